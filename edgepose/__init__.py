@@ -1,0 +1,56 @@
+"""edgepose: the poses of people and hands in images, videos, cameras and network streams.
+
+Public names load on first use, so that `import edgepose` imports no engine, no video library and
+no GPU library.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "poseNet": "edgepose.posenet",
+    "PoseNet": "edgepose.posenet",
+    "videoSource": "edgepose.posenet",
+    "videoOutput": "edgepose.posenet",
+    "Frame": "edgepose.types",
+    "Pose": "edgepose.types",
+    "Keypoint": "edgepose.types",
+    "Link": "edgepose.types",
+    "Detection": "edgepose.types",
+    "Result": "edgepose.types",
+    "EdgeposeError": "edgepose.errors",
+}
+
+__all__ = [  # noqa: RUF022 - grouped as the documentation groups them
+    "poseNet",
+    "PoseNet",
+    "videoSource",
+    "videoOutput",
+    "Frame",
+    "Pose",
+    "Keypoint",
+    "Link",
+    "Detection",
+    "Result",
+    "EdgeposeError",
+    "__version__",
+]
+
+if TYPE_CHECKING:
+    from edgepose.errors import EdgeposeError
+    from edgepose.posenet import PoseNet, poseNet, videoOutput, videoSource
+    from edgepose.types import Detection, Frame, Keypoint, Link, Pose, Result
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'edgepose' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,111 @@
+"""What the commands share: errors to exit codes, flag spellings, --version, signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+import typer
+
+from edgepose.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, EdgeposeError
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        from edgepose import __version__
+
+        print(f"edgepose {__version__}")
+        raise typer.Exit
+
+
+def version_option() -> Any:
+    """The eager `--version` option."""
+    return typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
+    )
+
+
+def normalise_flags(argv: Sequence[str]) -> list[str]:
+    """jetson-inference's flag spellings as ours.
+
+    `--input_blob=x` becomes `--input-blob=x`, `-network=x` becomes `--network=x`, names are
+    case-insensitive. Values, positional arguments and everything behind `--` stay as they are.
+    """
+    out: list[str] = []
+    for i, word in enumerate(argv):
+        if word == "--":
+            return out + list(argv[i:])
+        if word.startswith("-") and len(word) > 2 and not _is_number(word):
+            name, equals, value = word.partition("=")
+            stem = name.lstrip("-")
+            if name.startswith("--") or len(stem) > 1:
+                name = "--" + stem.replace("_", "-").lower()
+            word = name + equals + value
+        out.append(word)
+    return out
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def terminate_as_interrupt() -> None:
+    """Let SIGTERM end the program as Ctrl-C does, so that outputs are finished."""
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, handler)
+
+
+def fail(message: str, code: int = EXIT_FAILED) -> int:
+    """Print an error for people and return its exit code."""
+    print(f"edgepose: {message}", file=sys.stderr)
+    return code
+
+
+def run_app(app: typer.Typer, argv: Sequence[str], name: str) -> int:
+    """Run a Typer application and return the exit code; errors end in one or two lines on stderr.
+
+    `--debug` anywhere in the arguments shows the traceback of an unexpected error.
+    """
+    import click
+
+    args = normalise_flags(argv)
+    debug = "--debug" in args or bool(os.environ.get("EDGEPOSE_DEBUG"))
+    args = [a for a in args if a != "--debug"]
+    try:
+        code = app(args=args, prog_name=name, standalone_mode=False)
+        return code if isinstance(code, int) else EXIT_DONE
+    except click.exceptions.Exit as e:
+        return e.exit_code
+    except click.exceptions.Abort:
+        return fail("interrupted", EXIT_INTERRUPTED)
+    except click.ClickException as e:
+        e.show()
+        return EXIT_USAGE
+    except KeyboardInterrupt:
+        return fail("interrupted", EXIT_INTERRUPTED)
+    except EdgeposeError as e:
+        if debug:
+            raise
+        return fail(str(e), e.exit_code)
+    except BrokenPipeError:
+        # the reader of stdout went away (`| head`): nothing more to say, and Python must not try
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except Exception as e:
+        if debug:
+            raise
+        return fail(
+            f"unexpected {type(e).__name__}: {e}. This is a defect; run again with --debug and "
+            "report what it prints."
+        )

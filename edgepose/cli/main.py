@@ -1,0 +1,58 @@
+"""The `edgepose` command: a table of sub-commands, each in its own file."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import typer
+
+from edgepose.cli.common import run_app, version_option
+
+# command name -> module in edgepose.cli that has `register(app)`; the order is that of --help
+COMMANDS = (
+    "posenet",
+    "download",
+    "networks",
+    "build_engine",
+    "engines",
+    "serve",
+    "events",
+    "export",
+    "eval",
+    "bench",
+    "doctor",
+    "devices",
+    "config",
+)
+
+
+def make_app() -> typer.Typer:
+    """The Typer application with every command registered."""
+    app = typer.Typer(
+        name="edgepose",
+        help="Find the poses of people and hands in images, videos, cameras and streams.",
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+        pretty_exceptions_enable=False,
+    )
+
+    @app.callback()
+    def root(version: bool = version_option()) -> None:
+        pass
+
+    for name in COMMANDS:
+        try:
+            module = importlib.import_module(f"edgepose.cli.{name}")
+        except ModuleNotFoundError as e:
+            if e.name != f"edgepose.cli.{name}":
+                raise
+            continue
+        module.register(app)
+    return app
+
+
+def main() -> None:
+    """Entry point of `edgepose` and `python -m edgepose`."""
+    sys.exit(run_app(make_app(), sys.argv[1:], "edgepose"))

@@ -1,0 +1,1 @@
+"""CUDA: context, buffers, kernels; and the same kernels built for the host."""

@@ -1,0 +1,1 @@
+"""From output tensors to keypoints, boxes and poses."""

@@ -1,0 +1,1 @@
+"""What infers: one file a backend, chosen by name from one table."""

@@ -1,0 +1,100 @@
+"""What can go wrong, as a tree, and the exit code each branch ends in.
+
+    EdgeposeError                    exit 1
+    ├── UsageError (ValueError)      exit 2   an option, name or combination that cannot be meant
+    │   └── UnknownNameError         exit 2   with a "did you mean"
+    ├── NetworkFileError             exit 1   manifest, topology, colours or weights unusable
+    ├── DownloadError (OSError)      exit 1   a file could not be fetched or did not verify
+    ├── EngineError (RuntimeError)   exit 1   an engine could not be loaded, built or run
+    │   └── BackendUnavailable       exit 1   a package or device that the engine needs is missing
+    ├── SourceError (OSError)        exit 1   an input cannot be opened or read
+    │   ├── SourceLost               exit 1   a live source went away (not the same as its end)
+    │   └── SourceTimeout            exit 1   nothing arrived in time
+    ├── OutputError (OSError)        exit 1   an output or sink cannot be opened or written
+    └── Interrupted                  exit 130 Ctrl-C or SIGTERM
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 partly done (some inputs failed), 130 interrupted.
+Messages say what was asked, what was found and what to do, in one or two lines.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_PARTLY = 3
+EXIT_INTERRUPTED = 130
+
+
+class EdgeposeError(Exception):
+    """Base of every error that a user can cause; the command line prints it without a traceback."""
+
+    exit_code = EXIT_FAILED
+
+
+class UsageError(EdgeposeError, ValueError):
+    """An option, a name or a combination of them that cannot be meant."""
+
+    exit_code = EXIT_USAGE
+
+
+class UnknownNameError(UsageError):
+    """A name that is not in a known list; the message suggests the nearest.
+
+    Args:
+        what: kind of thing, for example "network" or "overlay word".
+        name: what was asked for.
+        known: the names that exist.
+        hint: a sentence about what to do, appended when nothing is near.
+    """
+
+    def __init__(self, what: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        names = list(known)
+        near = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=1, cutoff=0.5)
+        original = next((n for n in names if near and n.lower() == near[0]), None)
+        advice = f"Did you mean {original!r}?" if original else hint
+        listing = f"Known: {', '.join(names)}." if names else ""
+        super().__init__(" ".join(p for p in (f"Unknown {what} {name!r}.", advice, listing) if p))
+        self.name = name
+        self.suggestion = original
+
+
+class NetworkFileError(EdgeposeError, ValueError):
+    """A manifest, topology, colour table or weights file cannot be used."""
+
+
+class DownloadError(EdgeposeError, OSError):
+    """A file could not be fetched, or what came did not verify."""
+
+
+class EngineError(EdgeposeError, RuntimeError):
+    """An engine could not be loaded, built or run."""
+
+
+class BackendUnavailable(EngineError):
+    """A package, driver or device that a backend needs is missing."""
+
+
+class SourceError(EdgeposeError, OSError):
+    """An input cannot be opened or read."""
+
+
+class SourceLost(SourceError):
+    """A live source went away; unlike the end of a file, it may come back."""
+
+
+class SourceTimeout(SourceError):
+    """A source delivered nothing within the time allowed."""
+
+
+class OutputError(EdgeposeError, OSError):
+    """An output or a sink cannot be opened or written."""
+
+
+class Interrupted(EdgeposeError):
+    """The user asked to stop (Ctrl-C, SIGTERM)."""
+
+    exit_code = EXIT_INTERRUPTED

@@ -1,0 +1,1 @@
+"""Frames in, pictures and data out: sources, outputs, sinks; one file a scheme."""

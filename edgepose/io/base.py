@@ -1,0 +1,142 @@
+"""The interfaces of sources, outputs and sinks, and the options they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
+
+from edgepose.types import Frame, Result
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """Options of inputs; None or 0 = as the input is.
+
+    Attributes:
+        width, height, rate: asked of a camera (nearest is taken) or applied to files by resizing / dropping.
+        flip: none, counterclockwise, rotate-180, clockwise, horizontal, vertical,
+            upper-right-diagonal, upper-left-diagonal.
+        loop: 0 = once, -1 = for ever, N = N passes in all.
+        start: first frame of a file. frames: at most so many frames (0 = all).
+        codec: codec of streams that do not say (rtp, stdin).
+        latency: jitter buffer of network streams in milliseconds.
+        transport: RTSP transport: tcp or udp.
+        timeout: seconds to connect, and without a frame until a live source counts as stalled.
+        reconnect: try again when a live source is lost; reconnect_limit: give up after so many
+            tries in a row (0 = never). wait: also wait for a source that is absent at the start.
+        save: also store the compressed input in this file.
+        on_event: called with dictionaries {"event": connected|lost|back|ended, "source": ...} from the reading thread.
+        on_error: called with (path, error) for a broken file among several, which is then skipped;
+            None = raise.
+    """
+
+    width: int = 0
+    height: int = 0
+    rate: float = 0.0
+    flip: str = "none"
+    loop: int = 0
+    start: int = 0
+    frames: int = 0
+    codec: str = ""
+    latency: int = 10
+    transport: str = "tcp"
+    timeout: float = 10.0
+    reconnect: bool = True
+    reconnect_limit: int = 0
+    wait: bool = False
+    save: str = ""
+    on_event: Callable[[dict[str, Any]], None] | None = None
+    on_error: Callable[[str, Exception], None] | None = None
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Options of outputs.
+
+    Attributes:
+        codec: h264, h265, vp8, vp9, mjpeg. bitrate: bits a second, 0 = by quality.
+        rate: frames a second of the output, 0 = the input's.
+        width, height: 0 = the frame's.
+        audio: path of a file whose audio is copied into a video output, or "".
+        quality: JPEG quality 1..100.
+        inputs: paths of the input images where known, to refuse writing over one of them.
+    """
+
+    codec: str = "h264"
+    bitrate: int = 0
+    rate: float = 0.0
+    width: int = 0
+    height: int = 0
+    audio: str = ""
+    quality: int = 95
+    inputs: tuple[str, ...] = ()
+
+
+class Source(Protocol):
+    """An iterator of frames and a context manager.
+
+    Iteration ends at the end of the stream; a lost live source that is not to be reconnected raises
+    SourceLost, silence raises SourceTimeout, a broken one SourceError.
+
+    Attributes:
+        live: frames may be dropped (cameras, streams) or not (files).
+        length: number of frames where known, else None.
+        rate: frames a second where known, else 0.
+        name: short name for `{name}`.
+        stills: the frames are separate pictures, not a film.
+    """
+
+    live: bool
+    length: int | None
+    rate: float
+    name: str
+    stills: bool
+
+    def __iter__(self) -> Iterator[Frame]: ...
+    def close(self) -> None:
+        """Release the input; called from any thread it ends a blocked read; safe to call twice."""
+        ...
+
+    def __enter__(self: S) -> S: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+class Output(Protocol):
+    """Where pictures go. `write` may change nothing of the frame."""
+
+    def write(self, frame: Frame) -> None:
+        """Write one frame (host pixels, uint8 RGB).
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        ...
+
+    def close(self) -> None:
+        """Finish and release; what was written stays valid; safe to call twice."""
+        ...
+
+
+class Sink(Protocol):
+    """Where data go; each row is written when it arrives."""
+
+    def write(self, result: Result) -> None:
+        """Write one result.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        ...
+
+    def close(self) -> None:
+        """Finish and release; safe to call twice."""
+        ...

@@ -1,0 +1,1 @@
+"""Picture outputs: one file a scheme, chosen from one table."""

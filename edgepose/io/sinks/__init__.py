@@ -1,0 +1,1 @@
+"""Data outputs: JSON lines, CSV, COCO and others, one file a format."""

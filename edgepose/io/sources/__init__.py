@@ -1,0 +1,1 @@
+"""Inputs: one file a scheme, chosen from one table."""

@@ -1,0 +1,1 @@
+"""Networks as data: manifests, topologies, where they are installed, how they are fetched."""

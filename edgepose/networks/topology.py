@@ -1,0 +1,187 @@
+"""Topologies: keypoint names, links, the PAF channels of the links, and colours.
+
+The file format is a COCO category (`supercategory`, `keypoints`, `skeleton` with numbers from 1), as
+trt_pose and jetson-inference use it. Two optional fields are ours: `paf_channels` (one pair [channel
+of x, channel of y] for each link, where a network orders them differently) and `colors` (one [R, G, B]
+for each keypoint).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.errors import NetworkFileError
+from edgepose.paths import data_networks
+
+Color = tuple[int, int, int, int]
+MAX_LINKS = 100
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The keypoints of a pose and how they are linked.
+
+    Attributes:
+        name: for example "person" or "hand".
+        keypoints: K keypoint names.
+        links: pairs of keypoint numbers, from 0.
+        paf_channels: for each link (channel of x, channel of y) in the PAF output; () means
+            trt_pose's order: link k uses channel 2k for y and 2k + 1 for x.
+        colors: RGBA of each keypoint, or ().
+    """
+
+    name: str
+    keypoints: tuple[str, ...]
+    links: tuple[tuple[int, int], ...]
+    paf_channels: tuple[tuple[int, int], ...] = ()
+    colors: tuple[Color, ...] = ()
+
+    @cached_property
+    def table(self) -> NDArray[np.int32]:
+        """int32 (L, 4) rows [PAF channel of y, PAF channel of x, keypoint a, keypoint b]."""
+        rows = []
+        for k, (a, b) in enumerate(self.links):
+            x, y = self.paf_channels[k] if self.paf_channels else (2 * k + 1, 2 * k)
+            rows.append((y, x, a, b))
+        return np.array(rows, np.int32).reshape(-1, 4)
+
+    @cached_property
+    def flip_pairs(self) -> tuple[int, ...]:
+        """For each keypoint the number of its mirror image (itself where it has none)."""
+        index = {name: i for i, name in enumerate(self.keypoints)}
+
+        def mirror(name: str) -> str:
+            if "left" in name:
+                return name.replace("left", "right")
+            return name.replace("right", "left")
+
+        return tuple(index.get(mirror(name), i) for i, name in enumerate(self.keypoints))
+
+    def color(self, keypoint: int) -> Color:
+        """RGBA of a keypoint; opaque green where the network has no colours."""
+        return self.colors[keypoint] if keypoint < len(self.colors) else (0, 255, 0, 255)
+
+
+def parse_topology(data: Any, where: str) -> Topology:
+    """Topology of a decoded JSON file; `where` names the file in messages.
+
+    Raises:
+        NetworkFileError: a field is missing, of the wrong type or out of range.
+    """
+
+    def bad(found: str) -> NetworkFileError:
+        return NetworkFileError(
+            f"Topology {where}: {found}. It needs 'keypoints' (names) and 'skeleton' "
+            "(pairs of numbers from 1), as a COCO category."
+        )
+
+    if not isinstance(data, dict):
+        raise bad(f"found a JSON {type(data).__name__}, not an object")
+    names = data.get("keypoints")
+    if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
+        raise bad("'keypoints' is not a list of names")
+    if len(set(names)) != len(names):
+        raise bad("'keypoints' has a name twice")
+    links = _pairs(data.get("skeleton"), "skeleton", 1, len(names), bad)
+    if len(links) >= MAX_LINKS:
+        raise bad(f"'skeleton' has {len(links)} links, more than {MAX_LINKS - 1}")
+    if any(a == b for a, b in links):
+        raise bad("'skeleton' links a keypoint with itself")
+    channels: tuple[tuple[int, int], ...] = ()
+    if "paf_channels" in data:
+        channels = _pairs(data["paf_channels"], "paf_channels", 0, 4 * MAX_LINKS, bad)
+        if len(channels) != len(links):
+            raise bad("'paf_channels' and 'skeleton' differ in length")
+    colors = _colors(data.get("colors", []), bad)
+    name = data.get("name", data.get("supercategory", "person"))
+    if not isinstance(name, str):
+        raise bad("'name' is not text")
+    return Topology(name, tuple(names), tuple((a - 1, b - 1) for a, b in links), channels, colors)
+
+
+def _pairs(value: Any, field: str, low: int, high: int, bad: Any) -> tuple[tuple[int, int], ...]:
+    if not isinstance(value, list):
+        raise bad(f"{field!r} is not a list of pairs")
+    for pair in value:
+        if not isinstance(pair, list) or len(pair) != 2:
+            raise bad(f"{field!r} holds {pair!r}, not a pair")
+        for n in pair:
+            if not isinstance(n, int) or isinstance(n, bool) or not low <= n <= high:
+                raise bad(f"{field!r} holds {n!r}, not a whole number from {low} to {high}")
+    return tuple((a, b) for a, b in value)
+
+
+def _colors(value: Any, bad: Any) -> tuple[Color, ...]:
+    if not isinstance(value, list):
+        raise bad("'colors' is not a list")
+    return tuple(_color(row, bad) for row in value)
+
+
+def _color(row: Sequence[Any], bad: Any) -> Color:
+    ok = isinstance(row, list) and len(row) in (3, 4)
+    if not ok or not all(
+        isinstance(v, int) and not isinstance(v, bool) and 0 <= v <= 255 for v in row
+    ):
+        raise bad(f"'colors' holds {row!r}, not three or four numbers 0..255")
+    return (row[0], row[1], row[2], row[3] if len(row) == 4 else 255)
+
+
+def read_json(path: Path, what: str) -> Any:
+    """The decoded content of a JSON file.
+
+    Raises:
+        NetworkFileError: the file is missing, unreadable, not text or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NetworkFileError(f"{what} {path} does not exist.") from None
+    except (OSError, UnicodeDecodeError) as e:
+        raise NetworkFileError(f"{what} {path} cannot be read: {e}.") from None
+    except (ValueError, RecursionError) as e:
+        raise NetworkFileError(f"{what} {path} is not valid JSON: {e}.") from None
+
+
+def load_topology(name_or_path: str | Path) -> Topology:
+    """A shipped topology by name ("human_pose"), or one from a file.
+
+    Raises:
+        NetworkFileError: no such file, or not a topology.
+    """
+    path = Path(name_or_path)
+    if path.suffix != ".json":
+        path = data_networks() / f"{name_or_path}.json"
+    return parse_topology(read_json(path, "Topology"), str(path))
+
+
+def load_colors(path: Path) -> tuple[Color, ...]:
+    """Colours from a text file with one `R G B [A]` line for each keypoint.
+
+    Raises:
+        NetworkFileError: a line is not three or four numbers 0..255.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as e:
+        raise NetworkFileError(f"Colours {path} cannot be read: {e}.") from None
+    colors = []
+    for number, line in enumerate(lines, 1):
+        words = line.split("#", 1)[0].replace(",", " ").split()
+        if not words:
+            continue
+        if len(words) not in (3, 4) or not all(w.isdecimal() and int(w) <= 255 for w in words):
+            raise NetworkFileError(
+                f"Colours {path}, line {number}: found {line.strip()[:40]!r}; "
+                "each line is R G B [A] with numbers 0..255."
+            )
+        r, g, b, *a = (int(w) for w in words)
+        colors.append((r, g, b, a[0] if a else 255))
+    return tuple(colors)

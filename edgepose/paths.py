@@ -1,0 +1,53 @@
+"""Where files live: shipped data, installed networks, caches.
+
+`EDGEPOSE_HOME` and `EDGEPOSE_CACHE` override the platform's folders, so that a container or a
+repository checkout can mount both.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def data_networks() -> Path:
+    """The shipped manifests and topologies: inside an installed wheel, else beside the package."""
+    inside = PACKAGE / "data" / "networks"
+    return inside if inside.is_dir() else PACKAGE.parent / "data" / "networks"
+
+
+def home() -> Path:
+    """Folder of installed networks and state (`EDGEPOSE_HOME`, else the user's data folder)."""
+    given = os.environ.get("EDGEPOSE_HOME")
+    if given:
+        return Path(given).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("edgepose", appauthor=False))
+
+
+def networks_home() -> Path:
+    """Folder with one sub-folder for each installed network."""
+    return home() / "networks"
+
+
+def cache() -> Path:
+    """Folder of engines, kernels and partial downloads (`EDGEPOSE_CACHE`, else the cache folder)."""
+    given = os.environ.get("EDGEPOSE_CACHE")
+    if given:
+        return Path(given).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("edgepose", appauthor=False))
+
+
+def engines_cache() -> Path:
+    """Folder of TensorRT plans and their sidecars."""
+    return cache() / "engines"
+
+
+def kernels_cache() -> Path:
+    """Folder of compiled CUDA kernels."""
+    return cache() / "kernels"

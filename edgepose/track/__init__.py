@@ -1,0 +1,1 @@
+"""Identities over time: association, life cycle, smoothing, events."""

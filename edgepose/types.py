@@ -1,0 +1,243 @@
+"""The nouns that travel between the stages: frames, poses, results, tensors.
+
+Coordinates are image pixels (x to the right, y down, the centre of the top left pixel at
+0.5, 0.5) and scores lie in 0..1 unless a name says otherwise. Boxes are (left, top, right, bottom).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of a source.
+
+    Attributes:
+        pixels: uint8 RGB, shape (height, width, 3); a numpy array on the host, or anything with
+            `__cuda_array_interface__` on the device.
+        index: number of the frame in its source, from 0; a file's own numbering, gaps where a live
+            source dropped frames.
+        pts: presentation time in seconds from the start of the source, None for still images.
+        source: where it comes from: a path, or a URI without credentials.
+        name: short name of the source (for outputs that carry names over, and `{name}`).
+        captured: `time.monotonic()` when a live frame arrived; None for files.
+    """
+
+    pixels: Any
+    index: int = 0
+    pts: float | None = None
+    source: str = ""
+    name: str = ""
+    captured: float | None = None
+
+    @property
+    def height(self) -> int:
+        """Height in pixels."""
+        return int(self.pixels.shape[0])
+
+    @property
+    def width(self) -> int:
+        """Width in pixels."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def on_device(self) -> bool:
+        """True where the pixels live in GPU memory only."""
+        return not isinstance(self.pixels, np.ndarray)
+
+
+@dataclass(frozen=True, slots=True)
+class Keypoint:
+    """One keypoint of a pose: its number and name in the topology, image pixels, score 0..1."""
+
+    id: int
+    name: str
+    x: float
+    y: float
+    score: float
+
+    # jetson-inference's spelling
+    @property
+    def ID(self) -> int:
+        """Alias of `id`."""
+        return self.id
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A matched connection of two keypoints, by their numbers in the topology, with a score 0..1."""
+
+    a: int
+    b: int
+    score: float
+
+
+@dataclass(frozen=True, eq=False)
+class Pose(Mapping[str, Keypoint]):
+    """One person (or hand): a mapping from keypoint name to `Keypoint`, detected ones only.
+
+    Attributes:
+        id: number within the frame, from 0 without gaps.
+        points: float32 (K, 3): x, y in image pixels and score for every keypoint of the topology;
+            a score of 0 means not detected (x and y are then NaN).
+        names: the K keypoint names, in the topology's order.
+        links: matched links.
+        score: 0..1, the mean score of the detected keypoints unless the family defines another.
+        box: (left, top, right, bottom) in image pixels.
+        track: track id where tracking runs, else None.
+    """
+
+    id: int
+    points: FloatArray
+    names: tuple[str, ...]
+    links: tuple[Link, ...] = ()
+    score: float = 0.0
+    box: Box = (0.0, 0.0, 0.0, 0.0)
+    track: int | None = None
+
+    @cached_property
+    def keypoints(self) -> tuple[Keypoint, ...]:
+        """The detected keypoints in ascending number."""
+        return tuple(
+            Keypoint(i, name, float(x), float(y), float(s))
+            for i, (name, (x, y, s)) in enumerate(zip(self.names, self.points, strict=True))
+            if s > 0
+        )
+
+    @cached_property
+    def _by_name(self) -> dict[str, Keypoint]:
+        return {k.name: k for k in self.keypoints}
+
+    def __getitem__(self, name: str) -> Keypoint:
+        return self._by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def with_(self, **changes: Any) -> Pose:
+        """A copy with some fields replaced."""
+        return replace(self, **changes)
+
+    # jetson-inference's spellings -------------------------------------------------------------
+    @property
+    def ID(self) -> int:
+        """Alias of `id`."""
+        return self.id
+
+    @property
+    def Left(self) -> float:
+        """Left edge of the box."""
+        return self.box[0]
+
+    @property
+    def Top(self) -> float:
+        """Top edge of the box."""
+        return self.box[1]
+
+    @property
+    def Right(self) -> float:
+        """Right edge of the box."""
+        return self.box[2]
+
+    @property
+    def Bottom(self) -> float:
+        """Bottom edge of the box."""
+        return self.box[3]
+
+    @property
+    def ROI(self) -> Box:
+        """The box as (left, top, right, bottom)."""
+        return self.box
+
+    @property
+    def Keypoints(self) -> tuple[Keypoint, ...]:
+        """Alias of `keypoints`."""
+        return self.keypoints
+
+    @property
+    def Links(self) -> list[tuple[int, int]]:
+        """Links as pairs of positions in `Keypoints` (not keypoint numbers), as jetson-inference."""
+        at = {k.id: i for i, k in enumerate(self.keypoints)}
+        return [(at[link.a], at[link.b]) for link in self.links if link.a in at and link.b in at]
+
+    def _number(self, key: int | str) -> int:
+        if isinstance(key, str):
+            if key not in self.names:
+                raise KeyError(f"no keypoint named {key!r}; there are {', '.join(self.names)}")
+            return self.names.index(key)
+        return key
+
+    def FindKeypoint(self, key: int | str) -> int:
+        """Position in `Keypoints` of a keypoint given by number or name, -1 where not detected.
+
+        Raises:
+            KeyError: the topology has no keypoint of that name.
+        """
+        number = self._number(key)
+        return next((i for i, k in enumerate(self.keypoints) if k.id == number), -1)
+
+    def FindLink(self, a: int | str, b: int | str) -> int:
+        """Position in `Links` of the link between two keypoints (either order), -1 where absent."""
+        pair = {self._number(a), self._number(b)}
+        return next((i for i, link in enumerate(self.links) if {link.a, link.b} == pair), -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """A detected object: box in image pixels, score 0..1, class number and, for palms, a rotation.
+
+    `angle` is the clockwise rotation in radians that turns the object upright away (0 = upright).
+    """
+
+    box: Box
+    score: float
+    label: int = 0
+    angle: float = 0.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """All that was found in one frame, as the sinks write it.
+
+    Attributes:
+        frame, pts, source, name, width, height: of the frame it belongs to.
+        poses: the poses, ids from 0 without gaps.
+        network, engine: names of what found them.
+        inference_ms: time of the network alone (all networks of a top-down pair together).
+        stages: milliseconds by stage name (decode, preprocess, network, postprocess, ...).
+        events: enter/exit and other events that this frame caused, as plain dictionaries.
+    """
+
+    frame: int
+    width: int
+    height: int
+    poses: tuple[Pose, ...] = ()
+    pts: float | None = None
+    source: str = ""
+    name: str = ""
+    network: str = ""
+    engine: str = ""
+    inference_ms: float = 0.0
+    stages: Mapping[str, float] = field(default_factory=dict)
+    events: tuple[Mapping[str, Any], ...] = ()
+
+
+class TensorSpec(NamedTuple):
+    """Name, shape (-1 = dynamic) and numpy dtype of an input or output of an engine."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]

@@ -1,0 +1,36 @@
+"""Fixtures of the whole suite: private folders, no network, and the shared test material."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def private_folders(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every test has its own EDGEPOSE_HOME and EDGEPOSE_CACHE and never touches the user's."""
+    base = tmp_path_factory.mktemp("edgepose")
+    monkeypatch.setenv("EDGEPOSE_HOME", str(base / "home"))
+    monkeypatch.setenv("EDGEPOSE_CACHE", str(base / "cache"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of test material beside the checkout (networks, oracles, media, datasets)."""
+    folder = Path(os.environ.get("EDGEPOSE_TEST_MATERIAL", ROOT.parent / "shared"))
+    if not (folder / "networks").is_dir():
+        pytest.skip("the test material (../shared or EDGEPOSE_TEST_MATERIAL) is not here")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def hpe_int8(shared: Path) -> Path:
+    """Intel's human-pose-estimation-0001 FP16-INT8 as an OpenVINO IR."""
+    pytest.importorskip("openvino", reason="the openvino extra is not installed")
+    return shared / "networks/human-pose-estimation-0001/FP16-INT8/human-pose-estimation-0001.xml"
