@@ -2,16 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose.errors import EngineError
 from edgepose.types import TensorSpec
 
 Feeds = Mapping[str, NDArray[Any]]
 Outputs = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which engine runs a model, and why.
+
+    Attributes:
+        name: name in the table of engines, for example "onnxruntime".
+        because: why this one, in a few words.
+        passed_over: (name, reason) of every other engine, in the order they were considered.
+        notes: what the user asked for and this engine does otherwise, one sentence each.
+    """
+
+    name: str
+    because: str = ""
+    passed_over: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def line(self) -> str:
+        """One line for people: the choice, and why the engines before it were passed over."""
+        told = [p for p in self.passed_over if "does not read" not in p[1] and "first" not in p[1]]
+        over = "; ".join(f"no {name}: {reason}" for name, reason in told)
+        return f"{self.name} ({self.because})" + (f"; {over}" if over else "")
+
+    def lines(self) -> list[str]:
+        """Everything, one line an engine, then the notes."""
+        head = f"{self.name}: chosen, {self.because}"
+        return [head, *(f"{n}: not used, {why}" for n, why in self.passed_over), *self.notes]
 
 
 class Engine(Protocol):
@@ -20,20 +50,110 @@ class Engine(Protocol):
     Attributes:
         name: what to print, for example "onnxruntime (CPU, 2 threads)".
         inputs, outputs: tensors with -1 for dynamic dimensions.
+        max_batch: the most rows one call takes; 0 = no limit.
+        choice: why this engine runs, filled in by `load_engine`.
     """
 
     name: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    max_batch: int
+    choice: Choice
 
     def infer(self, feeds: Feeds) -> Outputs:
         """Run once; blocking. Outputs are float32 arrays that the caller may keep.
 
         Raises:
-            EngineError: the engine failed, or a feed does not fit.
+            EngineError: the engine failed, a feed does not fit, or an output is not finite.
         """
         ...
 
     def close(self) -> None:
         """Release everything; safe to call twice."""
         ...
+
+
+def max_batch(inputs: Sequence[TensorSpec]) -> int:
+    """The batch that fixed input shapes allow: 0 where the first dimension is dynamic."""
+    first = [spec.shape[0] for spec in inputs if spec.shape]
+    return 0 if not first or min(first) < 0 else min(first)
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """A shape for people: 1x3x256x456, with ? for dynamic dimensions."""
+    return "x".join("?" if d < 0 else str(d) for d in shape) or "scalar"
+
+
+def check_feeds(feeds: Feeds, inputs: Sequence[TensorSpec]) -> dict[str, NDArray[Any]]:
+    """The feeds, contiguous and of the inputs' types, in the order of `inputs`.
+
+    Raises:
+        EngineError: a feed is missing, unknown, or of another shape.
+    """
+    known = {spec.name for spec in inputs}
+    unknown = [name for name in feeds if name not in known]
+    if unknown:
+        raise EngineError(
+            f"The network has no input {unknown[0]!r}; its inputs are {', '.join(sorted(known))}."
+        )
+    out = {}
+    for spec in inputs:
+        if spec.name not in feeds:
+            raise EngineError(f"No data was given for the network's input {spec.name!r}.")
+        value = np.asarray(feeds[spec.name])
+        if not fits(value.shape, spec.shape):
+            raise EngineError(
+                f"Input {spec.name!r} takes {shape_text(spec.shape)}, "
+                f"but {shape_text(value.shape)} was given."
+            )
+        out[spec.name] = np.ascontiguousarray(value, dtype=spec.dtype)
+    return out
+
+
+def fits(shape: Sequence[int], spec: Sequence[int]) -> bool:
+    """True where a concrete shape satisfies one with -1 for any size from 1."""
+    return len(shape) == len(spec) and all(
+        d > 0 and (s < 0 or s == d) for d, s in zip(shape, spec, strict=True)
+    )
+
+
+def check_outputs(outputs: Mapping[str, Any]) -> Outputs:
+    """Outputs as float32.
+
+    Raises:
+        EngineError: a value is NaN or infinite, which no decoder can use.
+    """
+    out = {}
+    for name, value in outputs.items():
+        array = np.asarray(value, dtype=np.float32)
+        # the sum is finite unless a value is not (or the sum overflows, which the second test settles)
+        with np.errstate(all="ignore"):
+            suspicious = not np.isfinite(array.sum())
+        if suspicious and not np.isfinite(array).all():
+            bad = int(array.size - np.isfinite(array).sum())
+            raise EngineError(
+                f"Output {name!r} of the network holds {bad} of {array.size} values that are not "
+                "finite: the weights or the input are damaged, or the precision is too low."
+            )
+        out[name] = array
+    return out
+
+
+def infer_all(engine: Engine, feeds: Feeds) -> Outputs:
+    """Like `engine.infer`, in as many calls as the engine's largest batch asks for.
+
+    Args:
+        feeds: arrays (N, ...) with the same N; N = 0 is not allowed.
+
+    Returns:
+        Outputs (N, ...), joined along the first dimension.
+    """
+    rows = min(value.shape[0] for value in feeds.values())
+    step = engine.max_batch or rows
+    if rows <= step:
+        return engine.infer(feeds)
+    parts = [
+        engine.infer({name: value[i : i + step] for name, value in feeds.items()})
+        for i in range(0, rows, step)
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

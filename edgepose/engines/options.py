@@ -1,0 +1,157 @@
+"""The settings of every engine, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from edgepose.engines.base import Feeds
+from edgepose.errors import UsageError
+
+PRECISIONS = ("fp32", "fp16", "int8", "best")
+
+
+class BatchRange(NamedTuple):
+    """The batches a plan is built for: smallest, the one it is tuned for, largest."""
+
+    low: int = 1
+    best: int = 1
+    high: int = 1
+
+    def __str__(self) -> str:
+        return str(self.best) if self.low == self.high else ":".join(map(str, self[:]))
+
+
+class Progress(Protocol):
+    """Who wants to know how far a build is; calls come from the building thread."""
+
+    def phase(self, name: str, steps: int = 0) -> None:
+        """A phase begins; `steps` where its length is known."""
+
+    def step(self, name: str, done: int) -> None:
+        """`done` steps of the phase are over."""
+
+    def end(self, name: str) -> None:
+        """The phase is over."""
+
+    def cancelled(self) -> bool:
+        """True where the user asked to stop."""
+        ...
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Pictures for int8, as network inputs.
+
+    Attributes:
+        digest: identifies the pictures and how they were prepared (part of the cache key).
+        batches: makes an iterator of feeds, each (1, ...) float32; called more than once.
+        count: how many feeds there are.
+    """
+
+    digest: str
+    batches: Callable[[], Iterator[Feeds]]
+    count: int
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How to run a network.
+
+    Attributes:
+        engine: a name of the table of engines, or "auto".
+        device: openvino: CPU, GPU, NPU or AUTO; CUDA engines: number of the GPU; "" = default.
+        threads: threads of a CPU engine, 0 = the engine's own choice.
+        precision: fp32, fp16, int8, best, or "" = fp16 where TensorRT builds a plan, else as the
+            file and the device have it.
+        shape: (height, width) of the input, for networks that take more than one; None = as given
+            by the file (or by the caller's feeds where it is dynamic).
+        batch: batches that a plan is built for, where the network's batch is dynamic.
+        workspace: MiB that a TensorRT build may use, 0 = by the memory that is free.
+        dla: core of the deep learning accelerator, None = GPU.
+        calibration: pictures for int8.
+        optimization_level: 0..5 of the TensorRT builder, None = its default.
+        timing_cache: file of measured kernel times, None = edgepose's own for GPU and version.
+        hardware_compatible: build a plan that runs on newer GPUs too.
+        build: False = never build a plan, fail where none is cached.
+        rebuild: build even where a cached plan fits.
+        engine_file: use this plan as it is, without cache and key.
+        output: also copy the plan and its sidecar here.
+        progress: who is told how far a build is.
+        log: who is told what people may want to know (a plan is rebuilt, and why).
+    """
+
+    engine: str = "auto"
+    device: str = ""
+    threads: int = 0
+    precision: str = ""
+    shape: tuple[int, int] | None = None
+    batch: BatchRange = field(default_factory=BatchRange)
+    workspace: int = 0
+    dla: int | None = None
+    calibration: Calibration | None = None
+    optimization_level: int | None = None
+    timing_cache: Path | None = None
+    hardware_compatible: bool = False
+    build: bool = True
+    rebuild: bool = False
+    engine_file: Path | None = None
+    output: Path | None = None
+    progress: Progress | None = field(default=None, compare=False)
+    log: Callable[[str], None] | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.precision not in ("", *PRECISIONS):
+            raise UsageError(
+                f"Precision {self.precision!r} is unknown; use {', '.join(PRECISIONS)}."
+            )
+        if self.threads < 0:
+            raise UsageError(f"{self.threads} threads are asked for; use 0 (automatic) or more.")
+        if self.shape and min(self.shape) < 1:
+            raise UsageError(f"An input of {self.shape[0]}x{self.shape[1]} pixels is not possible.")
+        if not 1 <= self.batch.low <= self.batch.best <= self.batch.high:
+            raise UsageError(f"Batch {':'.join(map(str, self.batch[:]))} is not MIN <= OPT <= MAX.")
+
+    def say(self, message: str) -> None:
+        """Tell `log`, where there is one."""
+        if self.log:
+            self.log(message)
+
+
+def parse_shape(text: str) -> tuple[int, int]:
+    """(height, width) of "HxW".
+
+    Raises:
+        UsageError: not two whole numbers from 1 to 16384.
+    """
+    message = f"Shape {text!r} is not HEIGHTxWIDTH, such as 256x456."
+    height, width = _numbers(text, "x", 2, 16384, message)
+    return height, width
+
+
+def parse_batch(text: str) -> BatchRange:
+    """The range of "N" or "MIN:OPT:MAX".
+
+    Raises:
+        UsageError: not whole numbers from 1 to 1024 in ascending order.
+    """
+    message = f"Batch {text!r} is not a number or MIN:OPT:MAX in ascending order, such as 1:4:8."
+    if ":" not in text:
+        (n,) = _numbers(text, ":", 1, 1024, message)
+        return BatchRange(n, n, n)
+    batch = BatchRange(*_numbers(text, ":", 3, 1024, message))
+    if not batch.low <= batch.best <= batch.high:
+        raise UsageError(message)
+    return batch
+
+
+def _numbers(text: str, separator: str, count: int, most: int, message: str) -> tuple[int, ...]:
+    words = text.lower().split(separator)
+    if len(words) != count or not all(w.isascii() and w.isdigit() and len(w) < 6 for w in words):
+        raise UsageError(message)
+    numbers = tuple(map(int, words))
+    if not all(1 <= n <= most for n in numbers):
+        raise UsageError(message)
+    return numbers

@@ -1,0 +1,151 @@
+"""The table of engines by name, the choice among them, and loading."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgepose.engines.base import Choice, Engine
+from edgepose.engines.files import check_model_file
+from edgepose.engines.options import EngineOptions
+from edgepose.errors import BackendUnavailable, UnknownNameError, UsageError
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One row: a name, the module that has `probe(options)` and `load(model, options)`.
+
+    Attributes:
+        name: what --engine takes.
+        module: the one module that imports the library.
+        formats: kinds of files it reads, as `check_model_file` names them.
+        automatic: whether "auto" considers it.
+        because: why "auto" took it, when it did.
+    """
+
+    name: str
+    module: str
+    formats: tuple[str, ...]
+    automatic: bool
+    because: str
+
+
+# in the order in which "auto" considers them
+BACKENDS = (
+    Backend("tensorrt", "tensorrt", (".onnx", ".engine"), True, "fastest on NVIDIA GPUs"),
+    Backend("tensorrt_rtx", "tensorrt_rtx", (".onnx", ".engine"), True, "TensorRT for RTX"),
+    Backend("onnxruntime-cuda", "onnxruntime_cuda", (".onnx",), True, "CUDA, no TensorRT"),
+    Backend("onnxruntime-tensorrt", "onnxruntime_tensorrt", (".onnx",), False, "asked for"),
+    Backend("onnxruntime", "onnxruntime", (".onnx",), True, "the default on a CPU"),
+    Backend("openvino", "openvino", (".xml", ".onnx"), True, "it reads OpenVINO networks"),
+)
+NAMES = ("auto", *(b.name for b in BACKENDS))
+
+
+def find_backend(name: str) -> Backend:
+    """The row of that name.
+
+    Raises:
+        UnknownNameError: there is none.
+    """
+    wanted = name.lower().replace("tensorrt-rtx", "tensorrt_rtx")
+    for backend in BACKENDS:
+        if backend.name == wanted:
+            return backend
+    raise UnknownNameError("engine", name, NAMES)
+
+
+def choose(model: Path, options: EngineOptions) -> Choice:
+    """Which engine would run the model here, and why; nothing is loaded but what must be asked.
+
+    Raises:
+        NetworkFileError: the model file is missing or of no known kind.
+        UnknownNameError: no such engine.
+        UsageError: the engine asked for cannot read that kind of file.
+        BackendUnavailable: no engine (or not the one asked for) runs here.
+    """
+    kind = check_model_file(options.engine_file or model)
+    if options.engine.lower() != "auto":
+        backend = find_backend(options.engine)
+        _check_format(backend, kind, options.engine_file or model)
+        reason = probe(backend, options)
+        if reason:
+            raise BackendUnavailable(f"Engine {backend.name} cannot run here: {reason}")
+        return Choice(backend.name, "asked for", notes=_notes(backend.name, options))
+    return _choose_among(kind, options)
+
+
+def _choose_among(kind: str, options: EngineOptions) -> Choice:
+    chosen: Backend | None = None
+    over: list[tuple[str, str]] = []
+    for backend in BACKENDS:
+        reason = _why_not(backend, kind, chosen, options)
+        if reason:
+            over.append((backend.name, reason))
+        else:
+            chosen = backend
+    if chosen is None:
+        reasons = "; ".join(f"{n}: {why}" for n, why in over if "does not read" not in why)
+        raise BackendUnavailable(f"No engine here reads {kind} files. {reasons}")
+    return Choice(chosen.name, chosen.because, tuple(over), _notes(chosen.name, options))
+
+
+def _why_not(backend: Backend, kind: str, chosen: Backend | None, options: EngineOptions) -> str:
+    if kind not in backend.formats:
+        return f"does not read {kind} files"
+    if not backend.automatic:
+        return "only when asked for by name"
+    if chosen:
+        return f"{chosen.name} comes first"
+    return probe(backend, options)
+
+
+def probe(backend: Backend, options: EngineOptions) -> str:
+    """Why a backend cannot run here, one sentence; "" where it can."""
+    return str(_module(backend).probe(options))
+
+
+def probe_all(options: EngineOptions | None = None) -> dict[str, str]:
+    """The reason of every backend, "" where it runs here; imports each library."""
+    return {b.name: probe(b, options or EngineOptions()) for b in BACKENDS}
+
+
+def load_engine(model: Path, options: EngineOptions | None = None) -> Engine:
+    """Load a network with the engine that the options name, or the best one here.
+
+    Raises:
+        NetworkFileError, UsageError, EngineError: as `choose` and the engine's own `load`.
+    """
+    options = options or EngineOptions()
+    choice = choose(model, options)
+    engine: Engine = _module(find_backend(choice.name)).load(model, options)
+    engine.choice = choice
+    return engine
+
+
+def _module(backend: Backend) -> Any:
+    return importlib.import_module(f"edgepose.engines.{backend.module}")
+
+
+def _check_format(backend: Backend, kind: str, path: Path) -> None:
+    if kind in backend.formats:
+        return
+    able = ", ".join(b.name for b in BACKENDS if kind in b.formats)
+    raise UsageError(f"Engine {backend.name} does not read {kind} files ({path}); {able} does.")
+
+
+def _notes(name: str, options: EngineOptions) -> tuple[str, ...]:
+    """What the options ask for and this engine has not."""
+    notes = []
+    on_cpu = name in ("onnxruntime", "openvino")
+    if options.precision in ("fp16", "int8") and (
+        name == "onnxruntime" or (name == "openvino" and options.precision == "int8")
+    ):
+        notes.append(
+            f"{name} runs the network in the precision of its file, not in {options.precision}."
+        )
+    if on_cpu and options.dla is not None:
+        notes.append(f"{name} has no deep learning accelerator; --dla has no effect.")
+    return tuple(notes)
