@@ -2,14 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import importlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
+from edgepose.errors import UnknownNameError
 from edgepose.types import Frame, Result
 
 S = TypeVar("S")
+
+
+def load(table: Mapping[str, str], key: str, what: str) -> Any:
+    """The object that a table names for a key, as "module:attribute"; imported only now.
+
+    Raises:
+        UnknownNameError: the table has no such key; the message lists those it has.
+    """
+    if key not in table:
+        raise UnknownNameError(what, key, sorted(table))
+    module, _, attribute = table[key].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+class Closing:
+    """A context manager that ends in `close()`: the base of sources, outputs and sinks."""
+
+    def __enter__(self: S) -> S:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Finish and release; safe to call twice."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +91,9 @@ class OutputOptions:
 
     Attributes:
         codec: h264, h265, vp8, vp9, mjpeg. bitrate: bits a second, 0 = by quality.
-        rate: frames a second of the output, 0 = the input's.
+        encoder: "" = the first that works, cpu, nvenc, v4l2, or an FFmpeg encoder's name.
+        rate: frames a second of the output at most, 0 = the input's.
+        input_rate: frames a second of the input where known (Source.rate), else 0.
         width, height: 0 = the frame's.
         audio: path of a file whose audio is copied into a video output, or "".
         quality: JPEG quality 1..100.
@@ -68,11 +102,25 @@ class OutputOptions:
 
     codec: str = "h264"
     bitrate: int = 0
+    encoder: str = ""
     rate: float = 0.0
+    input_rate: float = 0.0
     width: int = 0
     height: int = 0
     audio: str = ""
     quality: int = 95
+    inputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SinkOptions:
+    """Options of sinks.
+
+    Attributes:
+        inputs: paths of the input images where known: refused as targets, and COCO image ids are
+            taken from their digits where these are unique.
+    """
+
     inputs: tuple[str, ...] = ()
 
 
@@ -125,6 +173,14 @@ class Output(Protocol):
         """Finish and release; what was written stays valid; safe to call twice."""
         ...
 
+    def __enter__(self: S) -> S: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
 
 class Sink(Protocol):
     """Where data go; each row is written when it arrives."""
@@ -140,3 +196,11 @@ class Sink(Protocol):
     def close(self) -> None:
         """Finish and release; safe to call twice."""
         ...
+
+    def __enter__(self: S) -> S: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...

@@ -1,1 +1,26 @@
 """Picture outputs: one file a scheme, chosen from one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edgepose.io.base import Output, OutputOptions, load
+from edgepose.io.sources.uri import Uri, parse
+
+# scheme -> "module:function" of an opener (Uri, OutputOptions) -> Output; a module is imported only
+# when its scheme is used
+SCHEMES: dict[str, str] = {
+    "file": "edgepose.io.outputs.files:open_file",
+}
+
+
+def open_output(uri: str, options: OutputOptions | None = None) -> Output:
+    """Open an output for pictures by path or URI.
+
+    Raises:
+        UsageError: the name, its scheme or an option cannot be meant.
+        OutputError: it cannot be written.
+    """
+    parsed = parse(uri)
+    opener: Callable[[Uri, OutputOptions], Output] = load(SCHEMES, parsed.scheme, "output scheme")
+    return opener(parsed, options or OutputOptions())

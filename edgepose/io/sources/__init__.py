@@ -1,1 +1,26 @@
 """Inputs: one file a scheme, chosen from one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edgepose.io.base import Source, SourceOptions, load
+from edgepose.io.sources.uri import Uri, parse
+
+# scheme -> "module:function" of an opener (Uri, SourceOptions) -> Source; a module is imported only
+# when its scheme is used
+SCHEMES: dict[str, str] = {
+    "file": "edgepose.io.sources.files:open_file",
+}
+
+
+def open_source(uri: str, options: SourceOptions | None = None) -> Source:
+    """Open an input by path or URI.
+
+    Raises:
+        UsageError: the name, its scheme or an option cannot be meant.
+        SourceError: the input cannot be opened.
+    """
+    parsed = parse(uri)
+    opener: Callable[[Uri, SourceOptions], Source] = load(SCHEMES, parsed.scheme, "input scheme")
+    return opener(parsed, options or SourceOptions())

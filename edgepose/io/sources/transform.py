@@ -1,0 +1,102 @@
+"""Flip and resize of input pictures, as `--input-flip` and `--input-width/height` ask.
+
+The flips are GStreamer's, by the names jetson-inference uses. A flip comes first, so width and
+height are those of the frame that leaves.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.errors import UnknownNameError, UsageError
+from edgepose.io.base import SourceOptions
+
+Pixels = NDArray[np.uint8]
+
+# name -> (transpose first, flip up-down, flip left-right)
+FLIPS: dict[str, tuple[bool, bool, bool]] = {
+    "none": (False, False, False),
+    "counterclockwise": (True, True, False),
+    "rotate-180": (False, True, True),
+    "clockwise": (True, False, True),
+    "horizontal": (False, False, True),
+    "vertical": (False, True, False),
+    "upper-right-diagonal": (True, True, True),
+    "upper-left-diagonal": (True, False, False),
+}
+_ALIASES = {"": "none", "horizontal-flip": "horizontal", "vertical-flip": "vertical"}
+
+
+def flip_name(name: str) -> str:
+    """The canonical name of a flip.
+
+    Raises:
+        UnknownNameError: no such flip.
+    """
+    name = _ALIASES.get(name.lower(), name.lower())
+    if name not in FLIPS:
+        raise UnknownNameError("flip", name, FLIPS)
+    return name
+
+
+def flip(pixels: Pixels, name: str) -> Pixels:
+    """Flip (H, W, C) pixels; contiguous, and the very array where the flip is "none"."""
+    import cv2
+
+    transpose, up_down, left_right = FLIPS[flip_name(name)]
+    if transpose:
+        pixels = cv2.transpose(pixels)
+    if up_down or left_right:
+        code = -1 if up_down and left_right else int(left_right)
+        pixels = cv2.flip(pixels, code)
+    return pixels
+
+
+def size_for(width: int, height: int, asked: tuple[int, int]) -> tuple[int, int]:
+    """(width, height) of a picture resized to what was asked; 0 = keep (the aspect)."""
+    want_w, want_h = asked
+    if want_w and want_h:
+        return want_w, want_h
+    if want_w:
+        return want_w, max(1, round(height * want_w / width))
+    if want_h:
+        return max(1, round(width * want_h / height)), want_h
+    return width, height
+
+
+def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """Resize (H, W, C) pixels to (width, height): by area when smaller, else bilinear."""
+    import cv2
+
+    height, width = pixels.shape[:2]
+    if (width, height) == size:
+        return pixels
+    smaller = size[0] * size[1] < width * height
+    out: Any = cv2.resize(
+        pixels, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    )
+    return out  # type: ignore[no-any-return]
+
+
+class Transform:
+    """Flip and resize as the options ask.
+
+    Raises:
+        UsageError: an unknown flip, or a negative size.
+    """
+
+    def __init__(self, options: SourceOptions) -> None:
+        if options.width < 0 or options.height < 0:
+            raise UsageError(
+                f"Input size {options.width}x{options.height} is negative; 0 keeps the input's."
+            )
+        self.flip = flip_name(options.flip)
+        self.size = (options.width, options.height)
+
+    def __call__(self, pixels: Pixels) -> Pixels:
+        pixels = flip(pixels, self.flip)
+        height, width = pixels.shape[:2]
+        return resize(pixels, size_for(width, height, self.size))
