@@ -1,0 +1,455 @@
+"""Live sources: a capture thread, a mailbox for the newest frame, and supervision.
+
+A camera or stream keeps delivering while the network is busy. One thread reads it all the time and
+leaves the newest picture in a mailbox with one slot; a picture that nobody took is overwritten and
+counted as dropped, so capture never waits for inference and inference never sees old frames.
+
+The same thread supervises: it tells a lost source from one that ended, reconnects with a growing,
+jittered delay and reports both. The reader of the frames is the watchdog: when nothing arrived for
+`timeout` seconds (a decoder or driver stuck inside a call that no one can interrupt) it leaves the
+stuck thread behind and starts another. All times are `time.monotonic()`, so a jump of the wall
+clock changes nothing.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Any, Protocol
+
+from edgepose.errors import EdgeposeError, SourceError, SourceLost, SourceTimeout
+from edgepose.io.base import SourceOptions
+from edgepose.types import Frame
+
+FIRST_DELAY = 0.25
+LONGEST_DELAY = 30.0
+MAX_STUCK_THREADS = 3
+CLOSE_SECONDS = 0.8
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a capture read: pixels on demand (a dropped picture is never converted), and a time.
+
+    Attributes:
+        load: returns the pixels (uint8 RGB HWC, host or device); called at most once, by the taker.
+        pts: seconds from the start, where the source defines them better than the arrival does.
+    """
+
+    load: Callable[[], Any]
+    pts: float | None = None
+
+
+class Capture(Protocol):
+    """An open connection to a camera or stream; used by one thread, except `interrupt`.
+
+    Attributes:
+        rate: frames a second where known, else 0.
+    """
+
+    rate: float
+
+    def read(self) -> Picture | None:
+        """Wait for the next picture; None at the end of the stream (which is not a loss).
+
+        Raises:
+            SourceLost: the source went away.
+            SourceTimeout: nothing arrived in time.
+            SourceError: what arrived cannot be used.
+        """
+        ...
+
+    def interrupt(self) -> None:
+        """Make a blocked `read` return soon where that is possible; called from other threads."""
+        ...
+
+    def close(self) -> None:
+        """Release the connection."""
+        ...
+
+
+class Backoff:
+    """Delays between tries: 0.25 s doubling to 30 s, each multiplied by a random 0.75 to 1.25.
+
+    The jitter keeps many clients from knocking in step after a server's restart.
+    """
+
+    def __init__(
+        self,
+        first: float = FIRST_DELAY,
+        longest: float = LONGEST_DELAY,
+        jitter: float = 0.25,
+        random_: random.Random | None = None,
+    ) -> None:
+        self._first, self._longest, self._jitter = first, longest, jitter
+        self._random = random_ or random.Random()
+        self._next = first
+
+    def delay(self) -> float:
+        """The next delay in seconds."""
+        base = self._next
+        self._next = min(self._longest, base * 2)
+        return min(self._longest, base * self._random.uniform(1 - self._jitter, 1 + self._jitter))
+
+    def lived(self, seconds: float) -> None:
+        """A connection lasted so long: start over, unless it died before the next delay was up."""
+        if seconds >= self._next:
+            self._next = self._first
+
+
+@dataclass
+class Counters:
+    """What happened so far.
+
+    Attributes:
+        read: pictures that arrived. taken: handed on. dropped: overwritten before they were taken.
+        late: taken more than one and a half frame times after their arrival.
+        reconnects: times the source came back. stalls: times the watchdog gave up on a read.
+    """
+
+    read: int = 0
+    taken: int = 0
+    dropped: int = 0
+    late: int = 0
+    reconnects: int = 0
+    stalls: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """A plain dictionary, for events and metrics."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Slot:
+    picture: Picture
+    index: int
+    arrived: float
+
+
+class LiveSource:
+    """A supervised live source whose newest frame wins; see the module's text.
+
+    Opening waits for the first frame, so that a wrong address is an error at once; with
+    `options.wait` an absent source is waited for instead (a wrong password is still an error).
+    Iteration ends at the end of the stream, after `options.frames` frames, or on `close`.
+
+    Args:
+        opener: connects and returns a Capture; called again for every try. It raises SourceLost or
+            SourceTimeout where the source is absent, SourceError where trying again is no use.
+        options: `timeout`, `reconnect`, `reconnect_limit`, `wait`, `frames`, `on_event` are used.
+        uri: what to call the source in frames, events and messages; no credentials in it.
+        name: short name for `{name}`.
+
+    Raises:
+        SourceError: the source cannot be opened (SourceLost: absent, SourceTimeout: silent).
+    """
+
+    live = True
+    length: int | None = None
+    stills = False
+
+    def __init__(
+        self,
+        opener: Callable[[], Capture],
+        options: SourceOptions,
+        *,
+        uri: str,
+        name: str = "",
+        backoff: Callable[[], Backoff] = Backoff,
+    ) -> None:
+        self.name = name
+        self.uri = uri
+        self.rate = 0.0
+        self.counters = Counters()
+        self._opener, self._options, self._backoff = opener, options, backoff
+        self._change = threading.Condition()
+        self._slot: _Slot | None = None
+        self._failure: EdgeposeError | None = None
+        self._ended = self._closed = self._was_connected = self._said_ended = False
+        self._lost_at: float | None = None
+        self._tries = 0
+        self._first_arrival: float | None = None
+        self._stuck: list[_Reader] = []
+        self._reader: _Reader
+        self._start_reader()
+        if not options.wait:
+            self._wait_for_first()
+
+    # -- the taker's side ------------------------------------------------------------------------
+    def __iter__(self) -> Iterator[Frame]:
+        limit = self._options.frames
+        try:
+            while not limit or self.counters.taken < limit:
+                slot = self._take()
+                if slot is None:
+                    break
+                yield self._frame(slot)
+        finally:
+            self._say_ended()
+
+    def _take(self) -> _Slot | None:
+        """The newest picture, None at the end."""
+        self._watch()
+        with self._change:
+            slot, self._slot = self._slot, None
+            if self._closed:
+                return None
+            if slot is not None:
+                self._count_taken(slot)
+            elif self._failure is not None:
+                raise self._failure
+            return slot
+
+    def _watch(self) -> None:
+        """Wait until there is a picture or none will come; the watchdog over the reader."""
+        while True:
+            with self._change:
+                if self._slot or self._failure or self._ended or self._closed:
+                    return
+                deadline = self._reader.deadline
+                patience = 1.0 if deadline is None else deadline - time.monotonic()
+                if patience > 0:
+                    self._change.wait(min(patience, 1.0))
+                    continue
+            self._give_up_on_reader()
+
+    def _count_taken(self, slot: _Slot) -> None:
+        self.counters.taken += 1
+        if self.rate > 0 and time.monotonic() - slot.arrived > 1.5 / self.rate:
+            self.counters.late += 1
+
+    def _frame(self, slot: _Slot) -> Frame:
+        if self._first_arrival is None:
+            self._first_arrival = slot.arrived
+        pts = slot.picture.pts
+        return Frame(
+            pixels=slot.picture.load(),
+            index=slot.index,
+            pts=slot.arrived - self._first_arrival if pts is None else pts,
+            source=self.uri,
+            name=self.name,
+            captured=slot.arrived,
+        )
+
+    def _wait_for_first(self) -> None:
+        self._watch()
+        if self._failure is not None:
+            self.close()
+            raise self._failure
+
+    # -- supervision -----------------------------------------------------------------------------
+    def _start_reader(self, pause: float = 0.0) -> None:
+        with self._change:
+            if not self._closed:
+                self._reader = _Reader(self, pause)
+                self._reader.start()
+
+    def _give_up_on_reader(self) -> None:
+        """The reader hangs inside a call that cannot be interrupted: go on without it."""
+        self._stuck = [r for r in self._stuck if r.is_alive()]
+        old, seconds = self._reader, self._options.timeout
+        old.interrupt()
+        if len(self._stuck) >= MAX_STUCK_THREADS:
+            old.deadline = time.monotonic() + seconds
+            return
+        self.counters.stalls += 1
+        old.abandoned.set()
+        self._stuck.append(old)
+        error = SourceTimeout(
+            f"{self.uri}: nothing arrived for {seconds:g} s. Check the source, "
+            "or allow more with --timeout."
+        )
+        if self.lost(old, error):
+            self._start_reader(pause=old.backoff.delay())
+
+    def connected(self, reader: _Reader, rate: float) -> None:
+        """The reader has a connection."""
+        with self._change:
+            if reader is self._reader:
+                self.rate = rate
+
+    def arrived(self, reader: _Reader, picture: Picture) -> bool:
+        """Put a picture into the slot; False when the reader is no longer wanted."""
+        now = time.monotonic()
+        with self._change:
+            if reader is not self._reader or self._closed:
+                return False
+            if self._slot is not None:
+                self.counters.dropped += 1
+            self._slot = _Slot(picture, self.counters.read, now)
+            self.counters.read += 1
+            news = self._news_of_arrival(now)
+            self._change.notify_all()
+        if news is not None:
+            self._say(news)
+        return True
+
+    def _news_of_arrival(self, now: float) -> dict[str, Any] | None:
+        if not self._was_connected:
+            self._was_connected = True
+            self._tries = 0
+            return {"event": "connected"}
+        if self._lost_at is None:
+            return None
+        self.counters.reconnects += 1
+        news = {"event": "back", "after": round(now - self._lost_at, 3), "tries": self._tries}
+        self._lost_at, self._tries = None, 0
+        return news
+
+    def lost(self, reader: _Reader, error: EdgeposeError) -> bool:
+        """A connection broke or could not be made; True when the reader shall try again."""
+        with self._change:
+            if reader is not self._reader or self._closed:
+                return False
+            self._tries += 1
+            again = self._may_try_again(error)
+            if not again:
+                self._failure = self._final(error)
+            news = None
+            if self._was_connected and self._lost_at is None:
+                self._lost_at = time.monotonic()
+                news = {"event": "lost", "error": str(error), "reconnect": again}
+            elif not self._was_connected and again and self._tries == 1:
+                news = {"event": "waiting", "error": str(error)}
+            self._change.notify_all()
+        if news is not None:
+            self._say(news)
+        return again
+
+    def _may_try_again(self, error: EdgeposeError) -> bool:
+        options = self._options
+        if not isinstance(error, SourceError):
+            return False
+        if not self._was_connected:
+            absent = isinstance(error, SourceLost | SourceTimeout)
+            return options.wait and absent and not self._limit_reached()
+        return options.reconnect and not self._limit_reached()
+
+    def _limit_reached(self) -> bool:
+        limit = self._options.reconnect_limit
+        return bool(limit) and self._tries > limit
+
+    def _final(self, error: EdgeposeError) -> EdgeposeError:
+        if not self._limit_reached():
+            return error
+        return SourceLost(
+            f"{self.uri} did not come back after {self._options.reconnect_limit} tries; "
+            f"the last one said: {error}"
+        )
+
+    def ended(self, reader: _Reader) -> None:
+        """The stream came to its end."""
+        with self._change:
+            if reader is self._reader:
+                self._ended = True
+                self._change.notify_all()
+
+    def broken(self, reader: _Reader, error: EdgeposeError) -> None:
+        """An error that no second try can mend."""
+        with self._change:
+            if reader is self._reader:
+                self._failure = error
+                self._change.notify_all()
+
+    def _say(self, news: dict[str, Any]) -> None:
+        if self._options.on_event is not None:
+            self._options.on_event({**news, "source": self.uri, "name": self.name})
+
+    def _say_ended(self) -> None:
+        with self._change:
+            first, self._said_ended = not self._said_ended, True
+        if first and self._was_connected:
+            self._say({"event": "ended", **self.counters.as_dict()})
+
+    # -- the end ---------------------------------------------------------------------------------
+    def close(self) -> None:
+        """Stop within a second, from any thread; a reader stuck in a call ends when that returns."""
+        with self._change:
+            self._closed = True
+            reader = self._reader
+            reader.abandoned.set()
+            self._change.notify_all()
+        reader.interrupt()
+        if reader is not threading.current_thread():
+            reader.join(CLOSE_SECONDS)
+        self._slot = None
+
+    def __enter__(self) -> LiveSource:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class _Reader(threading.Thread):
+    """The capture thread: connect, read, reconnect, until abandoned.
+
+    `deadline`: when the watchdog gives up on it; None while it pauses between tries.
+    """
+
+    def __init__(self, source: LiveSource, pause: float) -> None:
+        super().__init__(name=f"capture {source.name or source.uri}", daemon=True)
+        self.abandoned = threading.Event()
+        self.deadline: float | None = None
+        self.backoff = source._backoff()
+        self._source, self._pause = source, pause
+        self._timeout = source._options.timeout
+        self._capture: Capture | None = None
+        if not pause:
+            self._expect()
+
+    def _expect(self) -> None:
+        self.deadline = time.monotonic() + self._timeout
+
+    def run(self) -> None:
+        source, pause = self._source, self._pause
+        while not self.abandoned.wait(pause):
+            self._expect()
+            start = time.monotonic()
+            try:
+                if self._read_until_the_end():
+                    source.ended(self)
+                return
+            except SourceError as e:
+                error = e
+            except EdgeposeError as e:
+                source.broken(self, e)
+                return
+            except Exception as e:
+                error = SourceError(f"{source.uri}: {type(e).__name__}: {e}")
+            self.deadline = None
+            if not source.lost(self, error):
+                return
+            self.backoff.lived(time.monotonic() - start)
+            pause = self.backoff.delay()
+
+    def _read_until_the_end(self) -> bool:
+        """True at the end of the stream, False when nobody wants more."""
+        capture = self._capture = self._source._opener()
+        try:
+            self._source.connected(self, capture.rate)
+            while not self.abandoned.is_set():
+                picture = capture.read()
+                if picture is None:
+                    return True
+                self._expect()
+                if not self._source.arrived(self, picture):
+                    return False
+            return False
+        finally:
+            self._capture = None
+            capture.close()
+
+    def interrupt(self) -> None:
+        capture = self._capture
+        if capture is not None:
+            capture.interrupt()
