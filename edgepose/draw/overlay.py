@@ -1,0 +1,267 @@
+"""What is drawn over a frame: links, keypoints, boxes, labels and statistics."""
+
+from __future__ import annotations
+
+import colorsys
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from edgepose.draw.canvas import RGBA, Canvas, Pixels
+from edgepose.errors import UnknownNameError
+from edgepose.geometry import keypoints_box
+from edgepose.networks.topology import Topology
+from edgepose.types import Box, Pose
+
+WORDS = ("links", "keypoints", "boxes", "ids", "scores", "stats")
+DEFAULT = frozenset({"links", "keypoints"})
+_MEANING: dict[str, frozenset[str]] = {
+    **{word: frozenset({word}) for word in WORDS},
+    "link": frozenset({"links"}),
+    "keypoint": frozenset({"keypoints"}),
+    "box": frozenset({"boxes"}),
+    "none": frozenset(),
+    "default": DEFAULT,
+}
+
+# smallest radius and width in pixels, as jetson-inference has them
+MIN_RADIUS = 4.0
+MIN_WIDTH = 1.5
+BOX_FILL = 255
+BOX_OPACITY = 0.2
+# height of a capital letter: part of the picture's shorter side, and the least that can be read
+TEXT_SCALE = 0.019
+MIN_TEXT = 7.0
+_FAR = 1e7
+
+
+def parse_overlay(text: str) -> frozenset[str]:
+    """The set of overlay words in `text`, for example "links,keypoints" or "box | ids".
+
+    Words are separated by `,` or `|`, case does not matter. "default" is links and keypoints, as is
+    an empty text; "none" adds nothing.
+
+    Raises:
+        UnknownNameError: a word is none of them.
+    """
+    words = [w.strip().lower() for w in re.split(r"[,|]", text)]
+    words = [w for w in words if w]
+    for word in words:
+        if word not in _MEANING:
+            raise UnknownNameError("overlay word", word, (*WORDS, "none", "default"))
+    if not words:
+        return DEFAULT
+    return frozenset().union(*(_MEANING[w] for w in words))
+
+
+class Overlay:
+    """Draws poses into pictures.
+
+    The radius of a keypoint is max(W, H) * keypoint_scale but at least 4 pixels, the width of a link
+    max(W, H) * link_scale but at least 1.5 pixels (jetson-inference's rules); text grows with the
+    shorter side. A link has the colour of its endpoint with the higher number.
+
+    Args:
+        topology: for the colours.
+        words: what to draw, as `parse_overlay` returns it.
+        keypoint_scale, link_scale: sizes as a part of the longer side.
+        line_width: width of links in pixels instead, 0 = by `link_scale`.
+        alpha: opacity 0..255 of links, keypoints and outlines, on top of the colours' own.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        words: frozenset[str] = DEFAULT,
+        *,
+        keypoint_scale: float = 0.0052,
+        link_scale: float = 0.0013,
+        line_width: float = 0,
+        alpha: int = 255,
+    ) -> None:
+        self.words = words
+        self._what = {"person": "people"}.get(topology.name, f"{topology.name}s")
+        self._keypoint_scale = keypoint_scale
+        self._link_scale = link_scale
+        self._line_width = line_width
+        self._alpha = max(0, min(255, alpha))
+        count = len(topology.keypoints)
+        self._colors = [self._faded(topology.color(k)) for k in range(count)]
+        self._opaque = all(c[3] == 255 for c in self._colors) and self._alpha == 255
+
+    def _faded(self, color: RGBA) -> RGBA:
+        return (*color[:3], color[3] * self._alpha // 255)
+
+    def draw(
+        self,
+        pixels: Pixels,
+        poses: Sequence[Pose],
+        stats: Mapping[str, object] | None = None,
+    ) -> None:
+        """Draw into `pixels`, uint8 RGB (H, W, 3), in place.
+
+        Args:
+            pixels: the picture.
+            poses: in its pixels; keypoints that are missing, not finite or outside are left out.
+            stats: for the word "stats": "frame", "inference_ms", "people", "fps" (any of them, in
+                this order), others as "name value". "people" is counted where it is missing.
+
+        Raises:
+            ValueError: `pixels` is not a writable uint8 array of shape (H, W, 3).
+        """
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+            raise ValueError(f"expected uint8 (H, W, 3), found {pixels.dtype} {pixels.shape}")
+        if not pixels.flags.writeable:
+            raise ValueError("the picture is read-only; give a copy to draw on")
+        if pixels.size == 0 or not self.words:
+            return
+        if pixels.flags.c_contiguous:
+            self._draw(pixels, poses, stats or {})
+        else:
+            copy = np.ascontiguousarray(pixels)
+            self._draw(copy, poses, stats or {})
+            pixels[:] = copy
+
+    def _draw(self, pixels: Pixels, poses: Sequence[Pose], stats: Mapping[str, object]) -> None:
+        canvas = Canvas(pixels)
+        longest = max(canvas.width, canvas.height)
+        radius = max(longest * self._keypoint_scale, MIN_RADIUS)
+        width = self._line_width or max(longest * self._link_scale, MIN_WIDTH)
+        if "boxes" in self.words:
+            for pose in poses:
+                self._box(canvas, pose, width)
+        if self.words & DEFAULT:
+            for pose in poses:
+                self._skeleton(canvas, pose, radius, width)
+        if self.words & {"ids", "scores", "stats"}:
+            self._labels(canvas, poses, stats, radius)
+
+    def _box(self, canvas: Canvas, pose: Pose, width: float) -> None:
+        box = _sane_box(pose)
+        if box is None:
+            return
+        canvas.fill(box, BOX_FILL, BOX_OPACITY * self._alpha / 255)
+        color = self._faded(track_color(pose.track))
+        if self._alpha == 255:
+            canvas.outline(box, width, color)
+            return
+        edge = canvas.layer((box[0] - width, box[1] - width, box[2] + width, box[3] + width))
+        if edge is not None:
+            edge.outline(box, width, color)
+            canvas.blend(edge)
+
+    def _skeleton(self, canvas: Canvas, pose: Pose, radius: float, width: float) -> None:
+        points = _drawable(pose)
+        if self._opaque:
+            self._strokes(canvas, pose, points, radius, width)
+            return
+        xs, ys = [p[0] for p in points.values()], [p[1] for p in points.values()]
+        if not xs:
+            return
+        m = radius + width + 2
+        layer = canvas.layer((min(xs) - m, min(ys) - m, max(xs) + m, max(ys) + m))
+        if layer is not None:
+            self._strokes(layer, pose, points, radius, width)
+            canvas.blend(layer)
+
+    def _strokes(
+        self,
+        canvas: Canvas,
+        pose: Pose,
+        points: Mapping[int, tuple[float, float]],
+        radius: float,
+        width: float,
+    ) -> None:
+        dots = "keypoints" in self.words
+        if "links" in self.words:
+            for link in pose.links:
+                if link.a in points and link.b in points:
+                    color = self._color(max(link.a, link.b))
+                    canvas.line(points[link.a], points[link.b], width, color, caps=not dots)
+        if dots:
+            for k, point in points.items():
+                canvas.dot(point, radius, self._color(k))
+
+    def _color(self, keypoint: int) -> RGBA:
+        if 0 <= keypoint < len(self._colors):
+            return self._colors[keypoint]
+        return (0, 255, 0, self._alpha)
+
+    def _labels(
+        self,
+        canvas: Canvas,
+        poses: Sequence[Pose],
+        stats: Mapping[str, object],
+        radius: float,
+    ) -> None:
+        height = max(MIN_TEXT, min(canvas.width, canvas.height) * TEXT_SCALE)
+        taken = []
+        if "stats" in self.words:
+            line = stats_text({"people": len(poses), **stats}, self._what)
+            taken.append(canvas.plate(line, (height / 2, height / 2), height))
+        for order, pose in enumerate(poses, 1):
+            box, text = _sane_box(pose), self._label(order, pose)
+            # a label of someone outside would stick to the picture's edge
+            if box is None or not text or canvas.part(box) is None:
+                continue
+            above = ((box[0] + box[2]) / 2, box[1] - radius - 2)
+            taken.append(canvas.plate(text, above, height, above=True, taken=taken))
+
+    def _label(self, order: int, pose: Pose) -> str:
+        parts = []
+        if "stats" in self.words:
+            parts.append(str(order))
+        if "ids" in self.words:
+            parts.append(f"id {pose.id}" if pose.track is None else f"#{pose.track}")
+        if "scores" in self.words:
+            parts.append(f"{pose.score:.2f}")
+        return " ".join(parts)
+
+
+def stats_text(stats: Mapping[str, object], what: str = "people") -> str:
+    """One line of statistics, for example "frame 12  8.3 ms  3 people  31 FPS"."""
+    forms = {
+        "frame": "frame {}",
+        "inference_ms": "{:.1f} ms",
+        "people": "{} " + what,
+        "fps": "{:.0f} FPS",
+    }
+    known = [form.format(stats[key]) for key, form in forms.items() if key in stats]
+    others = [f"{key} {value}" for key, value in stats.items() if key not in forms]
+    return "  ".join(known + others)
+
+
+def track_color(track: int | None) -> RGBA:
+    """A colour that tells neighbouring track ids apart; white without tracking."""
+    if track is None:
+        return (255, 255, 255, 255)
+    # steps of the golden ratio around the hue circle never come close to a recent one
+    r, g, b = colorsys.hsv_to_rgb(track * 0.618034 % 1.0, 0.65, 1.0)
+    return (round(r * 255), round(g * 255), round(b * 255), 255)
+
+
+def _drawable(pose: Pose) -> dict[int, tuple[float, float]]:
+    """Detected keypoints with sane coordinates, by number."""
+    return {
+        k: (x, y)
+        for k, (x, y, score) in enumerate(pose.points.tolist())
+        # written so that NaN fails each test
+        if score > 0 and -_FAR < x < _FAR and -_FAR < y < _FAR
+    }
+
+
+def _sane_box(pose: Pose) -> Box | None:
+    """The pose's box, or where it is not usable the keypoints' own; None where neither is."""
+    if all(map(math.isfinite, pose.box)) and pose.box[0] < pose.box[2]:
+        box = pose.box
+    else:
+        points = np.zeros((len(pose.points), 3))
+        for k, (x, y) in _drawable(pose).items():
+            points[k] = (x, y, 1)
+        if not points.any():
+            return None
+        box = keypoints_box(points)
+    left, top, right, bottom = (max(-_FAR, min(_FAR, v)) for v in box)
+    return (left, top, right, bottom)
