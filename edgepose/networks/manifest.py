@@ -2,10 +2,26 @@
 
 One JSON file a network in `data/networks/`. Everything that tells one network from another stands
 there (addresses, checksums, input, outputs, decoder, topology), so that code never asks for names.
+
+Outputs are bound by role. Roles by `decoder.type`:
+
+| type | roles of the tensors | parameters |
+|---|---|---|
+| paf | cmap, paf (may be one tensor) | cmap_channels, paf_channels: `[first, end)` of the tensor, default all |
+| heatmap | heatmap | refine, padding |
+| simcc | simcc_x, simcc_y | split, padding, softmax |
+| rtmo | detections, keypoints | score, nms |
+| yolox | detections (any name) | classes, score, nms, strides |
+| ssd | detections | label, score |
+| palm | boxes, scores | score, nms, strides, anchors |
+| hand-landmark | landmarks, presence, handedness, world | presence, scale, shift_y |
+
+PAF channels inside that range are told by the topology's `paf_channels`.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -18,6 +34,11 @@ Resize = Literal["stretch", "letterbox"]
 ColorOrder = Literal["rgb", "bgr"]
 Layout = Literal["nchw", "nhwc"]
 
+# a name becomes a folder: nothing hidden, no separators
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+VARIANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+NOT_IN_JSON = {"path"}
+
 
 @dataclass(frozen=True)
 class InputSpec:
@@ -25,7 +46,7 @@ class InputSpec:
 
     Attributes:
         name: input tensor, "" = the only one.
-        width, height: pixels.
+        width, height: pixels; 0 = as the model file says.
         color: channel order.
         scale: pixels 0..255 are divided by this first.
         mean, std: by channel, in `color` order.
@@ -60,8 +81,7 @@ class Download:
         bytes: size, 0 = not published.
         sha256, sha384: hex digest, "" = not published (pinned at the first download).
         archive: "tar.gz", "zip" or "" for a plain file.
-        strip: leading folders to drop when unpacking.
-        members: files that must exist after unpacking.
+        members: the files to take out of the archive, found by the end of their path at any depth.
     """
 
     file: str
@@ -70,7 +90,6 @@ class Download:
     sha256: str = ""
     sha384: str = ""
     archive: Literal["", "tar.gz", "zip"] = ""
-    strip: int = 0
     members: tuple[str, ...] = ()
 
 
@@ -104,12 +123,13 @@ class Manifest:
         input: `InputSpec`.
         outputs: role (cmap, paf, heatmap, simcc_x, ...) to tensor name.
         decoder: "type" and parameters of the decoder.
-        topology: name of a shipped topology, or a path.
+        topology: name of a shipped topology, or a file beside the manifest.
         colors: RGBA by keypoint; () = the topology's own.
         weights: variants by name; the first is the default.
         detector: default detector of a top-down network.
         metrics: published figures, for example {"coco_ap": 0.749}.
         notes: what a user should know.
+        path: the file it was read from; not a field of the file.
     """
 
     name: str
@@ -127,6 +147,12 @@ class Manifest:
     detector: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
     notes: str = ""
+    path: Path | None = field(default=None, compare=False)
+
+    @property
+    def default_variant(self) -> str:
+        """Name of the first variant, "" where there is none."""
+        return next(iter(self.weights), "")
 
     def with_input(self, **changes: Any) -> Manifest:
         """A copy with some fields of the input replaced."""
@@ -142,46 +168,60 @@ class _Reader:
     def bad(self, path: str, found: str) -> NetworkFileError:
         return NetworkFileError(f"Manifest {self.where}: {path} {found}.")
 
+    def wrong(self, value: Any, path: str, wanted: str) -> NetworkFileError:
+        return self.bad(path, f"is {shorten(value)}, not {wanted}")
+
     def text(self, value: Any, path: str) -> str:
         if not isinstance(value, str):
-            raise self.bad(path, f"is {value!r}, not text")
+            raise self.wrong(value, path, "text")
         return value
 
     def number(self, value: Any, path: str) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self.bad(path, f"is {value!r}, not a number")
-        if value != value or value in (float("inf"), float("-inf")):
-            raise self.bad(path, f"is {value!r}, not a finite number")
+            raise self.wrong(value, path, "a number")
+        if not -1e30 < value < 1e30:  # NaN fails too
+            raise self.wrong(value, path, "a finite number")
         return float(value)
 
     def whole(self, value: Any, path: str, low: int = 0) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < low:
-            raise self.bad(path, f"is {value!r}, not a whole number from {low}")
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value < 2**53:
+            raise self.wrong(value, path, f"a whole number from {low}")
         return value
 
     def one_of(self, value: Any, path: str, allowed: tuple[str, ...]) -> Any:
         if value not in allowed:
-            raise self.bad(path, f"is {value!r}, not one of {', '.join(allowed)}")
+            raise self.wrong(value, path, f"one of {', '.join(x or repr(x) for x in allowed)}")
         return value
 
     def mapping(self, value: Any, path: str) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise self.bad(path, f"is {value!r}, not an object")
+            raise self.wrong(value, path, "an object")
         return value
 
     def sequence(self, value: Any, path: str) -> list[Any]:
         if not isinstance(value, list):
-            raise self.bad(path, f"is {value!r}, not a list")
+            raise self.wrong(value, path, "a list")
         return value
 
     def texts(self, value: Any, path: str) -> tuple[str, ...]:
         return tuple(self.text(v, f"{path}[{i}]") for i, v in enumerate(self.sequence(value, path)))
 
     def known(self, data: dict[str, Any], cls: type, path: str) -> None:
-        names = {f.name for f in fields(cls)}
+        names = {f.name for f in fields(cls)} - NOT_IN_JSON
         extra = sorted(set(data) - names)
         if extra:
-            raise self.bad(path or "it", f"has an unknown field {extra[0]!r}")
+            raise self.bad(path or "it", f"has an unknown field {shorten(extra[0])}")
+
+    def name(self, value: Any, path: str, pattern: re.Pattern[str] = NAME) -> str:
+        if not pattern.fullmatch(self.text(value, path)):
+            raise self.wrong(value, path, "a name of letters, digits, '-', '_' and '.'")
+        return str(value)
+
+    def digest(self, value: Any, path: str, length: int) -> str:
+        digest = self.text(value, path).lower()
+        if digest and not re.fullmatch(f"[0-9a-f]{{{length}}}", digest):
+            raise self.bad(path, f"is not {length} hex digits")
+        return digest
 
     def triple(self, value: Any, path: str) -> tuple[float, float, float]:
         row = [self.number(v, path) for v in self.sequence(value, path)]
@@ -190,12 +230,21 @@ class _Reader:
         return (row[0], row[1], row[2])
 
 
+def shorten(value: Any, limit: int = 60) -> str:
+    """A value as it stands in a message: its repr, cut."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, a bottomless list
+        text = type(value).__name__
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
 def _input(data: dict[str, Any], r: _Reader) -> InputSpec:
     r.known(data, InputSpec, "input")
     kinds: dict[str, Any] = {
         "name": r.text,
-        "width": lambda v, p: r.whole(v, p, 1),
-        "height": lambda v, p: r.whole(v, p, 1),
+        "width": r.whole,
+        "height": r.whole,
         "color": lambda v, p: r.one_of(v, p, get_args(ColorOrder)),
         "scale": r.number,
         "mean": r.triple,
@@ -207,8 +256,12 @@ def _input(data: dict[str, Any], r: _Reader) -> InputSpec:
         "multiple": r.whole,
     }
     spec = InputSpec(**{k: kinds[k](v, f"input.{k}") for k, v in data.items()})
-    if spec.scale == 0 or 0 in spec.std:
-        raise r.bad("input", "has a zero in 'scale' or 'std'")
+    if min(spec.scale, *spec.std) <= 0:
+        raise r.bad("input", "has a 'scale' or 'std' that is not above zero")
+    if max(spec.width, spec.height) > 8192:
+        raise r.bad("input", f"is {spec.width}x{spec.height}, larger than 8192")
+    if spec.multiple and (spec.width % spec.multiple or spec.height % spec.multiple):
+        raise r.bad("input", f"is not in multiples of {spec.multiple}")
     if spec.pad > 255:
         raise r.bad("input.pad", f"is {spec.pad}, more than 255")
     return spec
@@ -217,9 +270,10 @@ def _input(data: dict[str, Any], r: _Reader) -> InputSpec:
 def _safe_file(value: Any, path: str, r: _Reader) -> str:
     """A relative file name that stays inside its folder."""
     name = r.text(value, path)
-    p = Path(name)
-    if not name or p.is_absolute() or ".." in p.parts or "\\" in name or "\0" in name:
-        raise r.bad(path, f"is {value!r}, not a file name inside the network's folder")
+    parts = name.split("/")
+    bad_part = any(not x or x.startswith(".") or len(x) > 200 for x in parts)
+    if bad_part or len(parts) > 8 or not name.isprintable() or set(name) & set('\\:*?"<>|'):
+        raise r.wrong(value, path, "a file name inside the network's folder")
     return name
 
 
@@ -229,23 +283,17 @@ def _download(data: Any, path: str, r: _Reader) -> Download:
     urls = r.texts(d.get("urls"), f"{path}.urls")
     if not urls or not all(u.startswith(("https://", "http://")) for u in urls):
         raise r.bad(f"{path}.urls", "needs http(s) addresses")
-    digests = {}
-    for key, length in (("sha256", 64), ("sha384", 96)):
-        digest = r.text(d.get(key, ""), f"{path}.{key}").lower()
-        if digest and (len(digest) != length or set(digest) - set("0123456789abcdef")):
-            raise r.bad(f"{path}.{key}", f"is not {length} hex digits")
-        digests[key] = digest
     return Download(
         file=_safe_file(d.get("file"), f"{path}.file", r),
         urls=urls,
         bytes=r.whole(d.get("bytes", 0), f"{path}.bytes"),
         archive=r.one_of(d.get("archive", ""), f"{path}.archive", ("", "tar.gz", "zip")),
-        strip=r.whole(d.get("strip", 0), f"{path}.strip"),
         members=tuple(
             _safe_file(m, f"{path}.members", r)
             for m in r.sequence(d.get("members", []), f"{path}.members")
         ),
-        **digests,
+        sha256=r.digest(d.get("sha256", ""), f"{path}.sha256", 64),
+        sha384=r.digest(d.get("sha384", ""), f"{path}.sha384", 96),
     )
 
 
@@ -260,8 +308,20 @@ def _weights(data: Any, path: str, r: _Reader) -> Weights:
         model=_safe_file(d.get("model"), f"{path}.model", r),
         downloads=tuple(_download(x, f"{path}.downloads[{i}]", r) for i, x in enumerate(downloads)),
         shipped=shipped,
-        sha256=r.text(d.get("sha256", ""), f"{path}.sha256"),
+        sha256=r.digest(d.get("sha256", ""), f"{path}.sha256", 64),
     )
+
+
+def _decoder(value: Any, r: _Reader) -> dict[str, Any]:
+    d = r.mapping(value, "decoder")
+    if d:
+        r.text(d.get("type"), "decoder.type")
+    for key in ("cmap_channels", "paf_channels"):
+        if key in d:
+            row = [r.whole(v, f"decoder.{key}") for v in r.sequence(d[key], f"decoder.{key}")]
+            if len(row) != 2 or row[0] >= row[1]:
+                raise r.wrong(row, f"decoder.{key}", "[first, end) with first < end")
+    return d
 
 
 def _color_rows(value: Any, r: _Reader) -> tuple[Color, ...]:
@@ -283,14 +343,14 @@ def parse_manifest(data: Any, where: str) -> Manifest:
     r = _Reader(where)
     d = r.mapping(data, "the file")
     r.known(d, Manifest, "")
-    name = r.text(d.get("name"), "name")
-    if not name or set(name) - set("abcdefghijklmnopqrstuvwxyz0123456789-_."):
-        raise r.bad("name", f"is {name!r}; use lower-case letters, digits, '-', '_' and '.'")
-    return Manifest(
-        name=name,
+    manifest = Manifest(
+        name=r.name(d.get("name"), "name"),
         family=r.one_of(d.get("family"), "family", get_args(Family)),
         description=r.text(d.get("description", ""), "description"),
-        aliases=r.texts(d.get("aliases", []), "aliases"),
+        aliases=tuple(
+            r.name(v, f"aliases[{i}]")
+            for i, v in enumerate(r.sequence(d.get("aliases", []), "aliases"))
+        ),
         license=r.text(d.get("license", ""), "license"),
         homepage=r.text(d.get("homepage", ""), "homepage"),
         input=_input(r.mapping(d.get("input", {}), "input"), r),
@@ -298,11 +358,11 @@ def parse_manifest(data: Any, where: str) -> Manifest:
             k: r.text(v, f"outputs.{k}")
             for k, v in r.mapping(d.get("outputs", {}), "outputs").items()
         },
-        decoder=r.mapping(d.get("decoder", {}), "decoder"),
+        decoder=_decoder(d.get("decoder", {}), r),
         topology=r.text(d.get("topology", ""), "topology"),
         colors=_color_rows(d.get("colors", []), r),
         weights={
-            k: _weights(v, f"weights.{k}", r)
+            r.name(k, "weights", VARIANT): _weights(v, f"weights.{k}", r)
             for k, v in r.mapping(d.get("weights", {}), "weights").items()
         },
         detector=r.text(d.get("detector", ""), "detector"),
@@ -312,6 +372,11 @@ def parse_manifest(data: Any, where: str) -> Manifest:
         },
         notes=r.text(d.get("notes", ""), "notes"),
     )
+    if not manifest.weights:
+        raise r.bad("weights", "names no variant")
+    if manifest.family != "detector" and not manifest.topology:
+        raise r.bad("topology", f"is missing; family {manifest.family!r} needs one")
+    return manifest
 
 
 def load_manifest(path: Path) -> Manifest:
@@ -320,4 +385,4 @@ def load_manifest(path: Path) -> Manifest:
     Raises:
         NetworkFileError: no such file, or not a valid manifest.
     """
-    return parse_manifest(read_json(path, "Manifest"), str(path))
+    return replace(parse_manifest(read_json(path, "Manifest"), str(path)), path=path)
