@@ -1,0 +1,173 @@
+"""One-stage networks: boxes and keypoints of all people come out of one run.
+
+RTMO: Lu et al., CVPR 2024 (arXiv 2312.07526). YOLO-pose: Maji et al., CVPR Workshops 2022 (arXiv 2204.06806) and
+the exports of its successors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.decode.nms import nms
+from edgepose.errors import EngineError, UnknownNameError
+
+Array = NDArray[Any]
+Outputs = Mapping[str, Array]
+
+
+class People(NamedTuple):
+    """People of one picture, by falling score.
+
+    Attributes:
+        points: float32 (N, K, 3) x, y in pixels of the network's input and score.
+        boxes: float64 (N, 4) xyxy, same pixels.
+        scores: float64 (N,).
+    """
+
+    points: NDArray[np.float32]
+    boxes: NDArray[np.float64]
+    scores: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class OneStageParams:
+    """What to keep.
+
+    Attributes:
+        kind: format of the answer, a key of `FORMATS`.
+        keypoints: how many a person has.
+        score_threshold: people must score more than this.
+        nms_threshold: IoU above which the weaker of two people goes.
+        limit: at most this many people a picture.
+        pixel: added to widths and heights inside the suppression, see `nms` (the RTMO demo's way:
+            input pixels to an image pixel).
+    """
+
+    kind: str = "rtmo"
+    keypoints: int = 17
+    score_threshold: float = 0.3
+    nms_threshold: float = 0.45
+    limit: int = 100
+    pixel: float = 0.0
+
+
+class _Rows(NamedTuple):
+    """All rows of one picture: xyxy boxes, scores, (N, K, 3) keypoints; suppressed inside or not."""
+
+    boxes: Array
+    scores: Array
+    points: Array
+    suppressed: bool = False
+
+
+def decode_people(outputs: Outputs, params: OneStageParams) -> list[People]:
+    """People of every picture of a batch.
+
+    Raises:
+        EngineError: the tensors are not of that format.
+        UnknownNameError: there is no such format.
+    """
+    reader = FORMATS.get(params.kind)
+    if reader is None:
+        raise UnknownNameError("one-stage format", params.kind, FORMATS)
+    return [_select(rows, params) for rows in reader(outputs, params)]
+
+
+def _select(rows: _Rows, params: OneStageParams) -> People:
+    # keypoints follow their own row: positions are never taken from a list that was cut already
+    hot = np.flatnonzero((rows.scores > params.score_threshold) & np.isfinite(rows.scores))
+    boxes, scores = (
+        np.asarray(rows.boxes[hot], np.float64),
+        np.asarray(rows.scores[hot], np.float64),
+    )
+    if rows.suppressed:
+        keep = np.argsort(-scores, kind="stable")[: params.limit]
+    else:
+        keep = nms(
+            boxes,
+            scores,
+            params.nms_threshold,
+            pixel=params.pixel,
+            limit=params.limit,
+        )
+    points = np.asarray(rows.points[hot[keep]], np.float32)
+    return People(points, boxes[keep], scores[keep])
+
+
+def _wrong(kind: str, expected: str, outputs: Outputs) -> EngineError:
+    found = ", ".join(f"{name} {list(t.shape)}" for name, t in outputs.items())
+    return EngineError(
+        f"The network does not answer as {kind}: expected {expected}, found {found}. "
+        "Correct 'decoder' in its manifest, or choose another --network."
+    )
+
+
+def _rtmo(outputs: Outputs, params: OneStageParams) -> list[_Rows]:
+    """(batch, n, 5) [box, score] and (batch, n, K, 3) [x, y, score]; not always suppressed inside."""
+    by_rank = {t.ndim: t for t in outputs.values()}
+    dets, points = by_rank.get(3), by_rank.get(4)
+    expected = f"(batch, n, 5) and (batch, n, {params.keypoints}, 3)"
+    if dets is None or points is None or dets.shape[2] != 5 or dets.shape[:2] != points.shape[:2]:
+        raise _wrong("rtmo", expected, outputs)
+    if points.shape[2:] != (params.keypoints, 3):
+        raise _wrong("rtmo", expected, outputs)
+    return [_Rows(d[:, :4], d[:, 4], p) for d, p in zip(dets, points, strict=True)]
+
+
+def _table(outputs: Outputs, kind: str, columns: int, expected: str) -> Array:
+    """The one tensor as (batch, rows, columns), transposed where columns come first."""
+    tensors = [t for t in outputs.values() if t.ndim == 3]
+    if len(tensors) == 1:
+        table = tensors[0]
+        if table.shape[2] == columns:
+            return table
+        if table.shape[1] == columns:
+            return table.transpose(0, 2, 1)
+    raise _wrong(kind, expected, outputs)
+
+
+def _corners(table: Array) -> Array:
+    half = table[:, 2:4] / 2
+    boxes: Array = np.concatenate([table[:, :2] - half, table[:, :2] + half], axis=1)
+    return boxes
+
+
+def _yolo_pose(outputs: Outputs, params: OneStageParams) -> list[_Rows]:
+    """YOLOv8-pose and YOLO11-pose: (batch, 4 + 1 + 3K, rows) centre, size, score, keypoints; or, with
+    suppression inside (also YOLO26-pose), (batch, n, 6 + 3K) box, score, class, keypoints."""
+    k = params.keypoints
+    expected = f"(batch, {5 + 3 * k}, rows) or, suppressed inside, (batch, n, {6 + 3 * k})"
+    shapes = [t.shape for t in outputs.values()]
+    if len(shapes) == 1 and len(shapes[0]) == 3 and shapes[0][2] == 6 + 3 * k:
+        (table,) = outputs.values()
+        return [_Rows(t[:, :4], t[:, 4], t[:, 6:].reshape(-1, k, 3), True) for t in table]
+    table = _table(outputs, "yolo-pose", 5 + 3 * k, expected)
+    out = []
+    for t in table:
+        t = t[t[:, 4] > params.score_threshold]
+        out.append(_Rows(_corners(t), t[:, 4], t[:, 5:].reshape(-1, k, 3)))
+    return out
+
+
+def _yolov7_pose(outputs: Outputs, params: OneStageParams) -> list[_Rows]:
+    """YOLOv5-pose and YOLOv7-pose: (batch, rows, 6 + 3K) centre, size, objectness, class, keypoints."""
+    k = params.keypoints
+    table = _table(outputs, "yolov7-pose", 6 + 3 * k, f"(batch, rows, {6 + 3 * k})")
+    out = []
+    for t in table:
+        t = t[t[:, 4] > params.score_threshold]
+        out.append(_Rows(_corners(t), t[:, 4] * t[:, 5], t[:, 6:].reshape(-1, k, 3)))
+    return out
+
+
+# format -> reader of a whole batch
+FORMATS: dict[str, Callable[[Outputs, OneStageParams], list[_Rows]]] = {
+    "rtmo": _rtmo,
+    "yolo-pose": _yolo_pose,
+    "yolov7-pose": _yolov7_pose,
+}
