@@ -12,6 +12,7 @@ from typing import Any
 import typer
 
 from edgepose.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, EdgeposeError
+from edgepose.flags import normalise_flags
 
 
 def _print_version(value: bool) -> None:
@@ -23,38 +24,10 @@ def _print_version(value: bool) -> None:
 
 
 def version_option() -> Any:
-    """The eager `--version` option."""
+    """The eager `--version` option, for an `Annotated[bool, ...]`."""
     return typer.Option(
-        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
+        "--version", callback=_print_version, is_eager=True, help="Print the version."
     )
-
-
-def normalise_flags(argv: Sequence[str]) -> list[str]:
-    """jetson-inference's flag spellings as ours.
-
-    `--input_blob=x` becomes `--input-blob=x`, `-network=x` becomes `--network=x`, names are
-    case-insensitive. Values, positional arguments and everything behind `--` stay as they are.
-    """
-    out: list[str] = []
-    for i, word in enumerate(argv):
-        if word == "--":
-            return out + list(argv[i:])
-        if word.startswith("-") and len(word) > 2 and not _is_number(word):
-            name, equals, value = word.partition("=")
-            stem = name.lstrip("-")
-            if name.startswith("--") or len(stem) > 1:
-                name = "--" + stem.replace("_", "-").lower()
-            word = name + equals + value
-        out.append(word)
-    return out
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
 
 
 def terminate_as_interrupt() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import Annotated
 
 import typer
 
@@ -39,7 +40,7 @@ def make_app() -> typer.Typer:
     )
 
     @app.callback()
-    def root(version: bool = version_option()) -> None:
+    def root(version: Annotated[bool, version_option()] = False) -> None:
         pass
 
     for name in COMMANDS:

@@ -1,0 +1,140 @@
+"""Talking to people: everything here goes to stderr; stdout is for data."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+LEVELS = ("silent", "error", "warning", "info", "verbose", "debug")
+# jetson-inference's names for the same
+ALIASES = {"success": "info", "disable": "silent", "disabled": "silent", "none": "silent"}
+
+
+def parse_level(text: str) -> int:
+    """Position in `LEVELS` of a level by name.
+
+    Raises:
+        UnknownNameError: no such level.
+    """
+    from edgepose.errors import UnknownNameError
+
+    name = ALIASES.get(text.strip().lower(), text.strip().lower())
+    if name not in LEVELS:
+        raise UnknownNameError("log level", text, LEVELS)
+    return LEVELS.index(name)
+
+
+class Talk:
+    """Messages by level, and whether progress may be drawn.
+
+    Args:
+        level: one of `LEVELS`.
+        progress: draw progress bars where stderr is a terminal.
+    """
+
+    def __init__(self, level: str = "info", *, progress: bool = True) -> None:
+        self.level = parse_level(level)
+        self.terminal = sys.stderr.isatty()
+        self.bars = progress and self.terminal and self.level >= LEVELS.index("info")
+        self._said: set[str] = set()
+        self._console: Console | None = None
+
+    @property
+    def console(self) -> Console:
+        """The rich console on stderr; honours NO_COLOR and FORCE_COLOR."""
+        if self._console is None:
+            from rich.console import Console
+
+            no_color = bool(os.environ.get("NO_COLOR"))
+            self._console = Console(stderr=True, no_color=no_color or None, highlight=False)
+        return self._console
+
+    def _say(self, level: str, text: str) -> None:
+        if self.level >= LEVELS.index(level):
+            if self.bars:
+                self.console.print(text, markup=False, soft_wrap=True)
+            else:
+                print(text, file=sys.stderr, flush=True)
+
+    def error(self, text: str) -> None:
+        """What failed."""
+        self._say("error", text)
+
+    def warning(self, text: str) -> None:
+        """What may surprise."""
+        self._say("warning", text)
+
+    def info(self, text: str) -> None:
+        """What happens."""
+        self._say("info", text)
+
+    def verbose(self, text: str) -> None:
+        """Details that `-v` asks for."""
+        self._say("verbose", text)
+
+    def once(self, text: str) -> None:
+        """A warning that is said only once."""
+        if text not in self._said:
+            self._said.add(text)
+            self.warning(text)
+
+
+class Ticker:
+    """Progress of a run: a bar on a terminal, otherwise a plain line every few seconds."""
+
+    def __init__(self, talk: Talk, total: int | None, every: float = 5.0) -> None:
+        self._talk = talk
+        self._total = total
+        self._every = every
+        self._next = time.monotonic() + every
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __call__(self, summary: Any) -> None:
+        """Show where the run is; `summary` is a `edgepose.pipeline.Summary`."""
+        if self._bar is not None:
+            self._bar.update(
+                self._task,
+                completed=summary.frames,
+                people=summary.people,
+                fps=f"{summary.rate:.1f}",
+            )
+        elif time.monotonic() >= self._next:
+            self._next = time.monotonic() + self._every
+            of = f" of {self._total}" if self._total else ""
+            self._talk.info(
+                f"{summary.frames}{of} frames, {summary.people} people, {summary.rate:.1f} frames/s"
+            )
+
+    @contextmanager
+    def shown(self) -> Iterator[Ticker]:
+        """Draw the bar inside the block, where bars may be drawn."""
+        if not self._talk.bars or self._total == 1:
+            yield self
+            return
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        columns = (
+            TextColumn("frames"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TextColumn("{task.fields[people]} people  {task.fields[fps]} frames/s"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self._talk.console, transient=True) as self._bar:
+            self._task = self._bar.add_task("", total=self._total, people=0, fps="0")
+            yield self
+        self._bar = None

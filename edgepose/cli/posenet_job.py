@@ -1,0 +1,432 @@
+"""What `posenet` does with its arguments: open everything, run the pipeline, sum up."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgepose.cli.common import terminate_as_interrupt
+from edgepose.cli.console import Talk, Ticker
+from edgepose.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_PARTLY,
+    DownloadError,
+    EdgeposeError,
+    NetworkFileError,
+    OutputError,
+    SourceError,
+    UnknownNameError,
+    UsageError,
+)
+
+if TYPE_CHECKING:
+    from edgepose.io.base import Output, Sink, Source
+    from edgepose.networks.registry import Network
+    from edgepose.pipeline import Summary
+    from edgepose.types import Frame, Result
+
+DEFAULT_NETWORK = "resnet18-body"
+FALLBACK_NETWORK = "edgepose-lite-body"
+NO_MEANING = [
+    "labels",
+    "prototxt",
+    "mean_pixel",
+    "input_decoder",
+    "output_encoder",
+    "output_save",
+    "output_latency",
+    "num_buffers",
+    "stun_server",
+    "ssl_key",
+    "ssl_cert",
+    "log_file",
+    "maximized",
+    "fullscreen",
+]
+
+
+def run(arguments: Mapping[str, Any]) -> int:
+    """Run `posenet` and return its exit code.
+
+    Raises:
+        EdgeposeError: for everything that went wrong before or during the run.
+    """
+    a = dict(arguments)
+    level = "error" if a["quiet"] else "verbose" if a["verbose"] else a["log_level"]
+    talk = Talk(level, progress=not a["no_progress"])
+    for name in NO_MEANING:
+        if a[name]:
+            talk.once(
+                f"--{name.replace('_', '-')} has no meaning here; it is accepted and ignored."
+            )
+    inputs, outputs = split_positionals(a["inputs"] or [], a["source"] or [], a["output"] or [])
+    broken: list[str] = []
+    terminate_as_interrupt()
+    with ExitStack() as stack:
+        return _run(a, inputs, outputs, talk, broken, stack)
+
+
+def split_positionals(
+    words: Sequence[str], sources: Sequence[str], outputs: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Inputs and outputs of a command line.
+
+    As jetson-inference: `INPUT [OUTPUT]`. With more words all but the last are inputs; where
+    --output is given all are. Where an input is given by option, words are outputs.
+
+    Raises:
+        UsageError: no input, or an unquoted glob whose last match would become the output.
+    """
+    words = list(words)
+    if sources:
+        return list(sources), list(outputs) + words
+    if not words:
+        if _is_jetson():
+            return ["csi://0"], list(outputs)
+        raise UsageError(
+            "Name an input: a picture, a video, /dev/video0, rtsp://... ; see posenet --help."
+        )
+    if outputs or len(words) == 1:
+        return words, list(outputs)
+    *inputs, output = words
+    if len(inputs) > 1 and Path(output).is_file():
+        raise UsageError(
+            f"The last of several names is the output, and {output} is an existing file. Quote the "
+            "glob ('*.jpg') or name the output with --output."
+        )
+    return inputs, [output]
+
+
+def _is_jetson() -> bool:
+    try:
+        return "jetson" in Path("/proc/device-tree/model").read_text(errors="replace").lower()
+    except OSError:
+        return False
+
+
+def _run(
+    a: dict[str, Any],
+    inputs: list[str],
+    outputs: list[str],
+    talk: Talk,
+    broken: list[str],
+    stack: ExitStack,
+) -> int:
+    from edgepose.draw.overlay import parse_overlay
+    from edgepose.pipeline import Pipeline
+
+    words = parse_overlay(a["overlay"])
+    events: list[Any] = []
+    source = _open_sources(a, inputs, talk, broken, events)
+    stack.callback(source.close)
+    network = find_network(a, talk)
+    estimator = _estimator(a, network, talk)
+    stack.callback(estimator.close)
+    pictures = _open_outputs(a, outputs, inputs, source, stack)
+    sinks = _open_sinks(a, estimator.topology, stack)
+    events.extend(s.event for s in sinks if hasattr(s, "event"))
+    pipeline = Pipeline(
+        source,
+        estimator,
+        overlay=_overlay(a, words, estimator.topology),
+        tracker=_tracker(a, estimator.topology),
+        outputs=pictures,
+        sinks=sinks,
+        on_result=_teller(talk, source, quiet_data=_stdout_taken(a)),
+    )
+    if not pictures and not sinks:
+        talk.verbose("No output: poses are counted only. Name one, or use --json -.")
+    ticker = Ticker(talk, source.length)
+    error: EdgeposeError | None = None
+    with ticker.shown():
+        try:
+            pipeline.run(ticker)
+        except (SourceError, OutputError) as e:
+            if not pipeline.summary.frames:
+                raise
+            error = e
+    return _sum_up(pipeline.summary, a, talk, broken, error, outputs)
+
+
+# network and engine -----------------------------------------------------------------------------
+def find_network(a: Mapping[str, Any], talk: Talk) -> Network:
+    """The network that the arguments name, fetched where it has to be.
+
+    Without --network and --model: resnet18-body where it is installed or can be fetched, as in
+    jetson-inference, else the one that edgepose ships, said in one line.
+    """
+    from edgepose.networks import registry
+
+    chosen = {
+        "variant": a["variant"],
+        "model": a["model"],
+        "topology": a["topology"],
+        "colors": a["colors"],
+        "input_blob": a["input_blob"],
+        "output_cmap": a["output_cmap"],
+        "output_paf": a["output_paf"],
+        "download": not a["no_download"],
+    }
+    if a["network"] or a["model"]:
+        return registry.resolve(a["network"], **chosen)
+    try:
+        return registry.resolve(DEFAULT_NETWORK, **chosen)
+    except (DownloadError, NetworkFileError) as e:
+        talk.verbose(str(e))
+        network = registry.resolve(FALLBACK_NETWORK, **chosen)
+        talk.info(
+            f"{DEFAULT_NETWORK} is not installed and cannot be fetched: using {FALLBACK_NETWORK}, "
+            "which comes with edgepose (--network chooses)."
+        )
+        return network
+
+
+def _engine_options(a: Mapping[str, Any], talk: Talk) -> Any:
+    from edgepose.engines import EngineOptions
+
+    return EngineOptions(
+        engine=a["engine"],
+        device=a["device"],
+        threads=a["threads"],
+        precision=a["precision"],
+        build=not a["no_build"],
+        engine_file=a["engine_file"],
+        log=talk.info,
+    )
+
+
+def _estimator(a: Mapping[str, Any], network: Network, talk: Talk) -> Any:
+    from edgepose.estimators import EstimatorOptions, make_estimator
+    from edgepose.networks import registry
+
+    detector = None
+    if network.manifest.family == "top-down":
+        name = a["detector"] or network.manifest.detector
+        detector = registry.resolve(name, model=a["detector_model"], download=not a["no_download"])
+    elif a["detector"] or a["detector_model"]:
+        talk.once(f"{network.manifest.name} needs no detector; --detector is ignored.")
+    estimator = make_estimator(
+        network,
+        EstimatorOptions(
+            threshold=a["threshold"],
+            keypoint_threshold=a["keypoint_threshold"],
+            link_threshold=a["link_threshold"],
+            min_keypoints=a["min_keypoints"],
+            min_score=a["min_score"],
+            resize=_one_of("--resize", a["resize"], ("", "stretch", "letterbox")),
+            size=parse_size("--network-size", a["network_size"]),
+            detector=detector,
+            detector_size=a["detector_size"],
+            box_threshold=a["box_threshold"],
+            nms_threshold=a["nms_threshold"],
+            max_people=a["max_people"],
+            flip_test=a["flip_test"],
+            batch=a["batch_size"],
+            engine=_engine_options(a, talk),
+        ),
+    )
+    talk.info(f"{network.manifest.name} on {estimator.engine_name}")
+    reason = getattr(getattr(estimator, "engine", None), "reason", "")
+    if reason:
+        talk.verbose(str(reason))
+    return estimator
+
+
+def _one_of(flag: str, value: str, allowed: Sequence[str]) -> str:
+    if value not in allowed:
+        raise UnknownNameError(f"value of {flag}", value, [x for x in allowed if x])
+    return value
+
+
+def parse_size(flag: str, text: str) -> tuple[int, int] | None:
+    """(width, height) of "WxH", None of "".
+
+    Raises:
+        UsageError: not two whole numbers from 1 to 16384.
+    """
+    if not text:
+        return None
+    parts = text.lower().split("x")
+    if len(parts) != 2 or not all(
+        p.isascii() and p.isdigit() and 0 < int(p) <= 16384 for p in parts
+    ):
+        raise UsageError(f"{flag} {text!r} is not WIDTHxHEIGHT, such as 256x256.")
+    return int(parts[0]), int(parts[1])
+
+
+# input ------------------------------------------------------------------------------------------
+def _open_sources(
+    a: Mapping[str, Any], uris: Sequence[str], talk: Talk, broken: list[str], listeners: list[Any]
+) -> Source:
+    from edgepose.io.base import SourceOptions
+    from edgepose.io.sources import open_source
+    from edgepose.io.sources.chain import Chain
+
+    def on_error(path: str, error: Exception) -> None:
+        broken.append(path)
+        talk.error(f"edgepose: {error}")
+
+    def on_event(event: dict[str, Any]) -> None:
+        words = " ".join(f"{k} {v}" for k, v in event.items() if k not in ("event", "source"))
+        talk.info(f"{event.get('source', '')}: {event.get('event', '')} {words}".rstrip())
+        for listener in listeners:
+            listener(event)
+
+    options = SourceOptions(
+        width=a["input_width"],
+        height=a["input_height"],
+        rate=a["input_rate"],
+        flip=a["input_flip"],
+        loop=a["input_loop"],
+        start=a["start"],
+        frames=a["frames"],
+        codec=a["input_codec"],
+        latency=a["input_latency"],
+        transport=_one_of("--rtsp-transport", a["rtsp_transport"], ("tcp", "udp")),
+        timeout=a["timeout"],
+        reconnect=a["reconnect"],
+        reconnect_limit=a["reconnect_limit"],
+        wait=a["wait"],
+        save=a["input_save"],
+        on_event=on_event,
+        on_error=on_error,
+    )
+    if len(uris) == 1:
+        return open_source(uris[0], options)
+    return Chain([open_source(uri, options) for uri in uris], on_error=on_error)
+
+
+# output -----------------------------------------------------------------------------------------
+def _stdout_taken(a: Mapping[str, Any]) -> bool:
+    return "-" in (a["json"], a["csv"], a["coco"]) or bool(a["format"])
+
+
+def _open_outputs(
+    a: Mapping[str, Any],
+    uris: Sequence[str],
+    inputs: Sequence[str],
+    source: Source,
+    stack: ExitStack,
+) -> list[Output]:
+    from edgepose.io.base import OutputOptions
+    from edgepose.io.outputs import default_output, open_output
+
+    options = OutputOptions(
+        codec=a["output_codec"],
+        bitrate=a["bitrate"],
+        rate=a["output_rate"] or source.rate,
+        width=a["output_width"],
+        height=a["output_height"],
+        audio="" if a["no_audio"] or source.stills or source.live else inputs[0],
+        inputs=tuple(inputs),
+    )
+    outputs = [open_output(uri, options) for uri in uris]
+    if not uris and not _stdout_taken(a):
+        window = default_output(options, a["headless"])
+        outputs += [window] if window is not None else []
+    for output in outputs:
+        stack.callback(output.close)
+    return outputs
+
+
+def _open_sinks(a: Mapping[str, Any], topology: Any, stack: ExitStack) -> list[Sink]:
+    from edgepose.io.sinks import open_sink
+
+    wanted = [(kind, a[kind]) for kind in ("json", "csv", "coco", "mqtt", "metrics") if a[kind]]
+    if a["format"]:
+        wanted.append((_one_of("--format", a["format"], ("json", "csv", "dict")), "-"))
+    if sum(target == "-" for _, target in wanted) > 1:
+        raise UsageError("Only one kind of data can be printed on stdout; give the others a file.")
+    sinks = [open_sink(kind, target) for kind, target in wanted]
+    for sink in sinks:
+        stack.callback(sink.close)
+    return sinks
+
+
+def _overlay(a: Mapping[str, Any], words: frozenset[str], topology: Any) -> Any:
+    from edgepose.draw.overlay import Overlay
+
+    if not words:
+        return None
+    return Overlay(
+        topology,
+        words,
+        keypoint_scale=a["keypoint_scale"],
+        link_scale=a["link_scale"],
+        line_width=a["line_width"],
+        alpha=a["alpha"],
+    )
+
+
+def _tracker(a: Mapping[str, Any], topology: Any) -> Any:
+    if not (a["track"] or a["smooth"]):
+        return None
+    from edgepose.track.tracker import Tracker
+
+    return Tracker(topology, smooth=a["smooth"])
+
+
+# messages ---------------------------------------------------------------------------------------
+def _teller(talk: Talk, source: Source, *, quiet_data: bool) -> Any:
+    """Tells people about each still picture; films have the progress line."""
+    if not source.stills or quiet_data:
+        return None
+
+    def tell(frame: Frame, result: Result) -> None:
+        people = len(result.poses)
+        talk.info(
+            f"{os.path.basename(frame.source)}: {people} {'person' if people == 1 else 'people'}, "
+            f"{result.inference_ms:.1f} ms"
+        )
+        for pose in result.poses:
+            left, top, right, bottom = (round(v) for v in pose.box)
+            talk.verbose(
+                f"  pose {pose.id}  score {pose.score:.2f}  box {left},{top},{right},{bottom}  "
+                f"{len(pose)} keypoints"
+            )
+
+    return tell
+
+
+def _sum_up(
+    summary: Summary,
+    a: Mapping[str, Any],
+    talk: Talk,
+    broken: Sequence[str],
+    error: EdgeposeError | None,
+    outputs: Sequence[str],
+) -> int:
+    if error is not None:
+        talk.error(f"edgepose: {error}")
+    rate = summary.frames / summary.seconds if summary.seconds else 0.0
+    where = f"; written to {', '.join(outputs)}" if outputs else ""
+    talk.info(
+        f"{summary.frames} frames, {summary.people} people, {summary.seconds:.1f} s, "
+        f"{rate:.1f} frames/s{where}"
+    )
+    if a["profile"]:
+        print(profile_table(summary), file=sys.stderr)
+    if broken:
+        talk.error(
+            f"edgepose: {len(broken)} of {len(broken) + summary.frames} inputs could not be read."
+        )
+    if summary.interrupted:
+        return EXIT_INTERRUPTED
+    if broken or error is not None:
+        return EXIT_PARTLY if summary.frames else EXIT_FAILED
+    return EXIT_DONE
+
+
+def profile_table(summary: Summary) -> str:
+    """Mean and percentiles of every stage as lines of text."""
+    lines = [f"{'stage':<12}{'mean ms':>10}{'p50':>10}{'p90':>10}{'p99':>10}"]
+    for name, s in summary.stages.items():
+        row = (s.mean, s.percentile(50), s.percentile(90), s.percentile(99))
+        lines.append(f"{name:<12}" + "".join(f"{v:>10.2f}" for v in row))
+    return "\n".join(lines)

@@ -1,0 +1,110 @@
+"""What every estimator offers, its options, and the choice of one by the network's family."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from edgepose.networks.manifest import Manifest
+from edgepose.networks.topology import Topology
+from edgepose.timing import Stopwatch
+from edgepose.types import Frame, Pose
+
+if TYPE_CHECKING:
+    from edgepose.engines import EngineOptions
+    from edgepose.networks.registry import Network
+
+
+@dataclass(frozen=True)
+class EstimatorOptions:
+    """Options of all families; each takes what concerns it.
+
+    Attributes:
+        threshold: keypoints and links below are dropped (bottom-up); keypoints below (others).
+            None = the network's own default.
+        keypoint_threshold, link_threshold: override `threshold` one by one.
+        min_keypoints: poses with fewer detected keypoints are dropped.
+        min_score: poses with a lower score are dropped; None = the network's own default.
+        resize: "stretch" or "letterbox" instead of the network's own, "" = its own.
+        size: (width, height) of the network's input where it may be chosen; None = its own.
+        detector: network name, weights file and input size of the detector of a top-down network.
+        box_threshold, nms_threshold, max_people: of detectors and one-stage networks.
+        flip_test: top-down: average with the mirrored crop.
+        batch: at most so many people or frames in one run.
+    """
+
+    threshold: float | None = None
+    keypoint_threshold: float | None = None
+    link_threshold: float | None = None
+    min_keypoints: int = 3
+    min_score: float | None = None
+    resize: str = ""
+    size: tuple[int, int] | None = None
+    detector: Network | None = None
+    detector_size: int = 0
+    box_threshold: float | None = None
+    nms_threshold: float | None = None
+    max_people: int = 0
+    flip_test: bool = False
+    batch: int = 8
+    engine: EngineOptions | None = field(default=None)
+
+
+class Estimator(Protocol):
+    """Finds the poses of frames.
+
+    Attributes:
+        manifest, topology: of the pose network.
+        engine_name: what infers, for people and for the JSON lines.
+    """
+
+    manifest: Manifest
+    topology: Topology
+
+    @property
+    def engine_name(self) -> str:
+        """What infers."""
+        ...
+
+    def estimate(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> list[tuple[Pose, ...]]:
+        """The poses of each frame, in the order of `frames`.
+
+        Times go to the stages preprocess, network and postprocess of `stopwatch`.
+
+        Raises:
+            EngineError: the engine failed or answered with the wrong tensors.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the engines; safe to call twice."""
+        ...
+
+
+def make_estimator(network: Network, options: EstimatorOptions) -> Estimator:
+    """The estimator for a network's family.
+
+    Raises:
+        UsageError: the network is a detector, which finds no poses by itself.
+        EngineError: no engine can run it.
+    """
+    from edgepose.errors import UsageError
+
+    family = network.manifest.family
+    if family == "bottom-up":
+        from edgepose.estimators.bottom_up import BottomUp
+
+        return BottomUp.load(network, options)
+    if family == "top-down":
+        from edgepose.estimators.top_down import TopDown
+
+        return TopDown.load(network, options)
+    if family == "one-stage":
+        from edgepose.estimators.one_stage import OneStage
+
+        return OneStage.load(network, options)
+    raise UsageError(
+        f"Network {network.manifest.name!r} is a detector: it finds boxes, not poses. Use it as "
+        "--detector of a top-down network."
+    )

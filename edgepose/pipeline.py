@@ -1,0 +1,303 @@
+"""The journey of a frame, in three overlapping threads.
+
+    read:  io.source
+    infer: preprocess -> engine -> decode -> track
+    write: draw -> io.output
+              \\-> io.sinks
+
+Files never drop a frame: bounded queues make the fast stages wait for the slow ones. Live sources
+keep only their newest frame by themselves, so they are read where the frame is used, without a queue.
+Order is kept. An error in any thread, Ctrl-C or `stop()` ends all three; frames that were already
+inferred are still written, and outputs are closed so that they stay valid.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+import numpy as np
+
+from edgepose.estimators.base import Estimator
+from edgepose.io.base import Output, Sink, Source
+from edgepose.timing import RateMeter, Statistics, Stopwatch
+from edgepose.types import Frame, Pose, Result
+
+if TYPE_CHECKING:
+    from edgepose.draw.overlay import Overlay
+
+T = TypeVar("T")
+POLL = 0.1  # seconds between looks at the stop flag while a queue is full or empty
+
+
+class FrameTracker(Protocol):
+    """What the pipeline needs of a tracker."""
+
+    def update(self, poses: Sequence[Pose], now: float) -> tuple[Pose, ...]:
+        """The poses with their track ids."""
+        ...
+
+
+@dataclass
+class Summary:
+    """What a run did; filled while it runs, so that progress can be shown from it.
+
+    Attributes:
+        frames, people: written frames and poses found in them.
+        seconds: wall time.
+        stages: statistics of milliseconds by stage name.
+        rate: frames a second over the last two seconds.
+        sources: counters by source name, where a source keeps some (read, dropped, ...).
+    """
+
+    frames: int = 0
+    people: int = 0
+    seconds: float = 0.0
+    rate: float = 0.0
+    stages: dict[str, Statistics] = field(default_factory=dict)
+    last: Result | None = None
+    interrupted: bool = False
+
+    def count(self, result: Result) -> None:
+        """Add one written frame."""
+        self.frames += 1
+        self.people += len(result.poses)
+        self.last = result
+        for name, value in result.stages.items():
+            self.stages.setdefault(name, Statistics()).add(value)
+
+
+class _Queue(Generic[T]):
+    """A bounded queue whose both ends give up when `stop` is set."""
+
+    def __init__(self, size: int, stop: threading.Event) -> None:
+        self._items: queue.Queue[T | None] = queue.Queue(size)
+        self._stop = stop
+
+    def put(self, item: T | None) -> bool:
+        """False where the run was stopped before there was room."""
+        while not self._stop.is_set():
+            try:
+                self._items.put(item, timeout=POLL)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def __iter__(self) -> Iterator[T]:
+        """Items until the None that ends them; what is already queued is still given after a stop."""
+        while True:
+            try:
+                item = self._items.get(timeout=POLL)
+            except queue.Empty:
+                if self._stop.is_set():
+                    return
+                continue
+            if item is None:
+                return
+            yield item
+
+
+@dataclass
+class _Job:
+    """A frame on its way, with what is known of it so far."""
+
+    frame: Frame
+    watch: Stopwatch
+    poses: tuple[Pose, ...] = ()
+    shared_ms: float = 0.0
+
+
+class Pipeline:
+    """Source to outputs and sinks.
+
+    Args:
+        source: where frames come from.
+        estimator: what finds poses.
+        overlay: draws into the frames that outputs get; None = nothing is drawn.
+        tracker: gives poses their track ids; called in frame order.
+        outputs, sinks: where pictures and data go.
+        network: name for the results; default the estimator's.
+        depth: frames that may wait between two stages.
+        on_result: called in the write thread with each (frame, result), before the outputs.
+        events: turns (poses, frame, now) into event dictionaries for the result.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        estimator: Estimator,
+        *,
+        overlay: Overlay | None = None,
+        tracker: FrameTracker | None = None,
+        outputs: Sequence[Output] = (),
+        sinks: Sequence[Sink] = (),
+        depth: int = 3,
+        on_result: Callable[[Frame, Result], None] | None = None,
+    ) -> None:
+        self.source = source
+        self.estimator = estimator
+        self.overlay = overlay
+        self.tracker = tracker
+        self.outputs = outputs
+        self.sinks = sinks
+        self.summary = Summary()
+        self._on_result = on_result
+        self._stop = threading.Event()  # no new frames
+        self._written = threading.Event()  # the write stage has ended, in order or not
+        self._frames: _Queue[_Job] = _Queue(depth, self._stop)
+        self._found: _Queue[_Job] = _Queue(depth, self._written)
+        self._error: BaseException | None = None
+        self._rate = RateMeter()
+
+    def stop(self) -> None:
+        """End the run from any thread: no new frames, what was inferred is still written."""
+        self._stop.set()
+        self.source.close()
+
+    def run(self, tick: Callable[[Summary], None] | None = None) -> Summary:
+        """Run to the end of the source; `tick` is called ten times a second from this thread.
+
+        Ctrl-C ends the run in order and sets `summary.interrupted`.
+
+        Raises:
+            EdgeposeError: the first error of any stage, after the others have ended.
+        """
+        start = time.monotonic()
+        threads = [
+            threading.Thread(target=self._guard, args=(stage,), name=stage.__name__, daemon=True)
+            for stage in (self._read, self._infer, self._write)
+        ]
+        for thread in threads:
+            thread.start()
+        while any(t.is_alive() for t in threads):
+            try:
+                threads[-1].join(POLL)
+                self.summary.seconds = time.monotonic() - start
+                if tick:
+                    tick(self.summary)
+            except KeyboardInterrupt:
+                if self.summary.interrupted:
+                    raise
+                self.summary.interrupted = True
+                self.stop()
+        self.summary.seconds = time.monotonic() - start
+        if self._error is not None:
+            raise self._error
+        return self.summary
+
+    def _guard(self, stage: Callable[[], None]) -> None:
+        """Run a stage; its first error stops the run and is raised again by `run`.
+
+        A read that fails after the stop fails because of it (the source was closed under it).
+        """
+        try:
+            stage()
+        except BaseException as e:
+            stopped = self._stop.is_set() and stage == self._read
+            if self._error is None and not stopped:
+                self._error = e
+            self.stop()
+        finally:
+            if stage == self._infer:
+                self._found.put(None)
+            if stage == self._write:
+                self._written.set()
+                self._stop.set()
+
+    # the three stages ---------------------------------------------------------------------------
+    def _read(self) -> None:
+        if self.source.live:
+            return  # read where it is used, so that no frame grows old in a queue
+        for job in self._timed_frames():
+            if not self._frames.put(job):
+                return
+        self._frames.put(None)
+
+    def _timed_frames(self) -> Iterator[_Job]:
+        frames = iter(self.source)
+        while not self._stop.is_set():
+            watch = Stopwatch()
+            with watch.stage("decode"):
+                frame = next(frames, None)
+            if frame is None:
+                return
+            yield _Job(frame, watch)
+
+    def _infer(self) -> None:
+        jobs: Iterable[_Job] = self._timed_frames() if self.source.live else self._frames
+        for job in jobs:
+            if self._written.is_set():
+                return
+            job.poses = self.estimator.estimate([job.frame], job.watch)[0]
+            if self.tracker is not None:
+                with job.watch.stage("track"):
+                    job.poses = self.tracker.update(job.poses, frame_time(job.frame))
+            self._found.put(job)  # the write stage outlives a stop: no inferred frame is lost
+
+    def _write(self) -> None:
+        for job in self._found:
+            result = self._result(job)
+            if self._on_result:
+                self._on_result(job.frame, result)
+            frame = self._draw(job, result)
+            with job.watch.stage("output"):
+                for output in self.outputs:
+                    output.write(frame)
+                for sink in self.sinks:
+                    sink.write(result)
+            self.summary.rate = self._rate.tick()
+            self.summary.count(replace(result, stages=job.watch.stages))
+
+    def _result(self, job: _Job) -> Result:
+        frame = job.frame
+        return Result(
+            frame=frame.index,
+            width=frame.width,
+            height=frame.height,
+            poses=job.poses,
+            pts=frame.pts,
+            source=frame.source,
+            name=frame.name,
+            network=self.estimator.manifest.name,
+            engine=self.estimator.engine_name,
+            inference_ms=job.watch.stages.get("network", 0.0),
+            stages=job.watch.stages,
+        )
+
+    def _draw(self, job: _Job, result: Result) -> Frame:
+        if self.overlay is None or not self.outputs:
+            return job.frame
+        with job.watch.stage("overlay"):
+            frame = writable(job.frame)
+            self.overlay.draw(frame.pixels, job.poses, overlay_stats(result, self.summary.rate))
+        return frame
+
+
+def frame_time(frame: Frame) -> float:
+    """Seconds for the tracker: presentation time of films, arrival of live frames, else the index."""
+    if frame.captured is not None:
+        return frame.captured
+    return frame.pts if frame.pts is not None else float(frame.index)
+
+
+def writable(frame: Frame) -> Frame:
+    """The frame itself where its host pixels may be drawn on, else one with a copy of them."""
+    pixels: Any = frame.pixels
+    if isinstance(pixels, np.ndarray) and pixels.flags.writeable and pixels.flags.c_contiguous:
+        return frame
+    return replace(frame, pixels=np.array(pixels, np.uint8, order="C"))
+
+
+def overlay_stats(result: Result, rate: float) -> dict[str, object]:
+    """What the `stats` word of the overlay shows."""
+    return {
+        "frame": result.frame,
+        "inference_ms": result.inference_ms,
+        "people": len(result.poses),
+        "fps": rate,
+    }
