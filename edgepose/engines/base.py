@@ -128,7 +128,7 @@ def check_outputs(outputs: Mapping[str, Any]) -> Outputs:
         array = np.asarray(value, dtype=np.float32)
         # the sum is finite unless a value is not (or the sum overflows, which the second test settles)
         with np.errstate(all="ignore"):
-            suspicious = not np.isfinite(array.sum())
+            suspicious = not np.isfinite(np.add.reduce(array, axis=None))
         if suspicious and not np.isfinite(array).all():
             bad = int(array.size - np.isfinite(array).sum())
             raise EngineError(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+from edgepose.engines.onnx_file import read_outline
 from edgepose.errors import NetworkFileError
 
 ONNX = ".onnx"
@@ -28,12 +30,21 @@ _FOREIGN_STARTS = (
     (b"ftrt", "a TensorRT plan; use it with --engine-file"),
 )
 
+# what OpenVINO and ONNX Runtime wrap around the sentence that tells something
+_NOISE = ("Exception from", "Check '", "While ", "FrontEnd API failed", "Model wasn't", "Summary:")
+_WRAPPING = (
+    (r"^Load model from .*? failed: ?", ""),
+    (r"^/onnxruntime_src/.*?\) (?=[A-Z])", ""),
+    (r"^This is an invalid model\. ", ""),
+    (r"^In Node, \(\"(.*?)\", (.*?), .*, Error (Node\(.*?\) )?", r"node '\1' (\2): "),
+)
+
 
 def check_model_file(path: Path) -> str:
     """The kind of a model file: ".onnx", ".xml" or ".engine".
 
     Raises:
-        NetworkFileError: missing, empty, of a kind that no engine reads, or something else under
+        NetworkFileError: missing, empty, damaged, of a kind that no engine reads, or something else under
             that name (a web page, a Git LFS pointer, an archive).
     """
     if not path.exists():
@@ -49,6 +60,8 @@ def check_model_file(path: Path) -> str:
     _check_start(path, kind)
     if kind == IR:
         _check_ir(path)
+    elif kind == ONNX:
+        read_outline(path)
     return ".engine" if kind in PLANS else kind
 
 
@@ -78,11 +91,12 @@ def _check_ir(path: Path) -> None:
 
 
 def first_line(error: BaseException, limit: int = 200) -> str:
-    """What a library's error says, without its file names, codes and line breaks."""
-    noise = ("Exception from", "Check '", "While ")
-    lines = [line.strip() for line in str(error).splitlines()]
-    wanted = [line for line in lines if line and not line.startswith(noise)] or lines[:1]
-    text = wanted[0] if wanted else type(error).__name__
+    """The one thing that a library's error tells: no file names, codes or line breaks."""
+    lines = [line.strip().removeprefix("-- ") for line in str(error).splitlines()]
+    told = [line for line in lines if line and not line.startswith(_NOISE)] or lines[:1]
+    text = told[0] if told else type(error).__name__
     if text.startswith("[ONNXRuntimeError]"):
         text = text.split(" : ", 3)[-1]
+    for pattern, replacement in _WRAPPING:
+        text = re.sub(pattern, replacement, text)
     return text[:limit].rstrip(" .")

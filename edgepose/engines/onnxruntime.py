@@ -91,10 +91,7 @@ def open_session(ort: Any, model: Path, settings: Any, providers: list[Any]) -> 
     try:
         return ort.InferenceSession(str(model), sess_options=settings, providers=providers)
     except Exception as e:  # onnxruntime's errors have no common base of their own
-        text = first_line(e)
-        if "Protobuf parsing failed" in text or "No graph was found" in text:
-            text = "it is damaged, cut off or not an ONNX file; fetch it again"
-        raise NetworkFileError(f"Model {model} cannot be used: {text}.") from e
+        raise NetworkFileError(f"Model {model} cannot be used: {first_line(e)}.") from e
 
 
 def tensor_spec(node: Any) -> TensorSpec:

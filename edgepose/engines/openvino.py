@@ -133,6 +133,7 @@ def _readable(error: BaseException) -> str:
     known = {
         "Incorrect weights": "the .bin is cut off or belongs to another .xml; fetch both again",
         "Error parsing": "the .xml is damaged or cut off; fetch it again",
+        "tags mismatch": "the .xml is damaged or cut off; fetch it again",
         "Unable to read the model": "it is damaged or not a network; fetch it again",
     }
     return next((advice for key, advice in known.items() if key in text), text)

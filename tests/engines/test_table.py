@@ -1,0 +1,121 @@
+"""The choice of an engine, and what is said about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgepose.engines import NAMES, EngineOptions, choose, probe_all
+from edgepose.engines.options import BatchRange, parse_batch, parse_shape
+from edgepose.engines.table import BACKENDS
+from edgepose.errors import BackendUnavailable, UnknownNameError, UsageError
+from tests.engines.conftest import Maker
+
+
+def only(monkeypatch: pytest.MonkeyPatch, **reasons: str) -> None:
+    """Pretend that the engines named cannot run, for these reasons, and that all others can."""
+    names = {k.replace("_", "-") if k.startswith("onnx") else k: v for k, v in reasons.items()}
+    monkeypatch.setattr(
+        "edgepose.engines.table.probe", lambda backend, options: names.get(backend.name, "")
+    )
+
+
+def test_every_row_has_its_module() -> None:
+    reasons = probe_all()
+    assert list(reasons) == [b.name for b in BACKENDS]
+    assert reasons["onnxruntime"] == ""
+    assert all("\n" not in r for r in reasons.values())
+    assert NAMES[0] == "auto"
+
+
+def test_auto_on_a_machine_without_a_gpu(onnx_file: Maker) -> None:
+    reasons = probe_all()
+    if not reasons["tensorrt"] or not reasons["onnxruntime-cuda"]:
+        pytest.skip("this machine has a GPU engine")
+    choice = choose(onnx_file(), EngineOptions())
+    assert choice.name == "onnxruntime"
+    assert choice.line().startswith("onnxruntime (the default on a CPU); no tensorrt: ")
+    assert "\n" not in choice.line()
+    passed = dict(choice.passed_over)
+    assert set(passed) == {b.name for b in BACKENDS} - {"onnxruntime"}
+    assert "only when asked" in passed["onnxruntime-tensorrt"]
+    assert len(choice.lines()) == len(BACKENDS)
+
+
+def test_auto_prefers_tensorrt(onnx_file: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch)
+    assert choose(onnx_file(), EngineOptions()).name == "tensorrt"
+    only(monkeypatch, tensorrt="no GPU", tensorrt_rtx="no GPU")
+    assert choose(onnx_file(), EngineOptions()).name == "onnxruntime-cuda"
+
+
+def test_auto_without_onnxruntime(onnx_file: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = dict.fromkeys(("tensorrt", "tensorrt_rtx", "onnxruntime_cuda", "onnxruntime"), "gone")
+    only(monkeypatch, **gone)
+    assert choose(onnx_file(), EngineOptions()).name == "openvino"
+    only(monkeypatch, **gone, openvino="gone too")
+    with pytest.raises(BackendUnavailable, match=r"No engine here reads .onnx.*openvino: gone too"):
+        choose(onnx_file(), EngineOptions())
+
+
+def test_ir_goes_to_openvino(hpe_int8: Path) -> None:
+    choice = choose(hpe_int8, EngineOptions())
+    assert choice.name == "openvino"
+    assert choice.line() == "openvino (it reads OpenVINO networks)"
+    with pytest.raises(UsageError, match=r"onnxruntime does not read .xml files .*openvino does"):
+        choose(hpe_int8, EngineOptions("onnxruntime"))
+
+
+def test_an_engine_asked_for_by_name(onnx_file: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose(onnx_file(), EngineOptions("OnnxRuntime")).because == "asked for"
+    with pytest.raises(UnknownNameError, match="Did you mean 'tensorrt'"):
+        choose(onnx_file(), EngineOptions("tensort"))
+    only(monkeypatch, tensorrt="no GPU was found.")
+    with pytest.raises(BackendUnavailable, match="tensorrt cannot run here: no GPU was found"):
+        choose(onnx_file(), EngineOptions("tensorrt"))
+
+
+def test_notes_tell_what_has_no_effect(onnx_file: Maker) -> None:
+    choice = choose(onnx_file(), EngineOptions("onnxruntime", precision="fp16", dla=0))
+    assert len(choice.notes) == 2
+    assert "not in fp16" in choice.notes[0]
+    assert choice.notes[1] in choice.lines()
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"precision": "fp8"},
+        {"threads": -1},
+        {"shape": (0, 3)},
+        {"batch": BatchRange(2, 1, 4)},
+    ],
+)
+def test_options_are_checked(bad: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        EngineOptions(**bad)  # type: ignore[arg-type]
+
+
+@given(st.tuples(*[st.integers(1, 16384)] * 2))
+def test_shapes_survive_text(size: tuple[int, int]) -> None:
+    assert parse_shape(f"{size[0]}x{size[1]}") == size
+
+
+@given(st.lists(st.integers(1, 1024), min_size=3, max_size=3).map(sorted))
+def test_batches_survive_text(values: list[int]) -> None:
+    batch = BatchRange(*values)
+    assert parse_batch(str(batch)) == batch
+    assert parse_batch(":".join(map(str, values))) == batch
+
+
+@given(st.text(max_size=12))
+def test_any_other_text_is_a_usage_error(text: str) -> None:
+    for parse in (parse_shape, parse_batch):
+        try:
+            values = parse(text)
+        except UsageError:
+            continue
+        assert min(values) >= 1
