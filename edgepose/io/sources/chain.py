@@ -1,0 +1,67 @@
+"""Several files one after the other, as one source."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from types import TracebackType
+
+from edgepose.errors import SourceError
+from edgepose.io.base import Source
+from edgepose.types import Frame
+
+
+class Chain:
+    """The frames of several sources in turn.
+
+    Still pictures are numbered on from source to source; frames of films keep their own numbers.
+
+    Args:
+        sources: files; live sources never end and cannot be chained.
+        on_error: called with (path, error) for a broken source, which is then skipped; None = raise.
+    """
+
+    live = False
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        on_error: Callable[[str, Exception], None] | None = None,
+    ) -> None:
+        self._sources = list(sources)
+        self._on_error = on_error
+        lengths = [s.length for s in sources]
+        self.length = sum(n for n in lengths if n) if all(n is not None for n in lengths) else None
+        self.rate = next((s.rate for s in sources if s.rate), 0.0)
+        self.name = sources[0].name if sources else ""
+        self.stills = all(s.stills for s in sources)
+
+    def __iter__(self) -> Iterator[Frame]:
+        index = 0
+        for source in self._sources:
+            try:
+                for frame in source:
+                    yield replace(frame, index=index) if self.stills else frame
+                    index += 1
+            except SourceError as e:
+                if self._on_error is None:
+                    raise
+                self._on_error(source.name, e)
+            finally:
+                source.close()
+
+    def close(self) -> None:
+        """Close all sources."""
+        for source in self._sources:
+            source.close()
+
+    def __enter__(self) -> Chain:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
