@@ -14,6 +14,9 @@ import typer
 from edgepose.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, EdgeposeError
 from edgepose.flags import normalise_flags
 
+# Typer brings its own copy of Click in some versions and uses the package in others
+_CLICK_ERROR = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
 
 def _print_version(value: bool) -> None:
     if value:
@@ -50,20 +53,18 @@ def run_app(app: typer.Typer, argv: Sequence[str], name: str) -> int:
 
     `--debug` anywhere in the arguments shows the traceback of an unexpected error.
     """
-    import click
-
     args = normalise_flags(argv)
     debug = "--debug" in args or bool(os.environ.get("EDGEPOSE_DEBUG"))
     args = [a for a in args if a != "--debug"]
     try:
         code = app(args=args, prog_name=name, standalone_mode=False)
         return code if isinstance(code, int) else EXIT_DONE
-    except click.exceptions.Exit as e:
+    except typer.Exit as e:
         return e.exit_code
-    except click.exceptions.Abort:
+    except typer.Abort:
         return fail("interrupted", EXIT_INTERRUPTED)
-    except click.ClickException as e:
-        e.show()
+    except _CLICK_ERROR as e:
+        e.show()  # type: ignore[attr-defined]
         return EXIT_USAGE
     except KeyboardInterrupt:
         return fail("interrupted", EXIT_INTERRUPTED)

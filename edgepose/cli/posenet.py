@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from edgepose.cli.common import run_app, version_option
+from edgepose.cli.help import PlainHelp
 
 NETWORK = "Network"
 INPUT = "Input"
@@ -483,7 +484,7 @@ posenet.__doc__ = HELP
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("posenet", help=HELP)(posenet)
+    app.command("posenet", help=HELP, cls=PlainHelp)(posenet)
 
 
 def main() -> None:
