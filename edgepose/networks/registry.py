@@ -229,16 +229,20 @@ def _default(
     variant: str, colors: str | Path | None, download: bool, progress: Progress | None
 ) -> Network:
     """The default network; the one in the package where that can neither be found nor fetched."""
+    manifest = find(DEFAULT)
+    skeleton = _topology_of(manifest, None, colors)
+    stand_in = not variant and FALLBACK in names()
     try:
-        return resolve(
-            DEFAULT, variant=variant, colors=colors, download=download, progress=progress
+        found = _installed(manifest, variant) or _fetch(
+            manifest, variant, download, progress, quick=stand_in
         )
     except (DownloadError, NetworkFileError) as e:
-        if variant or FALLBACK not in names():
+        if not stand_in:
             raise
         if progress is not None:
-            progress.note(f"{DEFAULT} cannot be had ({e}); going on with {FALLBACK}.")
+            progress.note(f"{e} Going on with {FALLBACK}.")
         return resolve(FALLBACK, colors=colors, download=False)
+    return Network(manifest, found[1], skeleton, found[0])
 
 
 def _manifest_of(name: str) -> Manifest:
@@ -332,14 +336,19 @@ def own_topology(manifest: Manifest) -> Topology:
 
 
 def _fetch(
-    manifest: Manifest, variant: str, download: bool, progress: Progress | None
+    manifest: Manifest,
+    variant: str,
+    download: bool,
+    progress: Progress | None,
+    quick: bool = False,
 ) -> tuple[str, Path]:
     variant = find_variant(manifest, variant)
     if not download or not manifest.weights[variant].downloads:
         raise not_installed(manifest, variant)
-    from edgepose.networks.download import install
+    from edgepose.networks.download import QUICK, InstallOptions, install
 
-    return variant, install(manifest, variant, progress=progress)
+    options = InstallOptions(transfer=QUICK) if quick else InstallOptions()
+    return variant, install(manifest, variant, options, progress=progress)
 
 
 def not_installed(manifest: Manifest, variant: str) -> NetworkFileError:

@@ -1,0 +1,276 @@
+"""Bundles: installed networks in one plain tar, to carry to a machine without a network.
+
+The first member is `edgepose-bundle.json` with the size and sha256 of every file; the others lie at
+`<network>/<variant>/<file>`, and `<network>/manifest.json` (with a topology of its own beside it)
+for networks that are not shipped with edgepose.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from edgepose.errors import DownloadError, NetworkFileError, UnknownNameError
+from edgepose.networks import registry
+from edgepose.networks.folders import RECORD, facts, files_of, read_record, replace_folder, staging
+from edgepose.networks.locks import exclusive
+from edgepose.networks.manifest import NAME, VARIANT, Manifest, load_manifest
+from edgepose.networks.progress import Progress, Silent
+from edgepose.networks.transfer import Expected, mismatch
+from edgepose.networks.unpack import Limits, entries, write_entry
+from edgepose.paths import networks_home
+
+INDEX = "edgepose-bundle.json"
+FORMAT = 1
+MAX_INDEX = 4 << 20
+
+
+class Installed(NamedTuple):
+    """One variant that a bundle brought."""
+
+    network: str
+    variant: str
+    model: Path
+
+
+# writing ----------------------------------------------------------------------------------------
+def write_bundle(
+    items: Sequence[tuple[Manifest, str, Path]], out: Path, progress: Progress | None = None
+) -> int:
+    """Write installed variants (manifest, variant, folder) to a tar; returns its bytes.
+
+    The same content gives the same bytes.
+
+    Raises:
+        DownloadError: nothing to write, or it cannot be written.
+    """
+    if not items:
+        raise DownloadError("There is nothing to bundle: no network is installed.")
+    files = dict(_bundled_files(items))
+    index = {
+        "format": FORMAT,
+        "networks": [{"network": m.name, "variant": v} for m, v, _ in items],
+        "files": {name: facts(path) for name, path in files.items()},
+    }
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    progress = progress or Silent()
+    progress.begin(out.name, sum(p.stat().st_size for p in files.values()))
+    try:
+        with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar:
+            text = (json.dumps(index, indent=2) + "\n").encode()
+            tar.addfile(_header(INDEX, len(text)), io.BytesIO(text))
+            for name, path in files.items():
+                with path.open("rb") as file:
+                    tar.addfile(_header(name, path.stat().st_size), file)
+                progress.advance(path.stat().st_size)
+        os.replace(temporary, out)
+    except OSError as e:
+        raise DownloadError(f"Bundle {out} cannot be written: {e.strerror or e}.") from None
+    finally:
+        progress.end()
+        temporary.unlink(missing_ok=True)
+    return out.stat().st_size
+
+
+def _bundled_files(items: Sequence[tuple[Manifest, str, Path]]) -> Iterator[tuple[str, Path]]:
+    for manifest, variant, folder in items:
+        for path in [*files_of(folder), folder / RECORD]:
+            if path.is_file():
+                yield f"{manifest.name}/{variant}/{path.relative_to(folder).as_posix()}", path
+        if manifest.path is not None and manifest.path.name == "manifest.json":
+            yield f"{manifest.name}/manifest.json", manifest.path
+            topology = manifest.path.parent / manifest.topology
+            if topology.suffix == ".json" and topology.is_file():
+                yield f"{manifest.name}/{manifest.topology}", topology
+
+
+def _header(name: str, size: int) -> tarfile.TarInfo:
+    header = tarfile.TarInfo(name)
+    header.size = size
+    header.mode = 0o644
+    return header
+
+
+# reading ----------------------------------------------------------------------------------------
+def is_bundle(path: Path) -> bool:
+    """True where a file is a tar whose first member is a bundle's index."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(INDEX) + 1) == INDEX.encode() + b"\0"
+    except OSError:
+        return False
+
+
+def install_bundle(
+    bundle: Path,
+    wanted: Sequence[str] = (),
+    *,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> list[Installed]:
+    """Install what a bundle holds, or only some networks of it.
+
+    Everything is unpacked aside and compared with the index before any of it is put in place.
+
+    Args:
+        bundle: file made by `write_bundle`.
+        wanted: names of networks; () = all.
+        force: replace what is installed.
+        progress: told about what is passed over.
+
+    Raises:
+        DownloadError: the bundle is damaged or holds something unsafe.
+        UnknownNameError: a wanted network is not in it.
+    """
+    progress = progress or Silent()
+    with _unpacked(bundle) as (folder, index):
+        pairs = [(n["network"], n["variant"]) for n in index["networks"]]
+        held = sorted({name for name, _ in pairs})
+        chosen = {_held(name, held, bundle) for name in wanted} or set(held)
+        for name in sorted(chosen):
+            _install_manifest(folder / name, name, force)
+        done = []
+        for name, variant in pairs:
+            if name in chosen:
+                done.append(_install_variant(folder, name, variant, bundle, force, progress))
+    return done
+
+
+def _held(name: str, held: Sequence[str], bundle: Path) -> str:
+    for one in held:
+        if registry.normalise(one) == registry.normalise(name):
+            return one
+    for manifest in registry.manifests():
+        if manifest.name in held and registry.normalise(name) in manifest.aliases:
+            return manifest.name
+    raise UnknownNameError(f"network in bundle {bundle}", name, held)
+
+
+@contextmanager
+def _unpacked(bundle: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """A temporary folder with the verified content of a bundle, and its index."""
+    home = networks_home()
+    folder = home / f".bundle.{os.getpid()}.tmp"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        limits = Limits(bytes=bundle.stat().st_size, files=100_000)
+    except OSError as e:
+        raise DownloadError(f"Cannot install from {bundle} to {home}: {e.strerror or e}.") from None
+    try:
+        index: Mapping[str, Any] | None = None
+        for entry in entries(bundle, "tar", limits):
+            if index is None:
+                if str(entry.path) != INDEX or entry.size > MAX_INDEX:
+                    raise DownloadError(
+                        f"{bundle} is not a bundle: it does not start with {INDEX}."
+                    )
+                index = _parse_index(entry.open().read(), bundle)
+            elif str(entry.path) not in index["files"]:
+                raise DownloadError(
+                    f"Bundle {bundle} holds {str(entry.path)!r}, which is not in its index."
+                )
+            else:
+                write_entry(entry, folder / entry.path)
+        if index is None:
+            raise DownloadError(f"Bundle {bundle} is empty.")
+        for name, wanted in index["files"].items():
+            path = folder / name
+            if not path.is_file() or facts(path) != wanted:
+                raise DownloadError(
+                    f"Bundle {bundle}: {name} is missing or damaged; copy it again."
+                )
+        yield folder, index
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _parse_index(text: bytes, bundle: Path) -> Mapping[str, Any]:
+    try:
+        index = json.loads(text)
+    except (ValueError, RecursionError):
+        index = None
+    if not _valid_index(index):
+        raise DownloadError(
+            f"Bundle {bundle} has an index that this version cannot read; make it again with "
+            "`edgepose download --bundle`."
+        )
+    return dict(index)
+
+
+def _valid_index(index: Any) -> bool:
+    if not isinstance(index, dict) or index.get("format") != FORMAT:
+        return False
+    networks, files = index.get("networks"), index.get("files")
+    if not isinstance(networks, list) or not isinstance(files, dict):
+        return False
+    return all(
+        isinstance(n, dict)
+        and _matches(NAME, n.get("network"))
+        and _matches(VARIANT, n.get("variant"))
+        for n in networks
+    )
+
+
+def _matches(pattern: re.Pattern[str], value: Any) -> bool:
+    return isinstance(value, str) and pattern.fullmatch(value) is not None
+
+
+def _install_manifest(source: Path, name: str, force: bool) -> None:
+    """Bring the manifest (and topology) of a network that is not shipped."""
+    manifest = source / "manifest.json"
+    if not manifest.is_file():
+        return
+    if load_manifest(manifest).name != name:
+        raise DownloadError(f"The bundle's manifest of {name} is that of another network.")
+    target = networks_home() / name
+    with exclusive(target / "manifest.json"):
+        for file in sorted(p for p in source.iterdir() if p.is_file()):
+            there = target / file.name
+            if there.is_file() and there.read_bytes() != file.read_bytes() and not force:
+                raise DownloadError(f"{there} is another than the bundle's; --force replaces it.")
+            os.replace(file, there)
+
+
+def _install_variant(
+    folder: Path, name: str, variant: str, bundle: Path, force: bool, progress: Progress
+) -> Installed:
+    manifest = registry.find(name)
+    variant = registry.find_variant(manifest, variant)
+    model = manifest.weights[variant].model
+    final = registry.folder(manifest, variant)
+    with exclusive(final.parent, progress=progress):
+        if registry.complete(final / model) and not force:
+            progress.note(f"{name} ({variant}) is installed already.")
+            return Installed(name, variant, final / model)
+        source = folder / name / variant
+        _check_published(manifest, variant, source, bundle, progress)
+        with staging(final) as stage:
+            stage.rmdir()
+            os.replace(source, stage)
+            replace_folder(stage, final)
+    return Installed(name, variant, final / model)
+
+
+def _check_published(
+    manifest: Manifest, variant: str, source: Path, bundle: Path, progress: Progress
+) -> None:
+    """A bundle's own digests say that it arrived whole; the published ones, that it is the file."""
+    weights = manifest.weights[variant]
+    if not registry.complete(source / weights.model):
+        raise NetworkFileError(f"Bundle {bundle} lacks {weights.model} of {manifest.name}.")
+    if not read_record(source).get("verified", True):
+        progress.note(f"{manifest.name} ({variant}) was put into the bundle unverified.")
+        return
+    for d in weights.downloads:
+        if d.archive or not (source / d.file).is_file():
+            continue
+        if wrong := mismatch(source / d.file, Expected(d.bytes, d.sha256, d.sha384)):
+            raise DownloadError(f"Bundle {bundle}: {manifest.name}/{variant}/{d.file} {wrong}.")

@@ -1,0 +1,361 @@
+"""Installing networks: from their addresses, from local files, from a bundle.
+
+`install` decides first (is it there? who may bring it?) and then acts: fetch or copy into a
+temporary folder beside the final one, verify, rename, under a lock. What was installed is written to
+`installed.json` in the folder. A variant lies in `EDGEPOSE_HOME/networks/<name>/<variant>/`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from edgepose.errors import DownloadError
+from edgepose.networks import registry
+from edgepose.networks.folders import copy, replace_folder, staging, write_record
+from edgepose.networks.locks import exclusive
+from edgepose.networks.manifest import Download, Manifest, Weights
+from edgepose.networks.pins import pin, pinned, pins_file
+from edgepose.networks.progress import Progress, Silent
+from edgepose.networks.transfer import (
+    Expected,
+    TransferOptions,
+    fetch,
+    file_digest,
+    mismatch,
+    shown,
+)
+from edgepose.networks.unpack import unpack
+from edgepose.paths import cache
+
+# for a network that nobody asked for by name, where another can stand in
+QUICK = TransferOptions(timeout=6.0, tries=2)
+
+
+@dataclass(frozen=True)
+class InstallOptions:
+    """How a network is brought in.
+
+    Attributes:
+        source: a file or folder to take it from instead of the network.
+        offline: never touch the network (also EDGEPOSE_OFFLINE=1).
+        force: install again what is installed.
+        verify: compare local files with the published digests; downloads always are.
+        repin: accept another file than the one pinned at the first download.
+        transfer: patience.
+    """
+
+    source: Path | None = None
+    offline: bool = False
+    force: bool = False
+    verify: bool = True
+    repin: bool = False
+    transfer: TransferOptions = field(default_factory=TransferOptions)
+
+
+def install(
+    manifest: Manifest,
+    variant: str = "",
+    options: InstallOptions | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Path:
+    """Install a variant (with "" the default one) unless it is there, and return its model file.
+
+    Raises:
+        UnknownNameError: no such variant.
+        DownloadError: it cannot be had, or what came did not verify; nothing is left behind but
+            partial transfers, which the next attempt goes on with.
+    """
+    options = options or InstallOptions()
+    progress = progress or Silent()
+    if options.source is not None and not variant:
+        return _install_any(manifest, options, progress)
+    variant = registry.find_variant(manifest, variant)
+    return _install(_Job(manifest, variant, options, progress))
+
+
+def _install_any(manifest: Manifest, options: InstallOptions, progress: Progress) -> Path:
+    """The first variant that the local source holds."""
+    errors = []
+    for variant in manifest.weights:
+        try:
+            return _install(_Job(manifest, variant, options, progress, guessed=True))
+        except DownloadError as e:
+            errors.append(str(e))
+    raise DownloadError(errors[0])
+
+
+def _install(job: _Job) -> Path:
+    def there() -> Path | None:
+        return None if job.options.force else registry.installed(job.manifest, job.variant)
+
+    if found := there():
+        return found
+    final = registry.folder(job.manifest, job.variant)
+    with exclusive(final.parent, progress=job.progress):
+        if found := there():  # another process was faster
+            return found
+        with staging(final) as stage:
+            job.gather(stage)
+            replace_folder(stage, final)
+    job.finish()
+    return final / job.weights.model
+
+
+class _Job:
+    """One variant on its way into a temporary folder."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        variant: str,
+        options: InstallOptions,
+        progress: Progress,
+        guessed: bool = False,
+    ) -> None:
+        self.manifest = manifest
+        self.variant = variant
+        self.weights = manifest.weights[variant]
+        self.options = options
+        self.progress = progress
+        # no digest tells an unpublished variant from its sisters: the name of its folder must,
+        # unless the user has said which it is
+        self.by_folder = guessed and len(manifest.weights) > 1 and not self.weights.downloads
+        self.label = f"{manifest.name} ({variant})"
+        self.origins: list[str] = []
+        self.fetched: list[Path] = []
+        self.to_pin: list[tuple[str, str, int, str]] = []
+
+    def gather(self, stage: Path) -> None:
+        """Bring every file into `stage` and write the record.
+
+        Raises:
+            DownloadError: a file cannot be had or does not verify.
+        """
+        source = self.options.source
+        if source is None:
+            self._may_use_network()
+        elif not source.exists():
+            raise DownloadError(f"{self.label}: {source} (--from) does not exist.")
+        for wanted in wanted_files(self.weights):
+            if source is None:
+                self._from_network(wanted, stage)
+            else:
+                self._from_source(source, wanted, stage)
+        if not registry.complete(stage / self.weights.model):
+            raise DownloadError(f"{self.label}: {self.weights.model} is missing or empty.")
+        write_record(
+            stage,
+            network=self.manifest.name,
+            variant=self.variant,
+            model=self.weights.model,
+            origins=self.origins,
+            verified=self.options.verify or self.options.source is None,
+        )
+
+    def finish(self) -> None:
+        """After it is installed: remember digests, drop what was only needed on the way."""
+        for key, digest, size, url in self.to_pin:
+            pin(key, digest, size, url)
+        for path in self.fetched:
+            path.unlink(missing_ok=True)
+
+    # the network --------------------------------------------------------------------------------
+    def _may_use_network(self) -> None:
+        if not self.weights.downloads:
+            raise DownloadError(str(registry.not_installed(self.manifest, self.variant)))
+        if self.options.offline or os.environ.get("EDGEPOSE_OFFLINE", "0") not in ("", "0"):
+            places = " and ".join(str(p) for p in registry.candidates(self.manifest, self.variant))
+            files = ", ".join(d.file for d in self.weights.downloads)
+            raise DownloadError(
+                f"{self.label} is not installed (looked for {places}) and downloads are off. "
+                f"Bring {files} from another machine: `edgepose download {self.manifest.name} "
+                "--from FILE_OR_FOLDER`."
+            )
+
+    def _from_network(self, wanted: Download, stage: Path) -> None:
+        target = cache() / "downloads" / self.manifest.name / self.variant / wanted.file
+        with exclusive(target, progress=self.progress):
+            url = self._fetch(wanted, target, stage)
+            self._keep_pin(target, wanted, shown(url))
+            if not wanted.archive:
+                copy(target, stage / wanted.file)
+        self.fetched.append(target)
+        self.origins.append(shown(url))
+
+    def _fetch(self, wanted: Download, target: Path, stage: Path) -> str:
+        """Bring a file to `target` and return where it came from."""
+        mirror = os.environ.get("EDGEPOSE_MIRROR", "").rstrip("/")
+        own = [f"{mirror}/{self._key(wanted)}"] if mirror else []
+        transfer = self.options.transfer
+        if mirror.startswith("http://"):  # said so in so many words
+            transfer = replace(transfer, allow_http=True)
+        expected = Expected(wanted.bytes, wanted.sha256, wanted.sha384)
+        if target.is_file() and not (
+            mismatch(target, expected) or self._check(target, wanted, stage)
+        ):
+            return wanted.urls[0]  # of a run that was killed before it could install it
+        try:
+            return fetch(
+                [*own, *wanted.urls],
+                target,
+                expected,
+                label=wanted.file,
+                check=lambda path: self._check(path, wanted, stage),
+                options=transfer,
+                progress=self.progress,
+            )
+        except DownloadError as e:
+            raise DownloadError(
+                f"{self.label}: {e} Bring the file yourself with `edgepose download "
+                f"{self.manifest.name} --from FILE`, or set HTTPS_PROXY or EDGEPOSE_MIRROR."
+            ) from None
+
+    def _check(self, path: Path, wanted: Download, stage: Path) -> str:
+        """What is wrong with a file that came; an archive is unpacked on the way."""
+        if wrong := self._check_pin(path, wanted):
+            return wrong
+        try:
+            if wanted.archive:
+                unpack(path, wanted.archive, wanted.members or (self.weights.model,), stage)
+        except DownloadError as e:
+            return f"is no good: {e}".rstrip(".")
+        return ""
+
+    # pins ---------------------------------------------------------------------------------------
+    def _key(self, wanted: Download) -> str:
+        return f"{self.manifest.name}/{self.variant}/{wanted.file}"
+
+    def _check_pin(self, path: Path, wanted: Download) -> str:
+        if wanted.sha256 or wanted.sha384 or not wanted.urls or self.options.repin:
+            return ""
+        known = pinned(self._key(wanted))
+        if not known or known == file_digest(path, "sha256"):
+            return ""
+        return (
+            f"is another than at the first download (sha256 {known[:16]}... is pinned in "
+            f"{pins_file()}; --repin accepts the new one)"
+        )
+
+    def _keep_pin(self, path: Path, wanted: Download, origin: str) -> None:
+        if wanted.urls and not (wanted.sha256 or wanted.sha384):
+            digest, size = file_digest(path, "sha256"), path.stat().st_size
+            self.to_pin.append((self._key(wanted), digest, size, origin))
+
+    # local files --------------------------------------------------------------------------------
+    def _from_source(self, source: Path, wanted: Download, stage: Path) -> None:
+        refused = []
+        for path in self._places(source, wanted.file):
+            wrong = self._check_local(path, wanted, stage)
+            if wrong:
+                refused.append(f"{path} {wrong}")
+                continue
+            self._keep_pin(path, wanted, str(path))
+            if not wanted.archive:
+                copy(path, stage / wanted.file)
+            self.origins.append(str(path))
+            return
+        if wanted.archive and self._unpacked(source, wanted, stage):
+            return
+        if refused:
+            raise DownloadError(f"{self.label}: {'; '.join(refused)}.")
+        raise DownloadError(
+            f"{self.label}: {source} holds no {' or '.join((wanted.file, *wanted.members))} "
+            f"(looked there and in its folders {self.variant}, {self.manifest.name} and one level "
+            "down)."
+        )
+
+    def _check_local(self, path: Path, wanted: Download, stage: Path) -> str:
+        expected = Expected(wanted.bytes, wanted.sha256, wanted.sha384)
+        try:
+            wrong = mismatch(path, expected if self.options.verify else Expected())
+        except OSError as e:
+            return f"cannot be read ({e.strerror or e})"
+        if wrong and expected.hashed and self.options.verify:
+            wrong += " (--no-verify takes it all the same)"
+        return wrong or self._check(path, wanted, stage)
+
+    def _unpacked(self, source: Path, wanted: Download, stage: Path) -> bool:
+        """Take the members of an archive that somebody has already unpacked."""
+        members = wanted.members or (self.weights.model,)
+        found = {m: next(self._places(source, m), None) for m in members}
+        for member, path in found.items():
+            if path is None or mismatch(path, Expected()):
+                return False
+            copy(path, stage / member)
+            self.origins.append(str(path))
+        return True
+
+    def _places(self, source: Path, file: str) -> Iterator[Path]:
+        """Existing files that may be `file`, the likeliest first."""
+        if source.is_file():
+            found = self._place_of_file(source, Path(file).suffix)
+        else:
+            name, variant = self.manifest.name, self.variant
+            folders = [source / name / variant, source / variant, source / name, source]
+            folders += sorted(p for p in source.iterdir() if p.is_dir())
+            found = [f / file for f in folders]
+        for path in dict.fromkeys(found):
+            if path.is_file() and not (
+                self.by_folder and path.resolve().parent.name != self.variant
+            ):
+                yield path
+
+    def _place_of_file(self, source: Path, suffix: str) -> list[Path]:
+        """A single file stands for the model, its .bin beside it, or an archive of any name."""
+        if suffix == ".bin":
+            return [source.with_suffix(".bin")]
+        kinds = registry.MODEL_SUFFIXES
+        is_model = source.suffix.lower() in kinds
+        fits = source.suffix.lower() == suffix if is_model else suffix not in kinds
+        return [source] if fits else []
+
+
+def wanted_files(weights: Weights) -> tuple[Download, ...]:
+    """What belongs to a variant: its downloads, else the model file (with the .bin of an IR)."""
+    if weights.downloads:
+        return weights.downloads
+    files = [weights.model]
+    if weights.model.endswith(".xml"):
+        files.append(weights.model[:-4] + ".bin")
+    return tuple(Download(file, ()) for file in files)
+
+
+def download_size(weights: Weights) -> int:
+    """Published bytes of a variant, 0 where not all are published."""
+    sizes = [d.bytes for d in weights.downloads]
+    return sum(sizes) if all(sizes) else 0
+
+
+def remove(manifest: Manifest, variant: str) -> bool:
+    """Delete an installed variant; False where it was not installed.
+
+    Raises:
+        DownloadError: the folder cannot be deleted.
+    """
+    final = registry.folder(manifest, variant)
+    with exclusive(final.parent):
+        if not final.is_dir():
+            return False
+        aside = final.with_name(f".{variant}.{os.getpid()}.old")
+        try:
+            os.replace(final, aside)
+            shutil.rmtree(aside)
+        except OSError as e:
+            raise DownloadError(f"Cannot delete {final}: {e.strerror or e}.") from None
+        return True
+
+
+def installed_variants(manifests: Sequence[Manifest]) -> list[tuple[Manifest, str, Path]]:
+    """Every installed (not shipped) variant of some networks, with its folder."""
+    found = []
+    for manifest in manifests:
+        for variant, weights in manifest.weights.items():
+            folder = registry.folder(manifest, variant)
+            if registry.complete(folder / weights.model):
+                found.append((manifest, variant, folder))
+    return found

@@ -1,0 +1,507 @@
+"""Fetching one file over HTTP: mirrors in turn, retry, resume, and nothing believed unchecked.
+
+A partial file lies beside the target as `<target>.part` with what the server said about it in
+`<target>.part.json`, so that a broken transfer goes on where it ended, in this process or a later
+one. Only the standard library is used; it honours HTTP_PROXY, HTTPS_PROXY and NO_PROXY and verifies
+certificates (SSL_CERT_FILE and SSL_CERT_DIR add authorities).
+"""
+
+from __future__ import annotations
+
+import base64
+import errno
+import hashlib
+import http.client
+import ipaddress
+import json
+import os
+import random
+import shutil
+import socket
+import ssl
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import IO, Any
+
+from edgepose.errors import DownloadError
+from edgepose.networks.progress import Progress, Silent
+
+CHUNK = 1 << 16
+RETRY_STATUS = {408, 425, 429, 500, 502, 503, 504}
+# what a proxy or a login page of a hotel network sends instead of a file, and git without LFS
+_NOT_A_FILE = (
+    (b"<!doctype html", "a web page"),
+    (b"<html", "a web page"),
+    (b"version https://git-lfs", "a Git LFS pointer"),
+)
+
+
+@dataclass(frozen=True)
+class TransferOptions:
+    """How patient a transfer is.
+
+    Attributes:
+        timeout: seconds without a byte, and to connect.
+        tries: attempts at one address that bring nothing new.
+        backoff, backoff_max: seconds of the first and the longest wait between attempts; the
+            waits double and each is drawn at random below its bound, or is the server's Retry-After
+            up to the longest.
+        slow_after, slow_rate: given up and tried again when fewer than `slow_rate` bytes a second
+            came during `slow_after` seconds.
+        max_bytes: the largest file accepted where no size is published.
+        allow_http: accept http:// for hosts other than this machine.
+        sleep, rng: for tests.
+    """
+
+    timeout: float = 20.0
+    tries: int = 4
+    backoff: float = 1.0
+    backoff_max: float = 30.0
+    slow_after: float = 60.0
+    slow_rate: float = 200.0
+    max_bytes: int = 4 << 30
+    allow_http: bool = False
+    sleep: Callable[[float], None] = time.sleep
+    rng: Callable[[], float] = random.random
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is known about a file beforehand; 0 and "" = not published."""
+
+    bytes: int = 0
+    sha256: str = ""
+    sha384: str = ""
+
+    @property
+    def hashed(self) -> bool:
+        """True where a digest is published."""
+        return bool(self.sha256 or self.sha384)
+
+
+class _Rejected(Exception):
+    """This address is no good; asking again does not help."""
+
+
+class _Broken(Exception):
+    """It went wrong this time; asking again may help."""
+
+    def __init__(self, reason: str, wait: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait = wait
+
+
+def shown(url: str) -> str:
+    """An address as it may be printed: without user, password, query and fragment."""
+    parts = urllib.parse.urlsplit(url)
+    return urllib.parse.urlunsplit(
+        (parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "")
+    )
+
+
+def file_digest(path: Path, algorithm: str) -> str:
+    """Hex digest of a file."""
+    digest = hashlib.new(algorithm)
+    with path.open("rb") as f:
+        while block := f.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def mismatch(path: Path, expected: Expected) -> str:
+    """How a file differs from what is expected, "" where it does not."""
+    size = path.stat().st_size
+    if expected.bytes and size != expected.bytes:
+        return f"has {size} bytes, not the published {expected.bytes}"
+    for algorithm in ("sha256", "sha384"):
+        wanted = getattr(expected, algorithm)
+        if wanted and (found := file_digest(path, algorithm)) != wanted:
+            return f"has the {algorithm} {found[:16]}..., not the published {wanted[:16]}..."
+    with path.open("rb") as f:
+        kind = not_a_file(f.read(512))
+    return f"is {kind}" if kind else ""
+
+
+def not_a_file(head: bytes) -> str:
+    """What the first bytes show instead of a network's file: "a web page", ... or ""."""
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:64].lower()
+    return next((what for magic, what in _NOT_A_FILE if start.startswith(magic)), "")
+
+
+def fetch(
+    urls: Sequence[str],
+    target: Path,
+    expected: Expected | None = None,
+    *,
+    label: str = "",
+    check: Callable[[Path], str] | None = None,
+    options: TransferOptions | None = None,
+    progress: Progress | None = None,
+) -> str:
+    """Fetch a file from the first address that delivers it whole, and return that address.
+
+    Args:
+        urls: addresses of the same file, tried in turn.
+        target: where it is put, in one step, once it is complete and verified.
+        expected: published size and digests.
+        label: how progress and messages call it.
+        check: looks at the whole file before it is accepted and says what is wrong with it, or ""; a
+            file that fails is given up and the next address tried.
+        options: patience.
+        progress: told about bytes and about addresses given up.
+
+    Raises:
+        DownloadError: no address delivered it, or the disk did not take it.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise DownloadError(
+            f"Cannot make the folder {target.parent}: {e.strerror or e}. "
+            "Set EDGEPOSE_CACHE to a folder that you can write."
+        ) from None
+    transfer = _Transfer(
+        target,
+        expected or Expected(),
+        label or target.name,
+        check or (lambda path: ""),
+        options or TransferOptions(),
+        progress or Silent(),
+    )
+    reasons = []
+    for url in urls:
+        try:
+            transfer.from_address(url)
+        except _Rejected as e:
+            reasons.append(f"{shown(url)}: {e}")
+            transfer.progress.note(reasons[-1])
+            continue
+        return url
+    raise DownloadError(f"{transfer.label} could not be fetched: {'; '.join(reasons)}.")
+
+
+class _Transfer:
+    """The state of one file on its way."""
+
+    def __init__(
+        self,
+        target: Path,
+        expected: Expected,
+        label: str,
+        check: Callable[[Path], str],
+        options: TransferOptions,
+        progress: Progress,
+    ) -> None:
+        self.target = target
+        self.part = target.with_name(target.name + ".part")
+        self.notes = target.with_name(target.name + ".part.json")
+        self.expected = expected
+        self.label = label
+        self.check = check
+        self.options = options
+        self.progress = progress
+
+    # one address ----------------------------------------------------------------------------
+    def from_address(self, url: str) -> None:
+        """Try one address until the file is there, or it is no good."""
+        check_address(url, self.options.allow_http)
+        failures, best, answered = 0, self._have(), False
+        while True:
+            try:
+                answered = self._attempt(url)
+                return
+            except _Broken as e:
+                answered = answered or self._have() > best
+                if self._have() >= best + (1 << 20):
+                    failures = 0  # a flaky line that delivers may take as long as it needs
+                best = max(best, self._have())
+                failures += 1
+                # an address that never answered is not worth as much patience
+                if failures >= (self.options.tries if answered else min(2, self.options.tries)):
+                    raise _Rejected(f"{e}, {failures} attempts") from None
+                wait = self._wait(failures, e.wait)
+                self.progress.note(f"{shown(url)}: {e}; trying again in {wait:.0f} s")
+                self.options.sleep(wait)
+
+    def _wait(self, failures: int, asked: float | None) -> float:
+        if asked is not None:
+            return min(asked, self.options.backoff_max)
+        bound = min(self.options.backoff * 2 ** (failures - 1), self.options.backoff_max)
+        return float(bound * (0.5 + 0.5 * self.options.rng()))
+
+    def _attempt(self, url: str) -> bool:
+        start = self._resume_from(url)
+        try:
+            response = self._open(url, start)
+        except (_Rejected, _Broken, DownloadError):
+            raise
+        except urllib.error.HTTPError as e:
+            e.close()
+            raise self._status(e, start) from None
+        except urllib.error.URLError as e:
+            raise _network_error(e.reason, self.options.timeout) from None
+        except (OSError, http.client.HTTPException, ValueError) as e:
+            raise _network_error(e, self.options.timeout) from None
+        with response:
+            total = self._check_headers(response, start)
+            if response.status != 206:
+                start = 0
+            self._note(url, response, total)
+            self._receive(response, start, total)
+        self._accept(resumed=start > 0)
+        return True
+
+    # resume ---------------------------------------------------------------------------------
+    def _have(self) -> int:
+        try:
+            return self.part.stat().st_size
+        except OSError:
+            return 0
+
+    def _notes(self) -> dict[str, Any]:
+        try:
+            notes = json.loads(self.notes.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return notes if isinstance(notes, dict) else {}
+
+    def _resume_from(self, url: str) -> int:
+        """How many bytes of the partial file can be kept for this address."""
+        have, notes = self._have(), self._notes()
+        too_long = self.expected.bytes and have > self.expected.bytes
+        # without a published digest only the same server can say that it is the same file
+        known = self.expected.hashed or (notes.get("url") == url and notes.get("validator"))
+        return have if have and known and not too_long else 0
+
+    def _note(self, url: str, response: http.client.HTTPResponse, total: int | None) -> None:
+        etag = response.headers.get("ETag", "")
+        validator = etag if etag.startswith('"') else response.headers.get("Last-Modified", "")
+        notes = {"url": url, "validator": validator, "total": total}
+        if response.status != 206:
+            self._disk(lambda: self.notes.write_text(json.dumps(notes), encoding="utf-8"))
+
+    def _forget(self) -> None:
+        self.part.unlink(missing_ok=True)
+        self.notes.unlink(missing_ok=True)
+
+    # request and answer -----------------------------------------------------------------------
+    def _open(self, url: str, start: int) -> Any:
+        from edgepose import __version__
+
+        parts = urllib.parse.urlsplit(url)
+        userinfo, _, host = parts.netloc.rpartition("@")
+        request = urllib.request.Request(urllib.parse.urlunsplit(parts._replace(netloc=host)))
+        request.add_header("User-Agent", f"edgepose/{__version__}")
+        request.add_header("Accept-Encoding", "identity")
+        if userinfo:
+            token = base64.b64encode(urllib.parse.unquote(userinfo).encode()).decode()
+            request.add_unredirected_header("Authorization", f"Basic {token}")
+        if start:
+            request.add_header("Range", f"bytes={start}-")
+            notes = self._notes()
+            if notes.get("url") == url and notes.get("validator"):
+                request.add_header("If-Range", str(notes["validator"]))
+        opener = urllib.request.build_opener(
+            _Redirects(self.options.allow_http),
+            urllib.request.HTTPSHandler(context=ssl.create_default_context()),
+        )
+        return opener.open(request, timeout=self.options.timeout)
+
+    def _status(self, error: urllib.error.HTTPError, start: int) -> Exception:
+        if error.code == 416 and start:
+            self._forget()
+            return _Broken("refused to go on where the last attempt ended", wait=0)
+        reason = f"HTTP {error.code} {error.reason}".strip()
+        if error.code in RETRY_STATUS:
+            return _Broken(reason, _retry_after(error.headers.get("Retry-After", "")))
+        return _Rejected(reason)
+
+    def _check_headers(self, response: http.client.HTTPResponse, start: int) -> int | None:
+        """The size of the whole file as the server tells it, None where it does not."""
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise _Rejected("sends the file in another encoding")
+        if response.headers.get_content_type() in ("text/html", "application/xhtml+xml"):
+            raise _Rejected("answers with a web page instead of the file (a login page?)")
+        length = _number(response.headers.get("Content-Length"))
+        if response.status == 206:
+            first, total = _content_range(response.headers.get("Content-Range", ""))
+            known = self._notes().get("total")
+            if first != start or (total and known and total != known):
+                self._forget()
+                raise _Broken("answers with another part than was asked for", wait=0)
+            length = total
+        elif response.status != 200:
+            raise _Rejected(f"HTTP {response.status}")
+        if length is not None:
+            self._check_size(length)
+        return length
+
+    def _check_size(self, size: int) -> None:
+        if self.expected.bytes and size != self.expected.bytes:
+            raise _Rejected(f"offers {size} bytes, and {self.expected.bytes} are published")
+        if size > self.options.max_bytes:
+            raise _Rejected(f"offers {size} bytes, more than {self.options.max_bytes}")
+        free = shutil.disk_usage(self.part.parent).free
+        if size - self._have() > free:
+            raise DownloadError(
+                f"{self.label} has {size} bytes and {self.part.parent} only {free} free; "
+                "make room or set EDGEPOSE_HOME and EDGEPOSE_CACHE to another disk."
+            )
+
+    # the body ---------------------------------------------------------------------------------
+    def _receive(self, response: http.client.HTTPResponse, start: int, total: int | None) -> None:
+        limit = total or self.expected.bytes or self.options.max_bytes
+        self.progress.begin(self.label, total or self.expected.bytes or None, start)
+        try:
+            with self._disk(lambda: self.part.open("r+b" if start else "wb")) as file:
+                file.seek(start)
+                end = self._copy(response, file, start, limit)
+        finally:
+            self.progress.end()
+        if total is not None and end < total:
+            raise _Broken(f"ended after {end} of {total} bytes")
+        if self.expected.bytes and end < self.expected.bytes:
+            raise _Broken(f"ended after {end} of {self.expected.bytes} bytes")
+
+    def _copy(
+        self, response: http.client.HTTPResponse, file: IO[bytes], at: int, limit: int
+    ) -> int:
+        window = _Window(self.options)
+        while True:
+            try:
+                block = response.read1(CHUNK)
+            except (OSError, http.client.HTTPException, ValueError) as e:
+                raise _network_error(e, self.options.timeout) from None
+            if not block:
+                return at
+            if at == 0 and (kind := not_a_file(block)):
+                raise _Rejected(f"answers with {kind} instead of the file")
+            at += len(block)
+            if at > limit:
+                self._forget()
+                raise _Rejected(f"sends more than {limit} bytes")
+            self._disk(lambda b=block: file.write(b))  # type: ignore[misc]
+            self.progress.advance(len(block))
+            window.add(len(block))
+
+    def _accept(self, resumed: bool) -> None:
+        wrong = self._disk(lambda: mismatch(self.part, self.expected)) or self.check(self.part)
+        if not wrong:
+            self._disk(lambda: os.replace(self.part, self.target))
+            self.notes.unlink(missing_ok=True)
+            return
+        self._forget()
+        if resumed:  # two halves of different files: once more from the start
+            raise _Broken(f"the file put together from two transfers {wrong}", wait=0)
+        raise _Rejected(f"the file {wrong}")
+
+    def _disk(self, action: Callable[[], Any]) -> Any:
+        try:
+            return action()
+        except OSError as e:
+            raise DownloadError(
+                f"{self.label}: cannot write {self.part}: {e.strerror or e}. "
+                "What has arrived is kept; run the same command to go on."
+            ) from None
+
+
+class _Window:
+    """Notices a transfer that drips."""
+
+    def __init__(self, options: TransferOptions) -> None:
+        self.options = options
+        self.since = time.monotonic()
+        self.bytes = 0
+
+    def add(self, count: int) -> None:
+        self.bytes += count
+        elapsed = time.monotonic() - self.since
+        if elapsed < self.options.slow_after:
+            return
+        if self.bytes < elapsed * self.options.slow_rate:
+            raise _Broken(f"only {self.bytes} bytes in {elapsed:.0f} s")
+        self.since, self.bytes = time.monotonic(), 0
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, never from https to http and never to another kind of address."""
+
+    def __init__(self, allow_http: bool) -> None:
+        self.allow_http = allow_http
+
+    def redirect_request(
+        self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: Any
+    ) -> Any:
+        secure = req.full_url.startswith("https://")
+        if secure and not newurl.startswith("https://"):
+            raise _Rejected(f"redirects from https to {shown(newurl)}")
+        check_address(newurl, self.allow_http)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def check_address(url: str, allow_http: bool) -> None:
+    """Accept https, and http where allowed or to this machine; anything else is no good."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme == "https" and parts.hostname:
+        return
+    if parts.scheme == "http" and (allow_http or _is_loopback(parts.hostname or "")):
+        return
+    raise _Rejected("is not an https address")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _network_error(reason: Any, timeout: float) -> Exception:
+    """What a failed connection means, and whether asking again may help."""
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return _Rejected(
+            f"its certificate cannot be verified ({reason.verify_message}); "
+            "SSL_CERT_FILE names further authorities"
+        )
+    if isinstance(reason, socket.gaierror):
+        return _Rejected("its name cannot be resolved (no network?)")
+    if isinstance(reason, TimeoutError):
+        return _Broken(f"no answer for {timeout:g} s")
+    if isinstance(reason, OSError) and reason.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
+        return _Rejected("cannot be reached (no network?)")
+    if isinstance(reason, http.client.InvalidURL):
+        return _Rejected(f"is not an address ({reason})")
+    if isinstance(reason, http.client.IncompleteRead):
+        return _Broken("the connection broke")
+    text = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
+    return _Broken(str(text))
+
+
+def _retry_after(value: str) -> float | None:
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (TypeError, ValueError):
+        return None
+
+
+def _number(value: str | None) -> int | None:
+    return int(value) if value and value.isascii() and value.isdecimal() else None
+
+
+def _content_range(value: str) -> tuple[int | None, int | None]:
+    """First byte and total of `bytes 5-9/10`."""
+    unit, _, rest = value.partition(" ")
+    span, _, total = rest.partition("/")
+    if unit != "bytes":
+        return None, None
+    return _number(span.partition("-")[0]), _number(total)
