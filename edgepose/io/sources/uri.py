@@ -7,7 +7,7 @@ people or logs is `Uri.display`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from urllib.parse import parse_qsl, unquote
 
@@ -35,14 +35,14 @@ class Uri:
         display: the text without credentials, for people, logs, JSON.
     """
 
-    text: str
+    text: str = field(repr=False)
     scheme: str
     host: str = ""
     port: int = 0
     path: str = ""
     query: tuple[tuple[str, str], ...] = ()
-    user: str = ""
-    password: str = ""
+    user: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
     display: str = ""
 
     @property

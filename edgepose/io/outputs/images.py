@@ -1,0 +1,150 @@
+"""Pictures into image files: one file, a folder, a numbered pattern.
+
+Each file is written under a hidden temporary name and renamed, so that a file that is there is
+whole. A run never writes two different pictures to one name; files of earlier runs are replaced.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.errors import OutputError
+from edgepose.io.base import Closing, OutputOptions
+from edgepose.io.outputs.files import IMAGES, NUMBER, check_folder, refuse_input
+from edgepose.io.sources.transform import resize, size_for
+from edgepose.types import Frame
+
+Picture = tuple[str, int | None]
+
+
+class ImageOutput(Closing):
+    """Images by OpenCV.
+
+    In a folder, a still picture keeps its name (a.jpg -> out/a.jpg; an extension that cannot be
+    written becomes .png), a frame of a film is NAME-000012.jpg after its number.
+
+    Args:
+        path: the file, folder or pattern. shape: "file", "folder" or "pattern".
+        options: width, height, quality (JPEG and WebP), inputs.
+    """
+
+    def __init__(self, path: str, shape: str, options: OutputOptions) -> None:
+        self._path = path
+        self._shape = shape
+        self._options = options
+        self._inputs = {os.path.realpath(p) for p in options.inputs}
+        self._written: dict[str, Picture] = {}
+        self._count = 0
+        # the first * of a pattern is its number, as in jetson-inference
+        if shape == "pattern" and not NUMBER.search(os.path.basename(path)):
+            folder, name = os.path.split(path)
+            self._path = os.path.join(folder, name.replace("*", "%i", 1))
+
+    def write(self, frame: Frame) -> None:
+        """Write one frame.
+
+        Raises:
+            OutputError: it cannot be written, or another picture of this run has its name.
+            UsageError: its file is an input.
+        """
+        path = self._name(frame)
+        self._claim(path, frame)
+        data = encode_image(self._sized(frame.pixels), path, self._options.quality)
+        if not self._count:
+            check_folder(os.path.dirname(path), create=True)
+        write_whole(path, data)
+        self._count += 1
+
+    def _sized(self, pixels: Any) -> Any:
+        height, width = pixels.shape[:2]
+        return resize(pixels, size_for(width, height, (self._options.width, self._options.height)))
+
+    def _name(self, frame: Frame) -> str:
+        if self._shape == "file":
+            return self._path
+        if self._shape == "pattern":
+            folder, name = os.path.split(self._path)
+            return os.path.join(folder, NUMBER.sub(lambda m: m[0] % self._count, name, count=1))
+        if frame.pts is not None:
+            return os.path.join(self._path, f"{frame.name or 'frame'}-{frame.index:06d}.jpg")
+        source = Path(os.path.basename(frame.source))
+        extension = source.suffix.lower() if frame.source else ".jpg"
+        if extension[1:] not in IMAGES or not _is_writable(extension):
+            extension = ".png"
+        elif frame.source:
+            extension = source.suffix  # .JPG stays .JPG
+        return os.path.join(self._path, (frame.name or source.stem or str(frame.index)) + extension)
+
+    def _claim(self, path: str, frame: Frame) -> None:
+        """Take the name for this picture; the same picture may come again in a loop."""
+        picture = (frame.source, None if frame.pts is None and frame.source else frame.index)
+        if self._shape == "file" and self._count:
+            raise OutputError(
+                f"{path} holds one picture, and a second one came. Give a folder, or a pattern such "
+                f"as {os.path.splitext(path)[0]}_%i{os.path.splitext(path)[1]}."
+            )
+        earlier = self._written.setdefault(path, picture)
+        if earlier != picture:
+            raise OutputError(
+                f"{earlier[0]} and {frame.source} would both be written to {path}. "
+                "Give a pattern such as %i.jpg, or run them one after the other."
+            )
+        refuse_input(path, (frame.source,) if frame.pts is None else ())
+        if self._inputs and os.path.realpath(path) in self._inputs:
+            refuse_input(path, self._options.inputs)
+
+
+def _is_writable(extension: str) -> bool:
+    import cv2
+
+    return bool(cv2.haveImageWriter(f"x{extension}"))
+
+
+def encode_image(pixels: NDArray[np.uint8], path: str, quality: int = 95) -> bytes:
+    """The pixels (uint8 RGB, HWC) encoded as the path's extension says.
+
+    Raises:
+        OutputError: the format cannot hold them.
+    """
+    import cv2
+
+    extension = os.path.splitext(path)[1].lower()
+    settings = {
+        ".jpg": [cv2.IMWRITE_JPEG_QUALITY, quality],
+        ".jpeg": [cv2.IMWRITE_JPEG_QUALITY, quality],
+        ".webp": [cv2.IMWRITE_WEBP_QUALITY, quality],
+    }.get(extension, [])
+    try:
+        done, data = cv2.imencode(extension, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), settings)
+    except cv2.error:
+        done, data = False, None
+    if not done or data is None:
+        height, width = pixels.shape[:2]
+        raise OutputError(
+            f"{path}: {width}x{height} pixels cannot be written as {extension}. Try .png."
+        )
+    return bytes(data)
+
+
+def write_whole(path: str, data: bytes) -> None:
+    """Write a file so that under its name there is always a whole one.
+
+    Raises:
+        OutputError: it cannot be written; nothing of it is left.
+    """
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name[:200]}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+        os.replace(temporary, path)
+    except OSError as e:
+        raise OutputError(f"{path} cannot be written: {e.strerror or e}.") from None
+    finally:
+        if os.path.lexists(temporary):
+            os.unlink(temporary)

@@ -1,0 +1,203 @@
+"""What a path names: an image, a film, a folder, a glob or a numbered sequence."""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import unquote
+
+from edgepose.errors import SourceError, UsageError
+from edgepose.io.base import Source, SourceOptions
+from edgepose.io.sources import header
+from edgepose.io.sources.uri import Uri
+
+_IMAGES = (
+    "jpg jpeg jpe png bmp dib webp tif tiff gif tga targa psd hdr pic pnm pbm pgm ppm pam pxm "
+    "jp2 avif exr sr ras pcx sgi ico"
+)
+_VIDEOS = (
+    "mp4 m4v mkv mov qt avi webm flv h264 264 avc h265 265 hevc mpg mpeg m2v ts mts m2ts 3gp wmv asf "
+    "ogv ivf mjpeg mjpg y4m mxf gif"
+)
+IMAGES = frozenset(_IMAGES.split())
+VIDEOS = frozenset(_VIDEOS.split())
+MAX_BRACES = 10_000
+_NUMBER = re.compile(r"%(0?)(\d*)[diu]")
+
+
+def open_file(uri: Uri, options: SourceOptions) -> Source:
+    """Open images or a film by path.
+
+    Raises:
+        SourceError: nothing there, nothing readable there, or not an image or film.
+        UsageError: an option or pattern that cannot be meant.
+    """
+    path = _existing(uri.path)
+    if os.path.isdir(path):
+        return _images(_in_folder(path), path, options)
+    if os.path.exists(path):
+        return _one(path, options)
+    if _NUMBER.search(os.path.basename(path)):
+        return _images(_in_sequence(path), path, options)
+    if re.search(r"[*?\[{]", path):
+        return _globbed(path, options)
+    raise SourceError(_missing(path))
+
+
+def _existing(path: str) -> str:
+    """The path with `~` expanded, and percent-decoded where only that exists."""
+    path = os.path.expanduser(path)
+    decoded = unquote(path)
+    try:
+        return decoded if not os.path.lexists(path) and os.path.lexists(decoded) else path
+    except ValueError:
+        return path  # %00 decodes to a NUL
+
+
+def _one(path: str, options: SourceOptions) -> Source:
+    try:
+        with open(path, "rb") as file:
+            # a pipe cannot be read twice: leave it to the film's reader
+            head = file.read(header.HEAD) if os.path.isfile(path) else b"?"
+    except OSError as e:
+        raise SourceError(f"{path} cannot be read: {e.strerror or e}.") from None
+    if not head:
+        raise SourceError(f"{path} is empty (0 bytes).")
+    kind = header.kind(head)
+    if kind == "gif" and _is_animated(path):
+        return _video(path, options)
+    if kind or _extension(path) in IMAGES:
+        return _images([path], path, options, many=False)
+    return _video(path, options)
+
+
+def _images(paths: list[str], name: str, options: SourceOptions, many: bool = True) -> Source:
+    from edgepose.io.sources.images import ImageSource
+
+    return ImageSource(paths, Path(name).stem if not many else name, options, many)
+
+
+def _video(path: str, options: SourceOptions) -> Source:
+    from edgepose.io.sources.video import VideoSource
+
+    return VideoSource(path, options)
+
+
+def _is_animated(path: str) -> bool:
+    try:
+        return header.gif_frames(Path(path).read_bytes())[0] > 1
+    except OSError:
+        return False
+
+
+def _in_folder(folder: str) -> list[str]:
+    try:
+        found = [e.path for e in os.scandir(folder) if e.is_file()]
+    except OSError as e:
+        raise SourceError(f"Folder {folder} cannot be read: {e.strerror or e}.") from None
+    images = _images_of(found)
+    if not images:
+        films = sum(_extension(p) in VIDEOS for p in found)
+        hint = f" It holds {films} film(s); give those one at a time." if films else ""
+        raise SourceError(
+            f"Folder {folder} holds no image (sub-folders are not entered; "
+            f"looked for .jpg, .png, .bmp, .webp, .tif, .gif and others).{hint}"
+        )
+    return images
+
+
+def _in_sequence(pattern: str) -> list[str]:
+    """The files that a pattern such as img_%04d.png names, in the order of their numbers."""
+    folder, name = os.path.split(pattern)
+    matches = list(_NUMBER.finditer(name))
+    if len(matches) > 1:
+        raise UsageError(f"{pattern} has {len(matches)} numbers; one %i or %04d is understood.")
+    match = matches[0]
+    width = int(match[2] or 0) if match[1] else 0
+    form = re.compile(
+        re.escape(name[: match.start()].replace("%%", "%"))
+        + r"(\d+)"
+        + re.escape(name[match.end() :].replace("%%", "%"))
+    )
+    try:
+        names = os.listdir(folder or ".")
+    except OSError as e:
+        raise SourceError(f"Folder {folder or '.'} cannot be read: {e.strerror or e}.") from None
+    numbered = []
+    for candidate in names:
+        found = form.fullmatch(candidate)
+        # %04d names 0007 and 12345, but neither 7 nor 012345; %i names no zeros in front
+        if found and found[1] == f"{int(found[1]):0{width}d}":
+            numbered.append((int(found[1]), os.path.join(folder, candidate)))
+    if not numbered:
+        raise SourceError(f"No file matches {pattern}: a number stands where {match[0]} is.")
+    return [path for _, path in sorted(numbered)]
+
+
+def _globbed(pattern: str, options: SourceOptions) -> Source:
+    found = list(
+        dict.fromkeys(p for one in _braces(pattern) for p in glob.glob(one) if os.path.isfile(p))
+    )
+    images = _images_of(found)
+    if images:
+        return _images(images, pattern, options)
+    films = natural(p for p in found if _extension(p) in VIDEOS)
+    if len(films) == 1:
+        return _video(films[0], options)
+    if films:
+        raise UsageError(f"{pattern} matches {len(films)} films; give them one at a time.")
+    what = f"{len(found)} file(s), but no image" if found else "no file"
+    raise SourceError(f"{pattern} matches {what}. Quote the pattern, and check it with ls.")
+
+
+def _braces(pattern: str) -> list[str]:
+    """The patterns that `{a,b}` stands for, nested ones too, as a shell expands them."""
+    todo, done = [pattern], dict[str, None]()
+    while todo:
+        one = todo.pop()
+        match = re.search(r"\{([^{}]*,[^{}]*)\}", one)
+        if match:
+            words = match[1].split(",")
+            todo += (one[: match.start()] + w + one[match.end() :] for w in reversed(words))
+        else:
+            done[one] = None
+        if len(todo) + len(done) > MAX_BRACES:
+            raise UsageError(f"{pattern[:60]} stands for more than {MAX_BRACES} names.")
+    return list(done)
+
+
+def _images_of(paths: Iterable[str]) -> list[str]:
+    """The visible image files among some, in natural order."""
+    return natural(
+        p for p in paths if _extension(p) in IMAGES and not os.path.basename(p).startswith(".")
+    )
+
+
+def natural(paths: Iterable[str]) -> list[str]:
+    """Sorted as people count: img2 before img10, case only where nothing else differs."""
+
+    def key(path: str) -> tuple[list[tuple[int, int, str]], str]:
+        words = re.split(r"([0-9]+)", path.casefold())
+        return [(0, int(w), "") if i % 2 else (1, 0, w) for i, w in enumerate(words)], path
+
+    return sorted(paths, key=key)
+
+
+def _extension(path: str) -> str:
+    return os.path.splitext(path)[1][1:].lower()
+
+
+def _missing(path: str) -> str:
+    folder, name = os.path.split(path)
+    if not os.path.isdir(folder or "."):
+        return f"{path} does not exist: there is no folder {folder}."
+    try:
+        near = difflib.get_close_matches(name, os.listdir(folder or "."), n=1, cutoff=0.6)
+    except OSError:
+        near = []
+    hint = f" Did you mean {os.path.join(folder, near[0])}?" if near else ""
+    return f"{path} does not exist.{hint}"

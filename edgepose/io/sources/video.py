@@ -1,0 +1,366 @@
+"""Films from files, decoded by PyAV: every frame, in order, with the file's numbers and times."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.errors import SourceError
+from edgepose.io.base import Closing, SourceOptions
+from edgepose.io.sources import header
+from edgepose.io.sources.images import MAX_PIXELS, NOT_PICTURES
+from edgepose.io.sources.span import Span
+from edgepose.io.sources.transform import Pixels, Transform, flip
+from edgepose.types import Frame
+
+# a film that is shorter by more than this than its container says was cut
+CUT_TOLERANCE = 0.25
+
+# frame.rotation is counterclockwise degrees
+_UPRIGHT = {90: "counterclockwise", -90: "clockwise", 180: "rotate-180", -180: "rotate-180"}
+
+
+class VideoSource(Closing):
+    """Frames of a film file; none is ever dropped unless `options.rate` asks for fewer.
+
+    A frame's index counts from 0 at the film's first frame and its pts is the film's own time in
+    seconds from there; both continue over the passes of a loop. Pictures are turned upright by the
+    film's rotation. A damaged or cut film gives all frames that can be decoded, and then reports: to
+    `options.on_error` where there is one, else by raising.
+
+    Args:
+        path: the file. options: size, rate, flip, loop, start, frames, on_error.
+
+    Raises:
+        SourceError: not a film; while iterating: nothing could be decoded, or the film is damaged
+            and there is no `on_error`.
+    """
+
+    live = False
+    stills = False
+
+    def __init__(self, path: str, options: SourceOptions) -> None:
+        self.path = path
+        self.name = Path(path).stem
+        self._span = Span.of(options)
+        self._transform = Transform(options)
+        self._on_error = options.on_error
+        self._asked_rate = max(0.0, options.rate)
+        self._lock = threading.Lock()
+        self._closed = False
+        self._reading = False
+        self._container: Any = _open(path)
+        film = _Film(self._container)
+        self.rate = min(film.rate, self._asked_rate or film.rate)
+        thinning = self.rate / film.rate if film.rate else 1.0
+        total = film.count
+        self.length = self._span.length(round(total * thinning) if total else None)
+
+    def close(self) -> None:
+        """End the iteration at its next frame and release the file."""
+        self._closed = True
+        with self._lock:
+            if not self._reading:
+                self._release()
+
+    def _release(self) -> None:
+        container, self._container = self._container, None
+        if container is not None:
+            container.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        given = passes = index0 = 0
+        pts0 = 0.0
+        while not self._closed and passes != self._span.passes:
+            before = given
+            one = _Pass(self, report=not passes)
+            for frame in one:
+                yield self._frame(frame, index0, pts0)
+                given += 1
+                if given == self._span.frames:
+                    return
+            if given == before:
+                return
+            passes, index0, pts0 = passes + 1, index0 + one.index, pts0 + one.end
+
+    def _frame(self, frame: Frame, index0: int, pts0: float) -> Frame:
+        return Frame(
+            frame.pixels,
+            index=frame.index + index0,
+            pts=None if frame.pts is None else frame.pts + pts0,
+            source=self.path,
+            name=self.name,
+        )
+
+
+class _Pass:
+    """One pass through a film. After it, `index` is its number of frames and `end` its length."""
+
+    def __init__(self, source: VideoSource, report: bool) -> None:
+        self._source = source
+        self._report = report
+        self.index = 0
+        self.end = 0.0
+        self._first: float | None = None
+        self._slot = -1
+        self._packets = 0
+        self._packets_end = 0.0
+        self._damaged = 0
+        self._damaged_after = 0
+
+    def __iter__(self) -> Iterator[Frame]:
+        source = self._source
+        with source._lock:
+            if source._closed:
+                return
+            container = source._container or _open(source.path)
+            source._container, source._reading = container, True
+        try:
+            film = _Film(container)
+            convert = _Converter()
+            for decoded in self._decoded(film):
+                frame = self._take(decoded, film.rate, convert)
+                if frame is not None:
+                    yield frame
+            if not source._closed:
+                self._conclude(film)
+        finally:
+            with source._lock:
+                source._reading = False
+                source._release()
+
+    def _take(self, decoded: Any, rate: float, convert: _Converter) -> Frame | None:
+        """The frame where it is asked for, None where it is skipped; counts both."""
+        index = self.index
+        self.index += 1
+        step = 1 / rate if rate else 0.0
+        time = decoded.time
+        if self._first is None:
+            self._first = time
+        pts = index * step if time is None or self._first is None else max(0, time - self._first)
+        self.end = max(self.end, pts + step)
+        if index < self._source._span.start or not self._in_slot(pts):
+            return None
+        return Frame(self._source._transform(convert(decoded)), index=index, pts=pts)
+
+    def _in_slot(self, pts: float) -> bool:
+        """True for the first frame of each period of the asked rate."""
+        rate = self._source._asked_rate
+        if not rate:
+            return True
+        slot = int(pts * rate + 1e-6)
+        if slot == self._slot:
+            return False
+        self._slot = slot
+        return True
+
+    def _decoded(self, film: _Film) -> Iterator[Any]:
+        """Decoded frames in presentation order; what is damaged is counted and passed over."""
+        packets = film.container.demux(film.stream)
+        while not self._source._closed:
+            with self._source._lock:
+                frames = self._step(packets, film)
+            if frames is None:
+                return
+            yield from frames
+
+    def _step(self, packets: Any, film: _Film) -> list[Any] | None:
+        """Frames of the next packet, None at the end."""
+        import av
+
+        try:
+            packet = next(packets, None)
+        except (av.FFmpegError, OSError):
+            # the container itself is broken here; what the decoder still holds comes out
+            self._damage()
+            return self._flush(film)
+        if packet is None:
+            return None
+        if packet.size:
+            self._packets += 1
+            if packet.pts is not None:
+                end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                self._packets_end = max(self._packets_end, end - film.start)
+        try:
+            frames = packet.decode()
+        except (av.FFmpegError, OSError):
+            self._damage()
+            return []
+        for frame in frames:
+            if frame.is_corrupt:
+                self._damage()
+        return list(frames)
+
+    def _flush(self, film: _Film) -> list[Any] | None:
+        import av
+
+        try:
+            return list(film.stream.decode(None)) or None
+        except (av.FFmpegError, OSError):
+            return None
+
+    def _damage(self) -> None:
+        if not self._damaged:
+            self._damaged_after = self.index
+        self._damaged += 1
+
+    def _conclude(self, film: _Film) -> None:
+        """Report a damaged or cut film after its last frame."""
+        if not self._report:
+            return
+        path = self._source.path
+        if not self.index:
+            raise SourceError(f"{path} holds no frame that can be decoded.")
+        found = []
+        if self._damaged:
+            found.append(f"damaged in {self._damaged} place(s) from frame {self._damaged_after} on")
+        cut = film.cut(self._packets, self._packets_end)
+        if cut:
+            found.append(cut)
+        if not found:
+            return
+        error = SourceError(f"{path}: {'; '.join(found)}. {self.index} frames were read.")
+        if self._source._on_error is None:
+            raise error
+        self._source._on_error(path, error)
+
+
+class _Film:
+    """The video stream of an open container, and what it says about itself."""
+
+    def __init__(self, container: Any) -> None:
+        self.container = container
+        self.stream = _video_stream(container)
+        self.stream.thread_type = "AUTO"
+        start = self.stream.start_time
+        self.start = float(start * self.stream.time_base) if start else 0.0
+
+    @property
+    def rate(self) -> float:
+        """Frames a second, 0 where unknown."""
+        # a raw stream has no times of its own: FFmpeg invents 25, its headers may know better
+        untimed = self.container.duration is None
+        stream, coded = self.stream, self.stream.codec_context.framerate
+        rates = (coded, stream.average_rate) if untimed else (stream.average_rate, coded)
+        return next((float(r) for r in (*rates, stream.guessed_rate) if r), 0.0)
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the film is by its container's word, None where it says nothing."""
+        tag = self.stream.metadata.get("DURATION", "")
+        known = [_clock(tag)] if tag else []
+        if self.stream.duration:
+            known.append(float(self.stream.duration * self.stream.time_base))
+        elif self.container.streams.audio and not tag:
+            return None  # the container's length may be its sound's
+        if self.container.duration:
+            # FLV gives the last time, not the length
+            skipped = self.start if self.container.format.name == "flv" else 0.0
+            known.append(self.container.duration / 1e6 - skipped)
+        return min(known, default=None)
+
+    @property
+    def count(self) -> int | None:
+        """Number of frames: counted by the container, else estimated from the length."""
+        if self.stream.frames:
+            return int(self.stream.frames)
+        if self.container.format.name == "gif":
+            return header.gif_frames(Path(self._path).read_bytes())[0]
+        return round(self.seconds * self.rate) if self.seconds and self.rate else None
+
+    @property
+    def _path(self) -> str:
+        return str(self.container.name).removeprefix("file:")
+
+    def cut(self, packets: int, end: float) -> str:
+        """What is missing at the end after so many packets and seconds, "" where nothing is."""
+        name = self.container.format.name
+        if name == "gif":
+            return "it ends in the middle" if header.is_cut(Path(self._path).read_bytes()) else ""
+        if name == "avi":
+            missing = self.stream.frames - packets
+            return f"it ends {missing} frames early" if self.stream.frames and missing > 0 else ""
+        seconds = self.seconds
+        if seconds is None or not end:
+            return ""
+        tolerance = max(CUT_TOLERANCE, 2 / self.rate if self.rate else 0.0)
+        return f"it ends after {end:.1f} of {seconds:.1f} s" if seconds - end > tolerance else ""
+
+
+def _clock(text: str) -> float:
+    """Seconds of 00:01:02.5; infinite where it is something else."""
+    try:
+        hours, minutes, seconds = text.split(":")
+        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+    except ValueError:
+        return float("inf")
+
+
+class _Converter:
+    """Decoded frames to upright RGB pixels, with one scaler for the whole stream."""
+
+    def __init__(self) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self._reformatter = VideoReformatter()
+
+    def __call__(self, frame: Any) -> Pixels:
+        rgb = self._reformatter.reformat(frame, format="rgb24")
+        assert rgb is not None
+        pixels = _rows(rgb)
+        turn = _UPRIGHT.get(round(frame.rotation / 90) * 90)
+        return flip(pixels, turn) if turn else pixels
+
+
+def _rows(rgb: Any) -> Pixels:
+    """The pixels of an rgb24 frame; without a copy where its rows lie without gaps."""
+    plane = rgb.planes[0]
+    lines: NDArray[np.uint8] = np.frombuffer(plane, np.uint8, plane.line_size * rgb.height)
+    pixels = lines.reshape(rgb.height, plane.line_size)[:, : rgb.width * 3]
+    return np.ascontiguousarray(pixels.reshape(rgb.height, rgb.width, 3))
+
+
+def _open(path: str) -> Any:
+    import av
+
+    try:
+        # "file:" keeps a name with a colon from being taken for a protocol
+        container = av.open(f"file:{path}", metadata_errors="replace")
+    except (av.FFmpegError, OSError, ValueError) as e:
+        raise SourceError(_why_not(path, e)) from None
+    try:
+        if container.format.name in NOT_PICTURES:
+            raise SourceError(f"{path} is not a film: it looks like text.")
+        context = _video_stream(container).codec_context
+        if context.width * context.height > MAX_PIXELS:
+            raise SourceError(f"{path} has frames of {context.width}x{context.height}: too large.")
+    except SourceError:
+        container.close()
+        raise
+    return container
+
+
+def _why_not(path: str, error: Exception) -> str:
+    if isinstance(error, PermissionError):
+        return f"{path} cannot be read: permission denied."
+    if not os.path.exists(path):
+        return f"{path} does not exist."
+    return f"{path} cannot be opened as an image or film: it is damaged, cut or something else."
+
+
+def _video_stream(container: Any) -> Any:
+    import av
+
+    cover = av.stream.Disposition.attached_pic
+    for stream in container.streams.video:
+        if stream.codec_context is not None and not stream.disposition & cover:
+            return stream
+    raise SourceError(
+        f"{str(container.name).removeprefix('file:')} holds no film that can be read."
+    )
