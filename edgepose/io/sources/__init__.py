@@ -11,6 +11,10 @@ from edgepose.io.sources.uri import Uri, parse
 # when its scheme is used
 SCHEMES: dict[str, str] = {
     "file": "edgepose.io.sources.files:open_file",
+    "test": "edgepose.io.sources.testsrc:open_test",
+    "rtsp": "edgepose.io.sources.rtsp:open_rtsp",
+    "rtsps": "edgepose.io.sources.rtsp:open_rtsp",
+    "v4l2": "edgepose.io.sources.v4l2:open_v4l2",
 }
 
 

@@ -18,11 +18,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from types import TracebackType
 from typing import Any, Protocol
 
 from edgepose.errors import EdgeposeError, SourceError, SourceLost, SourceTimeout
-from edgepose.io.base import SourceOptions
+from edgepose.io.base import Closing, SourceOptions
 from edgepose.types import Frame
 
 FIRST_DELAY = 0.25
@@ -130,7 +129,7 @@ class _Slot:
     arrived: float
 
 
-class LiveSource:
+class LiveSource(Closing):
     """A supervised live source whose newest frame wins; see the module's text.
 
     Opening waits for the first frame, so that a wrong address is an error at once; with
@@ -237,7 +236,7 @@ class LiveSource:
 
     def _wait_for_first(self) -> None:
         self._watch()
-        if self._failure is not None:
+        if self._failure is not None and self._slot is None:
             self.close()
             raise self._failure
 
@@ -377,17 +376,6 @@ class LiveSource:
         if reader is not threading.current_thread():
             reader.join(CLOSE_SECONDS)
         self._slot = None
-
-    def __enter__(self) -> LiveSource:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class _Reader(threading.Thread):

@@ -23,16 +23,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from types import TracebackType
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import SourceError, UnknownNameError, UsageError
-from edgepose.io.base import Source, SourceOptions
+from edgepose.io.base import Closing, Source, SourceOptions
 from edgepose.io.sources.live import LiveSource, Picture
+from edgepose.io.sources.uri import Uri
 from edgepose.types import Frame
 
 Pixels = NDArray[np.uint8]
@@ -58,21 +57,20 @@ class TestPattern:
     image: str = ""
 
 
-def parse(uri: str, options: SourceOptions) -> TestPattern:
+def parse(uri: Uri, options: SourceOptions) -> TestPattern:
     """The pattern that a `test://` URI and the options ask for.
 
     Raises:
         UsageError: a word or a value that cannot be meant.
     """
-    parts = urlsplit(uri)
-    scene = parts.netloc or parts.path.strip("/") or "people"
+    scene = uri.host or uri.path.strip("/") or "people"
     if scene != "people":
         raise UnknownNameError("test source", scene, ["people"])
     pattern = TestPattern(
         rate=options.rate or 30.0, width=options.width or 640, height=options.height or 480
     )
-    for key, value in parse_qsl(parts.query, keep_blank_values=True):
-        pattern = _with(pattern, key, value, uri)
+    for key, value in uri.query:
+        pattern = _with(pattern, key, value, uri.display)
     frames = [n for n in (pattern.frames, options.frames) if n]
     return replace(pattern, frames=min(frames, default=0))
 
@@ -108,13 +106,13 @@ def _with(pattern: TestPattern, key: str, value: str, uri: str) -> TestPattern:
     )
 
 
-def open_test(uri: str, options: SourceOptions, name: str = "test") -> Source:
+def open_test(uri: Uri, options: SourceOptions) -> Source:
     """Open a test source: supervised and paced like a camera, or with rate=0 every frame at once."""
     pattern = parse(uri, options)
     painter = Painter(pattern)
     if pattern.rate <= 0:
-        return _Unpaced(painter, uri, name)
-    source = LiveSource(lambda: _Paced(painter), options, uri=uri, name=name)
+        return _Unpaced(painter, uri.display, uri.name)
+    source = LiveSource(lambda: _Paced(painter), options, uri=uri.display, name=uri.name)
     source.length = pattern.frames or None
     return source
 
@@ -143,7 +141,7 @@ class _Paced:
         pass
 
 
-class _Unpaced:
+class _Unpaced(Closing):
     """Every frame, as fast as it is read: a file rather than a camera."""
 
     live = False
@@ -164,17 +162,6 @@ class _Unpaced:
 
     def close(self) -> None:
         self._closed = True
-
-    def __enter__(self) -> _Unpaced:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 # -- drawing -----------------------------------------------------------------------------------------

@@ -11,23 +11,26 @@ from hypothesis import strategies as st
 
 from edgepose.errors import SourceError, UnknownNameError, UsageError
 from edgepose.io.base import SourceOptions
+from edgepose.io.sources import open_source, testsrc, uri
 from edgepose.io.sources.testsrc import (
     Painter,
     TestPattern,
     latency,
-    open_test,
-    parse,
     read_clock,
     write_clock,
 )
 
 
+def pattern_of(text: str, options: SourceOptions) -> TestPattern:
+    return testsrc.parse(uri.parse(text), options)
+
+
 def test_the_words_of_the_uri() -> None:
-    pattern = parse("test://people?rate=25&size=320x240&frames=7&people=2&clock=wall", NONE)
+    pattern = pattern_of("test://people?rate=25&size=320x240&frames=7&people=2&clock=wall", NONE)
     assert pattern == TestPattern(25.0, 320, 240, 7, 2, "wall")
-    assert parse("test://", SourceOptions(width=160, height=120, rate=5, frames=3)) == TestPattern(
-        5.0, 160, 120, 3
-    )
+    assert pattern_of(
+        "test://", SourceOptions(width=160, height=120, rate=5, frames=3)
+    ) == TestPattern(5.0, 160, 120, 3)
 
 
 @pytest.mark.parametrize(
@@ -35,19 +38,19 @@ def test_the_words_of_the_uri() -> None:
 )
 def test_a_value_that_cannot_be_meant(uri: str) -> None:
     with pytest.raises(UsageError, match="cannot be meant"):
-        parse(uri, NONE)
+        pattern_of(uri, NONE)
 
 
 def test_unknown_words_and_scenes() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'people'"):
-        parse("test://peple", NONE)
+        pattern_of("test://peple", NONE)
     with pytest.raises(UnknownNameError, match="Did you mean 'rate'"):
-        parse("test://people?rat=3", NONE)
+        pattern_of("test://people?rat=3", NONE)
 
 
 def test_the_same_frames_every_time() -> None:
     uri = "test://people?rate=0&size=160x120&frames=4"
-    first, second = (list(open_test(uri, NONE)) for _ in range(2))
+    first, second = (list(open_source(uri, NONE)) for _ in range(2))
     assert [f.index for f in first] == [0, 1, 2, 3]
     assert [f.pts for f in first] == pytest.approx([i / 30 for i in range(4)])
     for a, b in zip(first, second, strict=True):
@@ -56,8 +59,8 @@ def test_the_same_frames_every_time() -> None:
 
 
 def test_a_paced_source_is_live_and_shows_what_the_unpaced_one_does() -> None:
-    unpaced = {f.index: f.pixels for f in open_test("test://?rate=0&size=160x120&frames=9", NONE)}
-    with open_test("test://people?rate=300&size=160x120&frames=9", NONE) as source:
+    unpaced = {f.index: f.pixels for f in open_source("test://?rate=0&size=160x120&frames=9", NONE)}
+    with open_source("test://people?rate=300&size=160x120&frames=9", NONE) as source:
         assert source.live
         assert (source.rate, source.length) == (300.0, 9)
         last = list(source)[-1]
@@ -112,11 +115,11 @@ def test_a_picture_of_ones_own(tmp_path: object) -> None:
 
     path = f"{tmp_path}/red.png"
     cv2.imwrite(path, np.full((40, 30, 3), (0, 0, 255), np.uint8))
-    frames = list(open_test(f"test://people?rate=0&frames=2&size=160x120&image={path}", NONE))
+    frames = list(open_source(f"test://people?rate=0&frames=2&size=160x120&image={path}", NONE))
     red = (frames[0].pixels == (255, 0, 0)).all(axis=-1)
     assert 0.1 < red.mean() < 0.9
     with pytest.raises(SourceError, match="cannot be read"):
-        open_test("test://people?image=/nowhere.png", NONE)
+        open_source("test://people?image=/nowhere.png", NONE)
 
 
 NONE = SourceOptions()

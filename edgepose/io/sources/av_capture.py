@@ -1,0 +1,326 @@
+"""A capture through PyAV: whatever FFmpeg opens, with its errors told apart.
+
+On a live address the end of the data is a loss: FFmpeg reports a server that died exactly like a
+file that is over. Time-outs are set twice, FFmpeg's own for a socket and PyAV's for the call, and
+each takes about twice its value to strike, so both get half of what was asked.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote
+
+from edgepose.errors import EdgeposeError, SourceError, SourceLost, SourceTimeout
+from edgepose.io.base import SourceOptions
+from edgepose.io.sources.live import Picture
+from edgepose.io.sources.transform import Transform
+from edgepose.io.sources.uri import Uri
+
+if TYPE_CHECKING:
+    from av import Packet, VideoFrame
+
+    from edgepose.io.sources.transform import Pixels
+
+MAX_BROKEN_PACKETS = 300
+MAX_RATE = 1000.0  # beyond, the number is a clock and no frame rate
+
+
+@dataclass(frozen=True)
+class Address:
+    """What FFmpeg opens, and how.
+
+    Attributes:
+        url: with credentials; never shown. shown: for messages.
+        format: FFmpeg's name of the demuxer, "" = found by probing. options: FFmpeg's options.
+        file: a binary file object to read from instead of the url.
+        ends: the end of the data is the end of the stream, not a loss.
+        eager: convert each picture at once (its memory belongs to the driver).
+        device: a device node; it is polled without blocking, so that a dead driver never holds
+            the thread.
+    """
+
+    url: str
+    shown: str
+    format: str = ""
+    options: dict[str, str] = field(default_factory=dict)
+    file: Any = None
+    ends: bool = False
+    eager: bool = False
+    device: bool = False
+
+
+class AvCapture:
+    """Frames of the first video stream of an address; a Capture of `io.sources.live`.
+
+    Args:
+        address: what to open. options: `timeout`, `flip`, `save`, and the size are used.
+        resize: apply `options.width/height` here (a camera was already asked for them).
+
+    Raises:
+        SourceLost: absent. SourceTimeout: silent. SourceError: refused, or no video.
+    """
+
+    def __init__(self, address: Address, options: SourceOptions, *, resize: bool = True) -> None:
+        import av
+        from av.video.reformatter import VideoReformatter
+
+        self._address, self._options = address, options
+        self._timeout = options.timeout
+        self._interrupted = False
+        self._transform = Transform(options if resize else replace(options, width=0, height=0))
+        self._reformatter = VideoReformatter()
+        half, start = options.timeout / 2, time.monotonic()
+        try:
+            self._container = av.open(
+                address.file if address.file is not None else address.url,
+                format=address.format or None,
+                options=address.options,
+                timeout=None if address.file is not None else (half, half),
+            )
+        except (av.FFmpegError, OSError, ValueError) as e:
+            if isinstance(e, av.error.InvalidDataError) and time.monotonic() - start > 0.9 * half:
+                e = TimeoutError()  # an RTSP server that never answers looks like bad data
+            raise explain(e, address.shown, options.timeout) from None
+        try:
+            self._polled = address.device and _make_nonblocking(address.url)
+            self._recorder = None
+            if not self._container.streams.video:
+                raise SourceError(f"{address.shown} holds no video. Check what it serves.")
+            self._stream = self._container.streams.video[0]
+            self._stream.thread_type = "SLICE"  # frame threads would delay every picture
+            rate = float(self._stream.guessed_rate or self._stream.average_rate or 0)
+            self.rate = rate if rate <= MAX_RATE else 0.0
+            if options.save:
+                self._recorder = Recorder(options.save, self._stream)
+        except BaseException:
+            self._container.close()
+            raise
+        self._frames = self._decoded()
+
+    def read(self) -> Picture | None:
+        import av
+
+        try:
+            frame = next(self._frames, None)
+        except (av.FFmpegError, OSError) as e:
+            raise lost(e, self._address.shown, self._timeout) from None
+        if frame is None:
+            if self._address.ends or self._interrupted:
+                return None
+            raise SourceLost(f"{self._address.shown} ended the connection.")
+        if self._address.eager:
+            pixels = self._pixels(frame)
+            return Picture(lambda: pixels)
+        return Picture(lambda: self._pixels(frame))
+
+    def _pixels(self, frame: VideoFrame) -> Any:
+        rgb = self._reformatter.reformat(frame, format="rgb24")
+        return self._transform(cast("Pixels", rgb.to_ndarray()))
+
+    def _decoded(self) -> Iterator[VideoFrame]:
+        """Frames; packets that do not decode are skipped unless nothing decodes any more."""
+        import av
+
+        broken, last = 0, time.monotonic()
+        for packet in self._packets():
+            if self._recorder is not None:
+                self._recorder.write(packet)
+            try:
+                frames = packet.decode()
+            except av.error.InvalidDataError:
+                frames, broken = [], broken + 1
+            if frames:
+                broken, last = 0, time.monotonic()
+                yield from frames
+            elif broken > MAX_BROKEN_PACKETS or time.monotonic() - last > self._timeout:
+                raise SourceTimeout(
+                    f"{self._address.shown} sends data, but no picture came out of it for "
+                    f"{time.monotonic() - last:.0f} s. Check its codec."
+                )
+
+    def _packets(self) -> Iterator[Packet[Any]]:
+        if not self._polled:
+            yield from self._container.demux(self._stream)
+            return
+        pause, last = 0.002, time.monotonic()
+        while not self._interrupted:
+            try:
+                yield next(self._container.demux(self._stream))
+                last = time.monotonic()
+            except BlockingIOError:
+                if time.monotonic() - last > self._timeout:
+                    raise silent(self._address.shown, self._timeout) from None
+                time.sleep(pause)
+
+    def interrupt(self) -> None:
+        self._interrupted = True
+
+    def close(self) -> None:
+        self._interrupted = True
+        self._frames.close()  # type: ignore[attr-defined]
+        if self._recorder is not None:
+            self._recorder.close()
+        self._container.close()
+
+
+def _make_nonblocking(path: str) -> bool:
+    """Reads of our own descriptors of a device return at once; False where none was found.
+
+    FFmpeg opens devices blocking and has no option against it.
+    """
+    device = os.stat(path).st_rdev
+    found = False
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            status = os.fstat(int(name))
+            if stat.S_ISCHR(status.st_mode) and status.st_rdev == device:
+                flags = fcntl.fcntl(int(name), fcntl.F_GETFL)
+                fcntl.fcntl(int(name), fcntl.F_SETFL, flags | os.O_NONBLOCK)
+                found = True
+        except OSError:
+            continue
+    return found
+
+
+class Recorder:
+    """Stores the compressed packets of a stream in a file, from the first key frame on.
+
+    A file that exists gets a number (`clip-1.mp4`), so that a reconnection keeps what was stored.
+
+    Raises:
+        SourceError: the file cannot be written.
+    """
+
+    def __init__(self, path: str, stream: Any) -> None:
+        import av
+
+        self.path = free_name(path)
+        options = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
+        fragmented = self.path.endswith((".mp4", ".mov", ".m4v"))
+        try:
+            self._container = av.open(self.path, "w", options=options if fragmented else {})
+            self._stream = self._container.add_stream_from_template(stream)
+        except (av.FFmpegError, OSError, ValueError) as e:
+            raise SourceError(
+                f"--input-save {self.path}: {_reason(e)}. Take another name, or a container that "
+                "holds this codec (.mkv holds all)."
+            ) from None
+        self._started, self._first, self._last = False, 0, -1
+
+    def write(self, packet: Any) -> None:
+        """Store a packet; those without time stamps and before the first key frame are skipped."""
+        if packet.size == 0 or packet.dts is None or not (self._started or packet.is_keyframe):
+            return
+        if not self._started:
+            self._started, self._first = True, packet.dts
+        copy = _copy_of(packet)
+        copy.dts = max(self._last + 1, packet.dts - self._first)
+        copy.pts = max(copy.dts, (packet.pts or packet.dts) - self._first)
+        self._last = copy.dts
+        copy.stream = self._stream
+        self._container.mux_one(copy)
+
+    def close(self) -> None:
+        self._container.close()
+
+
+def _copy_of(packet: Any) -> Any:
+    """A packet of its own: the original is decoded after this one was written."""
+    import av
+
+    copy: Any = av.Packet(bytes(packet))
+    copy.time_base, copy.is_keyframe = packet.time_base, packet.is_keyframe
+    return copy
+
+
+def free_name(path: str) -> str:
+    """The path, or with `-1`, `-2`... before its suffix where it is taken."""
+    from pathlib import Path
+
+    given, number = Path(path), 0
+    name = given
+    while name.exists():
+        number += 1
+        name = given.with_name(f"{given.stem}-{number}{given.suffix}")
+    return str(name)
+
+
+def network_url(uri: Uri) -> str:
+    """The address for FFmpeg with user and password percent-encoded (FFmpeg decodes them)."""
+    if not (uri.user or uri.password):
+        return uri.text.replace("://@", "://", 1)
+    host = f"[{uri.host}]" if ":" in uri.host else uri.host
+    rest = uri.text.partition("://")[2]
+    tail = next((t for t in _behind_at(rest) if t.startswith(host)), host)
+    secret = f":{quote(uri.password, safe='')}" if uri.password else ""
+    return f"{uri.scheme}://{quote(uri.user, safe='')}{secret}@{tail}"
+
+
+def _behind_at(text: str) -> Iterator[str]:
+    """What follows each @."""
+    for i, letter in enumerate(text):
+        if letter == "@":
+            yield text[i + 1 :]
+
+
+# -- errors ------------------------------------------------------------------------------------------
+def silent(shown: str, seconds: float) -> SourceTimeout:
+    """Nothing came in time."""
+    return SourceTimeout(
+        f"{shown}: nothing arrived for {seconds:g} s. Check the source, or allow more with "
+        "--timeout."
+    )
+
+
+def explain(error: BaseException, shown: str, seconds: float) -> EdgeposeError:
+    """What an error on opening means: absent and silent sources may be waited for, others not."""
+    from av import error as e
+
+    if isinstance(error, (e.HTTPUnauthorizedError, e.HTTPForbiddenError)):
+        return SourceError(
+            f"{shown}: wrong or missing user name or password. Give them as "
+            "scheme://user:password@host/path."
+        )
+    if isinstance(error, e.HTTPNotFoundError):
+        return SourceLost(f"{shown}: the server has no such path (404). Check the path.")
+    if isinstance(error, (e.ExitError, TimeoutError)):
+        return SourceTimeout(
+            f"{shown}: no answer within {seconds:g} s. Check host and port, or allow more with "
+            "--timeout."
+        )
+    if isinstance(error, ConnectionRefusedError):
+        return SourceLost(
+            f"{shown}: nothing listens there (connection refused). Check host and port."
+        )
+    if isinstance(error, e.ProtocolNotFoundError):
+        return SourceError(f"{shown}: the video library does not know this protocol.")
+    if isinstance(error, (e.InvalidDataError, e.DemuxerNotFoundError)):
+        return SourceError(f"{shown} is not a video that can be read ({_reason(error)}).")
+    if isinstance(error, OSError):
+        return lost(error, shown, seconds)
+    return SourceError(f"{shown} cannot be opened: {_reason(error)}.")
+
+
+def lost(error: BaseException, shown: str, seconds: float) -> EdgeposeError:
+    """What an error in mid-stream means: silence, or a loss."""
+    from av import error as e
+
+    if isinstance(error, EdgeposeError):
+        return error
+    if isinstance(error, (e.ExitError, TimeoutError)):
+        return silent(shown, seconds)
+    gone = SourceLost(f"{shown}: {_reason(error)}.")
+    gone.errno = getattr(error, "errno", None)
+    return gone
+
+
+def _reason(error: BaseException) -> str:
+    """The operating system's or FFmpeg's words, without addresses (they may hold passwords)."""
+    strerror = getattr(error, "strerror", None)
+    return str(strerror or type(error).__name__)

@@ -1,0 +1,61 @@
+"""Fixtures of live inputs and outputs: real peers, and nothing left over."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from peers import HERE, SYSTEM_PYTHON, RtspPeer, open_descriptors, wait_for
+
+
+@pytest.fixture(scope="session")
+def gstreamer() -> None:
+    """Skips where the system's Python has no gst-rtsp-server."""
+    probe = (
+        "import gi; gi.require_version('GstRtspServer', '1.0'); "
+        "from gi.repository import Gst, GstRtspServer; Gst.init(None); "
+        "assert Gst.ElementFactory.find('x264enc') and Gst.ElementFactory.find('rtph264pay')"
+    )
+    try:
+        done = subprocess.run([SYSTEM_PYTHON, "-c", probe], capture_output=True, timeout=60)
+    except FileNotFoundError:
+        pytest.skip(f"no {SYSTEM_PYTHON}")
+    if done.returncode:
+        pytest.skip("gst-rtsp-server with x264enc is not installed (docs/cameras-and-streams.md)")
+
+
+@pytest.fixture
+def rtsp_peer(gstreamer: None) -> Iterator[RtspPeer]:
+    peer = RtspPeer().start()
+    yield peer
+    peer.kill()
+
+
+@pytest.fixture(scope="session")
+def fake_camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The compiled stand-in for a camera."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if not compiler or not sys.platform.startswith("linux") or sys.maxsize < 2**32:
+        pytest.skip("the stand-in for a camera needs a C compiler on 64-bit Linux")
+    library = tmp_path_factory.mktemp("camera") / "fake_camera.so"
+    source = HERE / "fake_camera.c"
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"], check=True
+    )
+    return library
+
+
+@pytest.fixture
+def nothing_left() -> Iterator[None]:
+    """No thread and no descriptor is left when the test is over."""
+    import av  # noqa: F401  loaded first: its libraries keep descriptors of their own
+
+    threads, descriptors = threading.active_count(), open_descriptors()
+    yield
+    wait_for(lambda: threading.active_count() <= threads, what="the end of all threads")
+    wait_for(lambda: open_descriptors() <= descriptors, what="the closing of all descriptors")

@@ -1,0 +1,77 @@
+"""Real peers on loopback for the tests of live inputs and outputs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+SYSTEM_PYTHON = "/usr/bin/python3"
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 20.0, what: str = "it") -> Any:
+    """The first true value of the condition; fails when there is none in time."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f"{what} did not happen within {seconds:g} s"
+        time.sleep(0.01)
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as s:
+        s.settimeout(1)
+        return s.connect_ex(("127.0.0.1", port)) == 0
+
+
+class RtspPeer:
+    """`rtsp_peer.py` on a port of its own; `kill` and `start` it as often as needed."""
+
+    def __init__(self, *words: str, port: int = 0) -> None:
+        self.port = port or free_port()
+        self.words = words
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self) -> RtspPeer:
+        self.process = subprocess.Popen(
+            [SYSTEM_PYTHON, str(HERE / "rtsp_peer.py"), str(self.port), *self.words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == "ready\n"
+        return self
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(10)
+            assert self.process.stdout is not None
+            self.process.stdout.close()
+            self.process = None
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+
+    def url(self, path: str, credentials: str = "") -> str:
+        return f"rtsp://{credentials}127.0.0.1:{self.port}/{path}"
