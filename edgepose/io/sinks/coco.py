@@ -1,0 +1,144 @@
+"""COCO results: the JSON array that pycocotools' `loadRes` takes.
+
+Format: https://cocodataset.org/#format-results, keypoint detection.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+from edgepose.io.base import Closing, SinkOptions
+from edgepose.io.sinks.rows import pixel, score, to_json
+from edgepose.io.sinks.target import Target
+from edgepose.types import Pose, Result
+
+PERSON = 1
+KEYPOINTS = (
+    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder",
+    "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip",
+    "left_knee", "right_knee", "left_ankle", "right_ankle",
+)  # fmt: skip
+
+
+class CocoSink(Closing):
+    """A COCO results file, a valid JSON array at any moment.
+
+    One object a pose: image_id, category_id 1, keypoints and score. The keypoints are COCO's 17 by
+    name, 0, 0, 0 where one is missing; a topology that shares no name with COCO (a hand) keeps its
+    own keypoints and order. The third number of each keypoint is its score.
+
+    The image_id of a still picture is the last number in its file name where this tells the pictures
+    apart (000000000139.jpg is 139), that of a film's frame its frame number; otherwise pictures are
+    numbered from 1. NAME.images.json beside the file lists id, file_name, width and height of every
+    frame, those without people too, as the "images" of a COCO annotation file.
+
+    Args:
+        target: file or "-" for stdout (then without the list).
+    """
+
+    def __init__(self, target: str, options: SinkOptions) -> None:
+        self._ids = ImageIds(options.inputs)
+        self._rows = Target(target, options.inputs, tail="\n]\n")
+        self._rows.write("[")
+        self._images: Target | None = None
+        self._first = {"rows": True, "images": True}
+        if not self._rows.is_stdout:
+            beside = os.path.splitext(self._rows.path)[0] + ".images.json"
+            self._images = Target(beside, options.inputs, tail="\n]}\n")
+            self._images.write('{"images":[')
+
+    def write(self, result: Result) -> None:
+        """Write the poses of one result."""
+        image_id, is_new = self._ids.of(result)
+        if self._images is not None and is_new:
+            self._put(self._images, "images", [_image(image_id, result)])
+        self._put(self._rows, "rows", [_row(image_id, pose) for pose in result.poses])
+
+    def _put(self, target: Target, kind: str, rows: list[dict[str, Any]]) -> None:
+        if not rows:
+            return
+        lead = "\n" if self._first[kind] else ",\n"
+        target.write(lead + ",\n".join(to_json(row) for row in rows))
+        self._first[kind] = False
+
+    def close(self) -> None:
+        """Finish both files."""
+        self._rows.close()
+        if self._images is not None:
+            self._images.close()
+
+
+class ImageIds:
+    """Numbers for pictures.
+
+    Args:
+        inputs: all the image files, where known: numbers in their names count only where all differ.
+            Without them a name's number counts until it comes a second time.
+    """
+
+    def __init__(self, inputs: tuple[str, ...] = ()) -> None:
+        digits = [_last_number(path) for path in inputs]
+        self._by_name = None not in digits and len(set(digits)) == len(digits)
+        self._known: dict[tuple[str, int | None], int] = {}
+        self._used: set[int] = set()
+        self._next = 1
+
+    def of(self, result: Result) -> tuple[int, bool]:
+        """(id, True where this picture comes for the first time)."""
+        film = result.pts is not None or not result.source
+        key = (result.source, result.frame if film else None)
+        if key in self._known:
+            return self._known[key], False
+        wanted = result.frame if film else _last_number(result.source)
+        if wanted is None or wanted in self._used or not (film or self._by_name):
+            while self._next in self._used:
+                self._next += 1
+            wanted = self._next
+        self._known[key] = wanted
+        self._used.add(wanted)
+        return wanted, True
+
+
+def _last_number(path: str) -> int | None:
+    stem = os.path.splitext(os.path.basename(path))[0]
+    found: list[str] = re.findall(r"[0-9]+", stem)
+    # beyond 64 bits pycocotools' arrays overflow
+    return int(found[-1]) if found and len(found[-1]) <= 18 else None
+
+
+def _image(image_id: int, result: Result) -> dict[str, Any]:
+    name = os.path.basename(result.source) or result.name
+    row: dict[str, Any] = {"id": image_id, "file_name": name}
+    if result.pts is not None:
+        row["frame"] = result.frame
+    return row | {"source": result.source, "width": result.width, "height": result.height}
+
+
+def _row(image_id: int, pose: Pose) -> dict[str, Any]:
+    return {
+        "image_id": image_id,
+        "category_id": PERSON,
+        "keypoints": coco_keypoints(pose),
+        "score": score(pose.score),
+    }
+
+
+def coco_keypoints(pose: Pose) -> list[float]:
+    """x, y, score of COCO's 17 keypoints (or of the topology's own, where it shares none)."""
+    ours = {_plain_name(k.name): k for k in pose.keypoints}
+    names = [_plain_name(n) for n in pose.names]
+    order = KEYPOINTS if set(KEYPOINTS) & set(names) else names
+    flat: list[float] = []
+    for name in order:
+        k = ours.get(name)
+        flat += [0.0, 0.0, 0.0] if k is None else [pixel(k.x), pixel(k.y), score(k.score)]
+    return flat
+
+
+def _plain_name(name: str) -> str:
+    """left_eye for "Left Eye", "l_eye" and "LeftEye"."""
+    name = re.sub(r"([a-z])([A-Z])", r"\1_\2", name)
+    name = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    return re.sub(r"^(l|r)_", lambda m: {"l": "left_", "r": "right_"}[m[1]], name)

@@ -1,0 +1,58 @@
+"""CSV: one row a keypoint (RFC 4180, line feeds, a header)."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from edgepose.io.base import Closing, SinkOptions
+from edgepose.io.sinks.rows import is_finite, pixel, score, seconds
+from edgepose.io.sinks.target import Target
+from edgepose.types import Pose, Result
+
+HEADER = (
+    "source", "frame", "pts", "width", "height", "pose", "track", "pose_score",
+    "left", "top", "right", "bottom", "keypoint", "x", "y", "score",
+)  # fmt: skip
+
+
+class CsvSink(Closing):
+    """One row for each detected keypoint; a frame without people has no row.
+
+    Args:
+        target: file or "-" for stdout.
+    """
+
+    def __init__(self, target: str, options: SinkOptions) -> None:
+        self._target = Target(target, options.inputs)
+        self._target.write(_lines([HEADER]))
+
+    def write(self, result: Result) -> None:
+        """Write the keypoints of one result."""
+        rows = [row for pose in result.poses for row in _rows(result, pose)]
+        if rows:
+            self._target.write(_lines(rows))
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._target.close()
+
+
+def _rows(result: Result, pose: Pose) -> list[tuple[object, ...]]:
+    # a name that is not valid text, as JSON would escape it
+    source = result.source.encode("utf-8", "backslashreplace").decode("utf-8")
+    track = "" if pose.track is None else pose.track
+    pts = seconds(result.pts)
+    head = (source, result.frame, "" if pts is None else pts, result.width, result.height)
+    whole = (pose.id, track, score(pose.score), *(pixel(v) for v in pose.box))
+    return [
+        (*head, *whole, k.name, pixel(k.x), pixel(k.y), score(k.score))
+        for k in pose.keypoints
+        if is_finite(k)
+    ]
+
+
+def _lines(rows: list[tuple[object, ...]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
