@@ -1,0 +1,295 @@
+"""Train edgepose-lite-body: `python -m tools.train.train --data FOLDER --minutes 100`.
+
+Time is the budget: learning rate and image size follow the share of `--minutes` spent, so a run
+always anneals to its end, on two CPU cores or on a GPU. Interrupted, the same command goes on from
+the last checkpoint in `--out`; `--start FILE` begins a new schedule from another run's weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+# glibc gives big blocks back to the system at every step and pays page faults for them at the next
+# one: a tenth of the time. These must be set before the process starts.
+MALLOC = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": "20000000000",
+    "MALLOC_TOP_PAD_": "500000000",
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
+if __name__ == "__main__" and any(os.environ.get(k) != v for k, v in MALLOC.items()):
+    os.execve(sys.executable, [sys.executable, "-u", *sys.orig_argv[1:]], {**os.environ, **MALLOC})
+
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+
+from . import augment, dataset, losses, validate  # noqa: E402
+from .network import Config, Network, load_imagenet  # noqa: E402
+
+# Share of the budget spent up to which a size is trained at.
+SIZES = ((0.45, 160), (0.75, 192), (1.01, 256))
+# How often each source is drawn; the rest of the sources share `REST` by their number of images.
+SHARES = {"lspet": 0.45, "flickr8k": 0.42}
+REST = 0.13
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="folder with train.json, val.json")
+    parser.add_argument("--out", type=Path, default=Path("runs/lite-body"), help="checkpoints, log")
+    parser.add_argument("--start", type=Path, help="begin from this checkpoint's averaged weights")
+    parser.add_argument("--minutes", type=float, default=100.0, help="wall-clock budget of the run")
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=1.5e-3, help="peak learning rate of the head")
+    parser.add_argument("--trunk", type=float, default=0.3, help="trunk's share of the rate")
+    parser.add_argument("--decay", type=float, default=1e-4, help="weight decay")
+    parser.add_argument("--ema", type=float, default=0.9995)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=1, help="threads that augment")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--limit", type=int, help="use only so many images (for a trial)")
+    parser.add_argument("--steps", type=int, help="stop after so many steps (for a trial)")
+    parser.add_argument("--save-minutes", type=float, default=3.0)
+    parser.add_argument("--check-minutes", type=float, default=10.0)
+    parser.add_argument("--recipe", default="{}", help="JSON: fields of augment.Recipe to change")
+    parser.add_argument("--network", default="{}", help="JSON: fields of network.Config to change")
+    return parser.parse_args()
+
+
+def sampler(samples: list[dataset.Sample]) -> Callable[[np.random.Generator], int]:
+    """A draw by source (see SHARES), evenly within a source."""
+    groups: dict[str, list[int]] = {}
+    for i, s in enumerate(samples):
+        groups.setdefault(s.source if s.source in SHARES else "", []).append(i)
+    names = list(groups)
+    odds = np.array([SHARES.get(n, REST) for n in names])
+    odds = odds / odds.sum()
+
+    def pick(rng: np.random.Generator) -> int:
+        group = groups[names[rng.choice(len(names), p=odds)]]
+        return group[rng.integers(len(group))]
+
+    return pick
+
+
+def make_batch(
+    samples: list[dataset.Sample],
+    pick: Any,
+    recipe: augment.Recipe,
+    size: int,
+    count: int,
+    seed: int,
+    number: int,
+) -> tuple[Any, list[Any], Any]:
+    """Batch `number`: uint8 pixels, keypoints in stride-4 cells, uint8 weights."""
+    rng = np.random.default_rng((seed, number))
+    scenes = [augment.compose(samples, pick, size, recipe, rng) for _ in range(count)]
+    scale = np.array([1 / augment.STRIDE, 1 / augment.STRIDE, 1.0], np.float32)
+    return (
+        np.stack([s.pixels for s in scenes]),
+        [s.keypoints * scale for s in scenes],
+        np.stack([s.weights for s in scenes]),
+    )
+
+
+def prefetch(make: Callable[[int], Any], first: int, workers: int, ahead: int = 4) -> Iterator[Any]:
+    """make(first), make(first + 1), ... in order, computed ahead in threads."""
+    with ThreadPoolExecutor(workers) as pool:
+        waiting = [pool.submit(make, first + i) for i in range(ahead)]
+        number = first + ahead
+        try:
+            while True:
+                yield waiting.pop(0).result()
+                waiting.append(pool.submit(make, number))
+                number += 1
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+class Run:
+    """Everything a checkpoint holds: network, its moving average, optimiser, counters."""
+
+    def __init__(self, options: argparse.Namespace, config: Config) -> None:
+        self.options, self.device = options, options.device
+        self.network = Network(config)
+        self.step = self.images = 0
+        self.elapsed = 0.0
+        self.network.to(self.device, memory_format=torch.channels_last)
+        self.average = Network(config).to(self.device, memory_format=torch.channels_last)
+        self.average.requires_grad_(False)
+        trunk = [p for p in self.network.trunk.parameters() if p.requires_grad]
+        inner = {id(p) for p in self.network.trunk.parameters()}
+        head = [p for p in self.network.parameters() if id(p) not in inner]
+        self.optimiser = torch.optim.AdamW(
+            [{"params": head, "share": 1.0}, {"params": trunk, "share": options.trunk}],
+            lr=options.rate,
+            weight_decay=options.decay,
+        )
+
+    def begin(self, start: Path | None) -> None:
+        """Weights to begin with: ImageNet's trunk, or another run's average."""
+        if start is None:
+            load_imagenet(self.network)
+        else:
+            self.network.load_state_dict(torch.load(start, map_location=self.device)["average"])
+        self.average.load_state_dict(self.network.state_dict())
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "config": self.network.config.to_dict(),
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+            "images": self.images,
+            "elapsed": self.elapsed,
+        }
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint under a temporary name, then rename; the one before is kept."""
+        temporary = path.with_suffix(".part")
+        torch.save(self.state(), temporary)
+        if path.exists():
+            path.replace(path.with_suffix(".before.pt"))
+        temporary.replace(path)
+
+    def load(self, path: Path) -> None:
+        state = torch.load(path, map_location=self.device)
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.images, self.elapsed = state["step"], state["images"], state["elapsed"]
+
+    @property
+    def share(self) -> float:
+        """Share of the budget spent."""
+        return min(self.elapsed / (60 * self.options.minutes), 1.0)
+
+    def set_rate(self) -> None:
+        warm = min(1.0, (self.step + 1) / 300)
+        factor = warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * self.share)))
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.options.rate * group["share"] * factor
+
+    def train_step(self, batch: tuple[Any, list[Any], Any]) -> float:
+        """One step of the optimiser; answers the loss of the final maps."""
+        pixels, people, weights = batch
+        self.network.train()
+        self.set_rate()
+        side = pixels.shape[1] // augment.STRIDE
+        with torch.no_grad():
+            targets = losses.draw_targets(people, side, side, device=self.device)
+            full = losses.full_weights(torch.from_numpy(weights).to(self.device), targets)
+        with torch.autocast(self.device, dtype=torch.bfloat16):
+            fine, guess = self.network(validate.normalise(pixels, self.device))
+        loss, last = losses.total_loss(fine, guess, targets, full)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(
+            [p for g in self.optimiser.param_groups for p in g["params"]], 5.0
+        )
+        if torch.isfinite(norm):
+            self.optimiser.step()
+        self.step += 1
+        self.images += len(pixels)
+        self._follow()
+        return float(last)
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        keep = min(self.options.ema, (1 + self.step) / (20 + self.step))
+        for mine, theirs in zip(
+            self.average.state_dict().values(), self.network.state_dict().values(), strict=True
+        ):
+            if mine.dtype.is_floating_point:
+                mine.lerp_(theirs, 1 - keep)
+            else:
+                mine.copy_(theirs)
+
+
+def size_at(share: float) -> int:
+    return next(size for until, size in SIZES if share < until)
+
+
+def check(run: Run, val: list[dataset.Sample], copied: list[dataset.Sample]) -> dict[str, float]:
+    pck, height = validate.argmax_pck(run.average, val, device=run.device)
+    loss, value = validate.copying_loss(run.average, copied, device=run.device)
+    return {"argmax_pck": pck, "height": height, "copy_loss": loss, "copy_height": value}
+
+
+def main() -> None:
+    options = arguments()
+    random.seed(options.seed)
+    torch.manual_seed(options.seed)
+    torch.set_num_threads(options.threads)
+    cv2.setNumThreads(1)
+    options.out.mkdir(parents=True, exist_ok=True)
+    log = (options.out / "log.jsonl").open("a", buffering=1)
+    run = Run(options, Config(**json.loads(options.network)))
+    checkpoint = options.out / "last.pt"
+    if checkpoint.exists():
+        run.load(checkpoint)
+        print(f"resumed at step {run.step}, {run.images} images, {run.elapsed / 60:.1f} min")
+    else:
+        run.begin(options.start)
+    train = dataset.read(options.data / "train.json", options.limit)
+    val = dataset.read(options.data / "val.json", 200)
+    copied = dataset.read(options.data / "val_teacher.json", 80)
+    pick, recipe = sampler(train), augment.Recipe(**json.loads(options.recipe))
+    print(f"{len(train)} images in memory")
+
+    def make(number: int) -> Any:
+        return make_batch(
+            train, pick, recipe, size_at(run.share), options.batch, options.seed, number
+        )
+
+    stopped: list[int] = []
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda number, _: stopped.append(number))
+    mean, tick, saved, checked = 0.0, time.time(), time.time(), time.time()
+    shown = (tick, run.images)
+    for batch in prefetch(make, run.step, options.workers):
+        loss = run.train_step(batch)
+        now = time.time()
+        run.elapsed += now - tick
+        tick = now
+        mean = loss if not mean else 0.98 * mean + 0.02 * loss
+        ended = run.share >= 1.0 or (options.steps is not None and run.step >= options.steps)
+        if run.step % 50 == 0 or ended:
+            rate = (run.images - shown[1]) / max(now - shown[0], 1e-9)
+            shown = (now, run.images)
+            row = {"step": run.step, "images": run.images, "minutes": run.elapsed / 60,
+                   "size": batch[0].shape[1], "loss": mean, "images_per_s": rate,
+                   "rate": run.optimiser.param_groups[0]["lr"]}  # fmt: skip
+            log.write(json.dumps(row) + "\n")
+            if run.step % 200 == 0:
+                print(" ".join(f"{k}={v:.4g}" for k, v in row.items()))
+        if ended or now - checked > 60 * options.check_minutes:
+            row = {"step": run.step, "images": run.images, **check(run, val, copied)}
+            log.write(json.dumps(row) + "\n")
+            print("CHECK " + " ".join(f"{k}={v:.4g}" for k, v in row.items()))
+            checked = time.time()
+        if ended or stopped or now - saved > 60 * options.save_minutes:
+            run.save(checkpoint)
+            saved = time.time()
+        if ended or stopped:
+            break
+    print(f"done: {run.images} images in {run.elapsed / 60:.1f} minutes")
+
+
+if __name__ == "__main__":
+    main()
