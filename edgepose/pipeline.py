@@ -16,9 +16,9 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -39,6 +39,15 @@ class FrameTracker(Protocol):
 
     def update(self, poses: Sequence[Pose], now: float) -> tuple[Pose, ...]:
         """The poses with their track ids."""
+        ...
+
+
+@runtime_checkable
+class Group(Protocol):
+    """A source of several live sources, which gives frames of different ones together."""
+
+    def batches(self) -> Iterator[Sequence[Frame]]:
+        """Frames to infer in one run, at most one of each source, in each source's order."""
         ...
 
 
@@ -109,7 +118,6 @@ class _Job:
     frame: Frame
     watch: Stopwatch
     poses: tuple[Pose, ...] = ()
-    shared_ms: float = 0.0
 
 
 class Pipeline:
@@ -119,7 +127,8 @@ class Pipeline:
         source: where frames come from.
         estimator: what finds poses.
         overlay: draws into the frames that outputs get; None = nothing is drawn.
-        tracker: gives poses their track ids; called in frame order.
+        tracker: makes what gives poses their track ids; one for each source of a group, called in
+            frame order.
         outputs, sinks: where pictures and data go.
         network: name for the results; default the estimator's.
         depth: frames that may wait between two stages.
@@ -133,7 +142,7 @@ class Pipeline:
         estimator: Estimator,
         *,
         overlay: Overlay | None = None,
-        tracker: FrameTracker | None = None,
+        tracker: Callable[[], FrameTracker] | None = None,
         outputs: Sequence[Output] = (),
         sinks: Sequence[Sink] = (),
         depth: int = 3,
@@ -142,7 +151,9 @@ class Pipeline:
         self.source = source
         self.estimator = estimator
         self.overlay = overlay
-        self.tracker = tracker
+        self._make_tracker = tracker
+        self._trackers: dict[str, FrameTracker] = {}
+        self._per_source = isinstance(source, Group)
         self.outputs = outputs
         self.sinks = sinks
         self.summary = Summary()
@@ -229,15 +240,34 @@ class Pipeline:
             yield _Job(frame, watch)
 
     def _infer(self) -> None:
-        jobs: Iterable[_Job] = self._timed_frames() if self.source.live else self._frames
-        for job in jobs:
+        for jobs in self._batches():
             if self._written.is_set():
                 return
-            job.poses = self.estimator.estimate([job.frame], job.watch)[0]
-            if self.tracker is not None:
-                with job.watch.stage("track"):
-                    job.poses = self.tracker.update(job.poses, frame_time(job.frame))
-            self._found.put(job)  # the write stage outlives a stop: no inferred frame is lost
+            shared = Stopwatch()
+            found = self.estimator.estimate([job.frame for job in jobs], shared)
+            for job, poses in zip(jobs, found, strict=True):
+                job.watch.stages.update({k: v / len(jobs) for k, v in shared.stages.items()})
+                job.poses = self._track(job, poses)
+                self._found.put(job)  # the write stage outlives a stop: no inferred frame is lost
+
+    def _batches(self) -> Iterator[list[_Job]]:
+        """Frames that share a run of the network: one at a time, unless the source is a group."""
+        if isinstance(self.source, Group):
+            for batch in self.source.batches():
+                yield [_Job(frame, Stopwatch()) for frame in batch]
+            return
+        for job in self._timed_frames() if self.source.live else self._frames:
+            yield [job]
+
+    def _track(self, job: _Job, poses: tuple[Pose, ...]) -> tuple[Pose, ...]:
+        if self._make_tracker is None:
+            return poses
+        tracker = self._trackers.get(job.frame.source if self._per_source else "")
+        if tracker is None:
+            tracker = self._make_tracker()
+            self._trackers[job.frame.source if self._per_source else ""] = tracker
+        with job.watch.stage("track"):
+            return tracker.update(poses, frame_time(job.frame))
 
     def _write(self) -> None:
         for job in self._found:

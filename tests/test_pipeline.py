@@ -56,14 +56,15 @@ class Dots:
 
     def __init__(self, *, fail_at: int = -1) -> None:
         self._fail_at = fail_at
+        self.batches: list[int] = []
 
     def estimate(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> list[tuple[Pose, ...]]:
-        (frame,) = frames
-        if frame.index == self._fail_at:
+        self.batches.append(len(frames))
+        if any(frame.index == self._fail_at for frame in frames):
             raise EngineError("dots: broken")
         with stopwatch.stage("network"):
-            points = np.array([[float(frame.pixels[0, 0, 0]), 0, 1]], np.float32)
-        return [(Pose(0, points, ("dot",)),)]
+            values = [float(frame.pixels[0, 0, 0]) for frame in frames]
+        return [(Pose(0, np.array([[v, 0, 1]], np.float32), ("dot",)),) for v in values]
 
     def close(self) -> None:
         pass
@@ -162,7 +163,7 @@ def test_the_tracker_sees_frames_in_order_with_their_times() -> None:
             return tuple(p.with_(track=7) for p in poses)
 
     tracker, rows = Times(), Keep()
-    Pipeline(Numbers(5), Dots(), tracker=tracker, sinks=[rows]).run()
+    Pipeline(Numbers(5), Dots(), tracker=lambda: tracker, sinks=[rows]).run()
     assert tracker.seen == [0, 0.1, 0.2, 0.3, 0.4]
     assert {r.poses[0].track for r in rows.items} == {7}
 
@@ -182,3 +183,32 @@ def test_time_for_the_tracker() -> None:
     assert frame_time(Frame(pixels, index=3)) == 3.0
     assert frame_time(Frame(pixels, index=3, pts=0.25)) == 0.25
     assert frame_time(Frame(pixels, index=3, pts=0.25, captured=99.5)) == 99.5
+
+
+def test_a_group_is_inferred_together_and_tracked_apart() -> None:
+    class Pair(Numbers):
+        live = True
+
+        def batches(self) -> Iterator[list[Frame]]:
+            pixels = np.zeros((4, 4, 3), np.uint8)
+            for i in range(4):
+                yield [Frame(pixels, index=i, source=name) for name in ("a", "b")]
+
+    made: list[object] = []
+
+    class Count:
+        def __init__(self) -> None:
+            made.append(self)
+            self.updates = 0
+
+        def update(self, poses: Sequence[Pose], now: float) -> tuple[Pose, ...]:
+            self.updates += 1
+            return tuple(p.with_(track=self.updates) for p in poses)
+
+    dots, rows = Dots(), Keep()
+    Pipeline(Pair(0), dots, tracker=Count, sinks=[rows]).run()
+    assert dots.batches == [2, 2, 2, 2]
+    assert len(made) == 2
+    assert [(r.source, r.frame, r.poses[0].track) for r in rows.items] == [
+        (name, i, i + 1) for i in range(4) for name in ("a", "b")
+    ]

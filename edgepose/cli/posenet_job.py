@@ -315,6 +315,7 @@ def _open_outputs(
     stack: ExitStack,
 ) -> list[Output]:
     from edgepose.io.base import OutputOptions
+    from edgepose.io.named import PLACE, ByName
     from edgepose.io.outputs import default_output, open_output
 
     options = OutputOptions(
@@ -326,7 +327,12 @@ def _open_outputs(
         audio="" if a["no_audio"] or source.stills or source.live else inputs[0],
         inputs=tuple(inputs),
     )
-    outputs = [open_output(uri, options) for uri in uris]
+    outputs: list[Output] = [
+        ByName(uri, lambda target: open_output(target, options))
+        if PLACE in uri
+        else open_output(uri, options)
+        for uri in uris
+    ]
     if not uris and not _stdout_taken(a):
         window = default_output(options, a["headless"])
         outputs += [window] if window is not None else []
@@ -367,9 +373,10 @@ def _overlay(a: Mapping[str, Any], words: frozenset[str], topology: Any) -> Any:
 def _tracker(a: Mapping[str, Any], topology: Any) -> Any:
     if not (a["track"] or a["smooth"]):
         return None
+    from edgepose.track.one_euro import OneEuro
     from edgepose.track.tracker import Tracker
 
-    return Tracker(topology, smooth=a["smooth"])
+    return lambda: Tracker(topology, smooth=OneEuro() if a["smooth"] else None)
 
 
 # messages ---------------------------------------------------------------------------------------

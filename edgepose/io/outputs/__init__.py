@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from edgepose.errors import EdgeposeError
 from edgepose.io.base import Output, OutputOptions, load
 from edgepose.io.sources.uri import Uri, parse
 
@@ -24,3 +25,16 @@ def open_output(uri: str, options: OutputOptions | None = None) -> Output:
     parsed = parse(uri)
     opener: Callable[[Uri, OutputOptions], Output] = load(SCHEMES, parsed.scheme, "output scheme")
     return opener(parsed, options or OutputOptions())
+
+
+def default_output(options: OutputOptions | None = None, headless: bool = False) -> Output | None:
+    """The window that opens where no output is named; None without a display or a window library."""
+    import os
+
+    display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    if headless or not display or "display" not in SCHEMES:
+        return None
+    try:
+        return open_output("display://0", options)
+    except EdgeposeError:
+        return None

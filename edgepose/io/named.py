@@ -1,0 +1,55 @@
+"""Outputs and sinks whose target holds `{name}`: one for each source, opened when it is first needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+PLACE = "{name}"
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+class _Writer(Protocol):
+    def write(self, item: _Named, /) -> None: ...
+    def close(self) -> None: ...
+
+
+Item = TypeVar("Item", bound=_Named)
+
+
+class ByName(Generic[Item]):
+    """Writes each frame or result to the target of its source.
+
+    Args:
+        pattern: target with `{name}` in it, which the source's short name replaces; characters that
+            cannot stand in a file name become "_".
+        open_: opens one target.
+    """
+
+    def __init__(self, pattern: str, open_: Callable[[str], _Writer]) -> None:
+        self._pattern = pattern
+        self._open = open_
+        self._writers: dict[str, _Writer] = {}
+
+    def write(self, item: Item) -> None:
+        """Write to the target of `item.name`."""
+        name = item.name or "source"
+        if name not in self._writers:
+            safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+            self._writers[name] = self._open(self._pattern.replace(PLACE, safe))
+        self._writers[name].write(item)
+
+    def close(self) -> None:
+        """Close all; every one is closed even where one fails."""
+        error: Exception | None = None
+        for writer in self._writers.values():
+            try:
+                writer.close()
+            except Exception as e:
+                error = error or e
+        if error:
+            raise error

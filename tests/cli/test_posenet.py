@@ -1,0 +1,281 @@
+"""`posenet` as a user runs it: real processes, real files, exit codes, streams, nothing lost."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgepose.cli.posenet_job import parse_size, split_positionals
+from edgepose.errors import UsageError
+from edgepose.flags import normalise_flags
+
+ROOT = Path(__file__).resolve().parents[2]
+ASTRONAUT = ROOT / "examples/images/astronaut.jpg"
+
+
+def posenet(
+    *words: object, cwd: Path | None = None, timeout: float = 120
+) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "edgepose", "posenet", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=timeout)
+
+
+@pytest.fixture(scope="session")
+def intel(hpe_int8: Path) -> list[str]:
+    return ["--network", "human-pose-estimation-0001", "--model", str(hpe_int8)]
+
+
+@pytest.fixture
+def photos(tmp_path: Path, shared: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for path in sorted((shared / "datasets/coco-mini/images").glob("*.jpg"))[:3]:
+        shutil.copy(path, folder)
+    return folder
+
+
+def assert_short(result: subprocess.CompletedProcess, code: int, *words: str) -> None:
+    """One or two lines of error, no traceback, the documented exit code."""
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr
+    errors = [line for line in result.stderr.splitlines() if line.startswith("edgepose: ")]
+    assert 1 <= len(errors) <= 2, result.stderr
+    for word in words:
+        assert word in result.stderr
+
+
+# flags and positionals ---------------------------------------------------------------------------
+def test_jetson_inferences_spellings_become_ours() -> None:
+    words = ["--input_blob=a_b", "-network=X", "--Log-Level=INFO", "in_put.jpg", "-v", "-1"]
+    assert normalise_flags([*words, "--", "--raw_word"]) == [
+        "--input-blob=a_b",
+        "--network=X",
+        "--log-level=INFO",
+        "in_put.jpg",
+        "-v",
+        "-1",
+        "--",
+        "--raw_word",
+    ]
+
+
+def test_the_last_positional_is_the_output_unless_outputs_are_named(tmp_path: Path) -> None:
+    assert split_positionals(["a"], [], []) == (["a"], [])
+    assert split_positionals(["a", "b"], [], []) == (["a"], ["b"])
+    assert split_positionals(["a", "b", "c/"], [], []) == (["a", "b"], ["c/"])
+    assert split_positionals(["a", "b"], [], ["o"]) == (["a", "b"], ["o"])
+    assert split_positionals(["o"], ["s"], []) == (["s"], ["o"])
+    existing = tmp_path / "c.jpg"
+    existing.touch()
+    with pytest.raises(UsageError, match="Quote the glob"):
+        split_positionals(["a.jpg", "b.jpg", str(existing)], [], [])
+
+
+@pytest.mark.parametrize("text", ["256", "0x3", "axb", "1x2x3", "99999x2", "-1x5", "²x2"])
+def test_sizes_are_two_numbers(text: str) -> None:
+    with pytest.raises(UsageError, match="WIDTHxHEIGHT"):
+        parse_size("--network-size", text)
+
+
+def test_every_flag_of_jetson_inference_is_accepted(intel: list[str], tmp_path: Path) -> None:
+    flags = (
+        "--input_blob=data --output-cmap= --threshold=0.15 --batch_size=1 --overlay=links|keypoints "
+        "--keypoint-scale=0.0052 --link-scale=0.0013 --profile --prototxt=x --labels=x --mean-pixel=0 "
+        "--headless --maximized --fullscreen --log-level=info --log-file=stdout --input-width=0 "
+        "--input-height=0 --input-rate=0 --input-codec=h264 --input-decoder=cpu --input-flip=none "
+        "--input-loop=0 --input-latency=10 --output-codec=h264 --output-encoder=cpu --bitrate=4000000 "
+        "--output-save=x --num-buffers=4 --stun-server=disabled --ssl-key=k --ssl-cert=c"
+    ).split()
+    result = posenet(*intel, *flags, ASTRONAUT, tmp_path / "o.jpg")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "o.jpg").is_file()
+    assert result.stderr.count("--prototxt has no meaning here") == 1
+
+
+# the main job ------------------------------------------------------------------------------------
+def test_a_photo_becomes_a_picture_and_a_line_of_json(intel: list[str], tmp_path: Path) -> None:
+    cv2 = pytest.importorskip("cv2")
+    out = tmp_path / "out.png"
+    result = posenet(*intel, ASTRONAUT, out, "--json", "-")
+    assert result.returncode == 0, result.stderr
+    (line,) = result.stdout.splitlines()
+    data = json.loads(line)
+    assert (data["frame"], data["width"], data["height"]) == (0, 512, 512)
+    assert data["network"] == "human-pose-estimation-0001"
+    (pose,) = data["poses"]
+    nose = pose["keypoints"]["nose"]
+    assert abs(nose["x"] - 227) < 15
+    assert abs(nose["y"] - 125) < 15
+    before, after = cv2.imread(str(ASTRONAUT)), cv2.imread(str(out))
+    assert after.shape == before.shape
+    changed = np.abs(after.astype(int) - before).max(axis=2) > 60
+    assert 0.001 < changed.mean() < 0.2
+
+
+def test_a_folder_keeps_its_names_and_order(intel: list[str], photos: Path, tmp_path: Path) -> None:
+    result = posenet(*intel, photos, tmp_path / "out", "--json", tmp_path / "r.jsonl")
+    assert result.returncode == 0, result.stderr
+    names = sorted(p.name for p in photos.iterdir())
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == names
+    rows = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    assert [Path(r["source"]).name for r in rows] == names
+    assert [r["frame"] for r in rows] == [0, 1, 2]
+
+
+def test_a_video_keeps_every_frame_its_rate_and_its_numbers(
+    intel: list[str], shared: Path, tmp_path: Path
+) -> None:
+    av = pytest.importorskip("av")
+    video = shared / "media/one-by-one-person-detection.mp4"
+    words = ["--start", 60, "--frames", 12, "--json", tmp_path / "r.jsonl"]
+    result = posenet(*intel, video, tmp_path / "o.mp4", *words)
+    assert result.returncode == 0, result.stderr
+    rows = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    assert [r["frame"] for r in rows] == list(range(60, 72))
+    np.testing.assert_allclose([r["pts"] for r in rows], [i / 10 for i in range(60, 72)], atol=0.02)
+    with av.open(str(tmp_path / "o.mp4")) as made:
+        stream = made.streams.video[0]
+        assert (stream.width, stream.height) == (768, 432)
+        assert len(list(made.decode(video=0))) == 12
+
+
+def test_format_dict_prints_the_dictionary_of_a_folder(intel: list[str], photos: Path) -> None:
+    result = posenet(*intel, photos, "--format", "dict")
+    assert result.returncode == 0, result.stderr
+    data = json.loads(result.stdout)
+    assert len(data) == 3
+    for entry in data.values():
+        assert set(entry) == {"bounding_box", "key_points"}
+        assert len(entry["bounding_box"]) == len(entry["key_points"])
+
+
+def test_tracks_are_in_the_json(intel: list[str], shared: Path) -> None:
+    video = shared / "media/one-by-one-person-detection.mp4"
+    result = posenet(*intel, video, "--start", 150, "--frames", 8, "--track", "--json", "-")
+    assert result.returncode == 0, result.stderr
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    tracks = {p["track"] for r in rows for p in r["poses"] if p.get("track") is not None}
+    assert len(tracks) == 1
+
+
+# bad input ---------------------------------------------------------------------------------------
+def test_one_broken_picture_among_many_is_named_and_the_others_are_done(
+    intel: list[str], photos: Path, tmp_path: Path
+) -> None:
+    (photos / "000_broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not a picture")
+    (photos / "zzz_empty.png").touch()
+    result = posenet(*intel, photos, tmp_path / "out")
+    assert result.returncode == 3, result.stderr
+    assert "000_broken.jpg" in result.stderr
+    assert "zzz_empty.png" in result.stderr
+    assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+def test_a_damaged_video_keeps_the_frames_before_the_damage(
+    intel: list[str], shared: Path, tmp_path: Path
+) -> None:
+    whole = (shared / "media/one-by-one-person-detection.mp4").read_bytes()
+    damaged = tmp_path / "damaged.mkv"
+    av = pytest.importorskip("av")
+    with av.open(str(shared / "media/one-by-one-person-detection.mp4")) as src:
+        with av.open(str(damaged), "w") as dst:
+            stream = dst.add_stream_from_template(src.streams.video[0])
+            for i, packet in enumerate(src.demux(video=0)):
+                if packet.dts is None or i > 60:
+                    break
+                packet.stream = stream
+                dst.mux(packet)
+    data = damaged.read_bytes()
+    assert len(data) < len(whole)
+    damaged.write_bytes(data[: len(data) // 2])
+    result = posenet(*intel, damaged, "--json", tmp_path / "r.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    assert 10 < len(rows) < 60
+    assert result.returncode in (0, 3), result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["missing.jpg"], 1, "missing.jpg"),
+        (["nothing*.jpg"], 1, "nothing"),
+        (["empty.jpg"], 1, "empty.jpg"),
+        (["text.mp4"], 1, "text.mp4"),
+        (["folder"], 1, "folder"),
+        (["ok.jpg", "ok.jpg"], 2, "ok.jpg"),
+        (["ok.jpg", "no/such/folder/o.jpg"], 1, "no/such/folder"),
+        (["ok.jpg", "o.xyz"], 2, "xyz"),
+        (["ok.jpg", "--overlay", "lnks"], 2, "links"),
+        (["ok.jpg", "--engine", "onnxrutime"], 2, "onnxruntime"),
+        (["ok.jpg", "--log-level", "loud"], 2, "loud"),
+        (["ok.jpg", "--input-flip", "sideways"], 2, "sideways"),
+        (["ftp://host/x.mp4"], 2, "ftp"),
+        (["ok.jpg", "--resize", "squeeze"], 2, "squeeze"),
+        (["ok.jpg", "--format", "yaml"], 2, "yaml"),
+        (["ok.jpg", "--json", "-", "--csv", "-"], 2, "stdout"),
+    ],
+    ids=lambda v: " ".join(v) if isinstance(v, list) else None,
+)
+def test_bad_input_ends_in_a_line_or_two(
+    intel: list[str], tmp_path: Path, words: list[str], code: int, said: str
+) -> None:
+    shutil.copy(ASTRONAUT, tmp_path / "ok.jpg")
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "text.mp4").write_text("this is no film")
+    (tmp_path / "folder").mkdir()
+    before = sorted(p.name for p in tmp_path.iterdir())
+    result = posenet(*intel, *words, cwd=tmp_path)
+    assert_short(result, code, said)
+    assert result.stdout == ""
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["--network", "resnet81-body"], 2, "resnet18-body"),
+        (["--model", "missing.onnx", "--topology", "t.json"], 1, "missing.onnx"),
+        (["--model", "text.onnx", "--topology", "t.json"], 1, "text.onnx"),
+        (["--model", "text.onnx"], 2, "--topology"),
+        (["--network", "resnet18-body", "--no-download"], 1, "resnet18-body"),
+    ],
+    ids=lambda v: " ".join(v) if isinstance(v, list) else None,
+)
+def test_networks_that_cannot_be_used_are_explained(
+    tmp_path: Path, words: list[str], code: int, said: str
+) -> None:
+    (tmp_path / "text.onnx").write_text("not a network")
+    shutil.copy(ROOT / "data/networks/human_pose.json", tmp_path / "t.json")
+    result = posenet(ASTRONAUT, *words, cwd=tmp_path)
+    assert_short(result, code, said)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_finishes_the_files(
+    intel: list[str], shared: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    av = pytest.importorskip("av")
+    out, rows = tmp_path / "o.mp4", tmp_path / "r.jsonl"
+    command = [sys.executable, "-m", "edgepose", "posenet", *intel, "--json", str(rows)]
+    command += [str(shared / "media/one-by-one-person-detection.mp4"), str(out)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and (not rows.exists() or rows.stat().st_size < 3000):
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130, errors
+    lines = [json.loads(line) for line in rows.read_text().splitlines()]
+    with av.open(str(out)) as made:
+        frames = len(list(made.decode(video=0)))
+    assert frames == len(lines) > 0
+    assert "Traceback" not in errors
