@@ -1,1 +1,1 @@
-"""Identities over time: association, life cycle, smoothing, events."""
+"""Identities over time: similarity of poses, motion, association, life cycle, smoothing."""
