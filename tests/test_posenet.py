@@ -1,0 +1,140 @@
+"""The Python API: our names, jetson-inference's names, and a script written for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgepose import PoseNet, poseNet, videoOutput, videoSource
+from edgepose.errors import SourceError, UnknownNameError, UsageError
+
+ROOT = Path(__file__).resolve().parents[1]
+ASTRONAUT = ROOT / "examples/images/astronaut.jpg"
+INTEL = "human-pose-estimation-0001"
+
+
+@pytest.fixture(scope="module")
+def net(hpe_int8: Path) -> Iterator[PoseNet]:
+    with PoseNet(INTEL, model=hpe_int8) as net:
+        yield net
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    source = videoSource(str(ASTRONAUT))
+    pixels = source.Capture()
+    assert pixels is not None
+    return pixels.copy()
+
+
+def test_process_finds_the_person_and_leaves_the_picture_alone(
+    net: PoseNet, image: np.ndarray
+) -> None:
+    before = image.copy()
+    (pose,) = net.process(image)
+    assert abs(pose["nose"].x - 227) < 15
+    assert 0 < pose["nose"].score <= 1
+    np.testing.assert_array_equal(image, before)
+    assert net.stages["network"] > 0
+
+
+def test_grey_rgba_and_float_pictures_work_too(net: PoseNet, image: np.ndarray) -> None:
+    rgba = np.dstack([image, np.full(image.shape[:2], 255, np.uint8)])
+    for picture in (rgba, image.astype(np.float32)):
+        (pose,) = net.process(picture)
+        assert abs(pose["nose"].x - 227) < 15
+    assert len(net.process(image.mean(axis=2).astype(np.uint8))) <= 1
+
+
+def test_a_batch_gives_the_same_as_one_by_one(net: PoseNet, image: np.ndarray) -> None:
+    mirrored = np.ascontiguousarray(image[:, ::-1])
+    both = net.process_batch([image, mirrored])
+    assert both == [net.process(image), net.process(mirrored)]
+
+
+def test_the_overlay_is_drawn_in_place_where_asked(net: PoseNet, image: np.ndarray) -> None:
+    before = image.copy()
+    net.Process(image, overlay="links,keypoints")
+    assert (image != before).any()
+    image.flags.writeable = False
+    with pytest.raises(UsageError, match="writable"):
+        net.Process(image)
+    with pytest.raises(UnknownNameError, match="links"):
+        net.process(before, overlay="linkz")
+
+
+def test_jetson_inferences_methods(net: PoseNet, image: np.ndarray) -> None:
+    assert net.GetNumKeypoints() == 18
+    assert net.GetKeypointName(0) == "nose"
+    assert net.FindKeypointID("neck") == 1
+    with pytest.raises(KeyError, match="no keypoint named 'tail'"):
+        net.FindKeypointID("tail")
+    net.process(image)
+    assert net.GetNetworkFPS() == pytest.approx(1000 / net.GetNetworkTime())
+    assert net.GetModelType() == "xml"
+    net.SetKeypointScale(0.01)
+    net.SetLinkScale(0.002)
+    assert (net.GetKeypointScale(), net.GetLinkScale()) == (0.01, 0.002)
+
+
+def test_the_threshold_counts(hpe_int8: Path, image: np.ndarray) -> None:
+    with PoseNet(INTEL, model=hpe_int8, threshold=0.15) as net:
+        many = len(net.process(image)[0])
+        net.SetThreshold(0.6)
+        assert net.GetThreshold() == 0.6
+        few = sum(len(p) for p in net.process(image))
+    assert few < many
+
+
+def test_argv_wins_over_the_arguments_as_in_jetson_inference(hpe_int8: Path) -> None:
+    argv = ["script.py", f"--network={INTEL}", f"--model={hpe_int8}", "--threshold=0.3", "x.jpg"]
+    with poseNet("resnet18-body", argv) as net:
+        assert net.network == INTEL
+        assert net.GetThreshold() == 0.3
+
+
+def test_a_source_ends_with_its_last_picture() -> None:
+    source = videoSource(str(ASTRONAUT))
+    assert source.IsStreaming()
+    assert source.Capture() is not None
+    assert not source.IsStreaming()
+    assert (source.GetWidth(), source.GetHeight(), source.GetFrameCount()) == (512, 512, 1)
+    with pytest.raises(SourceError, match="has ended"):
+        source.Capture()
+
+
+def test_bgr_is_rgb_reversed() -> None:
+    rgb = videoSource(str(ASTRONAUT)).Capture("rgb8")
+    bgr = videoSource(str(ASTRONAUT)).Capture("bgr8")
+    np.testing.assert_array_equal(rgb[:, :, ::-1], bgr)
+
+
+def test_an_output_writes_what_it_is_given(tmp_path: Path, image: np.ndarray) -> None:
+    cv2 = pytest.importorskip("cv2")
+    output = videoOutput(str(tmp_path / "o.png"))
+    output.Render(image)
+    output.SetStatus("a title where there is a window")
+    assert output.IsStreaming()
+    output.Close()
+    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "o.png"))[:, :, ::-1], image)
+
+
+def test_a_script_written_for_jetson_inference_runs(
+    hpe_int8: Path, shared: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for path in sorted((shared / "datasets/coco-mini/images").glob("*.jpg"))[3:6]:
+        (folder / path.name).write_bytes(path.read_bytes())
+    command = [sys.executable, str(ROOT / "examples/detect.py"), str(folder), str(tmp_path / "out")]
+    command += [f"--network={INTEL}", f"--model={hpe_int8}"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("objects in image") == 3
+    assert "nose at" in result.stdout
+    assert len(list((tmp_path / "out").iterdir())) == 3
