@@ -223,5 +223,5 @@ def decode_heatmaps(
     # a step from a made-up position means nothing
     moved = np.where((value > 0)[..., None], refine(table, xy, method, kernel), xy)
     cells = np.array([width - 1, height - 1] if udp else [width, height], np.float32)
-    patch: Maps = moved / np.maximum(cells, 1) * np.array(size, np.float32)
+    patch = moved / np.maximum(cells, 1) * np.array(size, np.float32)
     return Points(patch.astype(np.float32), value)

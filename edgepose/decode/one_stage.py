@@ -127,13 +127,14 @@ def _table(outputs: Outputs, kind: str, columns: int, expected: str) -> Array:
         if table.shape[2] == columns:
             return table
         if table.shape[1] == columns:
-            return table.transpose(0, 2, 1)
+            rows: Array = table.transpose(0, 2, 1)
+            return rows
     raise _wrong(kind, expected, outputs)
 
 
 def _corners(table: Array) -> Array:
     half = table[:, 2:4] / 2
-    boxes: Array = np.concatenate([table[:, :2] - half, table[:, :2] + half], axis=1)
+    boxes: Array = np.hstack([table[:, :2] - half, table[:, :2] + half])
     return boxes
 
 

@@ -1,0 +1,108 @@
+"""`edgepose eval` as a user runs it, with a real network on real pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edgepose.cli.common import run_app
+from edgepose.cli.main import make_app
+
+pytest.importorskip("pycocotools", reason="the eval extra is not installed")
+
+
+@pytest.fixture
+def command(shared: Path, hpe_int8: Path) -> list[str]:
+    data = shared / "datasets/coco-mini"
+    return [
+        *("eval", "--network", "human-pose-estimation-0001", "--model", str(hpe_int8)),
+        *("--annotations", str(data / "person_keypoints.json"), "--images", str(data / "images")),
+        *("--threads", "1"),
+    ]
+
+
+def run(words: list[str]) -> int:
+    return run_app(make_app(), words, "edgepose")
+
+
+def test_json_has_the_ten_figures_and_the_comparison(
+    command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "found.json"
+    more = ["--limit", "6", "--json", "--compare", "openvino:fp32", "--results", str(file)]
+    assert run(command + more) == 0
+    captured = capsys.readouterr()
+    answer = json.loads(captured.out)
+    figures = "AP AP50 AP75 APm APl AR AR50 AR75 ARm ARl".split()
+    assert set(figures) <= set(answer)
+    assert 0.05 < answer["AP"] <= 1
+    assert answer["images"] == 6
+    assert answer["fps"] > 0
+    assert "fp32" in answer["compare"]["engine"]
+    assert set(answer["compare"]["delta"]) == set(figures)
+    assert abs(answer["compare"]["delta"]["AR50"]) < 0.2
+    rows = json.loads(file.read_text())
+    assert len(rows) == answer["poses"]
+    assert set(rows[0]) == {"image_id", "category_id", "keypoints", "score"}
+    assert len(rows[0]["keypoints"]) == 51
+    assert (tmp_path / "found.compare.json").is_file()
+    assert {p.name for p in tmp_path.iterdir()} == {"found.json", "found.compare.json"}
+
+
+def test_table_for_people(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*command, "--limit", "2"]) == 0
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert lines[0] == "human-pose-estimation-0001, 2 images"
+    assert any(line.split()[0] == "AP75" for line in lines if line)
+    assert "openvino" in captured.err
+
+
+def test_pck(shared: Path, command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    people = shared / "datasets/people"
+    command[command.index("--annotations") + 1] = str(people / "val.json")
+    command[command.index("--images") + 1] = str(people / "images")
+    assert run([*command, "--pck", "--limit", "12", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert 0.05 < answer["PCK@0.2"] <= answer["PCK@0.5"] <= 1
+    assert answer["PCK@0.2 sides exchangeable"] >= answer["PCK@0.2"]
+    assert "AP" not in answer
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "message"),
+    [
+        ({"--annotations": "nowhere.json"}, 1, "nowhere.json cannot be read"),
+        ({"--images": "."}, 1, "has not 103 of the 103 images"),
+        ({"--checker": "mine"}, 2, "Unknown checker 'mine'"),
+        ({"--results": "no/such/folder.json"}, 1, "there is no folder"),
+        ({"--resize": "crop"}, 2, "not stretch or letterbox"),
+        ({"--compare": "warp-drive"}, 2, "Unknown engine 'warp-drive'"),
+        ({"--network": "yolox-nano"}, 2, "is a detector"),
+    ],
+)
+def test_mistakes_are_found_before_inference(
+    change: dict[str, str],
+    code: int,
+    message: str,
+    command: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for flag, value in change.items():
+        if flag in command:
+            command[command.index(flag) + 1] = value
+        else:
+            command += [flag, value]
+    assert run([*command, "--limit", "1"] if "--images" not in change else command) == code
+    err = capsys.readouterr().err
+    assert message in err
+    assert "Traceback" not in err
+
+
+def test_a_network_must_be_named(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = shared / "datasets/coco-mini"
+    words = ["eval", "--annotations", str(data / "person_keypoints.json")]
+    assert run([*words, "--images", str(data / "images")]) == 2
+    assert "--network NAME" in capsys.readouterr().err
