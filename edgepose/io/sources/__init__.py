@@ -15,6 +15,14 @@ SCHEMES: dict[str, str] = {
     "rtsp": "edgepose.io.sources.rtsp:open_rtsp",
     "rtsps": "edgepose.io.sources.rtsp:open_rtsp",
     "v4l2": "edgepose.io.sources.v4l2:open_v4l2",
+    "http": "edgepose.io.sources.http:open_http",
+    "https": "edgepose.io.sources.http:open_http",
+    "rtp": "edgepose.io.sources.rtp:open_rtp",
+    "udp": "edgepose.io.sources.rtp:open_stream",
+    "tcp": "edgepose.io.sources.rtp:open_stream",
+    "srt": "edgepose.io.sources.rtp:open_stream",
+    "rtmp": "edgepose.io.sources.rtp:open_stream",
+    "stdin": "edgepose.io.sources.stdin:open_stdin",
 }
 
 

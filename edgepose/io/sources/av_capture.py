@@ -11,7 +11,7 @@ import fcntl
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
@@ -38,8 +38,10 @@ class Address:
     Attributes:
         url: with credentials; never shown. shown: for messages.
         format: FFmpeg's name of the demuxer, "" = found by probing. options: FFmpeg's options.
-        file: a binary file object to read from instead of the url.
+        file: makes a binary file object to read from instead of the url; called for each try.
         ends: the end of the data is the end of the stream, not a loss.
+        paced: the data come in bursts (HLS segments): hand pictures on at their own times.
+        patient: silence is no error (a pipe whose writer may pause).
         eager: convert each picture at once (its memory belongs to the driver).
         device: a device node; it is polled without blocking, so that a dead driver never holds
             the thread.
@@ -49,8 +51,10 @@ class Address:
     shown: str
     format: str = ""
     options: dict[str, str] = field(default_factory=dict)
-    file: Any = None
+    file: Callable[[], Any] | None = None
     ends: bool = False
+    paced: bool = False
+    patient: bool = False
     eager: bool = False
     device: bool = False
 
@@ -73,15 +77,16 @@ class AvCapture:
         self._address, self._options = address, options
         self._timeout = options.timeout
         self._interrupted = False
+        self.last_time: float | None = None
         self._transform = Transform(options if resize else replace(options, width=0, height=0))
         self._reformatter = VideoReformatter()
         half, start = options.timeout / 2, time.monotonic()
         try:
             self._container = av.open(
-                address.file if address.file is not None else address.url,
+                address.file() if address.file is not None else address.url,
                 format=address.format or None,
                 options=address.options,
-                timeout=None if address.file is not None else (half, half),
+                timeout=None if address.patient else (half, half),
             )
         except (av.FFmpegError, OSError, ValueError) as e:
             if isinstance(e, av.error.InvalidDataError) and time.monotonic() - start > 0.9 * half:
@@ -102,6 +107,18 @@ class AvCapture:
             self._container.close()
             raise
         self._frames = self._decoded()
+        self._pace_from: tuple[float, float] | None = None
+
+    @property
+    def kind(self) -> str:
+        """FFmpeg's name of the container format."""
+        return str(self._container.format.name)
+
+    @property
+    def seconds(self) -> float | None:
+        """The length that the container states, None for endless streams."""
+        duration = self._container.duration
+        return duration / 1e6 if duration else None
 
     def read(self) -> Picture | None:
         import av
@@ -114,10 +131,24 @@ class AvCapture:
             if self._address.ends or self._interrupted:
                 return None
             raise SourceLost(f"{self._address.shown} ended the connection.")
+        self.last_time = frame.time
+        if self._address.paced and frame.time is not None:
+            self._pace(frame.time)
         if self._address.eager:
             pixels = self._pixels(frame)
             return Picture(lambda: pixels)
         return Picture(lambda: self._pixels(frame))
+
+    def _pace(self, pts: float) -> None:
+        """Sleep until a picture's time has come; a jump of the times starts the clock anew."""
+        now = time.monotonic()
+        start, first = self._pace_from or (now, pts)
+        due = start + pts - first
+        if not -10 < due - now < 10:
+            start, first, due = now, pts, now
+        self._pace_from = (start, first)
+        while not self._interrupted and (rest := due - time.monotonic()) > 0:
+            time.sleep(min(rest, 0.1))
 
     def _pixels(self, frame: VideoFrame) -> Any:
         rgb = self._reformatter.reformat(frame, format="rgb24")
@@ -138,11 +169,14 @@ class AvCapture:
             if frames:
                 broken, last = 0, time.monotonic()
                 yield from frames
-            elif broken > MAX_BROKEN_PACKETS or time.monotonic() - last > self._timeout:
+            elif broken > MAX_BROKEN_PACKETS or self._too_long(last):
                 raise SourceTimeout(
                     f"{self._address.shown} sends data, but no picture came out of it for "
                     f"{time.monotonic() - last:.0f} s. Check its codec."
                 )
+
+    def _too_long(self, last: float) -> bool:
+        return not self._address.patient and time.monotonic() - last > self._timeout
 
     def _packets(self) -> Iterator[Packet[Any]]:
         if not self._polled:

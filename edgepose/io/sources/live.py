@@ -176,7 +176,11 @@ class LiveSource(Closing):
         self._reader: _Reader
         self._start_reader()
         if not options.wait:
-            self._wait_for_first()
+            try:
+                self._wait_for_first()
+            except BaseException:
+                self.close()
+                raise
 
     # -- the taker's side ------------------------------------------------------------------------
     def __iter__(self) -> Iterator[Frame]:
@@ -237,7 +241,6 @@ class LiveSource(Closing):
     def _wait_for_first(self) -> None:
         self._watch()
         if self._failure is not None and self._slot is None:
-            self.close()
             raise self._failure
 
     # -- supervision -----------------------------------------------------------------------------

@@ -75,3 +75,20 @@ class RtspPeer:
 
     def url(self, path: str, credentials: str = "") -> str:
         return f"rtsp://{credentials}127.0.0.1:{self.port}/{path}"
+
+
+def make_film(path: str, frames: int = 20, rate: int = 10, **options: str) -> str:
+    """A film of the test figures, 160x120, H.264 (or MJPEG for .avi); the clock shows its times."""
+    import av
+
+    from edgepose.io.sources.testsrc import Painter, TestPattern
+
+    painter = Painter(TestPattern(rate=rate, width=160, height=120))
+    with av.open(path, "w", options=options) as out:
+        stream = out.add_stream("libx264", rate=rate, options={"g": "5", "preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        for i in range(frames):
+            picture = av.VideoFrame.from_ndarray(painter.paint(i, i / rate), "rgb24")
+            out.mux(stream.encode(picture))
+        out.mux(stream.encode(None))
+    return path

@@ -1,0 +1,68 @@
+"""`http(s)://`: MJPEG of network cameras and HLS (live), films and pictures (every frame)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edgepose.errors import SourceLost, SourceTimeout
+from edgepose.io.base import Source, SourceOptions
+from edgepose.io.sources.av_capture import Address, AvCapture, network_url
+from edgepose.io.sources.live import Capture, LiveSource
+from edgepose.io.sources.uri import Uri
+from edgepose.io.sources.whole import WholeSource, interruptible
+
+Opener = Callable[[], Capture]
+
+
+def address(uri: Uri, options: SourceOptions, *, ends: bool = False) -> Address:
+    """How FFmpeg opens the address."""
+    hls = uri.path.lower().endswith((".m3u8", ".m3u"))
+    ffmpeg = {"timeout": str(round(options.timeout / 2 * 1e6)), "user_agent": "edgepose"}
+    if hls and not ends:
+        ffmpeg["live_start_index"] = "-1"  # the newest segment, not the third newest
+        ffmpeg.update(fpsprobesize="1", analyzeduration="200000")
+    return Address(network_url(uri), uri.display, options=ffmpeg, ends=ends, paced=hls and not ends)
+
+
+def open_http(uri: Uri, options: SourceOptions) -> Source:
+    """Open what an address serves: live where it has no end, else every frame of it."""
+    live = address(uri, options)
+
+    def opener() -> Capture:
+        return AvCapture(live, options)
+
+    def supervised(opener_: Opener) -> Source:
+        return LiveSource(opener_, options, uri=uri.display, name=uri.name)
+
+    try:
+        first = interruptible(lambda: AvCapture(live, options))
+    except (SourceLost, SourceTimeout):
+        if not options.wait:
+            raise
+        return supervised(opener)  # absent: whatever it will be, it is not a file
+    if not endless(first):
+        first.close()
+        whole = address(uri, options, ends=True)
+        return WholeSource(
+            lambda: AvCapture(whole, options), options, uri=uri.display, name=uri.name
+        )
+    return supervised(Once(first, opener))
+
+
+def endless(capture: AvCapture) -> bool:
+    """A live stream, by its format and whether it states a length."""
+    if capture.kind in ("mpjpeg", "mpegts", "mjpeg"):
+        return capture.seconds is None
+    return capture.kind == "hls" and capture.seconds is None
+
+
+class Once:
+    """An opener that hands out what is open already first."""
+
+    def __init__(self, first: Capture, opener: Opener) -> None:
+        self._first: Capture | None = first
+        self._opener = opener
+
+    def __call__(self) -> Capture:
+        first, self._first = self._first, None
+        return first or self._opener()

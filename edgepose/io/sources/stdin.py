@@ -1,0 +1,98 @@
+"""`-`: encoded video on the standard input, every frame: `ffmpeg ... -f mpegts - | posenet -`."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+
+from edgepose.errors import UnknownNameError, UsageError
+from edgepose.io.base import Source, SourceOptions
+from edgepose.io.sources.av_capture import Address, AvCapture
+from edgepose.io.sources.uri import Uri
+from edgepose.io.sources.whole import WholeSource, interruptible
+
+# --input-codec -> FFmpeg's demuxer of the bare codec, where probing is not wanted
+RAW_FORMATS = {"h264": "h264", "h265": "hevc", "mjpeg": "mjpeg", "vp8": "ivf", "vp9": "ivf"}
+
+
+class Pipe:
+    """A readable end whose blocked read can be ended from another thread."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._wake_out, self._wake_in = os.pipe()
+        self._ended = False
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes; b"" at the end."""
+        if self._ended:
+            return b""
+        ready, _, _ = select.select([self._descriptor, self._wake_out], [], [])
+        if self._wake_out in ready:
+            self._ended = True
+            return b""
+        return os.read(self._descriptor, size)
+
+    def wake(self) -> None:
+        """End the blocked read."""
+        if self._wake_in >= 0:
+            os.write(self._wake_in, b"x")
+
+    def close(self) -> None:
+        """Release the wake-up pipe; the standard input stays open."""
+        for end in (self._wake_in, self._wake_out):
+            if end >= 0:
+                os.close(end)
+        self._wake_in = self._wake_out = -1
+        self._ended = True
+
+
+class _StdinCapture(AvCapture):
+    def __init__(self, pipe: Pipe, address: Address, options: SourceOptions) -> None:
+        self._pipe = pipe
+        try:
+            super().__init__(address, options)
+        except BaseException:
+            pipe.close()
+            raise
+
+    def interrupt(self) -> None:
+        super().interrupt()
+        self._pipe.wake()
+
+    def close(self) -> None:
+        super().close()
+        self._pipe.close()
+
+
+def open_stdin(uri: Uri, options: SourceOptions) -> Source:
+    """Read encoded video from the standard input.
+
+    Raises:
+        UsageError: the standard input is a terminal. UnknownNameError: the codec.
+        SourceError: what comes is not a video.
+    """
+    if options.codec and options.codec.lower() not in RAW_FORMATS:
+        raise UnknownNameError("codec on stdin (--input-codec)", options.codec, RAW_FORMATS)
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UsageError(
+            "`-` reads encoded video from the standard input, which is a terminal. Example: "
+            "ffmpeg -i camera.mp4 -f mpegts - | posenet -"
+        )
+    descriptor = sys.stdin.fileno()
+
+    def opener() -> AvCapture:
+        pipe = Pipe(descriptor)
+        where = Address(
+            "",
+            "standard input",
+            RAW_FORMATS.get(options.codec.lower(), ""),
+            file=lambda: pipe,
+            ends=True,
+            patient=True,
+        )
+        return _StdinCapture(pipe, where, options)
+
+    first = interruptible(opener)
+    return WholeSource(opener, options, uri="stdin", name="stdin", first=first, again=False)
