@@ -1,0 +1,70 @@
+"""`edgepose bench`: columns, the machine's figures from its own files, and a real run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgepose.bench import clocks, parse_configuration, power_watts, spread
+from edgepose.engines import EngineOptions
+from edgepose.errors import UnknownNameError, UsageError
+
+
+def test_a_column_changes_only_what_it_names() -> None:
+    base = EngineOptions(engine="auto", threads=2)
+    column = parse_configuration("openvino,precision=fp32,batch=4", base)
+    assert (column.engine.engine, column.engine.precision, column.engine.threads) == (
+        "openvino",
+        "fp32",
+        2,
+    )
+    assert column.batch == 4
+    with pytest.raises(UnknownNameError, match="threads"):
+        parse_configuration("thread=2", base)
+    with pytest.raises(UsageError, match="whole number"):
+        parse_configuration("threads=two", base)
+
+
+def test_power_is_the_sum_of_the_boards_monitors(tmp_path: Path) -> None:
+    assert power_watts(tmp_path) is None
+    folder = tmp_path / "bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon3"
+    folder.mkdir(parents=True)
+    for name, value in (("in1", 5000), ("curr1", 1200), ("in2", 19000), ("curr2", 500)):
+        (folder / f"{name}_input").write_text(f"{value}\n")
+    assert power_watts(tmp_path) == pytest.approx(5 * 1.2 + 19 * 0.5)
+
+
+def test_a_held_back_clock_is_seen(tmp_path: Path) -> None:
+    assert clocks(tmp_path) == {"cpu_mhz": 0.0, "cpu_max_mhz": 0.0, "throttled": False}
+    folder = tmp_path / "devices/system/cpu/cpu0/cpufreq"
+    folder.mkdir(parents=True)
+    (folder / "scaling_cur_freq").write_text("729600\n")
+    (folder / "cpuinfo_max_freq").write_text("1984000\n")
+    assert clocks(tmp_path) == {"cpu_mhz": 729.6, "cpu_max_mhz": 1984.0, "throttled": True}
+
+
+def test_spread_is_relative() -> None:
+    assert spread([100, 103, 101]) == pytest.approx(3 / 101)
+
+
+def test_two_columns_in_one_run(hpe_int8: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "edgepose", "bench", "human-pose-estimation-0001"]
+    command += ["--model", str(hpe_int8), "--frames", "10", "--warmup", "2"]
+    command += ["--compare", "openvino,threads=1", "--compare", "openvino,precision=fp32,threads=1"]
+    result = subprocess.run(
+        [*command, "--json", str(tmp_path / "b.json")], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    data = json.loads((tmp_path / "b.json").read_text())
+    first, second = data["columns"]
+    assert first["ratio"] == 1.0
+    stages = ("decode", "preprocess", "network", "postprocess", "overlay", "encode")
+    for column in (first, second):
+        assert set(column["stages_ms"]) == set(stages)
+        total = sum(column["stages_ms"][s]["mean"] for s in stages)
+        assert total == pytest.approx(column["total_ms"]["mean"], rel=0.01)
+    assert "| ratio" in result.stdout
