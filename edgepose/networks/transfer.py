@@ -26,6 +26,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from pathlib import Path
 from typing import IO, Any
 
@@ -99,7 +100,10 @@ class _Broken(Exception):
 
 def shown(url: str) -> str:
     """An address as it may be printed: without user, password, query and fragment."""
-    parts = urllib.parse.urlsplit(url)
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:
+        return "an unreadable address"
     return urllib.parse.urlunsplit(
         (parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "")
     )
@@ -207,6 +211,14 @@ class _Transfer:
         self.options = options
         self.progress = progress
 
+    @cached_property
+    def opener(self) -> urllib.request.OpenerDirector:
+        """Opens addresses through the proxies of the environment, certificates verified."""
+        return urllib.request.build_opener(
+            _Redirects(self.options.allow_http),
+            urllib.request.HTTPSHandler(context=ssl.create_default_context()),
+        )
+
     # one address ----------------------------------------------------------------------------
     def from_address(self, url: str) -> None:
         """Try one address until the file is there, or it is no good."""
@@ -307,17 +319,13 @@ class _Transfer:
             notes = self._notes()
             if notes.get("url") == url and notes.get("validator"):
                 request.add_header("If-Range", str(notes["validator"]))
-        opener = urllib.request.build_opener(
-            _Redirects(self.options.allow_http),
-            urllib.request.HTTPSHandler(context=ssl.create_default_context()),
-        )
-        return opener.open(request, timeout=self.options.timeout)
+        return self.opener.open(request, timeout=self.options.timeout)
 
     def _status(self, error: urllib.error.HTTPError, start: int) -> Exception:
         if error.code == 416 and start:
             self._forget()
             return _Broken("refused to go on where the last attempt ended", wait=0)
-        reason = f"HTTP {error.code} {error.reason}".strip()
+        reason = f"HTTP {error.code} {error.reason}".strip().partition("\n")[0]
         if error.code in RETRY_STATUS:
             return _Broken(reason, _retry_after(error.headers.get("Retry-After", "")))
         return _Rejected(reason)
@@ -447,7 +455,10 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 def check_address(url: str, allow_http: bool) -> None:
     """Accept https, and http where allowed or to this machine; anything else is no good."""
-    parts = urllib.parse.urlsplit(url)
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError as e:
+        raise _Rejected(f"is not an address ({e})") from None
     if parts.scheme == "https" and parts.hostname:
         return
     if parts.scheme == "http" and (allow_http or _is_loopback(parts.hostname or "")):

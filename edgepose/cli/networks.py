@@ -1,0 +1,292 @@
+"""`edgepose networks`: which networks there are, what is known about them, and what is installed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgepose.errors import EXIT_DONE, EXIT_FAILED
+
+if TYPE_CHECKING:
+    from edgepose.networks.manifest import Manifest, Weights
+
+HELP = "List the networks, where they are installed, and the engines built from them."
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command and its sub-commands."""
+    group = typer.Typer(help=HELP, invoke_without_command=True)
+    group.callback()(networks)
+    group.command("show", help="Print all that is known about a network.")(show)
+    group.command("remove", help="Delete an installed network.")(remove)
+    app.add_typer(group, name="networks")
+
+
+def networks(
+    ctx: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> int:
+    """List the networks and the cached engines."""
+    if ctx.invoked_subcommand is not None:
+        return EXIT_DONE
+    from edgepose.networks import registry
+
+    known = registry.manifests()
+    engines = cached_engines()
+    broken = [str(e) for e in registry.problems()]
+    if as_json:
+        rows = [summary(m) for m in known]
+        print(json.dumps({"networks": rows, "engines": engines, "problems": broken}, indent=2))
+        return EXIT_DONE
+    print_table(
+        ("network", "family", "input", "AP", "licence", "installed"), [_row(m) for m in known]
+    )
+    if engines:
+        print()
+        print_table(
+            ("engine", "precision", "TensorRT", "GPU", "size", "file"),
+            [_engine_row(e) for e in engines],
+        )
+    for line in broken:
+        print(f"edgepose: {line}", file=sys.stderr)
+    return EXIT_DONE
+
+
+def show(
+    name: Annotated[str, typer.Argument(help="Network or alias.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Compare the installed files with their record.")
+    ] = False,
+) -> int:
+    """Print one network."""
+    from edgepose.networks import registry
+    from edgepose.networks.folders import damaged_files
+
+    manifest = registry.find(name)
+    damaged = []
+    if verify:
+        for variant in manifest.weights:
+            damaged += damaged_files(registry.folder(manifest, variant))
+    data = details(manifest)
+    if verify:
+        data["damaged"] = damaged
+    print(json.dumps(data, indent=2) if as_json else _as_text(data))
+    for line in damaged:
+        print(f"edgepose: {line}; `edgepose download {name} --force`", file=sys.stderr)
+    return EXIT_FAILED if damaged else EXIT_DONE
+
+
+def remove(
+    name: Annotated[str, typer.Argument(help="Network or alias.", show_default=False)],
+    variant: Annotated[str, typer.Option(help="Only this variant of the weights.")] = "",
+) -> int:
+    """Delete installed weights."""
+    from edgepose.errors import UsageError
+    from edgepose.networks import registry
+    from edgepose.networks.download import remove as delete
+
+    manifest = registry.find(name)
+    variants = [registry.find_variant(manifest, variant)] if variant else list(manifest.weights)
+    gone = [v for v in variants if delete(manifest, v)]
+    if not gone:
+        places = ", ".join(str(registry.folder(manifest, v)) for v in variants)
+        raise UsageError(f"{manifest.name} is not installed (looked in {places}).")
+    print(f"{manifest.name} ({', '.join(gone)}) removed", file=sys.stderr)
+    return EXIT_DONE
+
+
+# facts ------------------------------------------------------------------------------------------
+def summary(m: Manifest) -> dict[str, Any]:
+    """What the table says about a network."""
+    from edgepose.networks import registry
+
+    return {
+        "name": m.name,
+        "aliases": list(m.aliases),
+        "family": m.family,
+        "description": m.description,
+        "input": [m.input.width, m.input.height],
+        "metrics": dict(m.metrics),
+        "license": m.license,
+        "default": m.name == registry.DEFAULT,
+        "installed": {
+            v: str(path) for v in m.weights if (path := registry.installed(m, v)) is not None
+        },
+    }
+
+
+def details(m: Manifest) -> dict[str, Any]:
+    """All that is known about a network."""
+    from dataclasses import asdict
+
+    from edgepose.networks import registry
+    from edgepose.networks.registry import own_topology
+
+    topology = own_topology(m) if m.topology else None
+    return {
+        **summary(m),
+        "homepage": m.homepage,
+        "notes": m.notes,
+        "manifest": str(m.path),
+        "input": asdict(m.input),
+        "outputs": m.outputs,
+        "decoder": m.decoder,
+        "detector": m.detector or None,
+        "topology": m.topology or None,
+        "keypoints": list(topology.keypoints) if topology else [],
+        "links": len(topology.links) if topology else 0,
+        "weights": {
+            v: {
+                "model": w.model,
+                "folder": str(registry.folder(m, v)),
+                "installed": str(registry.installed(m, v) or "") or None,
+                "downloads": [_download(d) for d in w.downloads],
+                "shipped": w.shipped,
+            }
+            for v, w in m.weights.items()
+        },
+    }
+
+
+def _download(d: Any) -> dict[str, Any]:
+    return {
+        "file": d.file,
+        "urls": list(d.urls),
+        "bytes": d.bytes or None,
+        "sha256": d.sha256 or None,
+        "sha384": d.sha384 or None,
+    }
+
+
+def cached_engines() -> list[dict[str, Any]]:
+    """The sidecars of the plans in the engine cache."""
+    from edgepose.networks.topology import read_json
+    from edgepose.paths import engines_cache
+
+    found = []
+    for file in sorted(engines_cache().glob("*.json")):
+        try:
+            data = read_json(file, "Sidecar")
+        except ValueError:
+            data = None
+        key = data.get("key") if isinstance(data, dict) else None
+        key = key if isinstance(key, dict) else {}
+        data = data if isinstance(data, dict) else {}
+        plan = file.with_suffix("")
+        plan = plan if plan.is_file() else file
+        found.append(
+            {
+                "name": data.get("name"),
+                "precision": key.get("precision"),
+                "tensorrt": " ".join(
+                    str(key[k]) for k in ("flavour", "version") if key.get(k) is not None
+                ),
+                "gpu": key.get("gpu"),
+                "bytes": data.get("bytes"),
+                "created": data.get("created"),
+                "file": str(plan),
+            }
+        )
+    return found
+
+
+# printing ---------------------------------------------------------------------------------------
+def _row(m: Manifest) -> tuple[str, ...]:
+    size = f"{m.input.width}x{m.input.height}" if m.input.width else "any"
+    return (m.name, m.family, size, _ap(m), m.license, _where(m))
+
+
+def _ap(m: Manifest) -> str:
+    if "coco_ap" in m.metrics:
+        return f"{100 * m.metrics['coco_ap']:.1f}"
+    return f"{100 * m.metrics['box_ap']:.1f} (box)" if "box_ap" in m.metrics else ""
+
+
+def _where(m: Manifest) -> str:
+    from edgepose.networks import registry
+
+    found = [(v, w) for v, w in m.weights.items() if registry.installed(m, v)]
+    if not found:
+        return "no" if any(w.downloads for w in m.weights.values()) else "bring the file"
+    return ", ".join(_place(m, v, w) for v, w in found)
+
+
+def _place(m: Manifest, variant: str, weights: Weights) -> str:
+    from edgepose.networks import registry
+
+    path = registry.installed(m, variant)
+    if path is None:
+        return ""
+    return "in the package" if weights.shipped else f"{variant}: {_short(path.parent)}"
+
+
+def _short(path: Path) -> str:
+    try:
+        return f"~/{path.relative_to(Path.home())}"
+    except (ValueError, RuntimeError):
+        return str(path)
+
+
+def _engine_row(e: dict[str, Any]) -> tuple[str, ...]:
+    size = f"{e['bytes'] / 1e6:.1f} MB" if isinstance(e["bytes"], int) else ""
+    words = [e["name"], e["precision"], e["tensorrt"], e["gpu"], size, Path(e["file"]).name]
+    return tuple(str(w) if w is not None else "?" for w in words)
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on stdout: drawn on a terminal, plain aligned columns where it is piped."""
+    if not sys.stdout.isatty():
+        widths = [max(len(r[i]) for r in [head, *rows]) for i in range(len(head))]
+        for row in [head, *rows]:
+            print("  ".join(w.ljust(n) for w, n in zip(row, widths, strict=True)).rstrip())
+        return
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for number, name in enumerate(head):
+        table.add_column(name, no_wrap=number == 0, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(word) for word in row))
+    Console(highlight=False).print(table)
+
+
+def _as_text(data: dict[str, Any]) -> str:
+    spec = data["input"]
+    size = f"{spec['width']}x{spec['height']}" if spec["width"] else "as the model file says"
+    lines = [
+        (data["name"], data["description"]),
+        ("aliases", ", ".join(data["aliases"])),
+        ("family", data["family"] + (f", detector {data['detector']}" if data["detector"] else "")),
+        ("input", f"{size} {spec['color']}, {spec['resize']}, {spec['layout']}"),
+        ("normalised", f"(pixel / {spec['scale']:g} - {spec['mean']}) / {spec['std']}"),
+        ("outputs", ", ".join(f"{k}: {v}" for k, v in data["outputs"].items())),
+        ("decoder", ", ".join(f"{k} {v}" for k, v in data["decoder"].items())),
+        ("topology", f"{data['topology']}, {data['links']} links" if data["topology"] else ""),
+        ("keypoints", ", ".join(data["keypoints"])),
+        ("metrics", ", ".join(f"{k} {v:g}" for k, v in data["metrics"].items())),
+        ("licence", data["license"]),
+        ("home page", data["homepage"]),
+        ("manifest", data["manifest"]),
+        ("notes", data["notes"]),
+    ]
+    out = [f"{k:<12}{v}" for k, v in lines if v]
+    for name, w in data["weights"].items():
+        out += [
+            "",
+            f"variant {name}: " + (w["installed"] or f"not installed (goes to {w['folder']})"),
+        ]
+        for d in w["downloads"]:
+            out += [f"  {url}" for url in d["urls"]]
+            digest = next((f"{k} {d[k]}" for k in ("sha256", "sha384") if d[k]), "")
+            size = f"{d['bytes']} bytes" if d["bytes"] else "size not published"
+            out.append(f"    {size}, {digest or 'no checksum published: pinned at first download'}")
+    return "\n".join(out)
