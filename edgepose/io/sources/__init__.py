@@ -15,6 +15,7 @@ SCHEMES: dict[str, str] = {
     "rtsp": "edgepose.io.sources.rtsp:open_rtsp",
     "rtsps": "edgepose.io.sources.rtsp:open_rtsp",
     "v4l2": "edgepose.io.sources.v4l2:open_v4l2",
+    "csi": "edgepose.io.sources.csi:open_csi",
     "http": "edgepose.io.sources.http:open_http",
     "https": "edgepose.io.sources.http:open_http",
     "rtp": "edgepose.io.sources.rtp:open_rtp",

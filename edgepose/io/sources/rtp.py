@@ -10,8 +10,10 @@ import io
 import ipaddress
 
 from edgepose.errors import UnknownNameError, UsageError
+from edgepose.io import jetson
 from edgepose.io.base import Source, SourceOptions
 from edgepose.io.sources.av_capture import Address, AvCapture, network_url
+from edgepose.io.sources.jetson import open_jetson
 from edgepose.io.sources.live import LiveSource
 from edgepose.io.sources.uri import Uri
 
@@ -62,6 +64,9 @@ def description(uri: Uri, codec: str) -> str:
 def open_rtp(uri: Uri, options: SourceOptions) -> Source:
     """Receive RTP, supervised; the newest frame wins."""
     sdp = description(uri, options.codec).encode()
+    utils = jetson.wanted()
+    if utils is not None:
+        return open_jetson(utils, uri, options)
     ffmpeg = {
         "protocol_whitelist": "rtp,udp,file,pipe,data",
         "max_delay": str(options.latency * 1000),

@@ -1,0 +1,98 @@
+"""Cameras and streams through jetson-utils: decoded by NVDEC, and the pixels stay on the device."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import Any
+
+from edgepose.errors import SourceError, SourceLost
+from edgepose.io.base import Source, SourceOptions
+from edgepose.io.sources.av_capture import silent
+from edgepose.io.sources.live import LiveSource, Picture
+from edgepose.io.sources.uri import Uri
+
+SLICE_MS = 500  # a read is asked again so often, so that it can be ended
+
+
+class JetsonCapture:
+    """A `videoSource`; a Capture of `io.sources.live`.
+
+    Pictures are device images (rgb8). jetson-utils hands out images of a small ring that it writes
+    again, so a picture is copied (on the device) when it is taken.
+
+    Raises:
+        SourceLost: it cannot be opened; jetson-utils does not say why.
+    """
+
+    def __init__(self, utils: Any, address: str, shown: str, options: SourceOptions) -> None:
+        self._utils, self._shown = utils, shown
+        self._timeout = options.timeout
+        self._interrupted = False
+        try:
+            # its log prints passwords in clear from level "info" on
+            self._source = utils.videoSource(
+                address, argv=["--log-level=error"], options=_settings(options)
+            )
+        except Exception as e:
+            raise SourceLost(
+                f"{shown} cannot be opened through jetson-utils ({e}). EDGEPOSE_VIDEO=pyav tries "
+                "without it."
+            ) from None
+        self.rate = float(self._source.GetFrameRate() or 0)
+
+    def read(self) -> Picture | None:
+        deadline = time.monotonic() + self._timeout
+        while not self._interrupted:
+            image = self._capture()
+            if image is not None:
+                return Picture(partial(self._utils.cudaMemcpy, image))
+            if time.monotonic() > deadline:
+                raise silent(self._shown, self._timeout)
+        return None
+
+    def _capture(self) -> Any:
+        """An image, None when none came in time."""
+        try:
+            return self._source.Capture(format="rgb8", timeout=SLICE_MS)
+        except Exception as e:  # jetson-utils raises a bare Exception at the end and on errors
+            raise SourceLost(f"{self._shown}: {e or 'the stream ended'}.") from None
+
+    def interrupt(self) -> None:
+        self._interrupted = True
+
+    def close(self) -> None:
+        self._source.Close()
+
+
+def _settings(options: SourceOptions) -> dict[str, Any]:
+    """jetson-utils' names of our options; only what was asked."""
+    asked = {
+        "width": options.width,
+        "height": options.height,
+        "framerate": options.rate,
+        "codec": options.codec,
+        "flipMethod": "" if options.flip == "none" else options.flip,
+        "save": options.save,
+    }
+    return {"latency": options.latency} | {k: v for k, v in asked.items() if v}
+
+
+def open_jetson(utils: Any, uri: Uri, options: SourceOptions, address: str = "") -> Source:
+    """Open a camera or stream through jetson-utils, supervised.
+
+    Raises:
+        SourceError: it cannot be opened, or an option that jetson-utils has no word for.
+    """
+    if options.transport == "udp" and uri.scheme == "rtsp":
+        raise SourceError(
+            f"{uri.display}: jetson-utils chooses the RTSP transport itself; with "
+            "EDGEPOSE_VIDEO=pyav --rtsp-transport works."
+        )
+    where = address or uri.text
+    return LiveSource(
+        lambda: JetsonCapture(utils, where, uri.display, options),
+        options,
+        uri=uri.display,
+        name=uri.name,
+    )

@@ -1,0 +1,159 @@
+"""The jetson-utils adapter against a double that mirrors the real module, and CSI without a Jetson."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgepose.errors import (
+    BackendUnavailable,
+    SourceError,
+    SourceLost,
+    UnknownNameError,
+    UsageError,
+)
+from edgepose.io import jetson
+from edgepose.io.base import SourceOptions
+from edgepose.io.sources import csi, open_source
+from edgepose.io.sources.uri import parse
+
+
+@pytest.fixture
+def utils(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The double, importable as jetson_utils."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "double"))
+    monkeypatch.delitem(sys.modules, "jetson_utils", raising=False)
+    import jetson_utils
+
+    yield jetson_utils
+    del sys.modules["jetson_utils"]
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("csi://0", "csi://0"),
+        ("1", "csi://1"),
+        ("/dev/video0", "v4l2:///dev/video0"),
+        ("rtsp://u:p@h/p", "rtsp://u:p@h/p"),
+        ("rtp://@:5004", "rtp://@:5004"),
+    ],
+)
+def test_cameras_and_streams_go_through_it(utils: Any, text: str, address: str) -> None:
+    options = SourceOptions(reconnect=False, width=640, height=480, rate=15, frames=1)
+    with open_source(text, options) as source:
+        assert source.rate == 30
+        frame = next(iter(source))
+    _, uri, argv, settings = next(c for c in utils.calls if c[0] == "videoSource")
+    assert (uri, settings["width"], settings["height"]) == (address, 640, 480)
+    assert settings["framerate"] == 15
+    assert argv == ("--log-level=error",)  # the real one prints passwords otherwise
+    assert frame.on_device
+    assert (frame.width, frame.height) == (32, 24)
+    assert "p@h" not in frame.source
+    assert utils.calls[-1] == ("videoSource.Close",)
+
+
+def test_a_taken_image_is_not_written_again(utils: Any) -> None:
+    with open_source("csi://0", SourceOptions(reconnect=False)) as source:
+        frames = iter(source)
+        first = next(frames)
+        value = int(jetson.to_host(first.pixels)[0, 0, 0])
+        time.sleep(0.1)  # the ring of four goes round
+        assert int(jetson.to_host(first.pixels)[0, 0, 0]) == value
+        with pytest.raises(SourceLost):
+            list(frames)
+
+
+def test_a_stalled_camera_is_reopened(utils: Any) -> None:
+    utils.stall_after = 3
+    events: list[dict[str, Any]] = []
+    options = SourceOptions(timeout=0.2, on_event=events.append)
+    with open_source("csi://0", options) as source:
+        for _ in source:
+            if any(e["event"] == "back" for e in events):
+                break
+    assert [e["event"] for e in events][:3] == ["connected", "lost", "back"]
+
+
+def test_what_it_cannot_open(utils: Any) -> None:
+    with pytest.raises(SourceLost, match="EDGEPOSE_VIDEO=pyav"):
+        open_source("rtsp://absent/x")
+    with pytest.raises(SourceError, match="chooses the RTSP transport"):
+        open_source("rtsp://h/x", SourceOptions(transport="udp"))
+
+
+def test_host_pixels(utils: Any) -> None:
+    array = np.zeros((2, 3, 3), np.uint8)
+    assert jetson.to_host(array) is array
+    copy = jetson.to_host(utils.cudaFromNumpy(array + 7))
+    np.testing.assert_array_equal(copy, array + 7)
+    assert utils.calls[-1] == ("cudaDeviceSynchronize",)
+
+
+def test_pyav_on_demand(utils: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEPOSE_VIDEO", "pyav")
+    assert jetson.wanted() is None
+    monkeypatch.setenv("EDGEPOSE_VIDEO", "jetsun")
+    with pytest.raises(UnknownNameError, match="Did you mean 'jetson'"):
+        jetson.wanted()
+
+
+def test_the_unrelated_package_of_the_same_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jetson_utils", ModuleType("jetson_utils"))
+    module, reason = jetson.find()
+    assert module is None
+    assert "pip uninstall jetson-utils" in reason
+    assert jetson.wanted() is None
+    monkeypatch.setenv("EDGEPOSE_VIDEO", "jetson")
+    with pytest.raises(BackendUnavailable, match="unrelated"):
+        jetson.wanted()
+
+
+def test_csi_without_a_jetson() -> None:
+    if csi.has_element("nvarguscamerasrc"):
+        pytest.skip("this is a Jetson")
+    with pytest.raises(SourceError, match="/dev/video0"):
+        open_source("csi://0")
+    with pytest.raises(UsageError, match="sensor number"):
+        open_source("csi://front")
+
+
+@pytest.fixture
+def gst_tools() -> None:
+    if not csi.has_element("videotestsrc"):
+        pytest.skip("gstreamer1.0-tools and gstreamer1.0-plugins-base are not installed")
+
+
+def gst(elements: list[str], **options: Any) -> csi.LiveSource:
+    asked = SourceOptions(**{"timeout": 10.0, "reconnect": False, **options})
+    opener = csi.gst_opener(elements, (64, 48), parse("csi://0"), asked)
+    return csi.LiveSource(opener, asked, uri="csi://0")
+
+
+def test_raw_frames_of_a_pipeline(gst_tools: None, nothing_left: None) -> None:
+    red = ["videotestsrc", "is-live=true", "pattern=red"]
+    with gst(red, frames=3) as source:
+        frames = list(source)
+    assert [f.pixels.shape for f in frames] == [(48, 64, 3)] * 3
+    assert np.abs(frames[0].pixels.mean((0, 1)) - (255, 0, 0)).max() < 3
+
+
+def test_a_pipeline_that_ends_says_why(gst_tools: None, nothing_left: None) -> None:
+    with gst(["videotestsrc", "num-buffers=2"]) as source, pytest.raises(SourceLost):
+        list(source)
+    with pytest.raises(SourceLost, match="nosuchelement"):
+        gst(["nosuchelement"])
+
+
+def test_the_argus_pipeline() -> None:
+    words = " ".join(csi.argus(1, (1920, 1080), 30.0))
+    assert words.startswith("nvarguscamerasrc sensor-id=1 ! video/x-raw(memory:NVMM)")
+    assert "width=1920,height=1080,framerate=30/1 ! nvvidconv" in words
