@@ -1,0 +1,160 @@
+"""A detector in front of a top-down network: frames in, boxes of people or palms out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.decode.detections import FORMATS, DetectionParams, decode_detections
+from edgepose.decode.hand import decode_palms
+from edgepose.engines.base import Engine, Outputs
+from edgepose.errors import UnknownNameError, UsageError
+from edgepose.estimators.base import EstimatorOptions
+from edgepose.estimators.people import Runner, chunks, host_pixels
+from edgepose.networks.manifest import Manifest
+from edgepose.preprocess.crops import Placement, normalise, place
+from edgepose.timing import Stopwatch
+from edgepose.types import Frame
+
+if TYPE_CHECKING:
+    from edgepose.networks.registry import Network
+
+Array = NDArray[np.float64]
+
+
+class Regions(NamedTuple):
+    """What a detector found in one frame, by falling score.
+
+    Attributes:
+        boxes: float64 (N, 4) xyxy in image pixels; each overlaps the image.
+        scores: float64 (N,).
+        angles: float64 (N,), radians clockwise; 0 but for palms.
+    """
+
+    boxes: Array
+    scores: Array
+    angles: Array
+
+    def take(self, rows: Any) -> Regions:
+        """Some of the rows."""
+        return Regions(self.boxes[rows], self.scores[rows], self.angles[rows])
+
+
+class Detector:
+    """Runs a detector network.
+
+    Args:
+        engine: the loaded network.
+        manifest: of family "detector".
+        options: `detector_size`, `box_threshold`, `nms_threshold`, `max_people`, `batch`.
+
+    Raises:
+        UsageError: the network is no detector, or cannot take that size.
+    """
+
+    def __init__(self, engine: Engine, manifest: Manifest, options: EstimatorOptions) -> None:
+        if manifest.family != "detector":
+            raise UsageError(
+                f"--detector {manifest.name}: it is a {manifest.family} network, not a detector. "
+                "`edgepose networks` lists the detectors."
+            )
+        self.manifest = manifest
+        self.kind = str(manifest.decoder.get("type", "yolox"))
+        if self.kind not in (*FORMATS, "palm"):
+            raise UnknownNameError("detector format", self.kind, (*FORMATS, "palm"))
+        side = options.detector_size
+        self._runner = Runner(engine, manifest, (side, side) if side else None, options.batch)
+        self._params = _params(manifest, options, self._runner)
+
+    @classmethod
+    def load(cls, network: Network, options: EstimatorOptions) -> Detector:
+        """Load the engine of a detector."""
+        from edgepose.engines import EngineOptions, load_engine
+
+        # a plan or an input shape that the user names is the pose network's
+        chosen = replace(options.engine or EngineOptions(), engine_file=None, shape=None)
+        engine = load_engine(network.model, chosen)
+        try:
+            return cls(engine, network.manifest, options)
+        except BaseException:
+            engine.close()
+            raise
+
+    @property
+    def finds_turned_regions(self) -> bool:
+        """True for palm detectors, whose boxes have an angle."""
+        return self.kind == "palm"
+
+    def detect(self, frames: Sequence[Frame], watch: Stopwatch) -> list[Regions]:
+        """The boxes of each frame, in the order of `frames`.
+
+        Raises:
+            EngineError: the engine failed, or its answer is not of the manifest's format.
+        """
+        found: list[Regions] = []
+        for part in chunks(len(frames), self._runner.batch):
+            found += self._detect(frames[part], watch)
+        return found
+
+    def _detect(self, frames: Sequence[Frame], watch: Stopwatch) -> list[Regions]:
+        spec = self._runner.spec
+        with watch.stage("preprocess"):
+            places = [place(spec, f.width, f.height) for f in frames]
+            canvas = np.empty((len(frames), spec.height, spec.width, 3), np.uint8)
+            for frame, where, out in zip(frames, places, canvas, strict=True):
+                where.draw(host_pixels(frame), spec.pad, out)
+            feed = normalise(canvas, spec)
+        outputs = self._runner.run(feed, watch)
+        with watch.stage("postprocess"):
+            raw = self._decode(outputs, len(frames))
+            rows = zip(raw, places, frames, strict=True)
+            return [self._in_image(r, where, f) for r, where, f in rows]
+
+    def _decode(self, outputs: Outputs, batch: int) -> list[Regions]:
+        if self.kind == "palm":
+            palms = decode_palms(
+                outputs,
+                self._params.size[0],
+                score_threshold=self._params.score_threshold,
+                nms_threshold=self._params.nms_threshold,
+                limit=self._params.limit,
+            )
+            return [Regions(p.boxes, p.scores, p.angles) for p in palms]
+        boxes = decode_detections(outputs, self._params, batch)
+        return [Regions(b.xyxy, b.scores, np.zeros(len(b.scores))) for b in boxes]
+
+    def _in_image(self, found: Regions, where: Placement, frame: Frame) -> Regions:
+        """In image pixels, without what lies wholly outside or has no extent."""
+        boxes = where.to_image(found.boxes)
+        low = np.maximum(boxes[:, :2], 0)
+        high = np.minimum(boxes[:, 2:], (frame.width, frame.height))
+        inside = np.flatnonzero((high > low).all(axis=1))
+        return found._replace(boxes=boxes).take(inside)
+
+    def close(self) -> None:
+        """Release the engine."""
+        self._runner.engine.close()
+
+    @property
+    def engine_name(self) -> str:
+        """What infers."""
+        return self._runner.engine.name
+
+
+def _params(manifest: Manifest, options: EstimatorOptions, runner: Runner) -> DetectionParams:
+    decoder = manifest.decoder
+    classes = decoder.get("classes", [decoder["label"]] if "label" in decoder else [0])
+    score = options.box_threshold
+    overlap = options.nms_threshold
+    return DetectionParams(
+        kind=str(decoder.get("type", "yolox")),
+        size=(runner.spec.width, runner.spec.height),
+        score_threshold=float(decoder.get("score", 0.3)) if score is None else score,
+        nms_threshold=float(decoder.get("nms", 0.45)) if overlap is None else overlap,
+        classes=tuple(int(c) for c in classes),
+        limit=options.max_people or 300,
+    )

@@ -1,0 +1,115 @@
+"""One-stage: boxes and keypoints of all people out of one run (RTMO, YOLO-pose)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgepose.decode.one_stage import FORMATS, OneStageParams, People, decode_people
+from edgepose.engines.base import Engine
+from edgepose.errors import NetworkFileError, UnknownNameError
+from edgepose.estimators.base import EstimatorOptions
+from edgepose.estimators.people import Limits, Runner, chunks, host_pixels, make_poses
+from edgepose.networks.manifest import Manifest
+from edgepose.networks.topology import Topology
+from edgepose.preprocess.crops import Placement, normalise, place
+from edgepose.timing import Stopwatch
+from edgepose.types import Frame, Pose
+
+if TYPE_CHECKING:
+    from edgepose.networks.registry import Network
+
+
+class OneStage:
+    """One-stage estimator.
+
+    Args:
+        engine: the loaded network.
+        manifest: input and format of the answer.
+        topology: keypoints and links.
+        options: thresholds, size, batch.
+
+    Raises:
+        UnknownNameError: the manifest's format is unknown.
+        NetworkFileError, UsageError: the input is no picture, or not of the size asked for.
+    """
+
+    def __init__(
+        self, engine: Engine, manifest: Manifest, topology: Topology, options: EstimatorOptions
+    ) -> None:
+        kind = str(manifest.decoder.get("type", "rtmo"))
+        if kind not in FORMATS:
+            raise UnknownNameError("one-stage format", kind, FORMATS)
+        self._runner = Runner(engine, manifest, options.size, options.batch)
+        spec = self._runner.spec
+        self.manifest = manifest.with_input(width=spec.width, height=spec.height)
+        self.topology = topology
+        decoder = manifest.decoder
+        score, overlap = options.box_threshold, options.nms_threshold
+        self._params = OneStageParams(
+            kind=kind,
+            keypoints=len(topology.keypoints),
+            score_threshold=float(decoder.get("score", 0.3)) if score is None else score,
+            nms_threshold=float(decoder.get("nms", 0.45)) if overlap is None else overlap,
+            limit=options.max_people or 300,
+        )
+        self._limits = Limits.of(manifest, options)
+
+    @classmethod
+    def load(cls, network: Network, options: EstimatorOptions) -> OneStage:
+        """Load the engine of a network and make the estimator."""
+        from edgepose.engines import EngineOptions, load_engine
+
+        if network.topology is None:
+            raise NetworkFileError(
+                f"Network {network.manifest.name!r} has no topology; give one with --topology FILE."
+            )
+        engine = load_engine(network.model, options.engine or EngineOptions())
+        try:
+            return cls(engine, network.manifest, network.topology, options)
+        except BaseException:
+            engine.close()
+            raise
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of the network."""
+        return self._runner.engine
+
+    @property
+    def engine_name(self) -> str:
+        """What infers."""
+        return self._runner.engine.name
+
+    def estimate(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> list[tuple[Pose, ...]]:
+        """The poses of each frame; see `Estimator.estimate`."""
+        poses: list[tuple[Pose, ...]] = []
+        for part in chunks(len(frames), self._runner.batch):
+            poses += self._estimate(frames[part], stopwatch)
+        return poses
+
+    def _estimate(self, frames: Sequence[Frame], watch: Stopwatch) -> list[tuple[Pose, ...]]:
+        spec = self._runner.spec
+        with watch.stage("preprocess"):
+            places = [place(spec, f.width, f.height) for f in frames]
+            canvas = np.empty((len(frames), spec.height, spec.width, 3), np.uint8)
+            for frame, where, out in zip(frames, places, canvas, strict=True):
+                where.draw(host_pixels(frame), spec.pad, out)
+            feed = normalise(canvas, spec)
+        outputs = self._runner.run(feed, watch)
+        with watch.stage("postprocess"):
+            people = decode_people(outputs, self._params)
+            rows = zip(people, places, frames, strict=True)
+            return [self._poses(found, where, frame) for found, where, frame in rows]
+
+    def _poses(self, people: People, where: Placement, frame: Frame) -> tuple[Pose, ...]:
+        points = people.points.copy()
+        points[..., :2] = where.to_image(points[..., :2])
+        boxes = where.to_image(people.boxes)
+        return make_poses(points, people.scores, boxes, self.topology, frame, self._limits)
+
+    def close(self) -> None:
+        """Release the engine."""
+        self._runner.engine.close()

@@ -1,0 +1,192 @@
+"""What top-down and one-stage estimators share: engines fed in bounded batches, and poses made of points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.engines.base import Engine, Outputs
+from edgepose.errors import NetworkFileError, UsageError
+from edgepose.estimators.base import EstimatorOptions
+from edgepose.geometry import keypoints_box
+from edgepose.networks.manifest import InputSpec, Manifest
+from edgepose.networks.topology import Topology
+from edgepose.timing import Stopwatch
+from edgepose.types import Box, Frame, Link, Pose
+
+DEFAULT_THRESHOLD = 0.3
+Tensor = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+
+
+class Runner:
+    """A network with its input as the engine really has it.
+
+    Args:
+        engine: the loaded network.
+        manifest: what is known about it.
+        size: (width, height) for engines that leave it open; None = the manifest's.
+        batch: at most so many rows in one run.
+
+    Raises:
+        NetworkFileError: the input is no picture.
+        UsageError: `size` differs from what the engine was built for, or does not suit the network.
+    """
+
+    def __init__(
+        self, engine: Engine, manifest: Manifest, size: tuple[int, int] | None, batch: int
+    ) -> None:
+        self.engine = engine
+        self.spec = fit_input(engine, manifest, size)
+        self.name = self.spec.name or engine.inputs[0].name
+        fixed = engine.inputs[0].shape[0]
+        self._fixed = max(fixed, 0)
+        limit = getattr(engine, "max_batch", 0)
+        self.batch = self._fixed or max(1, min(batch, limit) if limit else batch)
+
+    def run(self, feed: Tensor, watch: Stopwatch) -> Outputs:
+        """Infer up to `batch` rows; engines of a fixed batch get empty rows, whose answers are cut."""
+        rows = len(feed)
+        if rows < self._fixed:
+            feed = np.concatenate(
+                [feed, np.zeros((self._fixed - rows, *feed.shape[1:]), np.float32)]
+            )
+        with watch.stage("network"):
+            outputs = self.engine.infer({self.name: feed})
+        if rows == len(feed):
+            return outputs
+        return {k: v[:rows] if v.shape[:1] == (len(feed),) else v for k, v in outputs.items()}
+
+
+def fit_input(engine: Engine, manifest: Manifest, size: tuple[int, int] | None) -> InputSpec:
+    """The manifest's input with the size that the engine has, or takes."""
+    spec = manifest.input
+    tensor = next((t for t in engine.inputs if t.name == spec.name), engine.inputs[0])
+    at = 2 if spec.layout == "nchw" else 1
+    if len(tensor.shape) != 4 or tensor.shape[1 if at == 2 else 3] not in (3, -1):
+        raise NetworkFileError(
+            f"Network {manifest.name!r}: its input {tensor.name!r} has shape {list(tensor.shape)}, "
+            f"not that of a {spec.layout} picture. Is --model the right file?"
+        )
+    height, width = tensor.shape[at], tensor.shape[at + 1]
+    own = (width if width > 0 else spec.width, height if height > 0 else spec.height)
+    wanted = size or own
+    if (width > 0 and wanted[0] != width) or (height > 0 and wanted[1] != height):
+        raise UsageError(
+            f"Network {manifest.name!r} has a fixed input of {own[0]}x{own[1]}, not "
+            f"{wanted[0]}x{wanted[1]}: leave the size out, or bring a file with a dynamic input."
+        )
+    if spec.multiple and any(n % spec.multiple for n in wanted):
+        raise UsageError(
+            f"Network {manifest.name!r}: input sizes are multiples of {spec.multiple}, not "
+            f"{wanted[0]}x{wanted[1]}."
+        )
+    return manifest.with_input(name=tensor.name, width=wanted[0], height=wanted[1]).input
+
+
+def chunks(count: int, size: int) -> Iterator[slice]:
+    """Slices of at most `size` that cover `count`."""
+    return (slice(i, min(i + size, count)) for i in range(0, count, size))
+
+
+def host_pixels(frame: Frame) -> Pixels:
+    """The frame's pixels as a contiguous numpy array, copied from the device where they live there."""
+    pixels: Any = frame.pixels
+    if not isinstance(pixels, np.ndarray):
+        pixels = _download(pixels)
+    return np.ascontiguousarray(pixels, np.uint8)
+
+
+def _download(pixels: Any) -> Any:
+    for method in ("get", "cpu"):  # PyCUDA and CuPy, torch
+        fetch: Callable[[], Any] | None = getattr(pixels, method, None)
+        if callable(fetch):
+            return np.asarray(fetch())
+    return np.asarray(pixels)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Which keypoints and poses are kept.
+
+    Attributes:
+        threshold: keypoints must score more.
+        min_keypoints: poses with fewer are dropped.
+        min_score: poses that score less are dropped.
+    """
+
+    threshold: float
+    min_keypoints: int
+    min_score: float
+
+    @classmethod
+    def of(cls, manifest: Manifest, options: EstimatorOptions) -> Limits:
+        """The user's choices, else the network's own."""
+        asked = (options.keypoint_threshold, options.threshold)
+        own = float(manifest.decoder.get("threshold", DEFAULT_THRESHOLD))
+        score = options.min_score
+        return cls(
+            next((t for t in asked if t is not None), own),
+            options.min_keypoints,
+            float(manifest.decoder.get("min_score", 0.0)) if score is None else score,
+        )
+
+
+def make_poses(
+    points: NDArray[np.floating],
+    weights: NDArray[np.floating],
+    boxes: NDArray[np.floating] | None,
+    topology: Topology,
+    frame: Frame,
+    limits: Limits,
+) -> tuple[Pose, ...]:
+    """Poses of one frame, ids without gaps.
+
+    Args:
+        points: (N, K, 3) x, y in image pixels and raw score.
+        weights: (N,) scores of the boxes; a pose scores this times the mean of its keypoints, as
+            COCO's top-down entries do.
+        boxes: (N, 4) xyxy in image pixels; None = around the keypoints.
+        topology: keypoints and links.
+        frame: where they were found; points and boxes are clamped to it.
+        limits: what is kept.
+    """
+    rows = np.array(points, np.float32)
+    seen = (rows[..., 2] > max(limits.threshold, 0.0)) & np.isfinite(rows).all(axis=2)
+    rows[..., :2] = np.clip(rows[..., :2], 0, (frame.width, frame.height))
+    rows[..., 2] = np.clip(rows[..., 2], 0, 1)
+    rows[~seen] = (np.nan, np.nan, 0)
+    counts = seen.sum(axis=1)
+    scores = np.clip(weights, 0, 1) * rows[..., 2].sum(axis=1) / np.maximum(counts, 1)
+    enough = (counts >= max(limits.min_keypoints, 1)) & (scores >= limits.min_score)
+    poses = []
+    for number, i in enumerate(np.flatnonzero(enough)):
+        box = keypoints_box(rows[i]) if boxes is None else clamp_box(boxes[i].tolist(), frame)
+        links = _links(topology, rows[i, :, 2].tolist())
+        poses.append(Pose(number, rows[i], topology.keypoints, links, float(scores[i]), box))
+    return tuple(poses)
+
+
+def _links(topology: Topology, scores: list[float]) -> tuple[Link, ...]:
+    """Links between found keypoints; each is as sure as the weaker of its ends."""
+    return tuple(
+        Link(a, b, min(scores[a], scores[b]))
+        for a, b in topology.links
+        if scores[a] > 0 and scores[b] > 0
+    )
+
+
+def clamp_box(box: Sequence[float], frame: Frame) -> Box:
+    """The part of an xyxy box inside the frame."""
+    width, height = frame.width, frame.height
+    left, top, right, bottom = (float(v) for v in box)
+    return (
+        min(max(left, 0.0), width),
+        min(max(top, 0.0), height),
+        min(max(right, 0.0), width),
+        min(max(bottom, 0.0), height),
+    )

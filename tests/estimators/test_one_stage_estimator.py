@@ -1,0 +1,121 @@
+"""One-stage estimators end to end, on networks that answer with what they are made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgepose.engines import EngineOptions
+from edgepose.errors import EngineError, UnknownNameError
+from edgepose.estimators.base import EstimatorOptions, make_estimator
+from edgepose.networks.manifest import InputSpec, Manifest
+from edgepose.networks.registry import Network
+from edgepose.networks.topology import load_topology
+from edgepose.timing import Stopwatch
+from edgepose.types import Frame
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+ENGINE = EngineOptions(engine="onnxruntime", threads=1)
+
+
+def constant_network(path: Path, answers: dict[str, np.ndarray]) -> Path:
+    """A network with a 64 x 64 input that always answers the same, for every row of its batch."""
+    h = onnx.helper
+    nodes, outputs, parts = [], [], []
+    nodes.append(h.make_node("ReduceMean", ["x", "axes"], ["mean"], keepdims=0))
+    nodes.append(h.make_node("Mul", ["mean", "nought"], ["nothing"]))
+    parts.append(onnx.numpy_helper.from_array(np.array([1, 2, 3], np.int64), "axes"))
+    parts.append(onnx.numpy_helper.from_array(np.array(0, np.float32), "nought"))
+    for name, answer in answers.items():
+        shape = np.array([-1] + [1] * answer.ndim, np.int64)
+        parts.append(onnx.numpy_helper.from_array(shape, f"{name}.shape"))
+        parts.append(onnx.numpy_helper.from_array(answer[None].astype(np.float32), f"{name}.is"))
+        nodes.append(h.make_node("Reshape", ["nothing", f"{name}.shape"], [f"{name}.zeros"]))
+        nodes.append(h.make_node("Add", [f"{name}.zeros", f"{name}.is"], [name]))
+        value = h.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", *answer.shape])
+        outputs.append(value)
+    source = [h.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 3, 64, 64])]
+    graph = h.make_graph(nodes, "constant", source, outputs, parts)
+    model = h.make_model(graph, opset_imports=[h.make_opsetid("", 18)])
+    model.ir_version = 9
+    onnx.save(model, path)
+    return path
+
+
+def network(model: Path, kind: str, **decoder: Any) -> Network:
+    spec = InputSpec(width=64, height=64, scale=1, resize="letterbox", align="top-left", pad=114)
+    manifest = Manifest(
+        "people", "one-stage", input=spec, decoder={"type": kind, **decoder}, topology="coco_17"
+    )
+    return Network(manifest, model, load_topology("coco_17"))
+
+
+def person(x: float, y: float, score: float) -> np.ndarray:
+    """Row of YOLO-pose: box of 20 x 30 around (x, y), keypoints on its diagonal."""
+    steps = np.linspace(-1, 1, 17)
+    points = np.stack([x + 10 * steps, y + 15 * steps, np.linspace(0.5, 0.9, 17)], axis=1)
+    return np.concatenate([[x, y, 20, 30, score], points.ravel()])
+
+
+ROWS = np.array([person(20, 20, 0.7), person(45, 20, 0.9), person(21, 20, 0.6), person(9, 9, 0.1)])
+
+
+def answers(kind: str) -> dict[str, np.ndarray]:
+    if kind == "yolo-pose":
+        return {"output0": ROWS.T}
+    boxes = np.concatenate(
+        [ROWS[:, :2] - ROWS[:, 2:4] / 2, ROWS[:, :2] + ROWS[:, 2:4] / 2, ROWS[:, 4:5]], axis=1
+    )
+    return {"dets": boxes, "keypoints": ROWS[:, 5:].reshape(-1, 17, 3)}
+
+
+@pytest.mark.parametrize("kind", ["yolo-pose", "rtmo"])
+@pytest.mark.parametrize("batch", [1, 8])
+def test_people_come_out_in_image_pixels(kind: str, batch: int, tmp_path: Path) -> None:
+    model = constant_network(tmp_path / "n.onnx", answers(kind))
+    estimator = make_estimator(network(model, kind), EstimatorOptions(engine=ENGINE, batch=batch))
+    frames = [Frame(np.zeros((64, 128, 3), np.uint8)), Frame(np.zeros((64, 64, 3), np.uint8))]
+    watch = Stopwatch()
+    wide, square = estimator.estimate(frames, watch)
+    for poses, scale in ((wide, 2.0), (square, 1.0)):
+        assert [p.id for p in poses] == [0, 1]
+        for pose, row in zip(poses, ROWS[[1, 0]], strict=True):
+            expected = row[5:].reshape(17, 3)
+            limit = np.array([128, 64]) if scale == 2 else np.array([64, 64])
+            np.testing.assert_allclose(
+                pose.points[:, :2], np.minimum(expected[:, :2] * scale, limit), atol=1e-3
+            )
+            np.testing.assert_allclose(pose.points[:, 2], expected[:, 2], atol=1e-6)
+            assert pose.score == pytest.approx(row[4] * 0.7, abs=1e-4)
+            assert pose.box[0] == pytest.approx((row[0] - 10) * scale, abs=1e-3)
+    assert set(watch.stages) == {"preprocess", "network", "postprocess"}
+    estimator.close()
+
+
+def test_thresholds(tmp_path: Path) -> None:
+    model = constant_network(tmp_path / "n.onnx", answers("rtmo"))
+    frame = Frame(np.zeros((64, 64, 3), np.uint8))
+
+    def count(**more: Any) -> list[int]:
+        estimator = make_estimator(network(model, "rtmo"), EstimatorOptions(engine=ENGINE, **more))
+        return [len(p) for p in estimator.estimate([frame], Stopwatch())[0]]
+
+    assert count() == [17, 17]
+    assert count(box_threshold=0.05) == [17, 17, 17]
+    assert count(nms_threshold=0.99) == [17, 17, 17]
+    assert count(max_people=1) == [17]
+    assert count(threshold=0.7) == [8, 8]
+    assert count(threshold=0.7, min_keypoints=9) == []
+    assert count(min_score=0.5) == [17]
+
+
+def test_wrong_heads_and_formats(tmp_path: Path) -> None:
+    model = constant_network(tmp_path / "n.onnx", answers("yolo-pose"))
+    estimator = make_estimator(network(model, "rtmo"), EstimatorOptions(engine=ENGINE))
+    with pytest.raises(EngineError, match=r"output0 \[1, 56, 4\]"):
+        estimator.estimate([Frame(np.zeros((64, 64, 3), np.uint8))], Stopwatch())
+    with pytest.raises(UnknownNameError, match="Did you mean 'rtmo'"):
+        make_estimator(network(model, "rtmo2"), EstimatorOptions(engine=ENGINE))

@@ -1,0 +1,319 @@
+"""Top-down end to end: coloured dots as keypoints, a hand-made detector, and the real networks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from edgepose.engines import EngineOptions
+from edgepose.errors import EngineError, NetworkFileError, UsageError
+from edgepose.estimators.base import EstimatorOptions
+from edgepose.estimators.detector import Detector
+from edgepose.estimators.top_down import TopDown
+from edgepose.geometry import box_iou
+from edgepose.networks import registry
+from edgepose.networks.manifest import InputSpec, Manifest
+from edgepose.networks.registry import Network
+from edgepose.networks.topology import Topology, load_topology
+from edgepose.timing import Stopwatch
+from edgepose.types import Frame, Pose
+
+DOTS = Topology("person", ("left_dot", "right_dot", "blue"), ((0, 1), (1, 2)))
+LEFT, RIGHT = (8, 10, 44, 58, 0.9), (52, 12, 88, 60, 0.8)
+ENGINE = EngineOptions(engine="onnxruntime", threads=1)
+
+
+def detector_network(model: Path, **decoder: Any) -> Network:
+    spec = InputSpec(width=100, height=80, scale=1, resize="stretch", pad=114)
+    manifest = Manifest("boxes", "detector", input=spec, decoder={"type": "nms", **decoder})
+    return Network(manifest, model, None)
+
+
+def pose_network(model: Path, kind: str, **decoder: Any) -> Network:
+    spec = InputSpec(width=48, height=64, scale=255.0)
+    manifest = Manifest(
+        "dots", "top-down", input=spec, decoder={"type": kind, "padding": 1.0, **decoder}
+    )
+    return Network(manifest, model, DOTS)
+
+
+def options(detector: Network, **more: Any) -> EstimatorOptions:
+    return EstimatorOptions(detector=detector, engine=ENGINE, min_keypoints=1, **more)
+
+
+def picture(width: int = 100, height: int = 80) -> np.ndarray:
+    """Three dots in each of the two boxes: red, green and blue."""
+    pixels = np.zeros((80, 100, 3), np.uint8)
+    for x, y, channel in (
+        *((15, 20, 0), (35, 22, 1), (25, 50, 2)),
+        *((60, 25, 0), (80, 30, 1), (70, 52, 2)),
+    ):
+        cv2.circle(pixels, (x, y), 2, [255 * (c == channel) for c in range(3)], -1)
+    if (width, height) != (100, 80):
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_LINEAR)
+    return pixels
+
+
+TRUTH = np.array([[[15, 20], [35, 22], [25, 50]], [[60, 25], [80, 30], [70, 52]]], float)
+
+
+def xy(poses: Sequence[Pose]) -> np.ndarray:
+    return np.array([p.points[:, :2] for p in poses])
+
+
+@pytest.mark.parametrize(
+    ("head", "more", "tolerance"),
+    [
+        ("heatmap", {"refine": "quarter"}, 2.5),
+        ("simcc", {"split": 1.0}, 2.5),
+    ],
+)
+@pytest.mark.parametrize("flip", [False, True])
+def test_dots_are_found_where_they_are(
+    head: str,
+    more: dict[str, Any],
+    tolerance: float,
+    flip: bool,
+    make_detector: Callable[..., Path],
+    make_pose: Callable[..., Path],
+) -> None:
+    boxes = detector_network(make_detector([LEFT, RIGHT]))
+    network = pose_network(make_pose(head), head, **more)
+    if flip:
+        # "left" and "right" would be exchanged: give the dots names without sides
+        plain = Topology("person", ("red", "green", "blue"), DOTS.links)
+        network = Network(network.manifest, network.model, plain)
+    estimator = TopDown.load(network, options(boxes, flip_test=flip))
+    watch = Stopwatch()
+    ((first, second),) = [estimator.estimate([Frame(picture())], watch)[0]]
+    np.testing.assert_allclose(xy([first, second]), TRUTH, atol=tolerance)
+    assert first.score > second.score > 0.3
+    np.testing.assert_allclose(first.box, LEFT[:4], atol=1e-4)
+    assert (first.id, second.id) == (0, 1)
+    assert [(link.a, link.b) for link in first.links] == [(0, 1), (1, 2)]
+    assert set(watch.stages) == {"preprocess", "network", "postprocess"}
+    assert estimator.topology.flip_pairs == ((0, 1, 2) if flip else (1, 0, 2))
+    estimator.close()
+    estimator.close()
+
+
+def test_direct_keypoints_lie_in_the_middle_of_each_box(
+    make_detector: Callable[..., Path], make_pose: Callable[..., Path]
+) -> None:
+    boxes = detector_network(make_detector([LEFT, RIGHT]))
+    estimator = TopDown.load(pose_network(make_pose("keypoints"), "keypoints"), options(boxes))
+    poses = estimator.estimate([Frame(picture())], Stopwatch())[0]
+    np.testing.assert_allclose(xy(poses)[:, 0], [[26, 34], [70, 36]], atol=1e-3)
+    with pytest.raises(UsageError, match="--flip-test works with"):
+        TopDown.load(
+            pose_network(make_pose("keypoints"), "keypoints"), options(boxes, flip_test=True)
+        )
+
+
+@pytest.mark.parametrize("batch", ["batch", 1, 4])
+@pytest.mark.parametrize("most", [1, 3, 8])
+def test_batches_do_not_change_the_answer(
+    batch: int | str,
+    most: int,
+    make_detector: Callable[..., Path],
+    make_pose: Callable[..., Path],
+) -> None:
+    """Dynamic and fixed batches, chunks of every size, several frames of different sizes at once."""
+    boxes = detector_network(make_detector([LEFT, RIGHT, (5, 5, 95, 75, 0.5)]))
+    network = pose_network(make_pose("simcc", batch), "simcc", split=1.0)
+    estimator = TopDown.load(network, options(boxes, batch=most))
+    frames = [Frame(picture()), Frame(picture(200, 160)), Frame(np.zeros((80, 100, 3), np.uint8))]
+    together = estimator.estimate(frames, Stopwatch())
+    assert [len(p) for p in together] == [3, 3, 0]  # nothing scores in the black frame
+    one_by_one = [estimator.estimate([f], Stopwatch())[0] for f in frames]
+    for a, b in zip(together, one_by_one, strict=True):
+        np.testing.assert_allclose(xy(a), xy(b))
+        assert [p.id for p in a] == list(range(len(a)))
+    np.testing.assert_allclose(xy(together[1])[:2], TRUTH * 2, atol=5)
+
+
+def test_strange_boxes_do_no_harm(
+    make_detector: Callable[..., Path], make_pose: Callable[..., Path]
+) -> None:
+    strange = [
+        (-50, -50, 400, 400, 0.9),  # larger than the picture
+        (60, 25, 61, 26, 0.8),  # one pixel, red
+        (200, 200, 300, 300, 0.8),  # outside
+        (30, 30, 30, 50, 0.8),  # no width
+        (50, 40, 20, 10, 0.8),  # inside out
+        (90, 70, 140, 120, 0.7),  # across the corner
+    ]
+    estimator = TopDown.load(
+        pose_network(make_pose("heatmap"), "heatmap"),
+        options(detector_network(make_detector(strange)), threshold=0.0),
+    )
+    poses = estimator.estimate([Frame(picture())], Stopwatch())[0]
+    assert 1 <= len(poses) <= 3
+    for pose in poses:
+        assert all(0 <= k.x <= 100 and 0 <= k.y <= 80 and 0 < k.score <= 1 for k in pose.keypoints)
+        assert 0 <= pose.box[0] < pose.box[2] <= 100
+        assert 0 <= pose.box[1] < pose.box[3] <= 80
+
+
+def test_nobody_one_limit_and_two_hundred_people(
+    make_detector: Callable[..., Path], make_pose: Callable[..., Path]
+) -> None:
+    network = pose_network(make_pose("simcc"), "simcc", split=1.0)
+    nobody = detector_network(make_detector([(0, 0, 50, 50, 0.1)], "nobody.onnx"))
+    estimator = TopDown.load(network, options(nobody))
+    assert estimator.estimate([Frame(picture())] * 2, Stopwatch()) == [(), ()]
+    assert estimator.estimate([], Stopwatch()) == []
+    crowd = [(*LEFT[:4], 0.5 + 0.002 * i) for i in range(200)]
+    many = detector_network(make_detector(crowd, "crowd.onnx"))
+    found = TopDown.load(network, options(many)).estimate([Frame(picture())], Stopwatch())[0]
+    assert len(found) == 200
+    few = TopDown.load(network, options(many, max_people=2)).estimate(
+        [Frame(picture())], Stopwatch()
+    )[0]
+    assert len(few) == 2
+    assert few[0].score == pytest.approx(found[0].score)
+    strict = TopDown.load(network, options(many, box_threshold=0.79))
+    assert len(strict.estimate([Frame(picture())], Stopwatch())[0]) == 54
+
+
+def test_wrong_heads_say_what_was_found(
+    make_detector: Callable[..., Path], make_pose: Callable[..., Path]
+) -> None:
+    boxes = detector_network(make_detector([LEFT]))
+    with pytest.raises(NetworkFileError, match=r"48 and 64 bins, found heatmap"):
+        TopDown.load(pose_network(make_pose("heatmap"), "simcc", split=1.0), options(boxes))
+    with pytest.raises(NetworkFileError, match=r"heatmaps, found simcc_x \[-1, 3, 48\]"):
+        TopDown.load(pose_network(make_pose("simcc"), "heatmap"), options(boxes))
+    # a pose network in the detector's place
+    wrong = Network(boxes.manifest, make_pose("simcc"), None)
+    with pytest.raises(UsageError, match=r"fixed input of 48x64"):
+        TopDown.load(
+            pose_network(make_pose("simcc"), "simcc", split=1.0),
+            options(wrong, detector_size=640),
+        )
+    estimator = TopDown.load(pose_network(make_pose("simcc"), "simcc", split=1.0), options(wrong))
+    with pytest.raises(EngineError, match=r"simcc_x.*--detector"):
+        estimator.estimate([Frame(picture())], Stopwatch())
+
+
+def test_detector_and_network_must_go_together(
+    make_detector: Callable[..., Path], make_pose: Callable[..., Path], shared: Path
+) -> None:
+    boxes = detector_network(make_detector([LEFT]))
+    dots = pose_network(make_pose("heatmap"), "heatmap")
+    with pytest.raises(UsageError, match="not a detector"):
+        TopDown.load(dots, options(dots))
+    with pytest.raises(UsageError, match="names no detector"):
+        TopDown.load(dots, EstimatorOptions(engine=ENGINE))
+    hand = hand_network(shared)
+    with pytest.raises(UsageError, match="--detector mediapipe-palm"):
+        TopDown.load(hand, options(boxes))
+    with pytest.raises(UsageError, match="needs plain boxes"):
+        TopDown.load(dots, options(palm_network(shared)))
+
+
+# the real networks ------------------------------------------------------------------------------
+def hand_network(shared: Path) -> Network:
+    model = shared / "networks/mediapipe-hand/mp_hand_landmark_full.onnx"
+    return Network(registry.find("mediapipe-hand"), model, load_topology("mediapipe_hand"))
+
+
+def palm_network(shared: Path) -> Network:
+    model = shared / "networks/mediapipe-hand/mp_palm_detection_full.onnx"
+    return Network(registry.find("mediapipe-palm"), model, None)
+
+
+def rgb(path: Path) -> np.ndarray:
+    return np.ascontiguousarray(cv2.imread(str(path))[..., ::-1])
+
+
+@pytest.fixture(scope="module")
+def hands(shared: Path) -> TopDown:
+    return TopDown.load(hand_network(shared), options(palm_network(shared)))
+
+
+@pytest.mark.parametrize("turn", [0, 1, 2, 3])
+def test_a_raised_hand_at_every_turn(turn: int, hands: TopDown, shared: Path) -> None:
+    """Two fingers up, the others bent; wherever up is."""
+    image = rgb(shared / "datasets/people/images/intel_asl_no_00040.jpg")
+    upright = Frame(image[20:150, 30:180].copy())  # the raised hand alone
+    (pose,) = hands.estimate([upright], Stopwatch())[0]
+    assert set(pose) == set(hands.topology.keypoints)
+    up = {name: pose["wrist"].y - pose[name].y for name in pose}
+    assert up["middle_finger_tip"] > up["middle_finger_mcp"] > up["thumb_cmc"] > 0
+    assert up["little_finger_tip"] < up["index_finger_tip"] / 2
+    assert pose.box == (
+        min(k.x for k in pose.keypoints),
+        min(k.y for k in pose.keypoints),
+        max(k.x for k in pose.keypoints),
+        max(k.y for k in pose.keypoints),
+    )
+    turned = Frame(np.ascontiguousarray(np.rot90(upright.pixels, turn)))
+    (found,) = hands.estimate([turned], Stopwatch())[0]
+    points = found.points[:, :2]
+    back = _turn_back(points, turn, upright.width, upright.height)
+    length = np.ptp(pose.points[:, 1])
+    assert np.abs(back - pose.points[:, :2]).mean() < 0.1 * length
+
+
+def _turn_back(points: np.ndarray, turn: int, width: int, height: int) -> np.ndarray:
+    """Points of a picture that np.rot90 turned counterclockwise, in the upright one."""
+    x, y = points.T
+    if turn == 1:
+        return np.stack([width - y, x], axis=1)
+    if turn == 2:
+        return np.stack([width - x, height - y], axis=1)
+    return np.stack([y, height - x], axis=1) if turn == 3 else points
+
+
+def test_two_hands_of_one_person_and_none(hands: TopDown, shared: Path) -> None:
+    both = Frame(rgb(shared / "datasets/people/images/intel_asl_sister_00050.jpg"))
+    nothing = Frame(np.full((200, 300, 3), 90, np.uint8))
+    found = hands.estimate([both, nothing], Stopwatch())
+    assert [len(p) for p in found] == [2, 0]
+    left, right = sorted(found[0], key=lambda p: p["wrist"].x)
+    assert right["wrist"].x - left["wrist"].x > 30
+    # the fingers of both point at each other
+    assert left["middle_finger_mcp"].x > left["wrist"].x
+    assert right["middle_finger_mcp"].x < right["wrist"].x
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "least"),
+    [
+        ("yolox-nano", "yolox-nano/yolox_nano_416.onnx", 0.5),
+        (  # made for the whole figures that a ceiling camera sees
+            "person-detection-retail-0013",
+            "person-detection-retail-0013/FP16/person-detection-retail-0013.xml",
+            0.3,
+        ),
+    ],
+)
+def test_real_detectors_find_the_annotated_people(
+    name: str, file: str, least: float, shared: Path
+) -> None:
+    if file.endswith(".xml"):
+        pytest.importorskip("openvino", reason="the openvino extra is not installed")
+    network = Network(registry.find(name), shared / "networks" / file, None)
+    detector = Detector.load(network, EstimatorOptions(engine=EngineOptions(threads=1)))
+    data = json.loads((shared / "datasets/coco-mini/person_keypoints.json").read_text())
+    hits = large = 0
+    for image in data["images"][:16]:
+        pixels = rgb(shared / "datasets/coco-mini/images" / image["file_name"])
+        (found,) = detector.detect([Frame(pixels)], Stopwatch())
+        assert (np.diff(found.scores) <= 0).all()
+        for row in data["annotations"]:
+            x, y, w, h = row["bbox"]
+            if row["image_id"] == image["id"] and w * h > 96**2:
+                large += 1
+                iou = box_iou(np.array([[x, y, x + w, y + h]]), found.boxes)
+                hits += bool(iou.size and iou.max() > 0.5)
+    detector.close()
+    assert large > 10
+    assert hits / large > least
