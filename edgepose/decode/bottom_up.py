@@ -17,7 +17,7 @@ from edgepose.decode.assembly import assemble
 from edgepose.decode.assignment import assign
 from edgepose.decode.paf import line_scores, pair_starts
 from edgepose.decode.peaks import Peaks, find_peaks, refine_peaks
-from edgepose.errors import EngineError, UsageError
+from edgepose.errors import BackendUnavailable, EngineError, UsageError
 from edgepose.networks.topology import Topology
 
 FloatArray = NDArray[np.float32]
@@ -95,6 +95,10 @@ class BottomUpDecoder:
         params: thresholds and sizes.
         backend: "host" (compiled), "numpy", or "auto" for the compiled one where it was built.
 
+    Attributes:
+        backend: the one in use, "host" or "numpy".
+        backend_reason: why "auto" did not take the compiled one, "" where it did.
+
     Raises:
         BackendUnavailable: "host" was asked for and the compiled library is not there.
         UsageError: no such backend.
@@ -110,7 +114,22 @@ class BottomUpDecoder:
         self.params = params or BottomUpParams()
         if backend not in ("auto", "host", "numpy"):
             raise UsageError(f"Unknown decoder backend {backend!r}; known: auto, host, numpy.")
-        self.backend: str = "numpy"
+        self._decode, self.backend, self.backend_reason = self._choose(backend)
+
+    def _choose(self, backend: Backend) -> tuple[_Decode, str, str]:
+        """The decoding function, its name, and why a better one was passed over."""
+        reason = ""
+        if backend != "numpy":
+            from edgepose.decode.host import HostDecoder
+
+            try:
+                return HostDecoder(self.topology.table, self.params), "host", ""
+            except BackendUnavailable as e:
+                if backend == "host":
+                    raise
+                reason = str(e)
+        table, params = self.topology.table, self.params
+        return (lambda cmap, paf: decode_numpy(cmap, paf, table, params)), "numpy", reason
 
     def __call__(self, cmap: FloatArray, paf: FloatArray) -> Decoded:
         """Decode the maps of one picture.
@@ -122,8 +141,7 @@ class BottomUpDecoder:
         Raises:
             EngineError: the maps do not fit the topology.
         """
-        cmap, paf = check_maps(self.topology, cmap, paf)
-        return decode_numpy(cmap, paf, self.topology.table, self.params)
+        return self._decode(*check_maps(self.topology, cmap, paf))
 
 
 def check_maps(

@@ -48,14 +48,14 @@ def line_scores(
     height, width = paf.shape[1:]
     first, last = offsets[table[:, 2:]], offsets[table[:, 2:] + 1]
     row, column = np.divmod(np.arange(len(link)) - starts[link], (last - first)[link, 1])
-    y, x = positions.T * np.array([[height], [width]], np.float32)
     a, b = first[link, 0] + row, first[link, 1] + column
-    ay, ax, dy, dx = y[a], x[a], y[b] - y[a], x[b] - x[a]
     field = paf.reshape(-1)
     size = height * width
     y_plane, x_plane = table[link, 0] * size, table[link, 1] * size
     total = np.zeros(len(link), np.float32)
     with np.errstate(all="ignore"):
+        y, x = positions.T * np.array([[height], [width]], np.float32)
+        ay, ax, dy, dx = y[a], x[a], y[b] - y[a], x[b] - x[a]
         norm = np.sqrt(dy * dy + dx * dx) + _TINY
         uy, ux = dy / norm, dx / norm
         for step in range(samples):

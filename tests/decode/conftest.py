@@ -9,6 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgepose.cuda import host, host_build
+from edgepose.decode.bottom_up import BottomUpDecoder, BottomUpParams, Stages, stages_numpy
+from edgepose.decode.host import HostDecoder
+from edgepose.errors import BackendUnavailable
 from edgepose.networks.topology import Topology
 
 
@@ -25,6 +29,43 @@ class Oracle:
             self.arrays["cmap"][frame].astype(np.float32),
             self.arrays["paf"][frame].astype(np.float32),
         )
+
+
+@dataclass(frozen=True)
+class Backend:
+    """One way to decode: whole and in stages."""
+
+    name: Any
+
+    def decoder(self, topology: Topology, params: BottomUpParams | None = None) -> BottomUpDecoder:
+        """A decoder that runs on this backend."""
+        return BottomUpDecoder(topology, params, self.name)
+
+    def stages(
+        self, cmap: np.ndarray, paf: np.ndarray, topology: Topology, params: BottomUpParams
+    ) -> Stages:
+        """All stages."""
+        if self.name == "host":
+            return HostDecoder(topology.table, params).stages(cmap, paf)
+        return stages_numpy(cmap, paf, topology.table, params)
+
+
+@pytest.fixture(scope="session")
+def compiled() -> None:
+    """The library compiled for the host, built where its sources are newer than the install."""
+    try:
+        host.library()
+    except BackendUnavailable:
+        if problem := host_build.build():
+            pytest.skip(f"the compiled decoder is not here: {problem}")
+
+
+@pytest.fixture(params=["numpy", "host"])
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Each backend that decodes on the CPU."""
+    if request.param == "host":
+        request.getfixturevalue("compiled")
+    return Backend(request.param)
 
 
 @pytest.fixture(scope="session")

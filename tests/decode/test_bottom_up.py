@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgepose.decode.bottom_up import BottomUpDecoder, BottomUpParams, Stages, stages_numpy
+from edgepose.decode.bottom_up import BottomUpParams, Stages
 from edgepose.decode.paf import pair_starts
 from edgepose.errors import EngineError, UsageError
 from edgepose.networks.topology import Topology
@@ -48,14 +48,14 @@ def compare(oracle: Any, prefix: str, frame: int, got: Stages) -> None:
 
 
 @pytest.mark.parametrize("prefix", SETTINGS)
-def test_equals_trt_pose_on_all_frames(oracle: Any, prefix: str) -> None:
+def test_equals_trt_pose_on_all_frames(oracle: Any, backend: Any, prefix: str) -> None:
     for frame in range(200):
-        stages = stages_numpy(*oracle.maps(frame), oracle.topology.table, SETTINGS[prefix])
+        stages = backend.stages(*oracle.maps(frame), oracle.topology, SETTINGS[prefix])
         compare(oracle, prefix, frame, stages)
 
 
-def test_decoded_follows_the_objects_of_trt_pose(oracle: Any) -> None:
-    decode = BottomUpDecoder(oracle.topology, backend="numpy")
+def test_decoded_follows_the_objects_of_trt_pose(oracle: Any, backend: Any) -> None:
+    decode = backend.decoder(oracle.topology)
     for frame in (0, 50, 120, 199):
         cmap, paf = oracle.maps(frame)
         decoded = decode(cmap, paf)
@@ -69,8 +69,8 @@ def test_decoded_follows_the_objects_of_trt_pose(oracle: Any) -> None:
             np.testing.assert_allclose(decoded.keypoints[n, k], want, rtol=0, atol=1e-5)
 
 
-def test_links_are_those_that_were_matched(oracle: Any) -> None:
-    decoded = BottomUpDecoder(oracle.topology, backend="numpy")(*oracle.maps(150))
+def test_links_are_those_that_were_matched(oracle: Any, backend: Any) -> None:
+    decoded = backend.decoder(oracle.topology)(*oracle.maps(150))
     arrays = oracle.arrays
     objects = arrays["objects"][150, : arrays["object_counts"][150]]
     for n, row in enumerate(objects):
@@ -87,29 +87,29 @@ def bump(height: int, width: int, y: float, x: float, top: float = 1.0) -> np.nd
     return hill.astype(np.float32)
 
 
-def test_one_link_on_a_map_of_any_size() -> None:
+def test_one_link_on_a_map_of_any_size(backend: Any) -> None:
     cmap = np.stack([bump(20, 31, 4, 6, 0.9), bump(20, 31, 4, 24, 0.7)])
     paf = np.zeros((2, 20, 31), np.float32)
     paf[1, 4, 6:25] = 0.8  # channel 2k + 1 is x
-    decoded = BottomUpDecoder(PAIR, backend="numpy")(cmap, paf)
+    decoded = backend.decoder(PAIR)(cmap, paf)
     want = [[[6.5 / 31, 4.5 / 20, 0.9], [24.5 / 31, 4.5 / 20, 0.7]]]
     np.testing.assert_allclose(decoded.keypoints, want, atol=1e-6)
     np.testing.assert_allclose(decoded.links, [[0.8]], atol=1e-6)
 
 
-def test_a_link_needs_more_than_the_threshold() -> None:
+def test_a_link_needs_more_than_the_threshold(backend: Any) -> None:
     cmap = np.stack([bump(20, 20, 4, 4), bump(20, 20, 4, 14)])
     paf = np.zeros((2, 20, 20), np.float32)
     paf[1, 4] = 0.5
-    alone = BottomUpDecoder(PAIR, BottomUpParams(link_threshold=0.6), "numpy")(cmap, paf)
+    alone = backend.decoder(PAIR, BottomUpParams(link_threshold=0.6))(cmap, paf)
     assert alone.keypoints.shape == (2, 2, 3)
     assert not alone.links.any()
 
 
-def test_a_peak_on_the_border_stays_inside_the_picture() -> None:
+def test_a_peak_on_the_border_stays_inside_the_picture(backend: Any) -> None:
     cmap = np.zeros((2, 8, 8), np.float32)
     cmap[0, 0, 0], cmap[1, 7, 7] = 0.5, 0.5
-    decoded = BottomUpDecoder(PAIR, backend="numpy")(cmap, np.zeros((2, 8, 8), np.float32))
+    decoded = backend.decoder(PAIR)(cmap, np.zeros((2, 8, 8), np.float32))
     found = decoded.keypoints[decoded.keypoints[..., 2] > 0]
     assert len(found) == 2
     assert (found[:, :2] >= 0).all()
@@ -117,8 +117,8 @@ def test_a_peak_on_the_border_stays_inside_the_picture() -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 3e38])
-def test_maps_that_are_not_finite_neither_hang_nor_crash(value: float) -> None:
-    decode = BottomUpDecoder(PAIR, backend="numpy")
+def test_maps_that_are_not_finite_neither_hang_nor_crash(value: float, backend: Any) -> None:
+    decode = backend.decoder(PAIR)
     full = np.full((2, 12, 12), value, np.float32)
     assert np.isfinite(decode(full, full).keypoints).all()
     cmap = np.stack([bump(12, 12, 3, 3), bump(12, 12, 8, 8)])
@@ -128,32 +128,32 @@ def test_maps_that_are_not_finite_neither_hang_nor_crash(value: float) -> None:
     assert np.isfinite(decoded.links).all()
 
 
-def test_nan_hides_no_peak() -> None:
+def test_nan_hides_no_peak(backend: Any) -> None:
     cmap = np.stack([bump(12, 12, 3, 3), bump(12, 12, 8, 8)])
     cmap[0, 4, 4] = np.nan
-    decoded = BottomUpDecoder(PAIR, backend="numpy")(cmap, np.zeros((2, 12, 12), np.float32))
+    decoded = backend.decoder(PAIR)(cmap, np.zeros((2, 12, 12), np.float32))
     np.testing.assert_allclose(decoded.keypoints[0, 0], [3.5 / 12, 3.5 / 12, 1], atol=1e-6)
 
 
-def test_full_maps_are_capped_in_row_order() -> None:
+def test_full_maps_are_capped_in_row_order(backend: Any) -> None:
     params = BottomUpParams(max_peaks=7, max_objects=3)
     flat = np.full((2, 30, 30), 0.5, np.float32)
-    stages = stages_numpy(flat, flat, PAIR.table, params)
+    stages = backend.stages(flat, flat, PAIR, params)
     np.testing.assert_array_equal(stages.peaks.cells[:7], [[0, i] for i in range(7)])
     np.testing.assert_array_equal(stages.peaks.offsets, [0, 7, 14])
     assert len(stages.objects) == 3
 
 
-def test_nothing_to_see() -> None:
-    decoded = BottomUpDecoder(PAIR, backend="numpy")(*[np.zeros((2, 9, 9), np.float32)] * 2)
+def test_nothing_to_see(backend: Any) -> None:
+    decoded = backend.decoder(PAIR)(*[np.zeros((2, 9, 9), np.float32)] * 2)
     assert decoded.keypoints.shape == (0, 2, 3)
     assert decoded.links.shape == (0, 1)
 
 
-def test_a_topology_without_links_gives_objects_of_one_keypoint() -> None:
+def test_a_topology_without_links_gives_objects_of_one_keypoint(backend: Any) -> None:
     topology = Topology("points", ("a",), ())
     cmap = np.maximum(bump(16, 16, 4, 4), bump(16, 16, 12, 12))[None]
-    decoded = BottomUpDecoder(topology, backend="numpy")(cmap, np.zeros((0, 16, 16), np.float32))
+    decoded = backend.decoder(topology)(cmap, np.zeros((0, 16, 16), np.float32))
     assert decoded.keypoints.shape == (2, 1, 3)
     assert decoded.links.shape == (2, 0)
 
@@ -162,16 +162,16 @@ def test_a_topology_without_links_gives_objects_of_one_keypoint() -> None:
     ("cmap", "paf"),
     [((1, 8, 8), (2, 8, 8)), ((2, 8, 8), (1, 8, 8)), ((2, 8, 8), (2, 8, 9)), ((2, 64), (2, 64))],
 )
-def test_maps_that_do_not_fit_are_named(cmap: tuple[int, ...], paf: tuple[int, ...]) -> None:
+def test_maps_that_do_not_fit_are_named(
+    cmap: tuple[int, ...], paf: tuple[int, ...], backend: Any
+) -> None:
     with pytest.raises(EngineError, match=r"needs \(2, H, W\)"):
-        BottomUpDecoder(PAIR, backend="numpy")(
-            np.zeros(cmap, np.float32), np.zeros(paf, np.float32)
-        )
+        backend.decoder(PAIR)(np.zeros(cmap, np.float32), np.zeros(paf, np.float32))
 
 
-def test_a_background_channel_is_ignored() -> None:
+def test_a_background_channel_is_ignored(backend: Any) -> None:
     cmap = np.concatenate([np.zeros((2, 8, 8)), np.ones((1, 8, 8))]).astype(np.float32)
-    assert not len(BottomUpDecoder(PAIR, backend="numpy")(cmap, cmap).keypoints)
+    assert not len(backend.decoder(PAIR)(cmap, cmap).keypoints)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,45 @@
+"""The library compiled for the host (`host_build.py`), loaded by ctypes."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from pathlib import Path
+
+from edgepose.cuda import host_build
+from edgepose.errors import BackendUnavailable
+
+ADVICE = "run 'pip install' again where g++ is installed, or decode with numpy"
+
+
+def load(path: Path) -> ctypes.CDLL:
+    """The library in a file.
+
+    Raises:
+        BackendUnavailable: it is not there, does not load, or was built from other sources.
+    """
+    if not path.is_file():
+        raise BackendUnavailable(f"The compiled decoder {path.name} was not built; {ADVICE}.")
+    try:
+        library = ctypes.CDLL(str(path))
+        made_from = library.sources_digest
+    except (OSError, AttributeError) as e:
+        raise BackendUnavailable(f"The compiled decoder does not load: {e}; {ADVICE}.") from None
+    made_from.restype = ctypes.c_char_p
+    found, wanted = made_from().decode(), host_build.digest()
+    if found != wanted:
+        raise BackendUnavailable(
+            f"The compiled decoder was built from other sources ({found}, not {wanted}); "
+            "run 'python -m edgepose.cuda.host_build'."
+        )
+    return library
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    """The library that was built at install time; loaded once.
+
+    Raises:
+        BackendUnavailable: see `load`.
+    """
+    return load(host_build.FOLDER / host_build.LIBRARY)

@@ -1,0 +1,261 @@
+// Pictures to network input: colour, scale, crop, normalise. Definition: edgepose/cuda/twins.py.
+#include "portable.h"
+
+#define EP_PREPROCESS_THREADS 256
+#define EP_STRIP 8192  // floats of shared memory for one strip of summed source columns
+
+enum EpFormat { EP_RGB8, EP_RGBA8, EP_BGR8, EP_BGRA8, EP_NV12, EP_I420 };
+
+// One picture of a batch. Chroma samples lie in the middle of the pixels that share them.
+struct EpImage {
+  const unsigned char* plane[3];
+  int pitch[3], format;
+  int width, height, slot, samples;  // slot: its place in the output batch; samples: see ep_warp
+  float inverse[6];                 // from output pixels to source pixels, centres at .5
+  float yuv[6];                     // y offset, y gain, red of v, green of u, green of v, blue of u
+};
+
+// What the output looks like: value * gain + offset by output channel.
+struct EpTensor {
+  void* data;
+  int width, height, half, nhwc, bgr;
+  float gain[3], offset[3], pad;
+};
+
+// The source pixels behind one output pixel along one axis: two taps (bilinear), or, where the
+// picture shrinks more than twofold, every pixel that it covers by the length covered (a box).
+struct EpTaps {
+  int first, count;
+  float low, high, norm;  // box
+  float fraction;         // bilinear: weight of the second tap
+  bool box;
+};
+
+EP_INLINE EpTaps ep_taps(float centre, float scale, int size) {
+  EpTaps taps;
+  const float n = (float)size;
+  centre = ep_min(ep_max(centre, 0.f), n);
+  taps.box = scale > 2.f;
+  if (taps.box) {
+    taps.low = ep_max(centre - scale * 0.5f, 0.f);
+    taps.high = ep_min(centre + scale * 0.5f, n);
+    taps.first = ep_clamp((int)taps.low, 0, size - 1);
+    const int last = ep_clamp((int)taps.high, taps.first, size - 1);
+    taps.count = last - taps.first + 1;
+    taps.norm = 1.f / (taps.high - taps.low);
+    taps.fraction = 0.f;
+  } else {
+    const float position = centre - 0.5f, whole = ep_floor(position);
+    const int left = (int)whole;
+    taps.first = ep_clamp(left, 0, size - 1);
+    taps.count = ep_clamp(left + 1, 0, size - 1) - taps.first + 1;
+    taps.fraction = taps.count == 2 ? position - whole : 0.f;
+    taps.norm = 1.f;
+    taps.low = taps.high = 0.f;
+  }
+  return taps;
+}
+
+EP_INLINE float ep_weight(const EpTaps& taps, int i) {
+  if (!taps.box) return i == 0 ? 1.f - taps.fraction : taps.fraction;
+  const float pixel = (float)(taps.first + i);
+  return ep_max(ep_min(taps.high, pixel + 1.f) - ep_max(taps.low, pixel), 0.f);
+}
+
+EP_INLINE float ep_abs(float v) { return v < 0.f ? -v : v; }
+EP_INLINE bool ep_is_yuv(int format) { return format == EP_NV12 || format == EP_I420; }
+EP_INLINE int ep_pixel_bytes(int format) {
+  return format == EP_RGBA8 || format == EP_BGRA8 ? 4 : ep_is_yuv(format) ? 1 : 3;
+}
+
+EP_INLINE void ep_yuv_to_rgb(const EpImage& image, float y, float u, float v, float rgb[3]) {
+  const float* m = image.yuv;
+  const float luma = (y - m[0]) * m[1], cb = u - 128.f, cr = v - 128.f;
+  rgb[0] = luma + m[2] * cr;
+  rgb[1] = luma + (m[3] * cb + m[4] * cr);
+  rgb[2] = luma + m[5] * cb;
+  for (int c = 0; c < 3; ++c) rgb[c] = ep_min(ep_max(rgb[c], 0.f), 255.f);
+}
+
+EP_INLINE void ep_store(const EpTensor& out, int slot, int x, int y, const float rgb[3]) {
+  const long long area = (long long)out.width * out.height, pixel = (long long)y * out.width + x;
+  for (int c = 0; c < 3; ++c) {
+    const float value = rgb[out.bgr ? 2 - c : c] * out.gain[c] + out.offset[c];
+    const long long at = slot * 3 * area + (out.nhwc ? pixel * 3 + c : c * area + pixel);
+    if (out.half)
+      ((unsigned short*)out.data)[at] = ep_half(value);
+    else
+      ((float*)out.data)[at] = value;
+  }
+}
+
+// Weighted sums over the rows of `taps` of the bytes from `begin` (a multiple of 4) to `end` of a
+// plane whose rows hold `row_bytes`; four bytes a step where addresses allow.
+EP_INLINE void ep_sum_rows(const unsigned char* plane, int pitch, int row_bytes, const EpTaps& taps,
+                           int begin, int end, float* sums, int t, int threads) {
+  const bool aligned = (((unsigned long long)plane | (unsigned long long)pitch) & 3ull) == 0;
+  for (int at = begin + 4 * t; at < end; at += 4 * threads) {
+    float a = 0.f, b = 0.f, c = 0.f, d = 0.f;
+    const unsigned char* source = plane + (long long)taps.first * pitch + at;
+    for (int i = 0; i < taps.count; ++i, source += pitch) {
+      const float weight = ep_weight(taps, i);
+      unsigned word;
+      if (aligned && at + 4 <= row_bytes) {
+        word = ep_word(source);
+      } else {
+        word = source[0];
+        if (at + 1 < end) word |= (unsigned)source[1] << 8;
+        if (at + 2 < end) word |= (unsigned)source[2] << 16;
+        if (at + 3 < end) word |= (unsigned)source[3] << 24;
+      }
+      a += weight * (float)(word & 255u);
+      b += weight * (float)((word >> 8) & 255u);
+      c += weight * (float)((word >> 16) & 255u);
+      d += weight * (float)(word >> 24);
+    }
+    float* sum = sums + (at - begin);
+    sum[0] = a, sum[1] = b, sum[2] = c, sum[3] = d;
+  }
+}
+
+// Weighted sum over the columns of `taps`; `origin` is the byte that sums[0] stands for.
+EP_INLINE float ep_sum_columns(const float* sums, int origin, int stride, int channel,
+                               const EpTaps& taps) {
+  float total = 0.f;
+  for (int i = 0; i < taps.count; ++i)
+    total += ep_weight(taps, i) * sums[(taps.first + i) * stride + channel - origin];
+  return total;
+}
+
+// The source columns [first, end) behind output columns x0 to x1 - 1.
+EP_INLINE void ep_columns(float a, float c, float scale, int size, int x0, int x1, int* first,
+                          int* end) {
+  const EpTaps left = ep_taps(((float)x0 + 0.5f) * a + c, scale, size);
+  const EpTaps right = ep_taps(((float)(x1 - 1) + 0.5f) * a + c, scale, size);
+  *first = ep_min(left.first, right.first);
+  *end = ep_max(left.first + left.count, right.first + right.count);
+}
+
+// Upright pictures: stretch, letterbox, straight crops. Grid (strips of `columns` output pixels, rows,
+// pictures). First the rows behind one output row are summed, then the columns, so that every source
+// byte is read once and in order. The launcher picks `columns` such that a strip fits.
+EP_KERNEL ep_preprocess(const EpImage* images, EpTensor out, int columns) {
+  EP_SHARED float sums[EP_STRIP];
+  const EpImage image = images[EP_BLOCK_Z];
+  const int y = EP_BLOCK_Y, x0 = EP_BLOCK_X * columns, x1 = ep_min(x0 + columns, out.width);
+  const float a = image.inverse[0], c = image.inverse[2];
+  const float scale_x = ep_abs(a), scale_y = ep_abs(image.inverse[4]);
+  const float centre_y = ((float)y + 0.5f) * image.inverse[4] + image.inverse[5];
+  const bool row_inside = centre_y >= 0.f && centre_y < (float)image.height;
+  const bool yuv = ep_is_yuv(image.format);
+  const int stride = ep_pixel_bytes(image.format);
+  const int chroma_width = (image.width + 1) / 2, chroma_height = (image.height + 1) / 2;
+  const int chroma_stride = image.format == EP_NV12 ? 2 : 1;
+  const EpTaps rows = ep_taps(centre_y, scale_y, image.height);
+  const EpTaps chroma_rows = ep_taps(centre_y * 0.5f, scale_y * 0.5f, chroma_height);
+  int first, end, chroma_first, chroma_end;
+  ep_columns(a, c, scale_x, image.width, x0, x1, &first, &end);
+  ep_columns(a * 0.5f, c * 0.5f, scale_x * 0.5f, chroma_width, x0, x1, &chroma_first, &chroma_end);
+  const int origin = (first * stride) & ~3, chroma_origin = (chroma_first * chroma_stride) & ~3;
+  float* const u_sums = sums + ((end * stride - origin + 3) & ~3);
+  float* const v_sums = u_sums + ((chroma_end * chroma_stride - chroma_origin + 3) & ~3);
+
+  if (row_inside) {
+    EP_THREADS(t) {
+      const int n = EP_THREAD_COUNT;
+      ep_sum_rows(image.plane[0], image.pitch[0], image.width * stride, rows, origin, end * stride,
+                  sums, t, n);
+      if (yuv)
+        ep_sum_rows(image.plane[1], image.pitch[1], chroma_width * chroma_stride, chroma_rows,
+                    chroma_origin, chroma_end * chroma_stride, u_sums, t, n);
+      if (image.format == EP_I420)
+        ep_sum_rows(image.plane[2], image.pitch[2], chroma_width, chroma_rows, chroma_origin,
+                    chroma_end, v_sums, t, n);
+    }
+  }
+  EP_BARRIER();
+  EP_THREADS(t) {
+    for (int x = x0 + t; x < x1; x += EP_THREAD_COUNT) {
+      const float centre = ((float)x + 0.5f) * a + c;
+      float rgb[3] = {out.pad, out.pad, out.pad};
+      if (row_inside && centre >= 0.f && centre < (float)image.width) {
+        const EpTaps taps = ep_taps(centre, scale_x, image.width);
+        const float norm = taps.norm * rows.norm;
+        if (yuv) {
+          const EpTaps chroma = ep_taps(centre * 0.5f, scale_x * 0.5f, chroma_width);
+          const float chroma_norm = chroma.norm * chroma_rows.norm;
+          const bool planar = image.format == EP_I420;
+          const float luma = ep_sum_columns(sums, origin, 1, 0, taps) * norm;
+          const float u = ep_sum_columns(u_sums, chroma_origin, chroma_stride, 0, chroma);
+          const float v = planar ? ep_sum_columns(v_sums, chroma_origin, 1, 0, chroma)
+                                 : ep_sum_columns(u_sums, chroma_origin, 2, 1, chroma);
+          ep_yuv_to_rgb(image, luma, u * chroma_norm, v * chroma_norm, rgb);
+        } else {
+          const bool bgr = image.format == EP_BGR8 || image.format == EP_BGRA8;
+          for (int k = 0; k < 3; ++k)
+            rgb[k] = ep_sum_columns(sums, origin, stride, bgr ? 2 - k : k, taps) * norm;
+        }
+      }
+      ep_store(out, image.slot, x, y, rgb);
+    }
+  }
+}
+
+EP_INLINE float ep_bilinear(const unsigned char* plane, int pitch, int stride, int width, int height,
+                            float x, float y) {
+  const float px = x - 0.5f, py = y - 0.5f;
+  const float left = ep_floor(px), top = ep_floor(py);
+  const float fx = px - left, fy = py - top;
+  const int x0 = ep_clamp((int)left, 0, width - 1) * stride;
+  const int x1 = ep_clamp((int)left + 1, 0, width - 1) * stride;
+  const unsigned char* row0 = plane + (long long)ep_clamp((int)top, 0, height - 1) * pitch;
+  const unsigned char* row1 = plane + (long long)ep_clamp((int)top + 1, 0, height - 1) * pitch;
+  const float upper = (float)row0[x0] + ((float)row0[x1] - (float)row0[x0]) * fx;
+  const float lower = (float)row1[x0] + ((float)row1[x1] - (float)row1[x0]) * fx;
+  return upper + (lower - upper) * fy;
+}
+
+// Rotated crops: a full affine map a picture. Grid (pixels, 1, pictures). Where the picture shrinks
+// more than twofold, samples * samples bilinear looks spread over the output pixel are averaged.
+EP_KERNEL ep_warp(const EpImage* images, EpTensor out) {
+  const EpImage image = images[EP_BLOCK_Z];
+  const int samples = image.samples;
+  const float part = 1.f / (float)samples;
+  const int chroma_width = (image.width + 1) / 2, chroma_height = (image.height + 1) / 2;
+  const int stride = ep_pixel_bytes(image.format);
+  const float* m = image.inverse;
+  EP_THREADS(t) {
+    const int pixel = EP_BLOCK_X * EP_THREAD_COUNT + t;
+    if (pixel >= out.width * out.height) continue;
+    const int y = pixel / out.width, x = pixel - y * out.width;
+    const float cx = (float)x + 0.5f, cy = (float)y + 0.5f;
+    const float sx = (m[0] * cx + m[1] * cy) + m[2], sy = (m[3] * cx + m[4] * cy) + m[5];
+    float rgb[3] = {out.pad, out.pad, out.pad};
+    if (sx >= 0.f && sx < (float)image.width && sy >= 0.f && sy < (float)image.height) {
+      float sum[3] = {0.f, 0.f, 0.f};
+      for (int i = 0; i < samples; ++i)
+        for (int j = 0; j < samples; ++j) {
+          const float dy = ((float)i + 0.5f) * part - 0.5f, dx = ((float)j + 0.5f) * part - 0.5f;
+          const float px = sx + (m[0] * dx + m[1] * dy), py = sy + (m[3] * dx + m[4] * dy);
+          if (ep_is_yuv(image.format)) {
+            const bool planar = image.format == EP_I420;
+            const unsigned char* v_plane = planar ? image.plane[2] : image.plane[1] + 1;
+            sum[0] += ep_bilinear(image.plane[0], image.pitch[0], 1, image.width, image.height, px, py);
+            sum[1] += ep_bilinear(image.plane[1], image.pitch[1], planar ? 1 : 2, chroma_width,
+                                  chroma_height, px * 0.5f, py * 0.5f);
+            sum[2] += ep_bilinear(v_plane, image.pitch[planar ? 2 : 1], planar ? 1 : 2, chroma_width,
+                                  chroma_height, px * 0.5f, py * 0.5f);
+          } else {
+            const bool bgr = image.format == EP_BGR8 || image.format == EP_BGRA8;
+            for (int k = 0; k < 3; ++k)
+              sum[k] += ep_bilinear(image.plane[0] + (bgr ? 2 - k : k), image.pitch[0], stride,
+                                    image.width, image.height, px, py);
+          }
+        }
+      const float norm = part * part;
+      for (int k = 0; k < 3; ++k) rgb[k] = sum[k] * norm;
+      if (ep_is_yuv(image.format)) ep_yuv_to_rgb(image, rgb[0], rgb[1], rgb[2], rgb);
+    }
+    ep_store(out, image.slot, x, y, rgb);
+  }
+}

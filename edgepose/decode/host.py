@@ -1,0 +1,128 @@
+"""Bottom-up decoding by the compiled library: one call from maps to poses."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.cuda import host
+from edgepose.decode.bottom_up import Decoded, Stages
+from edgepose.decode.peaks import Peaks
+
+if TYPE_CHECKING:
+    from edgepose.decode.bottom_up import BottomUpParams
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int32]
+
+_POINTERS = "offsets cells positions confidence scores connections link_scores objects poses"
+
+
+class _Job(ctypes.Structure):
+    """`Job` of host_decode.cpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("cmap", "paf", "table")),
+        *((name, ctypes.c_int) for name in ("keypoints", "links", "height", "width")),
+        ("keypoint_threshold", ctypes.c_float),
+        ("link_threshold", ctypes.c_float),
+        *((name, ctypes.c_int) for name in ("window", "samples", "max_peaks", "max_objects")),
+        *((name, ctypes.c_void_p) for name in (*_POINTERS.split(), "pose_links", "scratch")),
+        ("keep_scores", ctypes.c_int),
+    )
+
+
+class Workspace:
+    """Memory of one thread for maps of one size, and the job that points into it."""
+
+    def __init__(
+        self, table: IntArray, params: BottomUpParams, shape: tuple[int, int, int], keep: bool
+    ) -> None:
+        keypoints, height, width = shape
+        links, peaks = len(table), min(params.max_peaks, height * width)
+        objects = min(params.max_objects, keypoints * peaks)
+        self.arrays: dict[str, NDArray[Any]] = {
+            "table": np.ascontiguousarray(table, np.int32),
+            "offsets": np.zeros(keypoints + 1, np.int32),
+            "cells": np.zeros(keypoints * peaks, np.int32),
+            "positions": np.zeros((keypoints * peaks, 2), np.float32),
+            "confidence": np.zeros(keypoints * peaks, np.float32),
+            "scores": np.zeros(max(links if keep else 1, 1) * peaks * peaks, np.float32),
+            "connections": np.zeros((links, 2, peaks), np.int32),
+            "link_scores": np.zeros((links, peaks), np.float32),
+            "objects": np.zeros((objects, keypoints), np.int32),
+            "poses": np.zeros((objects, keypoints, 3), np.float32),
+            "pose_links": np.zeros((objects, links), np.float32),
+        }
+        self.job = job = _Job()
+        job.keypoints, job.links, job.height, job.width = keypoints, links, height, width
+        job.keypoint_threshold = params.keypoint_threshold
+        job.link_threshold = params.link_threshold
+        # A window wider than the map sees no more than the map.
+        job.window, job.samples = params.window, params.samples
+        job.max_peaks, job.max_objects, job.keep_scores = peaks, objects, keep
+        library = host.library()
+        library.decode_scratch_words.restype = ctypes.c_longlong
+        words = library.decode_scratch_words(ctypes.byref(job))
+        self.arrays["scratch"] = np.zeros(words, np.int64)
+        for name, array in self.arrays.items():
+            setattr(job, name, array.ctypes.data)
+        self.reference = ctypes.byref(job)
+
+    def decoded(self, objects: int) -> Decoded:
+        """Copies of the poses that the last call left."""
+        return Decoded(
+            self.arrays["poses"][:objects].copy(), self.arrays["pose_links"][:objects].copy()
+        )
+
+
+class HostDecoder:
+    """The compiled decoder for one topology; safe to call from several threads.
+
+    Raises:
+        BackendUnavailable: the library was not built.
+    """
+
+    def __init__(self, table: IntArray, params: BottomUpParams) -> None:
+        self._table = table
+        self._params = params
+        self._decode = host.library().decode
+        self._threads = threading.local()
+
+    def __call__(self, cmap: FloatArray, paf: FloatArray) -> Decoded:
+        """Decode maps that `check_maps` let pass."""
+        work: Workspace | None = getattr(self._threads, "work", None)
+        shape = cmap.shape
+        if work is None or self._threads.shape != shape:
+            work = Workspace(self._table, self._params, shape, keep=False)
+            self._threads.work, self._threads.shape = work, shape
+        work.job.cmap, work.job.paf = cmap.ctypes.data, paf.ctypes.data
+        return work.decoded(self._decode(work.reference))
+
+    def stages(self, cmap: FloatArray, paf: FloatArray) -> Stages:
+        """Everything between the maps and the result, for tests."""
+        keypoints, height, width = cmap.shape
+        work = Workspace(self._table, self._params, (keypoints, height, width), keep=True)
+        work.job.cmap, work.job.paf = cmap.ctypes.data, paf.ctypes.data
+        objects = self._decode(work.reference)
+        a = work.arrays
+        offsets = a["offsets"]
+        counts, total = np.diff(offsets), offsets[-1]
+        widest = int(counts.max(initial=0))
+        cells = np.stack(np.divmod(a["cells"][:total], width), axis=1).astype(np.int32)
+        pairs = int((counts[self._table[:, 2]] * counts[self._table[:, 3]]).sum())
+        connections, link_scores = a["connections"][..., :widest], a["link_scores"][:, :widest]
+        # Beyond the peaks of a keypoint nothing was written.
+        real = np.arange(widest) < counts[self._table[:, 2:]][..., None]
+        return Stages(
+            Peaks(offsets, cells),
+            a["positions"][:total],
+            a["scores"][:pairs],
+            np.where(real, connections, -1),
+            np.where(real[:, 0], link_scores, np.float32(0)),
+            a["objects"][:objects],
+        )
