@@ -173,6 +173,7 @@ class LiveSource(Closing):
         self._tries = 0
         self._first_arrival: float | None = None
         self._stuck: list[_Reader] = []
+        self._subscriber: Callable[[], None] | None = None
         self._reader: _Reader
         self._start_reader()
         if not options.wait:
@@ -184,9 +185,9 @@ class LiveSource(Closing):
 
     # -- the taker's side ------------------------------------------------------------------------
     def __iter__(self) -> Iterator[Frame]:
-        limit = self._options.frames
         try:
-            while not limit or self.counters.taken < limit:
+            while not self._limit_taken():
+                self._watch()
                 slot = self._take()
                 if slot is None:
                     break
@@ -194,9 +195,40 @@ class LiveSource(Closing):
         finally:
             self._say_ended()
 
+    def poll(self) -> Frame | None:
+        """The newest frame, None where there is none now; does not wait (see `ended`).
+
+        Raises:
+            SourceError: the source is lost for good.
+        """
+        self._watch(wait=False)
+        slot = None if self._limit_taken() else self._take()
+        if slot is None:
+            if self.ended:
+                self._say_ended()
+            return None
+        return self._frame(slot)
+
+    @property
+    def ended(self) -> bool:
+        """No frame will come any more."""
+        with self._change:
+            return self._closed or self._limit_taken() or (self._ended and self._slot is None)
+
+    @property
+    def lost(self) -> bool:
+        """There is no connection now; the source may come back."""
+        return self._lost_at is not None or not self._was_connected
+
+    def subscribe(self, callback: Callable[[], None]) -> None:
+        """Call back from the capture thread whenever `poll` may have news."""
+        self._subscriber = callback
+
+    def _limit_taken(self) -> bool:
+        return bool(self._options.frames) and self.counters.taken >= self._options.frames
+
     def _take(self) -> _Slot | None:
-        """The newest picture, None at the end."""
-        self._watch()
+        """The newest picture, None where there is none."""
         with self._change:
             slot, self._slot = self._slot, None
             if self._closed:
@@ -207,7 +239,7 @@ class LiveSource(Closing):
                 raise self._failure
             return slot
 
-    def _watch(self) -> None:
+    def _watch(self, wait: bool = True) -> None:
         """Wait until there is a picture or none will come; the watchdog over the reader."""
         while True:
             with self._change:
@@ -216,6 +248,8 @@ class LiveSource(Closing):
                 deadline = self._reader.deadline
                 patience = 1.0 if deadline is None else deadline - time.monotonic()
                 if patience > 0:
+                    if not wait:
+                        return
                     self._change.wait(min(patience, 1.0))
                     continue
             self._give_up_on_reader()
@@ -265,16 +299,16 @@ class LiveSource(Closing):
             f"{self.uri}: nothing arrived for {seconds:g} s. Check the source, "
             "or allow more with --timeout."
         )
-        if self.lost(old, error):
+        if self.on_lost(old, error):
             self._start_reader(pause=old.backoff.delay())
 
-    def connected(self, reader: _Reader, rate: float) -> None:
+    def on_connected(self, reader: _Reader, rate: float) -> None:
         """The reader has a connection."""
         with self._change:
             if reader is self._reader:
                 self.rate = rate
 
-    def arrived(self, reader: _Reader, picture: Picture) -> bool:
+    def on_arrived(self, reader: _Reader, picture: Picture) -> bool:
         """Put a picture into the slot; False when the reader is no longer wanted."""
         now = time.monotonic()
         with self._change:
@@ -285,7 +319,7 @@ class LiveSource(Closing):
             self._slot = _Slot(picture, self.counters.read, now)
             self.counters.read += 1
             news = self._news_of_arrival(now)
-            self._change.notify_all()
+            self._wake()
         if news is not None:
             self._say(news)
         return True
@@ -302,7 +336,7 @@ class LiveSource(Closing):
         self._lost_at, self._tries = None, 0
         return news
 
-    def lost(self, reader: _Reader, error: EdgeposeError) -> bool:
+    def on_lost(self, reader: _Reader, error: EdgeposeError) -> bool:
         """A connection broke or could not be made; True when the reader shall try again."""
         with self._change:
             if reader is not self._reader or self._closed:
@@ -317,7 +351,7 @@ class LiveSource(Closing):
                 news = {"event": "lost", "error": str(error), "reconnect": again}
             elif not self._was_connected and again and self._tries == 1:
                 news = {"event": "waiting", "error": str(error)}
-            self._change.notify_all()
+            self._wake()
         if news is not None:
             self._say(news)
         return again
@@ -343,19 +377,25 @@ class LiveSource(Closing):
             f"the last one said: {error}"
         )
 
-    def ended(self, reader: _Reader) -> None:
+    def on_ended(self, reader: _Reader) -> None:
         """The stream came to its end."""
         with self._change:
             if reader is self._reader:
                 self._ended = True
-                self._change.notify_all()
+                self._wake()
 
-    def broken(self, reader: _Reader, error: EdgeposeError) -> None:
+    def on_broken(self, reader: _Reader, error: EdgeposeError) -> None:
         """An error that no second try can mend."""
         with self._change:
             if reader is self._reader:
                 self._failure = error
-                self._change.notify_all()
+                self._wake()
+
+    def _wake(self) -> None:
+        """Tell the taker that something changed (called with the lock held)."""
+        self._change.notify_all()
+        if self._subscriber is not None:
+            self._subscriber()
 
     def _say(self, news: dict[str, Any]) -> None:
         if self._options.on_event is not None:
@@ -374,7 +414,7 @@ class LiveSource(Closing):
             self._closed = True
             reader = self._reader
             reader.abandoned.set()
-            self._change.notify_all()
+            self._wake()
         reader.interrupt()
         if reader is not threading.current_thread():
             reader.join(CLOSE_SECONDS)
@@ -408,17 +448,17 @@ class _Reader(threading.Thread):
             start = time.monotonic()
             try:
                 if self._read_until_the_end():
-                    source.ended(self)
+                    source.on_ended(self)
                 return
             except SourceError as e:
                 error = e
             except EdgeposeError as e:
-                source.broken(self, e)
+                source.on_broken(self, e)
                 return
             except Exception as e:
                 error = SourceError(f"{source.uri}: {type(e).__name__}: {e}")
             self.deadline = None
-            if not source.lost(self, error):
+            if not source.on_lost(self, error):
                 return
             self.backoff.lived(time.monotonic() - start)
             pause = self.backoff.delay()
@@ -427,13 +467,13 @@ class _Reader(threading.Thread):
         """True at the end of the stream, False when nobody wants more."""
         capture = self._capture = self._source._opener()
         try:
-            self._source.connected(self, capture.rate)
+            self._source.on_connected(self, capture.rate)
             while not self.abandoned.is_set():
                 picture = capture.read()
                 if picture is None:
                     return True
                 self._expect()
-                if not self._source.arrived(self, picture):
+                if not self._source.on_arrived(self, picture):
                     return False
             return False
         finally:
