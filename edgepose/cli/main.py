@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from edgepose.cli.common import run_app, version_option
+from edgepose.cli.help import PlainHelp
 
 # command name -> module in edgepose.cli that has `register(app)`; the order is that of --help
 COMMANDS = (
@@ -51,7 +52,17 @@ def make_app() -> typer.Typer:
                 raise
             continue
         module.register(app)
+    _plain_help(app)
     return app
+
+
+def _plain_help(app: typer.Typer) -> None:
+    """Let every command print its help as plain grouped text."""
+    for command in app.registered_commands:
+        command.cls = PlainHelp
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            _plain_help(group.typer_instance)
 
 
 def main() -> None:
