@@ -33,7 +33,8 @@ log = logging.getLogger(__name__)
 
 STILLS_RATE = 30.0
 MAX_RATE = 1000.0
-_FRAGMENTS = {"movflags": "+hybrid_fragmented", "frag_duration": "500000"}
+# without negative offsets, a fragmented film starts late by the encoder's reordering, its sound not
+_FRAGMENTS = {"movflags": "+hybrid_fragmented+negative_cts_offsets", "frag_duration": "500000"}
 _CLUSTERS = {"cluster_time_limit": "500"}
 
 
@@ -462,7 +463,8 @@ class _Sound:
             source.close()
             return None
         holds, name = container.supported_codecs, streams[0].codec_context.name
-        if holds and name not in holds:
+        # FFmpeg lists for MPEG-TS only what it would encode itself
+        if name not in holds and container.format.name != "mpegts":
             log.warning("the audio of %s (%s) is left out: %s", path, name, container.format.name)
             source.close()
             return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def decode_image(data: bytes, name: str = "the image") -> Pixels:
         raise SourceError(f"{name} is cut: the {kind.upper()} ends before its last block.")
     pixels = None if kind == "gif" else _by_opencv(data, name)
     if pixels is None and kind not in _OPENCV_KINDS:
-        pixels = _by_pyav(data)
+        pixels = _by_pyav(data, os.path.splitext(name)[1][1:].lower())
     if pixels is None:
         found = f"a damaged or cut {kind.upper()}" if kind else "not an image"
         raise SourceError(f"{name} cannot be decoded: it is {found}.")
@@ -155,19 +155,32 @@ def _from_float(cv2: Any, values: Any) -> Pixels | None:
     return cv2.cvtColor(bytes_, code)  # type: ignore[no-any-return]
 
 
-def _by_pyav(data: bytes) -> Pixels | None:
+# formats without a mark of their own in the file: FFmpeg's decoder by extension
+_BY_EXTENSION = {"tga": "targa", "targa": "targa", "pcx": "pcx", "sgi": "sgi"}
+
+
+def _by_pyav(data: bytes, extension: str) -> Pixels | None:
     import av
 
+    limit = {"max_pixels": str(MAX_PIXELS)}
     try:
-        with av.open(io.BytesIO(data), options={"max_pixels": str(MAX_PIXELS)}) as container:
+        if extension in _BY_EXTENSION:
+            context: Any = av.CodecContext.create(_BY_EXTENSION[extension], "r")
+            context.options = limit
+            return _first(context.decode(av.Packet(data)))
+        with av.open(io.BytesIO(data)) as container:
             if container.format.name in NOT_PICTURES or not container.streams.video:
                 return None
             stream = container.streams.video[0]
-            stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}
-            frame = next(container.decode(stream), None)
-            return None if frame is None else frame.to_ndarray(format="rgb24")
-    except (av.FFmpegError, OSError, ValueError, IndexError, EOFError):
+            stream.codec_context.options = limit
+            return _first(container.decode(stream))
+    except (av.FFmpegError, OSError, ValueError, IndexError):
         return None
+
+
+def _first(frames: Iterable[Any]) -> Pixels | None:
+    frame = next(iter(frames), None)
+    return None if frame is None else np.ascontiguousarray(frame.to_ndarray(format="rgb24"))
 
 
 # FFmpeg demuxers that draw text as if it were a film

@@ -19,8 +19,10 @@ from edgepose.io.sources.span import Span
 from edgepose.io.sources.transform import Pixels, Transform, flip
 from edgepose.types import Frame
 
-# a film that is shorter by more than this than its container says was cut
+# a film that is shorter by more seconds than its container says was cut
 CUT_TOLERANCE = 0.25
+# behind damage a decoder may give frames late by so many seconds
+DISORDER = 5.0
 
 # frame.rotation is counterclockwise degrees
 _UPRIGHT = {90: "counterclockwise", -90: "clockwise", 180: "rotate-180", -180: "rotate-180"}
@@ -107,7 +109,8 @@ class _Pass:
         self._report = report
         self.index = 0
         self.end = 0.0
-        self._first: float | None = None
+        self._zero: float | None = None
+        self._last = 0.0
         self._slot = -1
         self._packets = 0
         self._packets_end = 0.0
@@ -125,7 +128,7 @@ class _Pass:
             film = _Film(container)
             convert = _Converter()
             for decoded in self._decoded(film):
-                frame = self._take(decoded, film.rate, convert)
+                frame = self._take(decoded, film, convert)
                 if frame is not None:
                     yield frame
             if not source._closed:
@@ -135,19 +138,35 @@ class _Pass:
                 source._reading = False
                 source._release()
 
-    def _take(self, decoded: Any, rate: float, convert: _Converter) -> Frame | None:
+    def _take(self, decoded: Any, film: _Film, convert: _Converter) -> Frame | None:
         """The frame where it is asked for, None where it is skipped; counts both."""
+        pts = self._pts(decoded, film)
+        if pts is None:
+            return None
         index = self.index
         self.index += 1
-        step = 1 / rate if rate else 0.0
-        time = decoded.time
-        if self._first is None:
-            self._first = time
-        pts = index * step if time is None or self._first is None else max(0, time - self._first)
-        self.end = max(self.end, pts + step)
+        self.end = pts + film.step
         if index < self._source._span.start or not self._in_slot(pts):
             return None
         return Frame(self._source._transform(convert(decoded)), index=index, pts=pts)
+
+    def _pts(self, decoded: Any, film: _Film) -> float | None:
+        """Seconds from the film's first frame; None for what damage has thrown out of order."""
+        time = film.time(decoded)
+        if time is None:
+            return self.end if self.index else 0.0
+        if self._zero is None:
+            self._zero = time
+        if not self.index or time - self._zero > self._last:
+            self._last = time - self._zero
+        elif self._damaged and self._last - (time - self._zero) < DISORDER:
+            self._damage()
+            return None
+        else:
+            # parts put one behind the other, each with times of its own
+            self._zero = time - self.end
+            self._last = self.end
+        return self._last
 
     def _in_slot(self, pts: float) -> bool:
         """True for the first frame of each period of the asked rate."""
@@ -251,6 +270,17 @@ class _Film:
         return next((float(r) for r in (*rates, stream.guessed_rate) if r), 0.0)
 
     @property
+    def step(self) -> float:
+        """Seconds from frame to frame, 0 where unknown."""
+        return 1 / self.rate if self.rate else 0.0
+
+    def time(self, frame: Any) -> float | None:
+        """The time that the film gives a frame, None where it gives none."""
+        # AVI stores the order of decoding only; FFmpeg takes it for times
+        ticks = frame.dts if self.container.format.name == "avi" else frame.pts
+        return None if ticks is None else float(ticks * frame.time_base)
+
+    @property
     def seconds(self) -> float | None:
         """How long the film is by its container's word, None where it says nothing."""
         tag = self.stream.metadata.get("DURATION", "")
@@ -289,7 +319,7 @@ class _Film:
         seconds = self.seconds
         if seconds is None or not end:
             return ""
-        tolerance = max(CUT_TOLERANCE, 2 / self.rate if self.rate else 0.0)
+        tolerance = max(CUT_TOLERANCE, 2 * self.step)
         return f"it ends after {end:.1f} of {seconds:.1f} s" if seconds - end > tolerance else ""
 
 
