@@ -15,7 +15,9 @@ from edgepose.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from edgepose.flags import normalise_flags
 
 # Typer brings its own copy of Click in some versions and uses the package in others
-_CLICK_ERROR = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+_CLICK_ERROR: type[Any] = next(
+    c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
+)
 
 
 def _print_version(value: bool) -> None:
@@ -64,7 +66,7 @@ def run_app(app: typer.Typer, argv: Sequence[str], name: str) -> int:
     except typer.Abort:
         return fail("interrupted", EXIT_INTERRUPTED)
     except _CLICK_ERROR as e:
-        e.show()  # type: ignore[attr-defined]
+        e.show()
         return EXIT_USAGE
     except KeyboardInterrupt:
         return fail("interrupted", EXIT_INTERRUPTED)

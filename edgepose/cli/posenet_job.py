@@ -6,8 +6,9 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from edgepose.cli.common import terminate_as_interrupt
 from edgepose.cli.console import Talk, Ticker
@@ -95,12 +96,23 @@ def split_positionals(
     if outputs or len(words) == 1:
         return words, list(outputs)
     *inputs, output = words
+    if is_input_only(output):
+        return words, []
     if len(inputs) > 1 and Path(output).is_file():
         raise UsageError(
             f"The last of several names is the output, and {output} is an existing file. Quote the "
             "glob ('*.jpg') or name the output with --output."
         )
     return inputs, [output]
+
+
+def is_input_only(word: str) -> bool:
+    """True for names that nothing can be written to: cameras, test sources."""
+    from edgepose.io import outputs, sources
+    from edgepose.io.sources.uri import parse
+
+    scheme = parse(word).scheme
+    return scheme in sources.SCHEMES and scheme not in outputs.SCHEMES
 
 
 def _is_jetson() -> bool:
@@ -129,7 +141,7 @@ def _run(
     estimator = _estimator(a, network, talk)
     stack.callback(estimator.close)
     pictures = _open_outputs(a, outputs, inputs, source, stack)
-    sinks = _open_sinks(a, estimator.topology, stack)
+    sinks = _open_sinks(a, files_of(source, inputs), stack)
     events.extend(s.event for s in sinks if hasattr(s, "event"))
     pipeline = Pipeline(
         source,
@@ -299,7 +311,31 @@ def _open_sources(
     )
     if len(uris) == 1:
         return open_source(uris[0], options)
-    return Chain([open_source(uri, options) for uri in uris], on_error=on_error)
+    sources = [open_source(uri, options) for uri in uris]
+    if not any(source.live for source in sources):
+        return Chain(sources, on_error=on_error)
+    if not all(source.live for source in sources):
+        for source in sources:
+            source.close()
+        raise UsageError("Files and live inputs cannot be mixed in one command; run posenet twice.")
+    from edgepose.batching import DynamicBatcher
+
+    seen: dict[str, int] = {}
+    for source in sources:  # two cameras of one name must not share a file
+        seen[source.name] = seen.get(source.name, 0) + 1
+        if seen[source.name] > 1:
+            source.name = f"{source.name}-{seen[source.name]}"
+    return DynamicBatcher(
+        cast("list[Any]", sources),
+        size=min(len(sources), a["batch_size"]),
+        deadline=a["batch_timeout"],
+        on_error=on_error,
+    )
+
+
+def files_of(source: Source, inputs: Sequence[str]) -> Sequence[str]:
+    """The files behind the inputs where they are known (a folder's pictures), else the inputs."""
+    return getattr(source, "paths", None) or inputs
 
 
 # output -----------------------------------------------------------------------------------------
@@ -325,7 +361,7 @@ def _open_outputs(
         width=a["output_width"],
         height=a["output_height"],
         audio="" if a["no_audio"] or source.stills or source.live else inputs[0],
-        inputs=tuple(inputs),
+        inputs=tuple(files_of(source, inputs)),
     )
     outputs: list[Output] = [
         ByName(uri, lambda target: open_output(target, options))
@@ -341,7 +377,9 @@ def _open_outputs(
     return outputs
 
 
-def _open_sinks(a: Mapping[str, Any], topology: Any, stack: ExitStack) -> list[Sink]:
+def _open_sinks(a: Mapping[str, Any], inputs: Sequence[str], stack: ExitStack) -> list[Sink]:
+    from edgepose.io.base import SinkOptions
+    from edgepose.io.named import PLACE, ByName
     from edgepose.io.sinks import open_sink
 
     wanted = [(kind, a[kind]) for kind in ("json", "csv", "coco", "mqtt", "metrics") if a[kind]]
@@ -349,7 +387,13 @@ def _open_sinks(a: Mapping[str, Any], topology: Any, stack: ExitStack) -> list[S
         wanted.append((_one_of("--format", a["format"], ("json", "csv", "dict")), "-"))
     if sum(target == "-" for _, target in wanted) > 1:
         raise UsageError("Only one kind of data can be printed on stdout; give the others a file.")
-    sinks = [open_sink(kind, target) for kind, target in wanted]
+    options = SinkOptions(inputs=tuple(inputs))
+    sinks: list[Sink] = []
+    for kind, target in wanted:
+        if PLACE in target:
+            sinks.append(ByName(target, partial(open_sink, kind, options=options)))
+        else:
+            sinks.append(open_sink(kind, target, options))
     for sink in sinks:
         stack.callback(sink.close)
     return sinks

@@ -3,45 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from typing import Any
+
+from edgepose.io.base import Closing
 
 PLACE = "{name}"
 
 
-class _Named(Protocol):
-    @property
-    def name(self) -> str: ...
-
-
-class _Writer(Protocol):
-    def write(self, item: _Named, /) -> None: ...
-    def close(self) -> None: ...
-
-
-Item = TypeVar("Item", bound=_Named)
-
-
-class ByName(Generic[Item]):
+class ByName(Closing):
     """Writes each frame or result to the target of its source.
 
     Args:
         pattern: target with `{name}` in it, which the source's short name replaces; characters that
             cannot stand in a file name become "_".
-        open_: opens one target.
+        open_: opens one target: an Output or a Sink.
     """
 
-    def __init__(self, pattern: str, open_: Callable[[str], _Writer]) -> None:
+    def __init__(self, pattern: str, open_: Callable[[str], Any]) -> None:
         self._pattern = pattern
         self._open = open_
-        self._writers: dict[str, _Writer] = {}
+        self._writers: dict[str, Any] = {}
 
-    def write(self, item: Item) -> None:
+    def write(self, item: Any) -> None:
         """Write to the target of `item.name`."""
         name = item.name or "source"
         if name not in self._writers:
             safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
             self._writers[name] = self._open(self._pattern.replace(PLACE, safe))
         self._writers[name].write(item)
+
+    def event(self, event: dict[str, Any]) -> None:
+        """Pass a status event of a source to its own target, where that is open and takes events."""
+        writer = self._writers.get(str(event.get("name", "")))
+        if writer is not None and hasattr(writer, "event"):
+            writer.event(event)
 
     def close(self) -> None:
         """Close all; every one is closed even where one fails."""
