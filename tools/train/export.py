@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,15 @@ def describe(path: Path) -> dict[str, Any]:
     }
 
 
+def note_checksum(file: Path) -> None:
+    """Write the file's sha256 into the manifest of the same name beside it, where there is one."""
+    manifest = file.with_suffix(".json")
+    if manifest.is_file():
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        text = manifest.read_text()
+        manifest.write_text(re.sub(r'("sha256": ")[0-9a-f]*"', rf'\g<1>{digest}"', text, count=1))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
@@ -142,6 +152,7 @@ def main() -> None:
     temporary = options.onnx.with_suffix(".part")
     onnx.save(model, str(temporary))
     temporary.replace(options.onnx)
+    note_checksum(options.onnx)
     for key, value in describe(options.onnx).items():
         print(f"{key}: {value}")
 
