@@ -64,6 +64,11 @@ class VideoSource(Closing):
         total = film.count
         self.length = self._span.length(round(total * thinning) if total else None)
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The file, as `OutputOptions.audio` and `inputs` want it."""
+        return (self.path,)
+
     def close(self) -> None:
         """End the iteration at its next frame and release the file."""
         self._closed = True
