@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -165,7 +164,7 @@ def _install_each(
 
     failed: list[EdgeposeError] = []
     for manifest, variant in items:
-        there = None if options.force else registry.installed(manifest, variant or _first(manifest))
+        before = {v for v in manifest.weights if registry.installed(manifest, v)}
         try:
             model = install(manifest, variant, options, progress=progress_for(talk))
         except EdgeposeError as e:
@@ -174,16 +173,14 @@ def _install_each(
             talk.error(f"edgepose: {e}")
             failed.append(e)
             continue
-        talk.info(f"{manifest.name}: {'installed already' if there else 'installed'}")
+        got = next(v for v in manifest.weights if registry.installed(manifest, v) == model)
+        already = " already" if got in before and not options.force else ""
+        talk.info(f"{manifest.name} ({got}): installed{already}")
         print(model, flush=True)
     if not failed:
         return EXIT_DONE
     talk.error(f"edgepose: {len(failed)} of {len(items)} networks failed.")
     return failed[0].exit_code if len(failed) == len(items) else EXIT_PARTLY
-
-
-def _first(manifest: Manifest) -> str:
-    return manifest.default_variant
 
 
 def _install_bundle(options: InstallOptions, names: list[str], talk: Talk) -> int:

@@ -259,15 +259,24 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     Console(highlight=False).print(table)
 
 
+def _normalisation(spec: dict[str, Any]) -> str:
+    text = "pixel" if spec["scale"] == 1 else f"pixel / {spec['scale']:g}"
+    if any(spec["mean"]) or set(spec["std"]) != {1.0}:
+        mean, std = (" ".join(f"{v:g}" for v in spec[k]) for k in ("mean", "std"))
+        text = f"({text} - [{mean}]) / [{std}]"
+    return text if text != "pixel" else "no: pixels 0..255"
+
+
 def _as_text(data: dict[str, Any]) -> str:
     spec = data["input"]
     size = f"{spec['width']}x{spec['height']}" if spec["width"] else "as the model file says"
     lines = [
-        (data["name"], data["description"]),
+        ("network", data["name"]),
+        ("", data["description"]),
         ("aliases", ", ".join(data["aliases"])),
         ("family", data["family"] + (f", detector {data['detector']}" if data["detector"] else "")),
         ("input", f"{size} {spec['color']}, {spec['resize']}, {spec['layout']}"),
-        ("normalised", f"(pixel / {spec['scale']:g} - {spec['mean']}) / {spec['std']}"),
+        ("normalised", _normalisation(spec)),
         ("outputs", ", ".join(f"{k}: {v}" for k, v in data["outputs"].items())),
         ("decoder", ", ".join(f"{k} {v}" for k, v in data["decoder"].items())),
         ("topology", f"{data['topology']}, {data['links']} links" if data["topology"] else ""),
