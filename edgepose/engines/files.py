@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from edgepose.engines.onnx_file import read_outline
+from edgepose.engines.onnx_file import check_external, read_outline
 from edgepose.errors import NetworkFileError
 
 ONNX = ".onnx"
@@ -27,6 +27,7 @@ _FOREIGN_STARTS = (
     (b"pk\x03\x04", "a zip archive (or a PyTorch checkpoint); unpack or export it first"),
     (b"\x1f\x8b", "a gzip archive; unpack it first"),
     (b"ptrt", "a TensorRT plan; use it with --engine-file"),
+    (b"vtrt", "a TensorRT plan; use it with --engine-file"),
     (b"ftrt", "a TensorRT plan; use it with --engine-file"),
 )
 
@@ -61,7 +62,7 @@ def check_model_file(path: Path) -> str:
     if kind == IR:
         _check_ir(path)
     elif kind == ONNX:
-        read_outline(path)
+        check_external(path, read_outline(path))
     return ".engine" if kind in PLANS else kind
 
 

@@ -86,17 +86,30 @@ def read_outline(path: Path) -> OnnxOutline:
         ) from e
 
 
-def model_digest(path: Path, external: tuple[str, ...] = ()) -> str:
-    """sha256 of the model and of every file with weights beside it.
+def check_external(path: Path, outline: OnnxOutline) -> None:
+    """See that every file with weights is there.
 
     Raises:
-        NetworkFileError: a file is missing or leaves the model's folder.
+        NetworkFileError: one is missing, or lies outside the model's folder.
+    """
+    for name in outline.external:
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise NetworkFileError(f"Model {path} names weights outside its folder: {name!r}.")
+        if not (path.parent / name).is_file():
+            raise NetworkFileError(
+                f"Model {path} needs its weights beside it: {path.parent / name} is missing."
+            )
+
+
+def model_digest(path: Path, external: tuple[str, ...] = ()) -> str:
+    """sha256 of the model and of every file with weights beside it (see `check_external`).
+
+    Raises:
+        NetworkFileError: a file cannot be read.
     """
     digest = hashlib.sha256()
     for name in ("", *sorted(external)):
         part = path.parent / name if name else path
-        if name and (Path(name).is_absolute() or ".." in Path(name).parts):
-            raise NetworkFileError(f"Model {path} names weights outside its folder: {name!r}.")
         try:
             with part.open("rb") as file:
                 while chunk := file.read(1 << 20):

@@ -21,7 +21,7 @@ class BatchRange(NamedTuple):
     high: int = 1
 
     def __str__(self) -> str:
-        return str(self.best) if self.low == self.high else ":".join(map(str, self[:]))
+        return str(self.best) if self.low == self.high else ":".join(map(str, self))
 
 
 class Progress(Protocol):
@@ -68,7 +68,7 @@ class EngineOptions:
             file and the device have it.
         shape: (height, width) of the input, for networks that take more than one; None = as given
             by the file (or by the caller's feeds where it is dynamic).
-        batch: batches that a plan is built for, where the network's batch is dynamic.
+        batch: batches that a plan is built for, where the network's batch is dynamic; None = 1.
         workspace: MiB that a TensorRT build may use, 0 = by the memory that is free.
         dla: core of the deep learning accelerator, None = GPU.
         calibration: pictures for int8.
@@ -88,7 +88,7 @@ class EngineOptions:
     threads: int = 0
     precision: str = ""
     shape: tuple[int, int] | None = None
-    batch: BatchRange = field(default_factory=BatchRange)
+    batch: BatchRange | None = None
     workspace: int = 0
     dla: int | None = None
     calibration: Calibration | None = None
@@ -111,8 +111,14 @@ class EngineOptions:
             raise UsageError(f"{self.threads} threads are asked for; use 0 (automatic) or more.")
         if self.shape and min(self.shape) < 1:
             raise UsageError(f"An input of {self.shape[0]}x{self.shape[1]} pixels is not possible.")
-        if not 1 <= self.batch.low <= self.batch.best <= self.batch.high:
-            raise UsageError(f"Batch {':'.join(map(str, self.batch[:]))} is not MIN <= OPT <= MAX.")
+        if self.batch and not 1 <= self.batch.low <= self.batch.best <= self.batch.high:
+            raise UsageError(f"Batch {':'.join(map(str, self.batch))} is not MIN <= OPT <= MAX.")
+        if self.optimization_level is not None and not 0 <= self.optimization_level <= 5:
+            raise UsageError(f"Optimization level {self.optimization_level} is not 0 to 5.")
+        if self.workspace < 0:
+            raise UsageError(f"A workspace of {self.workspace} MiB is not possible.")
+        if self.dla is not None and self.dla < 0:
+            raise UsageError(f"DLA core {self.dla} does not exist; the first is 0.")
 
     def say(self, message: str) -> None:
         """Tell `log`, where there is one."""

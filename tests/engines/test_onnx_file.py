@@ -11,7 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from edgepose.engines.onnx_file import Node, Tensor, model_digest, read_outline
+from edgepose.engines.onnx_file import (
+    Node,
+    OnnxOutline,
+    Tensor,
+    check_external,
+    model_digest,
+    read_outline,
+)
 from edgepose.errors import NetworkFileError
 from tests.engines.conftest import Maker
 from tests.engines.onnx_nets import pose_like, write
@@ -134,5 +141,14 @@ def test_digest_covers_weights_beside_the_model(tmp_path: Path) -> None:
     (tmp_path / "m.data").unlink()
     with pytest.raises(NetworkFileError, match=r"needs .*m\.data"):
         model_digest(path, external)
+    with pytest.raises(
+        NetworkFileError, match=r"needs its weights beside it: .*m\.data is missing"
+    ):
+        check_external(path, read_outline(path))
+
+
+@pytest.mark.parametrize("location", ["../secret", "/etc/passwd"])
+def test_weights_outside_the_folder_are_refused(tmp_path: Path, location: str) -> None:
+    outline = OnnxOutline((), (), (), 17, (location,))
     with pytest.raises(NetworkFileError, match="outside its folder"):
-        model_digest(path, ("../secret",))
+        check_external(tmp_path / "m.onnx", outline)

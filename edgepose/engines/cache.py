@@ -1,0 +1,404 @@
+"""The cache of TensorRT plans: what a plan was built from, kept beside it, checked before use.
+
+A plan fits exactly one GPU, driver, TensorRT version and set of options. All of them make up its
+key; the file's name carries a digest of the key, and a readable JSON sidecar the key itself. Plans are
+written to a temporary name and renamed, and one process builds while others wait.
+No GPU library is imported here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from edgepose import __version__, paths
+from edgepose.errors import EngineError, NetworkFileError, OutputError
+
+FORMAT = 1
+SUFFIX = ".engine"
+
+
+@dataclass(frozen=True)
+class PlanKey:
+    """Everything that a plan depends on; two plans are the same if and only if all fields are.
+
+    Attributes:
+        onnx: sha256 of the network and of its weights beside it.
+        flavour: "tensorrt" or "tensorrt_rtx".
+        version: of the library.
+        gpu, compute_capability, driver: as `Gpu` has them; "" where a plan was built without a GPU.
+        precision: fp32, fp16 or int8.
+        shape: input shapes, "input 1x3x224x224" with ? for what the profile leaves open.
+        batch: "1" or "1:4:8".
+        dla: core of the accelerator, -1 = GPU.
+        calibration: digest of the calibration pictures, "" = none.
+        options: further builder options, "workspace=512 level=3"; "" = defaults.
+    """
+
+    onnx: str
+    flavour: str
+    version: str
+    gpu: str = ""
+    compute_capability: str = ""
+    driver: str = ""
+    precision: str = "fp16"
+    shape: str = ""
+    batch: str = "1"
+    dla: int = -1
+    calibration: str = ""
+    options: str = ""
+
+    def digest(self) -> str:
+        """16 hex digits that identify the key."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def differences(self, other: PlanKey) -> list[str]:
+        """What differs in `other`, as "field: mine, now theirs", in the order of the fields."""
+        out = []
+        for f in fields(self):
+            mine, theirs = getattr(self, f.name), getattr(other, f.name)
+            if mine != theirs:
+                short = (lambda v: str(v)[:12]) if f.name in ("onnx", "calibration") else str
+                out.append(
+                    f"{f.name.replace('_', ' ')}: {short(mine) or 'none'}, "
+                    f"now {short(theirs) or 'none'}"
+                )
+        return out
+
+
+# a plan with another value here was built for another machine, not by another request
+ENVIRONMENT = ("flavour", "version", "gpu", "compute_capability", "driver")
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """What is written beside a plan.
+
+    Attributes:
+        key: what it was built from.
+        name: name of the network's file without suffix.
+        source: path of the ONNX file when it was built.
+        bytes, sha256: of the plan.
+        created: seconds since 1970.
+        build_seconds: how long the build took.
+        inputs, outputs: name to [dtype, shape], -1 for what is dynamic.
+        notes: what the builder had to say.
+    """
+
+    key: PlanKey
+    name: str
+    source: str
+    bytes: int
+    sha256: str
+    created: float
+    build_seconds: float = 0.0
+    inputs: dict[str, Any] = field(default_factory=dict)
+    outputs: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """The sidecar's file content."""
+        return {"format": FORMAT, "edgepose": __version__, **asdict(self)}
+
+
+def read_sidecar(path: Path) -> Sidecar:
+    """The sidecar in a JSON file.
+
+    Raises:
+        NetworkFileError: missing, damaged, or of another format.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as e:
+        raise NetworkFileError(f"Sidecar {path} is missing.") from e
+    except (OSError, ValueError) as e:
+        raise NetworkFileError(f"Sidecar {path} is damaged or not readable.") from e
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise NetworkFileError(f"Sidecar {path} is of another format.")
+    try:
+        return _sidecar(data)
+    except (KeyError, TypeError, ValueError) as e:
+        raise NetworkFileError(f"Sidecar {path} is damaged: {e}.") from e
+
+
+def _sidecar(data: dict[str, Any]) -> Sidecar:
+    known = {f.name for f in fields(PlanKey)}
+    key = PlanKey(**{k: v for k, v in data["key"].items() if k in known})
+    for f in fields(PlanKey):
+        if not isinstance(getattr(key, f.name), int if f.name == "dla" else str):
+            raise TypeError(f"field {f.name} of the key has a wrong type")
+    return Sidecar(
+        key,
+        str(data["name"]),
+        str(data["source"]),
+        int(data["bytes"]),
+        str(data["sha256"]),
+        float(data["created"]),
+        float(data.get("build_seconds", 0)),
+        dict(data.get("inputs", {})),
+        dict(data.get("outputs", {})),
+        tuple(map(str, data.get("notes", ()))),
+    )
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A plan in the cache: its file, its sidecar (None = unreadable), and what is wrong with it."""
+
+    path: Path
+    sidecar: Sidecar | None
+    damage: str = ""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the plan."""
+        try:
+            return self.path.stat().st_size
+        except OSError:
+            return 0
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """The answer of the cache: a plan, or why there is none.
+
+    Attributes:
+        path: the plan, None = build one.
+        reason: why it must be built, in words for people.
+        rebuild: True where a plan was there and cannot be used any more.
+    """
+
+    path: Path | None
+    reason: str = ""
+    rebuild: bool = False
+
+
+class PlanCache:
+    """A folder of plans.
+
+    Args:
+        folder: where they lie, made when the first one is stored; None = the user's cache folder.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or paths.engines_cache()
+
+    def path(self, name: str, key: PlanKey) -> Path:
+        """Where the plan of a key lies or would lie."""
+        stem = re.sub(r"[^\w.-]+", "_", name)[:60] or "network"
+        return self.folder / f"{stem}.{key.precision}.{key.digest()}{SUFFIX}"
+
+    def look_up(self, name: str, key: PlanKey) -> Lookup:
+        """The plan of a key, whole and unchanged since it was built; else the reason to build."""
+        path = self.path(name, key)
+        if path.exists():
+            damage = self.damage(path, key)
+            return Lookup(None, damage, rebuild=True) if damage else Lookup(path)
+        nearest = self.nearest(name, key)
+        if nearest is None:
+            return Lookup(None, "none was built yet")
+        differences = nearest.differences(key)
+        stale = any(getattr(nearest, f) != getattr(key, f) for f in (*ENVIRONMENT, "onnx"))
+        return Lookup(None, "; ".join(differences), rebuild=stale)
+
+    def nearest(self, name: str, key: PlanKey) -> PlanKey | None:
+        """The cached key of the same network that differs in the fewest fields."""
+        stem = self.path(name, key).name.split(f".{key.precision}.")[0]
+        found = [
+            e.sidecar.key for e in self.entries() if e.sidecar and e.path.name.startswith(stem)
+        ]
+        return min(found, key=lambda k: len(k.differences(key)), default=None)
+
+    def damage(self, path: Path, key: PlanKey | None = None) -> str:
+        """What is wrong with a cached plan, "" = nothing: size, checksum, and the sidecar's key."""
+        try:
+            sidecar = read_sidecar(sidecar_path(path))
+        except NetworkFileError as e:
+            return str(e).rstrip(".")
+        if key is not None and sidecar.key != key:
+            return "its sidecar belongs to another plan: " + "; ".join(sidecar.key.differences(key))
+        try:
+            size = path.stat().st_size
+            if size != sidecar.bytes:
+                return f"the plan is cut off: {size} of {sidecar.bytes} bytes"
+            if _file_digest(path) != sidecar.sha256:
+                return "the plan was changed since it was built (checksum differs)"
+        except OSError as e:
+            return f"the plan cannot be read: {e.strerror}"
+        return ""
+
+    def store(self, plan: bytes, sidecar: Sidecar) -> Path:
+        """Keep a plan; the sidecar is complete but for size and checksum, which are added.
+
+        Raises:
+            OutputError: the folder cannot be written, or the disk is full. Nothing half-written
+                stays behind.
+        """
+        path = self.path(sidecar.name, sidecar.key)
+        write_plan(path, plan, sidecar)
+        return path
+
+    @contextmanager
+    def lock(self, name: str, key: PlanKey, waiting: Callable[[], None]) -> Iterator[None]:
+        """Held by the one process that builds this plan; others wait until it is done.
+
+        Args:
+            waiting: called once where another process holds it.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
+        import filelock
+
+        path = self.path(name, key).with_suffix(".lock")
+        _make_folder(path.parent)
+        lock = filelock.FileLock(str(path))
+        try:
+            try:
+                lock.acquire(timeout=0)
+            except filelock.Timeout:
+                waiting()
+                lock.acquire()
+        except OSError as e:
+            raise OutputError(f"The engine cache {path.parent} cannot be used: {e}.") from e
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def entries(self) -> list[Entry]:
+        """Every plan in the folder, by name; checksums are not looked at (see `damage`)."""
+        out = []
+        for path in sorted(self.folder.glob(f"*{SUFFIX}")):
+            try:
+                sidecar = read_sidecar(sidecar_path(path))
+            except NetworkFileError as e:
+                out.append(Entry(path, None, str(e)))
+                continue
+            size = path.stat().st_size
+            cut = "" if size == sidecar.bytes else f"{size} of {sidecar.bytes} bytes"
+            out.append(Entry(path, sidecar, cut and f"the plan is cut off: {cut}"))
+        return out
+
+    def find(self, text: str) -> list[Entry]:
+        """Entries whose file name begins with `text`, or holds it as name or digest."""
+        wanted = Path(text).name.lower()
+        exact = [e for e in self.entries() if wanted in (e.path.name.lower(), e.path.stem.lower())]
+        return exact or [e for e in self.entries() if wanted in e.path.name.lower()]
+
+    def remove(self, entry: Entry) -> int:
+        """Delete a plan, its sidecar and its lock; the bytes that became free."""
+        size = entry.size
+        for path in (entry.path, sidecar_path(entry.path), entry.path.with_suffix(".lock")):
+            path.unlink(missing_ok=True)
+        return size
+
+    def leftovers(self, older_than: float = 3600) -> list[Path]:
+        """Temporary files of builds that died, not touched for `older_than` seconds."""
+        limit = time.time() - older_than
+        return [p for p in sorted(self.folder.glob(".*.part")) if p.stat().st_mtime < limit]
+
+
+def sidecar_path(plan: Path) -> Path:
+    """Where the sidecar of a plan lies."""
+    return plan.with_suffix(".json")
+
+
+def write_plan(path: Path, plan: bytes, sidecar: Sidecar) -> Sidecar:
+    """Write plan and sidecar by temporary names and rename.
+
+    Raises:
+        OutputError: the folder cannot be written, or the disk is full.
+    """
+    from dataclasses import replace
+
+    full = replace(sidecar, bytes=len(plan), sha256=hashlib.sha256(plan).hexdigest())
+    _make_folder(path.parent)
+    write_atomically(path, plan)
+    text = json.dumps(full.to_json(), indent=2, ensure_ascii=False) + "\n"
+    write_atomically(sidecar_path(path), text.encode())
+    return full
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that it is either the old one or wholly the new one.
+
+    Raises:
+        OutputError: it cannot be written; the temporary file is removed.
+    """
+    temporary: str | None = None
+    try:
+        handle, temporary = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.name}.", suffix=".part"
+        )
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as e:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise OutputError(
+            f"{path.name} ({len(content) / 2**20:.1f} MiB) cannot be kept in {path.parent}: "
+            f"{e.strerror or e}. Free some space, or set EDGEPOSE_CACHE to another folder."
+        ) from e
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise OutputError(
+            f"The engine cache {folder} cannot be made: {e.strerror or e}. "
+            "Set EDGEPOSE_CACHE to a folder that can be written."
+        ) from e
+
+
+def _file_digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def import_plan(cache: PlanCache, plan: Path) -> Path:
+    """Take a plan with its sidecar from elsewhere into the cache.
+
+    Raises:
+        EngineError: plan or sidecar is missing, damaged, or they do not belong together.
+        OutputError: the cache cannot be written.
+    """
+    if not plan.is_file():
+        raise EngineError(f"Plan {plan} does not exist.")
+    damage = cache.damage(plan)
+    if damage:
+        raise EngineError(f"Plan {plan} cannot be imported: {damage}.")
+    return cache.store(plan.read_bytes(), read_sidecar(sidecar_path(plan)))
+
+
+def export_plan(cache: PlanCache, entry: Entry, target: Path) -> Path:
+    """Copy a plan and its sidecar to a file or a folder, to carry it to a device of the same kind.
+
+    Raises:
+        EngineError: the plan is damaged.
+        OutputError: the target cannot be written.
+    """
+    damage = cache.damage(entry.path)
+    if damage or entry.sidecar is None:
+        raise EngineError(f"Plan {entry.path} cannot be exported: {damage or entry.damage}.")
+    folder = target.is_dir() or target.suffix not in (SUFFIX, ".plan", ".trt")
+    path = target / entry.path.name if folder else target
+    write_plan(path, entry.path.read_bytes(), entry.sidecar)
+    return path

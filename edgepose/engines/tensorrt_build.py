@@ -1,0 +1,673 @@
+"""Builds a TensorRT plan from an ONNX file.
+
+The module is an argument: `tensorrt` 8.6 to 11 and `tensorrt_rtx` run the same lines. What differs is
+probed as a feature, never read from a version: the EXPLICIT_BATCH flag (8.x needs it), FP16 and INT8
+flags (gone where networks are strongly typed: there the ONNX file itself is converted), the
+entropy calibrator, the progress monitor, DLA cores, the timing cache.
+Functions of the library return None or False where they fail; each answer is looked at.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgepose.engines.base import shape_text
+from edgepose.engines.cache import write_atomically
+from edgepose.engines.gpu import Gpu, HostMemory
+from edgepose.engines.onnx_file import OnnxOutline, Tensor
+from edgepose.engines.onnxruntime import image_axes
+from edgepose.engines.options import BatchRange, Calibration, EngineOptions, Progress
+from edgepose.errors import (
+    EdgeposeError,
+    EngineError,
+    Interrupted,
+    NetworkFileError,
+    OutputError,
+    UsageError,
+)
+
+MIB = 1 << 20
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """What will be built, all choices made.
+
+    Attributes:
+        model: the ONNX file.
+        outline: what stands in it.
+        precision: fp32, fp16 or int8.
+        batch: of the profile; low = high where it is fixed.
+        profiles: input name to smallest, best and largest shape, for dynamic inputs only.
+        workspace: bytes, 0 = the builder's default.
+        dla: core, None = GPU.
+        level: optimisation level, None = default.
+        hardware_compatible: also for newer GPUs.
+        calibration: pictures for int8, None = not needed.
+        notes: what was decided against what was asked, for people.
+    """
+
+    model: Path
+    outline: OnnxOutline
+    precision: str
+    batch: BatchRange
+    profiles: dict[str, tuple[Shape, Shape, Shape]]
+    workspace: int = 0
+    dla: int | None = None
+    level: int | None = None
+    hardware_compatible: bool = False
+    calibration: Calibration | None = None
+    notes: tuple[str, ...] = ()
+
+    def shapes(self) -> str:
+        """Input shapes as the cache key has them."""
+        told = []
+        for tensor in self.outline.inputs:
+            low, _, high = self.profiles.get(tensor.name, (tensor.shape or (),) * 3)
+            dims = tuple(a if a == b else -1 for a, b in zip(low, high, strict=True))
+            told.append(f"{tensor.name} {shape_text(dims)}")
+        return ", ".join(told)
+
+
+# --- decisions, before anything is built
+
+
+def plan_build(
+    trt: Any, model: Path, outline: OnnxOutline, options: EngineOptions, gpu: Gpu | None
+) -> BuildPlan:
+    """Decide precision, shapes and limits.
+
+    Raises:
+        UsageError: options that contradict each other or the network.
+        NetworkFileError: inputs that cannot be given a shape.
+    """
+    precision, notes = choose_precision(trt, outline, options)
+    batch, profiles = choose_shapes(outline.inputs, options.shape, options.batch)
+    if options.dla is not None and precision == "fp32":
+        raise UsageError("A deep learning accelerator computes fp16 and int8 only, not fp32.")
+    calibration = options.calibration if precision == "int8" and not outline.quantised else None
+    return BuildPlan(
+        model,
+        outline,
+        precision,
+        batch,
+        profiles,
+        options.workspace * MIB,
+        options.dla,
+        options.optimization_level,
+        options.hardware_compatible,
+        calibration,
+        notes,
+    )
+
+
+def choose_precision(
+    trt: Any, outline: OnnxOutline, options: EngineOptions
+) -> tuple[str, tuple[str, ...]]:
+    """fp32, fp16 or int8, and what was decided against what was asked.
+
+    Raises:
+        UsageError: int8 without calibration pictures.
+    """
+    asked = options.precision
+    if asked == "int8" and not outline.quantised and not options.calibration:
+        raise UsageError(
+            "int8 needs pictures like those the network will see: add --calibration FOLDER "
+            "(a few hundred are enough)."
+        )
+    if outline.quantised:  # its Q/DQ nodes are int8 whatever is asked
+        over = f", so {asked} has no effect" if asked in ("fp32", "fp16") else ""
+        return "int8", (f"the ONNX file carries its own int8 scales{over}",)
+    if asked == "best":
+        return ("int8", ()) if options.calibration else ("fp16", ())
+    if asked:
+        return asked, ()
+    return "fp16", ()
+
+
+def choose_shapes(
+    inputs: Iterable[Tensor], size: tuple[int, int] | None, batch: BatchRange | None
+) -> tuple[BatchRange, dict[str, tuple[Shape, Shape, Shape]]]:
+    """The batch, and smallest, best and largest shape of every dynamic input.
+
+    Raises:
+        UsageError: a size or batch that the network is not made for, or none where it needs one.
+        NetworkFileError: a dimension that is neither batch, height nor width.
+    """
+    profiles = {}
+    fixed_batch = BatchRange()
+    wanted = batch or BatchRange()
+    for tensor in inputs:
+        shape = _sized(tensor, size)
+        if shape and shape[0] > 0 and batch and (shape[0], shape[0]) != (batch.low, batch.high):
+            raise UsageError(
+                f"Input {tensor.name!r} has a fixed batch of {shape[0]}; export the network with a "
+                f"dynamic batch to build for {batch}."
+            )
+        if shape and shape[0] < 0:
+            low, best, high = ((n, *shape[1:]) for n in wanted)
+            profiles[tensor.name] = (low, best, high)
+        else:
+            if shape != tensor.shape:
+                profiles[tensor.name] = (shape, shape, shape)
+            if len(shape) == 4:
+                fixed_batch = BatchRange(shape[0], shape[0], shape[0])
+    is_fixed = not any(low[0] != high[0] for low, _, high in profiles.values()) and not batch
+    return (fixed_batch if is_fixed else wanted), profiles
+
+
+def _sized(tensor: Tensor, size: tuple[int, int] | None) -> Shape:
+    if tensor.shape is None:
+        raise NetworkFileError(
+            f"The ONNX file does not say what shape input {tensor.name!r} has; export it again."
+        )
+    shape = list(tensor.shape)
+    if len(shape) == 4:
+        for axis, wanted in zip(image_axes(tensor.shape), size or (-1, -1), strict=True):
+            if size and shape[axis] not in (-1, wanted):
+                raise UsageError(
+                    f"Input {tensor.name!r} is fixed to {shape_text(tensor.shape)}, so no plan "
+                    f"can be built for {size[0]}x{size[1]}; export the network at that size."
+                )
+            shape[axis] = wanted if size else shape[axis]
+            if shape[axis] < 0:
+                raise UsageError(
+                    f"Input {tensor.name!r} is {shape_text(tensor.shape)}: its size is open, and "
+                    "a plan needs one. Add --shape HEIGHTxWIDTH."
+                )
+    for axis, length in enumerate(shape):
+        if axis and length < 0:
+            raise NetworkFileError(
+                f"Input {tensor.name!r} is {shape_text(tensor.shape)}; dimension {axis} is neither "
+                "batch, height nor width. Export the network with a fixed one."
+            )
+    return tuple(shape)
+
+
+def check_memory(plan: BuildPlan, gpu: Gpu | None, memory: HostMemory | None) -> tuple[int, str]:
+    """(workspace bytes, warning) for this machine; 0 = the builder's own limit.
+
+    On boards whose GPU shares the memory a build can take all of it, and the system then ends
+    the program without a word. A build wants about 700 MiB for the libraries and four times the
+    network (measured ranges differ by board and version).
+
+    Raises:
+        EngineError: so little memory is free that a build would be killed.
+    """
+    if memory is None or not (gpu and gpu.integrated):
+        return plan.workspace, ""
+    free = memory.available + memory.swap
+    need = 300 * MIB + 4 * plan.model.stat().st_size
+    swap_advice = (
+        "close other programs, or add swap: sudo fallocate -l 4G /swapfile && "
+        "sudo chmod 600 /swapfile && sudo mkswap /swapfile && sudo swapon /swapfile"
+    )
+    if free < need:
+        raise EngineError(
+            f"Only {free // MIB} MiB of memory and swap are free, and building this plan takes "
+            f"{need // MIB} MiB at least; {swap_advice}."
+        )
+    workspace = plan.workspace or max(64 * MIB, min(1024 * MIB, memory.available // 4))
+    warning = ""
+    if free < need + 1200 * MIB:
+        warning = (
+            f"only {free // MIB} MiB of memory and swap are free; if the build dies, {swap_advice}"
+        )
+    return workspace, warning
+
+
+# --- the build
+
+
+class BuildLog:
+    """What the library says while it works: errors are kept for messages."""
+
+    def __init__(self) -> None:
+        self.errors: list[str] = []
+        self.warnings: list[str] = []
+
+    def add(self, severity: str, message: str) -> None:
+        """Keep errors and warnings, newest last."""
+        kept = {"INTERNAL_ERROR": self.errors, "ERROR": self.errors, "WARNING": self.warnings}
+        if severity in kept:
+            kept[severity].append(" ".join(message.split()))
+            del kept[severity][:-50]
+
+    def last(self) -> str:
+        """The first error that tells something, shortened; "" where there is none."""
+        told = [e for e in self.errors if "catchCudaError" not in e] or self.errors
+        return told[0][:240] if told else ""
+
+
+def make_logger(trt: Any, log: BuildLog) -> Any:
+    """An ILogger of that library which writes to `log`."""
+
+    class Logger(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+
+        def log(self, severity: Any, msg: str) -> None:
+            log.add(str(getattr(severity, "name", severity)), msg)
+
+    return Logger()
+
+
+def build(
+    trt: Any,
+    plan: BuildPlan,
+    *,
+    progress: Progress | None = None,
+    timing_cache: Path | None = None,
+    calibrator: Callable[[Any, BuildPlan], Any] | None = None,
+    on_device: Callable[[], AbstractContextManager[Any]] = nullcontext,
+) -> bytes:
+    """Build the plan; blocking. Ctrl-C cancels at the builder's next step.
+
+    Args:
+        trt: the library.
+        plan: what to build.
+        progress: who is told how far it is.
+        timing_cache: file of measured kernel times, read and updated.
+        calibrator: makes the int8 calibrator for libraries that have one (it needs device memory).
+        on_device: makes the GPU current in the thread that builds.
+
+    Returns:
+        The serialised plan.
+
+    Raises:
+        NetworkFileError: the parser does not take the network.
+        EngineError: the builder failed.
+        Interrupted: cancelled.
+    """
+    job = _Job(trt, plan, progress, timing_cache, calibrator)
+
+    def work() -> bytes:
+        with on_device():
+            return job.run()
+
+    return _in_thread(work, job)
+
+
+class _Job:
+    """One build, in the order in which it happens."""
+
+    def __init__(
+        self,
+        trt: Any,
+        plan: BuildPlan,
+        progress: Progress | None,
+        timing_cache: Path | None,
+        calibrator: Callable[[Any, BuildPlan], Any] | None,
+    ) -> None:
+        self.trt = trt
+        self.plan = plan
+        self.progress = progress
+        self.timing_cache = timing_cache
+        self.calibrator = calibrator
+        self.log = BuildLog()
+        self.stopped = threading.Event()
+        self.failure: BaseException | None = None
+        self.can_stop = hasattr(trt, "IProgressMonitor")
+        self.keep: list[Any] = []  # objects that the library does not keep alive itself
+
+    def run(self) -> bytes:
+        logger = make_logger(self.trt, self.log)
+        self.keep.append(logger)
+        try:
+            builder = self.trt.Builder(logger)
+        except (RuntimeError, TypeError) as e:
+            raise EngineError(f"TensorRT cannot start here: {self.log.last() or e}.") from e
+        self._check_dla(builder)
+        typed_model = self._typed_model()
+        network = self._parse(builder, logger, typed_model)
+        config = self._configure(builder, network)
+        serialised = self._phase("build", lambda: builder.build_serialized_network(network, config))
+        if self.failure:
+            raise self.failure
+        if serialised is None:
+            raise self._failed()
+        self._save_timing_cache(config)
+        return bytes(memoryview(serialised))
+
+    def _phase(self, name: str, work: Callable[[], Any]) -> Any:
+        if self.stopped.is_set():
+            raise Interrupted("The build was cancelled; nothing was kept.")
+        if self.progress:
+            self.progress.phase(name)
+        try:
+            return work()
+        finally:
+            if self.progress:
+                self.progress.end(name)
+
+    def tell(self, call: Callable[[Progress], None]) -> None:
+        """Report progress from inside the library, and hear whether to stop."""
+        if self.progress is None:
+            return
+        try:
+            call(self.progress)
+            if self.progress.cancelled():
+                self.stopped.set()
+        except BaseException as e:
+            self.failure = self.failure or e
+            self.stopped.set()
+
+    # --- network
+
+    @property
+    def _weakly_typed(self) -> bool:
+        return hasattr(self.trt.BuilderFlag, "FP16")
+
+    @property
+    def _has_calibrator(self) -> bool:
+        return hasattr(self.trt, "IInt8EntropyCalibrator2") and self.calibrator is not None
+
+    def _typed_model(self) -> bytes | None:
+        """The ONNX file in the plan's precision, None = as it is."""
+        from edgepose.engines import convert
+
+        plan = self.plan
+        if plan.precision == "int8" and plan.calibration and not self._has_calibrator:
+            pictures = plan.calibration
+            return bytes(self._phase("calibrate", lambda: convert.to_int8(plan.model, pictures)))
+        if plan.precision == "fp16" and not self._weakly_typed:
+            return bytes(self._phase("convert", lambda: convert.to_fp16(plan.model)))
+        return None
+
+    def _parse(self, builder: Any, logger: Any, typed_model: bytes | None) -> Any:
+        network = builder.create_network(self._network_flags(typed_model))
+        if network is None:
+            raise EngineError(f"TensorRT cannot make a network: {self.log.last()}.")
+        parser = self.trt.OnnxParser(network, logger)
+        self.keep.append(parser)  # it owns the weights until the network is built
+
+        def parse() -> bool:
+            content = typed_model if typed_model is not None else self.plan.model.read_bytes()
+            return bool(parser.parse(content, str(self.plan.model)))
+
+        if not self._phase("parse", parse):
+            raise self._parser_failure(parser)
+        if not network.num_outputs:
+            raise NetworkFileError(f"Network {self.plan.model} has no outputs.")
+        return network
+
+    def _network_flags(self, typed_model: bytes | None) -> int:
+        flags = self.trt.NetworkDefinitionCreationFlag
+        names = ["EXPLICIT_BATCH"]
+        if not self._weakly_typed:
+            names.append("STRONGLY_TYPED")
+        bits = 0
+        for name in names:
+            flag = getattr(flags, name, None)
+            if flag is not None:
+                bits |= 1 << int(flag)
+        return bits
+
+    def _parser_failure(self, parser: Any) -> NetworkFileError:
+        errors = [parser.get_error(i) for i in range(parser.num_errors)]
+        if not errors:
+            return NetworkFileError(
+                f"TensorRT cannot parse {self.plan.model}: {self.log.last() or 'no reason given'}."
+            )
+        more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+        told = parser_error_text(errors[0], self.plan.outline)
+        return NetworkFileError(f"TensorRT cannot parse {self.plan.model}: {told}{more}")
+
+    # --- configuration
+
+    def _configure(self, builder: Any, network: Any) -> Any:
+        config = builder.create_builder_config()
+        self.keep.append(config)
+        plan = self.plan
+        if plan.workspace:
+            config.set_memory_pool_limit(self.trt.MemoryPoolType.WORKSPACE, plan.workspace)
+        if plan.level is not None and hasattr(config, "builder_optimization_level"):
+            config.builder_optimization_level = plan.level
+        self._set_precision(config)
+        self._set_dla(config)
+        self._set_compatibility(config)
+        self._set_profile(builder, network, config)
+        self._load_timing_cache(config)
+        if self.can_stop:
+            monitor = _make_monitor(self.trt, self)
+            self.keep.append(monitor)
+            config.progress_monitor = monitor
+        return config
+
+    def _set_precision(self, config: Any) -> None:
+        flags = self.trt.BuilderFlag
+        if self.plan.precision == "fp32" and hasattr(flags, "TF32"):
+            config.clear_flag(flags.TF32)  # who asks for fp32 wants its 24 bits
+        if self._weakly_typed and self.plan.precision in ("fp16", "int8"):
+            config.set_flag(flags.FP16)
+        if self._weakly_typed and self.plan.precision == "int8":
+            config.set_flag(flags.INT8)
+
+    def _set_dla(self, config: Any) -> None:
+        if self.plan.dla is None:
+            return
+        config.default_device_type = self.trt.DeviceType.DLA
+        config.DLA_core = self.plan.dla
+        config.set_flag(self.trt.BuilderFlag.GPU_FALLBACK)
+
+    def _check_dla(self, builder: Any) -> None:
+        cores = int(getattr(builder, "num_DLA_cores", 0))
+        if self.plan.dla is not None and self.plan.dla >= cores:
+            there = f"this device has {cores}" if cores else "this device (or TensorRT) has none"
+            raise UsageError(f"DLA core {self.plan.dla} is asked for, but {there}.")
+
+    def _set_compatibility(self, config: Any) -> None:
+        if not self.plan.hardware_compatible:
+            return
+        levels = getattr(self.trt, "HardwareCompatibilityLevel", None)
+        if levels is None or not hasattr(config, "hardware_compatibility_level"):
+            raise UsageError("This TensorRT cannot build hardware-compatible plans.")
+        config.hardware_compatibility_level = levels.AMPERE_PLUS
+
+    def _set_profile(self, builder: Any, network: Any, config: Any) -> None:
+        if not self.plan.profiles:
+            self._set_calibrator(config, None)
+            return
+        profile = builder.create_optimization_profile()
+        for name, (low, best, high) in self.plan.profiles.items():
+            profile.set_shape(name, low, best, high)
+        if config.add_optimization_profile(profile) < 0:
+            raise EngineError(
+                f"TensorRT refuses the input shapes {self.plan.shapes()} for batch "
+                f"{self.plan.batch}: {self.log.last()}."
+            )
+        self._set_calibrator(config, profile)
+
+    def _set_calibrator(self, config: Any, profile: Any) -> None:
+        if self.plan.precision != "int8" or not self.plan.calibration or not self._has_calibrator:
+            return
+        assert self.calibrator is not None
+        if profile is not None and hasattr(config, "set_calibration_profile"):
+            config.set_calibration_profile(profile)
+        calibrator = self.calibrator(self.trt, self.plan)
+        self.keep.append(calibrator)
+        config.int8_calibrator = calibrator
+
+    # --- timing cache
+
+    def _load_timing_cache(self, config: Any) -> None:
+        if self.timing_cache is None or not hasattr(config, "create_timing_cache"):
+            return
+        try:
+            content = self.timing_cache.read_bytes()
+        except OSError:
+            content = b""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            for data in (content, b""):  # a cache of another version is refused: start anew
+                cache = config.create_timing_cache(data)
+                if cache is not None and config.set_timing_cache(cache, False):
+                    return
+
+    def _save_timing_cache(self, config: Any) -> None:
+        if self.timing_cache is None or not hasattr(config, "get_timing_cache"):
+            return
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            cache = config.get_timing_cache()
+            content = cache.serialize() if cache is not None else None
+        if content is None:
+            return
+        try:
+            self.timing_cache.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.timing_cache, bytes(memoryview(content)))
+        except (OSError, OutputError):
+            return  # it only makes the next build faster
+
+    # --- failure
+
+    def _failed(self) -> EdgeposeError:
+        if self.stopped.is_set():
+            return Interrupted("The build was cancelled; nothing was kept.")
+        told = self.log.last()
+        return EngineError(
+            f"TensorRT could not build {self.plan.model.name} in {self.plan.precision}: "
+            f"{told.rstrip('.') or 'it gave no reason'}. {build_advice(told, self.plan)}"
+        )
+
+
+def build_advice(message: str, plan: BuildPlan) -> str:
+    """What to do about a builder that returned nothing."""
+    text = message.lower()
+    if any(word in text for word in ("memory", "alloc", "workspace")):
+        return (
+            "Close other programs or add swap, lower --workspace, or build for a smaller --batch "
+            "or --shape."
+        )
+    if plan.dla is not None:
+        return "Leave out --dla, or use --precision fp16 with it."
+    if "implementation" in text or "tactic" in text:
+        return "Raise --workspace, or use --precision fp32."
+    if "shape" in text or "profile" in text or "dimension" in text:
+        return "Check --shape and --batch against what the network was made for."
+    if "calibrat" in text or "int8" in text:
+        return "Use --precision fp16, or other calibration pictures."
+    return "Try --precision fp32, or run with --engine onnxruntime meanwhile."
+
+
+_PARSER_HINTS = (
+    (("importinitializer", "external"), "its weights cannot be read"),
+    (("plugin not found", "no importer", "getplugincreator"), "TensorRT has no such operator"),
+    (("does not support", "unsupported"), "TensorRT does not support it this way"),
+    (("dynamic", "shape"), "export the network with fixed shapes, or give --shape"),
+)
+
+
+def parser_error_text(error: Any, outline: OnnxOutline) -> str:
+    """A parser error as node, operator, reason and what to do.
+
+    TensorRT 8.6 tells only the number of the node; name and operator then come from the file.
+    """
+    number = int(error.node())
+    known = outline.nodes[number] if 0 <= number < len(outline.nodes) else None
+    name = _call(error, "node_name") or (known.name if known else "")
+    operator = _call(error, "node_operator") or (known.operator if known else "")
+    reason = " ".join(str(error.desc()).split()).rstrip(".")[:160]
+    where = f"node {number} {name!r} ({operator}): " if number >= 0 else ""
+    text = reason.lower()
+    hint = next((h for words, h in _PARSER_HINTS if any(w in text for w in words)), "")
+    advice = f"{hint}; " if hint else ""
+    return f"{where}{reason}. {advice[:1].upper()}{advice[1:]}--engine onnxruntime may run it."
+
+
+def _call(error: Any, method: str) -> str:
+    function = getattr(error, method, None)
+    return str(function()) if function is not None else ""
+
+
+def _make_monitor(trt: Any, job: _Job) -> Any:
+    """An IProgressMonitor that tells `job.progress` and stops where asked.
+
+    Nothing may be raised into the library: what goes wrong here stops the build and is raised after.
+    """
+
+    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            job.tell(lambda p: p.phase(phase_name, num_steps))
+
+        def phase_finish(self, phase_name: str) -> None:
+            job.tell(lambda p: p.end(phase_name))
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            job.tell(lambda p: p.step(phase_name, step + 1))
+            return not job.stopped.is_set()
+
+    return Monitor()
+
+
+# --- the thread that builds, so that the main thread hears Ctrl-C
+
+_abandoned: list[threading.Thread] = []
+
+
+def _in_thread(work: Callable[[], bytes], job: _Job) -> bytes:
+    result: list[bytes] = []
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            result.append(work())
+        except BaseException as e:  # handed to the waiting thread
+            failure.append(e)
+
+    thread = threading.Thread(target=run, name="tensorrt-build", daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(0.1)
+    except KeyboardInterrupt:
+        job.stopped.set()
+        if job.can_stop:
+            _wait(thread)
+        else:
+            _abandon(thread)
+        raise Interrupted("The build was cancelled; nothing was kept.") from None
+    if failure:
+        raise failure[0]
+    return result[0]
+
+
+def _wait(thread: threading.Thread, seconds: float = 30.0) -> None:
+    """Let the builder reach its next step; a second Ctrl-C, or too long a step, abandons it."""
+    end = time.monotonic() + seconds
+    try:
+        while thread.is_alive() and time.monotonic() < end:
+            thread.join(0.1)
+    except KeyboardInterrupt:
+        pass
+    if thread.is_alive():
+        _abandon(thread)
+
+
+def _abandon(thread: threading.Thread) -> None:
+    """Before TensorRT 10 nothing stops a build; it ends with the process, which must not wait."""
+    if not _abandoned:
+        atexit.register(_leave_at_once)
+    _abandoned.append(thread)
+
+
+def _leave_at_once() -> None:
+    # ending the interpreter under a working builder would tear down the library that it runs in
+    if any(thread.is_alive() for thread in _abandoned):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(130)
