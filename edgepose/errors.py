@@ -11,6 +11,7 @@
     │   ├── SourceLost               exit 1   a live source went away (not the same as its end)
     │   └── SourceTimeout            exit 1   nothing arrived in time
     ├── OutputError (OSError)        exit 1   an output or sink cannot be opened or written
+    ├── StoreError (OSError)         exit 1   the database of events cannot be opened, read or written
     └── Interrupted                  exit 130 Ctrl-C or SIGTERM
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 partly done (some inputs failed), 130 interrupted.
@@ -56,7 +57,10 @@ class UnknownNameError(UsageError):
         near = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=1, cutoff=0.5)
         original = next((n for n in names if near and n.lower() == near[0]), None)
         advice = f"Did you mean {original!r}?" if original else hint
-        listing = f"Known: {', '.join(names)}." if names else ""
+        # a long list helps nobody who already has the right name before them
+        listing = (
+            f"Known: {', '.join(names)}." if names and not (original and len(names) > 12) else ""
+        )
         super().__init__(" ".join(p for p in (f"Unknown {what} {name!r}.", advice, listing) if p))
         self.name = name
         self.suggestion = original
@@ -92,6 +96,10 @@ class SourceTimeout(SourceError):
 
 class OutputError(EdgeposeError, OSError):
     """An output or a sink cannot be opened or written."""
+
+
+class StoreError(EdgeposeError, OSError):
+    """The database of events cannot be opened, read or written."""
 
 
 class Interrupted(EdgeposeError):

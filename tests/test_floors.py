@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "edgepose"
 FLOORS = {
     "errors": 0,
     "flags": 0,
+    "settings": 0,
     "types": 0,
     "geometry": 0,
     "paths": 0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import sys
@@ -50,6 +51,28 @@ def fail(message: str, code: int = EXIT_FAILED) -> int:
     return code
 
 
+def options_of(app: typer.Typer) -> dict[str, list[str]]:
+    """Names of the options of every command of an application."""
+    found: dict[str, list[str]] = {}
+    for command in app.registered_commands:
+        if command.callback is not None:
+            name = command.name or command.callback.__name__.replace("_", "-")
+            found[name] = list(inspect.signature(command.callback).parameters)
+    return found
+
+
+def _defaults(app: typer.Typer, name: str, args: Sequence[str]) -> dict[str, Any]:
+    """Values from the environment and configuration files, where they matter to these arguments."""
+    from edgepose import settings
+
+    command = name if name == "posenet" else next((a for a in args if not a.startswith("-")), "")
+    options = {c: o for c, o in options_of(app).items() if c == command}
+    if not options or {"-h", "--help"} & set(args):
+        return {}
+    found = settings.default_map(s for s in settings.load(options) if s.command == command)
+    return found.get(command, {}) if name == "posenet" else found
+
+
 def run_app(app: typer.Typer, argv: Sequence[str], name: str) -> int:
     """Run a Typer application and return the exit code; errors end in one or two lines on stderr.
 
@@ -59,7 +82,8 @@ def run_app(app: typer.Typer, argv: Sequence[str], name: str) -> int:
     debug = "--debug" in args or bool(os.environ.get("EDGEPOSE_DEBUG"))
     args = [a for a in args if a != "--debug"]
     try:
-        code = app(args=args, prog_name=name, standalone_mode=False)
+        defaults = _defaults(app, name, args)
+        code = app(args=args, prog_name=name, standalone_mode=False, default_map=defaults)
         return code if isinstance(code, int) else EXIT_DONE
     except typer.Exit as e:
         return e.exit_code

@@ -354,14 +354,16 @@ def _open_outputs(
     from edgepose.io.named import PLACE, ByName
     from edgepose.io.outputs import default_output, open_output
 
+    files = files_of(source, inputs)
     options = OutputOptions(
         codec=a["output_codec"],
         bitrate=a["bitrate"],
-        rate=a["output_rate"] or source.rate,
+        rate=a["output_rate"],
+        input_rate=source.rate,
         width=a["output_width"],
         height=a["output_height"],
-        audio="" if a["no_audio"] or source.stills or source.live else inputs[0],
-        inputs=tuple(files_of(source, inputs)),
+        audio="" if a["no_audio"] or source.stills or source.live or len(files) != 1 else files[0],
+        inputs=tuple(files),
     )
     outputs: list[Output] = [
         ByName(uri, lambda target: open_output(target, options))

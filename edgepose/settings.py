@@ -1,0 +1,130 @@
+"""Defaults of command line options from the environment and from configuration files.
+
+Order: flag, then environment, then ./edgepose.toml, then the user's file, then the built-in default. A
+file has one table a command, with the options' names:
+
+    [posenet]
+    network = "resnet18-hand"
+    threshold = 0.2
+
+In the environment the same is EDGEPOSE_NETWORK=resnet18-hand (for posenet) or, for every command,
+EDGEPOSE_<COMMAND>_<OPTION>.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgepose.errors import UsageError
+
+PREFIX = "EDGEPOSE_"
+# variables with a meaning of their own
+RESERVED = frozenset(
+    {"HOME", "CACHE", "TOKEN", "DEBUG", "CONFIG", "MIRROR", "TEST_MATERIAL", "ROOT", "DATA"}
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The value of one option and where it came from."""
+
+    command: str
+    name: str
+    value: Any
+    origin: str
+
+
+def files() -> list[Path]:
+    """Configuration files that exist, strongest first; EDGEPOSE_CONFIG names the only one."""
+    given = os.environ.get(PREFIX + "CONFIG")
+    if given:
+        return [Path(given).expanduser()]
+    import platformdirs
+
+    user = Path(platformdirs.user_config_dir("edgepose", appauthor=False)) / "edgepose.toml"
+    return [p for p in (Path("edgepose.toml"), user) if p.is_file()]
+
+
+def read_file(path: Path) -> dict[str, dict[str, Any]]:
+    """Tables of a configuration file.
+
+    Raises:
+        UsageError: it cannot be read, is no TOML, or holds something else than tables of options.
+    """
+    toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    try:
+        data: dict[str, dict[str, Any]] = toml.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, ValueError) as e:
+        raise UsageError(f"Configuration {path} cannot be used: {e}.") from None
+    for command, table in data.items():
+        if not isinstance(table, dict):
+            raise UsageError(
+                f"Configuration {path}: {command!r} stands outside a table; write it below [posenet]."
+            )
+    return data
+
+
+def load(
+    options: Mapping[str, Iterable[str]], environment: Mapping[str, str] | None = None
+) -> list[Setting]:
+    """Every option that the environment or a file sets; the strongest origin only.
+
+    Args:
+        options: option names (with underscores) by command.
+        environment: default `os.environ`.
+
+    Raises:
+        UsageError: a file cannot be used, or names an option that does not exist.
+    """
+    known = {command: set(names) for command, names in options.items()}
+    found: dict[tuple[str, str], Setting] = {}
+    for setting in [*_from_environment(known, environment or os.environ), *_from_files(known)]:
+        found.setdefault((setting.command, setting.name), setting)
+    return list(found.values())
+
+
+def _from_environment(
+    known: Mapping[str, set[str]], environment: Mapping[str, str]
+) -> list[Setting]:
+    found = []
+    for variable, value in environment.items():
+        if not variable.startswith(PREFIX) or variable.removeprefix(PREFIX) in RESERVED:
+            continue
+        name = variable.removeprefix(PREFIX).lower()
+        for command, names in known.items():
+            own = name.removeprefix(f"{command.replace('-', '_')}_")
+            if own in names and (own != name or command == "posenet"):
+                found.append(Setting(command, own, value, variable))
+    return found
+
+
+def _from_files(known: Mapping[str, set[str]]) -> list[Setting]:
+    from edgepose.errors import UnknownNameError
+
+    found = []
+    for path in files():
+        for command, table in read_file(path).items():
+            if command not in known:
+                continue  # another command's table
+            for key, value in table.items():
+                name = key.replace("-", "_")
+                if name not in known[command]:
+                    raise UnknownNameError(
+                        f"option of {command} in {path}", key, sorted(known[command])
+                    )
+                found.append(Setting(command, name, value, str(path)))
+    return found
+
+
+def default_map(settings: Iterable[Setting]) -> dict[str, dict[str, Any]]:
+    """Values by command and option, as Click's `default_map` wants them."""
+    found: dict[str, dict[str, Any]] = {}
+    for setting in settings:
+        found.setdefault(setting.command, {})[setting.name] = setting.value
+    return found

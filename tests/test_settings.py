@@ -1,0 +1,91 @@
+"""Defaults from the environment and from files: their order, their errors, and `config show`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from edgepose import settings
+from edgepose.errors import UsageError
+
+OPTIONS = {"posenet": ["network", "threshold", "min_score"], "serve": ["port", "network"]}
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
+    (tmp_path / "user/edgepose").mkdir(parents=True)
+    return tmp_path
+
+
+def values(environment: dict[str, str] | None = None) -> dict[str, dict[str, object]]:
+    return settings.default_map(settings.load(OPTIONS, environment or {"HOME": "/"}))
+
+
+def test_the_environment_beats_the_folder_which_beats_the_user(here: Path) -> None:
+    user = here / "user/edgepose/edgepose.toml"
+    user.write_text('[posenet]\nnetwork = "c"\nthreshold = 0.3\nmin-score = 0.1\n')
+    (here / "edgepose.toml").write_text('[posenet]\nnetwork = "b"\nthreshold = 0.2\n')
+    assert values({"EDGEPOSE_NETWORK": "a"}) == {
+        "posenet": {"network": "a", "threshold": 0.2, "min_score": 0.1}
+    }
+
+
+def test_commands_other_than_posenet_are_named_in_the_variable(here: Path) -> None:
+    found = values({"EDGEPOSE_SERVE_PORT": "80", "EDGEPOSE_PORT": "90", "EDGEPOSE_HOME": "/x"})
+    assert found == {"serve": {"port": "80"}}
+
+
+def test_one_file_can_be_named(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "edgepose.toml").write_text('[posenet]\nnetwork = "b"\n')
+    (here / "mine.toml").write_text("[posenet]\nthreshold = 0.5\n")
+    monkeypatch.setenv("EDGEPOSE_CONFIG", str(here / "mine.toml"))
+    assert values() == {"posenet": {"threshold": 0.5}}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[posenet", "cannot be used"),
+        ('network = "x"', "outside a table"),
+        ('[posenet]\nnetwrk = "x"', "Did you mean 'network'"),
+        ("\0", "cannot be used"),
+    ],
+)
+def test_a_file_that_cannot_be_meant_is_named(here: Path, text: str, said: str) -> None:
+    (here / "edgepose.toml").write_text(text)
+    with pytest.raises(UsageError, match=said) as error:
+        values()
+    assert "edgepose.toml" in str(error.value)
+
+
+@hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.binary(max_size=60))
+def test_no_file_does_worse_than_a_usage_error(here: Path, data: bytes) -> None:
+    path = here / "edgepose.toml"
+    path.write_bytes(data)
+    with contextlib.suppress(UsageError):
+        values()
+
+
+def test_config_show_tells_where_values_come_from(here: Path) -> None:
+    (here / "edgepose.toml").write_text("[posenet]\nthreshold = 0.25\n")
+    command = [sys.executable, "-m", "edgepose", "config", "show", "--json"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    (row,) = [r for r in json.loads(result.stdout) if r["option"] == "threshold"]
+    assert row == {
+        "command": "posenet",
+        "option": "threshold",
+        "value": 0.25,
+        "origin": "edgepose.toml",
+    }
