@@ -128,6 +128,8 @@ def _install_all(
             "Which network? Give names, --all, or --list to see what there is "
             "(resnet18-body is the default of posenet)."
         )
+    if options.source is not None and not options.source.exists():
+        raise UsageError(f"--from {options.source} does not exist.")
     if names and every:
         raise UsageError("Give names or --all, not both.")
     items = _everything() if every else [_item(name, variant) for name in names]
@@ -190,7 +192,8 @@ def _install_bundle(options: InstallOptions, names: list[str], talk: Talk) -> in
     wanted = [name.partition(":")[0] for name in names]
     done = install_bundle(options.source, wanted, force=options.force, progress=progress_for(talk))
     for item in done:
-        talk.info(f"{item.network} ({item.variant}): installed")
+        already = " already" if item.before else ""
+        talk.info(f"{item.network} ({item.variant}): installed{already}")
         print(item.model, flush=True)
     return EXIT_DONE
 
@@ -334,9 +337,9 @@ class Lines:
         """Say what starts; see `Progress`."""
         self._label, self._total, self._first, self._done = label, total, done, done
         self._start = self._said = time.monotonic()
-        size = f" ({total / 1e6:.1f} MB)" if total else ""
+        size = f"{total / 1e6:.1f} MB" if total else "of unknown size"
         again = f", going on at {done / 1e6:.1f} MB" if done else ""
-        self._talk.info(f"{label}{size}: downloading{again}")
+        self._talk.info(f"{label}: {size}{again}")
 
     def advance(self, count: int) -> None:
         """Say now and then how far it is."""

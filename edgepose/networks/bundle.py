@@ -25,12 +25,12 @@ from edgepose.networks.locks import exclusive
 from edgepose.networks.manifest import NAME, VARIANT, Manifest, load_manifest
 from edgepose.networks.progress import Progress, Silent
 from edgepose.networks.transfer import Expected, mismatch
-from edgepose.networks.unpack import Limits, entries, write_entry
+from edgepose.networks.unpack import Limits, entries, read_entry, write_entry
 from edgepose.paths import networks_home
 
 INDEX = "edgepose-bundle.json"
 FORMAT = 1
-MAX_INDEX = 4 << 20
+MAX_INDEX = 1 << 20
 
 
 class Installed(NamedTuple):
@@ -39,6 +39,7 @@ class Installed(NamedTuple):
     network: str
     variant: str
     model: Path
+    before: bool  # it was there already and has been left as it was
 
 
 # writing ----------------------------------------------------------------------------------------
@@ -172,7 +173,7 @@ def _unpacked(bundle: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
                     raise DownloadError(
                         f"{bundle} is not a bundle: it does not start with {INDEX}."
                     )
-                index = _parse_index(entry.open().read(), bundle)
+                index = _parse_index(read_entry(entry, bundle), bundle)
             elif str(entry.path) not in index["files"]:
                 raise DownloadError(
                     f"Bundle {bundle} holds {str(entry.path)!r}, which is not in its index."
@@ -248,15 +249,14 @@ def _install_variant(
     final = registry.folder(manifest, variant)
     with exclusive(final.parent, progress=progress):
         if registry.complete(final / model) and not force:
-            progress.note(f"{name} ({variant}) is installed already.")
-            return Installed(name, variant, final / model)
+            return Installed(name, variant, final / model, True)
         source = folder / name / variant
         _check_published(manifest, variant, source, bundle, progress)
         with staging(final) as stage:
             stage.rmdir()
             os.replace(source, stage)
             replace_folder(stage, final)
-    return Installed(name, variant, final / model)
+    return Installed(name, variant, final / model, False)
 
 
 def _check_published(

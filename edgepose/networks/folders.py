@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepose.errors import DownloadError, NetworkFileError
-from edgepose.networks.pins import write_json
+from edgepose.networks.pins import write_text
 from edgepose.networks.topology import read_json
 from edgepose.networks.transfer import file_digest
 
@@ -113,7 +114,7 @@ def write_record(
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "files": {p.relative_to(folder).as_posix(): facts(p) for p in files_of(folder)},
     }
-    write_json(folder / RECORD, record)
+    write_text(folder / RECORD, json.dumps(record, indent=2) + "\n")
 
 
 def read_record(folder: Path) -> dict[str, Any]:

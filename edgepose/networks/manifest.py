@@ -7,7 +7,7 @@ Outputs are bound by role. Roles by `decoder.type`:
 
 | type | roles of the tensors | parameters |
 |---|---|---|
-| paf | cmap, paf (may be one tensor) | cmap_channels, paf_channels: `[first, end)` of the tensor, default all |
+| paf | cmap, paf (may be one tensor) | cmap_channels, paf_channels: `[first, end)` of the tensor, default all; upsample, window, samples, keypoint_threshold, link_threshold, min_score |
 | heatmap | heatmap | refine, padding |
 | simcc | simcc_x, simcc_y | split, padding, softmax |
 | rtmo | detections, keypoints | score, nms |
@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from edgepose.errors import NetworkFileError
-from edgepose.networks.topology import Color, read_json
+from edgepose.networks.topology import Color, read_json, shorten
 
 Family = Literal["bottom-up", "top-down", "one-stage", "detector"]
 Resize = Literal["stretch", "letterbox"]
@@ -38,6 +38,13 @@ Layout = Literal["nchw", "nhwc"]
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 VARIANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 NOT_IN_JSON = {"path"}
+# parameters of decoders by kind; others may be text, a truth value, a number or a list of numbers
+DECODER_NUMBERS = {
+    *("score", "nms", "threshold", "keypoint_threshold", "link_threshold", "min_score"),
+    *("padding", "scale", "shift_y", "presence", "split"),
+}
+DECODER_COUNTS = {"upsample", "window", "samples"}
+DECODER_LISTS = {"cmap_channels", "paf_channels", "classes", "strides", "anchors"}
 
 
 @dataclass(frozen=True)
@@ -230,15 +237,6 @@ class _Reader:
         return (row[0], row[1], row[2])
 
 
-def shorten(value: Any, limit: int = 60) -> str:
-    """A value as it stands in a message: its repr, cut."""
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):  # an integer of thousands of digits, a bottomless list
-        text = type(value).__name__
-    return text if len(text) <= limit else text[: limit - 3] + "..."
-
-
 def _input(data: dict[str, Any], r: _Reader) -> InputSpec:
     r.known(data, InputSpec, "input")
     kinds: dict[str, Any] = {
@@ -272,7 +270,7 @@ def _safe_file(value: Any, path: str, r: _Reader) -> str:
     name = r.text(value, path)
     parts = name.split("/")
     bad_part = any(not x or x.startswith(".") or len(x) > 200 for x in parts)
-    if bad_part or len(parts) > 8 or not name.isprintable() or set(name) & set('\\:*?"<>|'):
+    if bad_part or len(parts) > 8 or not name.isprintable() or set(name) & set('\\:*?"<>| '):
         raise r.wrong(value, path, "a file name inside the network's folder")
     return name
 
@@ -316,12 +314,28 @@ def _decoder(value: Any, r: _Reader) -> dict[str, Any]:
     d = r.mapping(value, "decoder")
     if d:
         r.text(d.get("type"), "decoder.type")
+    for key, v in d.items():
+        path = f"decoder.{shorten(key)[1:-1]}"
+        if key in DECODER_NUMBERS:
+            r.number(v, path)
+        elif key in DECODER_COUNTS:
+            r.whole(v, path, 1)
+        elif key in DECODER_LISTS:
+            [r.whole(x, path) for x in r.sequence(v, path)]
+        else:
+            _simple(v, path, r)
     for key in ("cmap_channels", "paf_channels"):
-        if key in d:
-            row = [r.whole(v, f"decoder.{key}") for v in r.sequence(d[key], f"decoder.{key}")]
-            if len(row) != 2 or row[0] >= row[1]:
-                raise r.wrong(row, f"decoder.{key}", "[first, end) with first < end")
+        if key in d and (len(d[key]) != 2 or d[key][0] >= d[key][1]):
+            raise r.wrong(d[key], f"decoder.{key}", "[first, end) with first < end")
     return d
+
+
+def _simple(value: Any, path: str, r: _Reader) -> None:
+    """Text, a truth value, a number or a list of numbers."""
+    if isinstance(value, str | bool):
+        return
+    for x in value if isinstance(value, list) else [value]:
+        r.number(x, path)
 
 
 def _color_rows(value: Any, r: _Reader) -> tuple[Color, ...]:

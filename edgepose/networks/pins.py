@@ -1,46 +1,69 @@
-"""The lock file: digests of files for which nobody published one, from their first download on."""
+"""The lock file: digests of files for which nobody published one, from their first download on.
+
+Plain text, one file a line: sha256, bytes, date, address and `<network>/<variant>/<file>`, separated by
+tabs; lines with # are remarks. `tools/download_models.sh` reads and writes it too.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edgepose.errors import NetworkFileError
 from edgepose.networks.locks import exclusive
-from edgepose.networks.topology import read_json
 from edgepose.paths import networks_home
+
+HEAD = "# sha256, bytes, date, address and name of each file without a published checksum\n"
+
+
+@dataclass(frozen=True)
+class Pin:
+    """What is remembered of a file."""
+
+    sha256: str
+    bytes: int
+    date: str
+    origin: str
 
 
 def pins_file() -> Path:
     """Where the digests are kept."""
-    return networks_home() / "lock.json"
+    return networks_home() / "lock.tsv"
 
 
-def read_pins() -> dict[str, dict[str, Any]]:
-    """Pinned files, `<network>/<variant>/<file>` to {sha256, bytes, url, date}.
+def read_pins() -> dict[str, Pin]:
+    """Pinned files by `<network>/<variant>/<file>`.
 
     Raises:
         NetworkFileError: the lock file is damaged; it is never passed over in silence.
     """
     path = pins_file()
-    if not path.exists():
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
         return {}
-    data = read_json(path, "Lock file")
-    files = data.get("files") if isinstance(data, dict) else None
-    if not isinstance(files, dict) or not all(_valid(v) for v in files.values()):
-        raise NetworkFileError(
-            f"Lock file {path} is damaged: repair it, or delete it to trust the next downloads anew."
-        )
-    return files
+    except (OSError, UnicodeDecodeError) as e:
+        raise _damaged(path, str(e)) from None
+    pins = {}
+    for number, line in enumerate(lines, 1):
+        if line.startswith("#") or not line.strip():
+            continue
+        fields = line.split("\t")
+        if len(fields) != 5 or not re.fullmatch(r"[0-9a-f]{64}", fields[0]):
+            raise _damaged(path, f"line {number} is {line[:40]!r}")
+        digest, size, date, origin, key = fields
+        pins[key] = Pin(digest, int(size) if size.isdecimal() else 0, date, origin)
+    return pins
 
 
-def _valid(entry: Any) -> bool:
-    digest = entry.get("sha256") if isinstance(entry, dict) else None
-    return isinstance(digest, str) and re.fullmatch(r"[0-9a-f]{64}", digest) is not None
+def _damaged(path: Path, found: str) -> NetworkFileError:
+    return NetworkFileError(
+        f"Lock file {path} is damaged ({found}): repair it, or delete it to trust the next "
+        "downloads anew."
+    )
 
 
 def pinned(key: str) -> str:
@@ -49,10 +72,11 @@ def pinned(key: str) -> str:
     Raises:
         NetworkFileError: as `read_pins`.
     """
-    return str(read_pins().get(key, {}).get("sha256", ""))
+    pin = read_pins().get(key)
+    return pin.sha256 if pin else ""
 
 
-def pin(key: str, sha256: str, size: int, url: str) -> None:
+def pin(key: str, sha256: str, size: int, origin: str) -> None:
     """Remember the digest of a file.
 
     Raises:
@@ -60,15 +84,18 @@ def pin(key: str, sha256: str, size: int, url: str) -> None:
         DownloadError: the folder cannot be written.
     """
     with exclusive(pins_file()):
-        files = read_pins()
+        pins = read_pins()
         date = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        files[key] = {"sha256": sha256, "bytes": size, "url": url, "date": date}
-        write_json(pins_file(), {"version": 1, "files": dict(sorted(files.items()))})
+        pins[key] = Pin(sha256, size, date, re.sub(r"\s", "%20", origin))
+        rows = (
+            f"{p.sha256}\t{p.bytes}\t{p.date}\t{p.origin}\t{k}\n" for k, p in sorted(pins.items())
+        )
+        write_text(pins_file(), HEAD + "".join(rows))
 
 
-def write_json(path: Path, data: Any) -> None:
-    """Write JSON so that a reader sees the old file or the new one, never half of it."""
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old content or the new one, never half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)

@@ -62,20 +62,22 @@ def _user_files() -> list[Path]:
         return []
 
 
+def _load_user_file(file: Path) -> Manifest:
+    manifest = load_manifest(file)
+    if normalise(manifest.name) != normalise(file.parent.name):
+        raise NetworkFileError(
+            f"Manifest {file}: name is {manifest.name!r}, not that of its folder "
+            f"{file.parent.name!r}."
+        )
+    return manifest
+
+
 def _load_user() -> Iterator[Manifest | NetworkFileError]:
     for file in _user_files():
         try:
-            manifest = load_manifest(file)
+            yield _load_user_file(file)
         except NetworkFileError as e:
             yield e
-            continue
-        if normalise(manifest.name) != normalise(file.parent.name):
-            yield NetworkFileError(
-                f"Manifest {file}: name is {manifest.name!r}, not that of its folder "
-                f"{file.parent.name!r}."
-            )
-            continue
-        yield manifest
 
 
 def manifests() -> list[Manifest]:
@@ -103,16 +105,14 @@ def find(name: str) -> Manifest:
         NetworkFileError: the user's manifest of that name is broken.
     """
     wanted = normalise(name)
-    known = manifests()
-    for m in known:
-        if wanted == normalise(m.name):
-            return m
-    for m in known:
-        if wanted in (normalise(a) for a in m.aliases):
-            return m
     for file in _user_files():
         if normalise(file.parent.name) == wanted:
-            raise next(iter(problems()), NetworkFileError(f"Manifest {file} is broken."))
+            return _load_user_file(file)
+    known = manifests()
+    words = {normalise(a): m for m in known for a in m.aliases}
+    words.update({normalise(m.name): m for m in known})  # a name wins over an alias
+    if wanted in words:
+        return words[wanted]
     hint = "For a file of your own use --model FILE with --topology FILE."
     raise UnknownNameError("network", name, [m.name for m in known], hint)
 

@@ -63,7 +63,9 @@ class Topology:
                 return name.replace("left", "right")
             return name.replace("right", "left")
 
-        return tuple(index.get(mirror(name), i) for i, name in enumerate(self.keypoints))
+        pairs = [index.get(mirror(name), i) for i, name in enumerate(self.keypoints)]
+        # a name with both words in it may point at one that does not point back
+        return tuple(j if pairs[j] == i else i for i, j in enumerate(pairs))
 
     def color(self, keypoint: int) -> Color:
         """RGBA of a keypoint; opaque green where the network has no colours."""
@@ -86,8 +88,10 @@ def parse_topology(data: Any, where: str) -> Topology:
     if not isinstance(data, dict):
         raise bad(f"found a JSON {type(data).__name__}, not an object")
     names = data.get("keypoints")
-    if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
+    if not isinstance(names, list) or not names:
         raise bad("'keypoints' is not a list of names")
+    if not all(isinstance(n, str) and n for n in names):
+        raise bad("'keypoints' holds something that is not a name")
     if len(set(names)) != len(names):
         raise bad("'keypoints' has a name twice")
     links = _pairs(data.get("skeleton"), "skeleton", 1, len(names), bad)
@@ -100,7 +104,11 @@ def parse_topology(data: Any, where: str) -> Topology:
         channels = _pairs(data["paf_channels"], "paf_channels", 0, 4 * MAX_LINKS, bad)
         if len(channels) != len(links):
             raise bad("'paf_channels' and 'skeleton' differ in length")
+        if len({n for pair in channels for n in pair}) != 2 * len(channels):
+            raise bad("'paf_channels' has a channel twice")
     colors = _colors(data.get("colors", []), bad)
+    if colors and len(colors) != len(names):
+        raise bad(f"'colors' has {len(colors)} rows for {len(names)} keypoints")
     name = data.get("name", data.get("supercategory", "person"))
     if not isinstance(name, str):
         raise bad("'name' is not text")
@@ -112,10 +120,10 @@ def _pairs(value: Any, field: str, low: int, high: int, bad: Any) -> tuple[tuple
         raise bad(f"{field!r} is not a list of pairs")
     for pair in value:
         if not isinstance(pair, list) or len(pair) != 2:
-            raise bad(f"{field!r} holds {pair!r}, not a pair")
+            raise bad(f"{field!r} holds {shorten(pair)}, not a pair")
         for n in pair:
             if not isinstance(n, int) or isinstance(n, bool) or not low <= n <= high:
-                raise bad(f"{field!r} holds {n!r}, not a whole number from {low} to {high}")
+                raise bad(f"{field!r} holds {shorten(n)}, not a whole number from {low} to {high}")
     return tuple((a, b) for a, b in value)
 
 
@@ -130,8 +138,21 @@ def _color(row: Sequence[Any], bad: Any) -> Color:
     if not ok or not all(
         isinstance(v, int) and not isinstance(v, bool) and 0 <= v <= 255 for v in row
     ):
-        raise bad(f"'colors' holds {row!r}, not three or four numbers 0..255")
+        raise bad(f"'colors' holds {shorten(row)}, not three or four numbers 0..255")
     return (row[0], row[1], row[2], row[3] if len(row) == 4 else 255)
+
+
+def shorten(value: Any, limit: int = 60) -> str:
+    """A value as it stands in a message: its repr, cut."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, a bottomless list
+        text = type(value).__name__
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _no_constant(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")
 
 
 def read_json(path: Path, what: str) -> Any:
@@ -141,7 +162,7 @@ def read_json(path: Path, what: str) -> Any:
         NetworkFileError: the file is missing, unreadable, not text or not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
     except FileNotFoundError:
         raise NetworkFileError(f"{what} {path} does not exist.") from None
     except (OSError, UnicodeDecodeError) as e:
@@ -158,15 +179,26 @@ def load_topology(name_or_path: str | Path) -> Topology:
     """
     path = Path(name_or_path)
     if path.suffix != ".json":
+        names = shipped_topologies()
+        if str(name_or_path) not in names:
+            raise NetworkFileError(
+                f"Topology {name_or_path} is neither a .json file nor one of {', '.join(names)}."
+            )
         path = data_networks() / f"{name_or_path}.json"
     return parse_topology(read_json(path, "Topology"), str(path))
+
+
+def shipped_topologies() -> list[str]:
+    """Names of the topologies that come with edgepose."""
+    files = sorted(data_networks().glob("*.json"))
+    return [f.stem for f in files if "skeleton" in read_json(f, "Topology")]
 
 
 def load_colors(path: Path) -> tuple[Color, ...]:
     """Colours from a text file with one `R G B [A]` line for each keypoint.
 
     Raises:
-        NetworkFileError: a line is not three or four numbers 0..255.
+        NetworkFileError: it cannot be read, is empty, or a line is not three or four numbers 0..255.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -177,11 +209,14 @@ def load_colors(path: Path) -> tuple[Color, ...]:
         words = line.split("#", 1)[0].replace(",", " ").split()
         if not words:
             continue
-        if len(words) not in (3, 4) or not all(w.isdecimal() and int(w) <= 255 for w in words):
+        numbers = [int(w) for w in words if w.isascii() and w.isdecimal() and len(w) <= 3]
+        if len(words) not in (3, 4) or len(numbers) != len(words) or max(numbers) > 255:
             raise NetworkFileError(
                 f"Colours {path}, line {number}: found {line.strip()[:40]!r}; "
                 "each line is R G B [A] with numbers 0..255."
             )
-        r, g, b, *a = (int(w) for w in words)
+        r, g, b, *a = numbers
         colors.append((r, g, b, a[0] if a else 255))
+    if not colors:
+        raise NetworkFileError(f"Colours {path} holds no colours; each line is R G B [A].")
     return tuple(colors)

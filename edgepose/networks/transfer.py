@@ -178,13 +178,14 @@ def fetch(
         options or TransferOptions(),
         progress or Silent(),
     )
-    reasons = []
+    reasons: list[str] = []
     for url in urls:
+        if reasons:
+            transfer.progress.note(f"{reasons[-1]}; trying {shown(url)}")
         try:
             transfer.from_address(url)
         except _Rejected as e:
             reasons.append(f"{shown(url)}: {e}")
-            transfer.progress.note(reasons[-1])
             continue
         return url
     raise DownloadError(f"{transfer.label} could not be fetched: {'; '.join(reasons)}.")

@@ -188,6 +188,16 @@ def _read(source: IO[bytes], most: int) -> bytes:
         raise DownloadError(f"its content is damaged ({e})") from None
 
 
+def read_entry(entry: Entry, archive: Path) -> bytes:
+    """The content of a small entry (up to 1 MiB).
+
+    Raises:
+        DownloadError: it is damaged.
+    """
+    with _naming(archive), entry.open() as source:
+        return _read(source, 1 << 20)
+
+
 def write_entry(entry: Entry, target: Path) -> None:
     """Write an entry to a file, no byte more than its header said."""
     left = entry.size

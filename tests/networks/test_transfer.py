@@ -82,7 +82,9 @@ def fails(urls: str | list[str], folder: Path, expected: Expected | None = None,
 
 
 # what goes well ---------------------------------------------------------------------------------
-@pytest.mark.parametrize("expected", [None, KNOWN, Expected(sha384=hashlib.sha384(DATA).hexdigest())])
+@pytest.mark.parametrize(
+    "expected", [None, KNOWN, Expected(sha384=hashlib.sha384(DATA).hexdigest())]
+)
 def test_a_good_server(web: Web, tmp_path: Path, expected: Expected | None) -> None:
     url, ear = get(web.on("/a", file(DATA)), tmp_path, expected)
     assert url == web.url("/a")
@@ -129,7 +131,9 @@ def test_goes_on_where_it_broke(web: Web, tmp_path: Path, then: str) -> None:
 def test_dies_half_way_again_and_again(web: Web, tmp_path: Path) -> None:
     stops = [file(DATA, stop=n, then="end") for n in (20_000, 40_000, 60_000, 80_000)]
     get(web.on("/a", *stops, file(DATA)), tmp_path, tries=6)
-    assert [r for r in web.ranges() if r] == [f"bytes={n}-" for n in (20_000, 40_000, 60_000, 80_000)]
+    assert [r for r in web.ranges() if r] == [
+        f"bytes={n}-" for n in (20_000, 40_000, 60_000, 80_000)
+    ]
 
 
 def test_goes_on_in_another_process(web: Web, tmp_path: Path) -> None:
@@ -228,7 +232,12 @@ def test_passing_trouble_is_tried_again(web: Web, tmp_path: Path, code: int) -> 
 def test_waits_double_with_jitter_and_obey_retry_after(web: Web, tmp_path: Path) -> None:
     slept: list[float] = []
     url = web.on(
-        "/a", file(DATA, stop=9), status(503), status(503, Retry_After=7), status(503, Retry_After=999), file(DATA)
+        "/a",
+        file(DATA, stop=9),
+        status(503),
+        status(503, Retry_After=7),
+        status(503, Retry_After=999),
+        file(DATA),
     )
     get(url, tmp_path, tries=9, backoff=2.0, sleep=slept.append, rng=lambda: 0.5)
     assert slept == [1.5, 3.0, 7.0, 30.0]
@@ -389,7 +398,9 @@ def test_addresses_that_are_not_asked(url: str, tmp_path: Path) -> None:
     assert "not an https address" in fails(url, tmp_path)
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:99999/x", "http://127.0.0.1:x/", "http://[::1/x"])
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:99999/x", "http://127.0.0.1:x/", "http://[::1/x"]
+)
 def test_malformed_addresses(url: str, tmp_path: Path) -> None:
     assert "could not be fetched" in fails(url, tmp_path)
 

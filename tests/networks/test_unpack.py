@@ -41,7 +41,9 @@ def refused(data: bytes, kind: str, folder: Path) -> str:
     return str(e.value)
 
 
-@pytest.mark.parametrize(("pack", "kind"), [(tgz, "tar.gz"), (tar_bytes, "tar"), (zip_bytes, "zip")])
+@pytest.mark.parametrize(
+    ("pack", "kind"), [(tgz, "tar.gz"), (tar_bytes, "tar"), (zip_bytes, "zip")]
+)
 def test_members_are_found_at_any_depth(pack, kind: str, tmp_path: Path) -> None:
     out = take(pack(FILES), kind, tmp_path)
     assert [p.name for p in out.rglob("*")] == ["net.onnx"]
@@ -49,7 +51,9 @@ def test_members_are_found_at_any_depth(pack, kind: str, tmp_path: Path) -> None
 
 
 def test_members_keep_the_folders_they_name(tmp_path: Path) -> None:
-    out = take(tgz({"a/b/FP16/x.xml": b"x", "a/b/FP32/x.xml": b"y"}), "tar.gz", tmp_path, ("FP16/x.xml",))
+    out = take(
+        tgz({"a/b/FP16/x.xml": b"x", "a/b/FP32/x.xml": b"y"}), "tar.gz", tmp_path, ("FP16/x.xml",)
+    )
     assert (out / "FP16/x.xml").read_bytes() == b"x"
 
 
@@ -75,7 +79,15 @@ def test_folders_and_empty_files_are_no_trouble(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../net.onnx", "/tmp/net.onnx", "a/../../net.onnx", "a\\..\\net.onnx", "C:/net.onnx", "a\n/net.onnx"]
+    "name",
+    [
+        "../net.onnx",
+        "/tmp/net.onnx",
+        "a/../../net.onnx",
+        "a\\..\\net.onnx",
+        "C:/net.onnx",
+        "a\n/net.onnx",
+    ],
 )
 def test_unsafe_paths(name: str, tmp_path: Path) -> None:
     for pack, kind in ((tgz, "tar.gz"), (zip_bytes, "zip")):
@@ -92,7 +104,9 @@ def test_links_and_devices_in_a_tar(kind: bytes, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFSOCK])
 def test_links_and_devices_in_a_zip(kind: int, tmp_path: Path) -> None:
-    assert "not a regular file" in refused(zip_bytes({"net.onnx": b"/etc"}, kind | 0o777), "zip", tmp_path)
+    assert "not a regular file" in refused(
+        zip_bytes({"net.onnx": b"/etc"}, kind | 0o777), "zip", tmp_path
+    )
 
 
 def test_a_link_cannot_be_written_through(tmp_path: Path) -> None:
@@ -130,7 +144,9 @@ def test_too_many_files(kind: str, tmp_path: Path) -> None:
 
 def test_folders_count_too(tmp_path: Path) -> None:
     archive = tmp_path / "archive"
-    archive.write_bytes(tgz({"net.onnx": b"x"}, *(tar_entry(f"d{n}", tarfile.DIRTYPE) for n in range(40))))
+    archive.write_bytes(
+        tgz({"net.onnx": b"x"}, *(tar_entry(f"d{n}", tarfile.DIRTYPE) for n in range(40)))
+    )
     with pytest.raises(DownloadError, match="more than 30 entries"):
         unpack(archive, "tar.gz", ["net.onnx"], tmp_path / "out", Limits(files=30))
 
@@ -207,10 +223,14 @@ def test_a_full_disk_is_not_called_a_damaged_archive(tmp_path: Path) -> None:
 GOOD = {"tar.gz": tgz(FILES), "tar": tar_bytes(FILES), "zip": zip_bytes(FILES)}
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     kind=st.sampled_from(sorted(GOOD)),
-    changes=st.lists(st.tuples(st.integers(0, 20_000), st.integers(0, 255)), min_size=1, max_size=8),
+    changes=st.lists(
+        st.tuples(st.integers(0, 20_000), st.integers(0, 255)), min_size=1, max_size=8
+    ),
     cut=st.integers(0, 20_000),
 )
 def test_damaged_archives_end_in_one_error(
