@@ -374,7 +374,10 @@ def test_image_ids() -> None:
     assert ids_of(["a.jpg", "b.jpg", "a.jpg"]) == [1, 2, 1]
     assert ids_of(["x/7.jpg", "y/7.jpg", "1.jpg"]) == [7, 1, 2]
     names = ("x/7.jpg", "y/7.jpg", "9.jpg")
-    assert ids_of(list(names), names) == [1, 2, 3]  # 7 tells nothing apart: all are numbered
+    assert ids_of(list(names), names) == [1, 2, 9]  # 7 tells nothing apart
+    names = ("2.jpg", "b.jpg", "1.jpg", "a.jpg")
+    assert ids_of(list(names), names) == [2, 3, 1, 4]
+    assert ids_of(list(names)) == [2, 1, 3, 4]  # nobody knew that a 1 would come
     assert ids_of(["9.jpg", "7.jpg"], ("7.jpg", "8.jpg", "9.jpg")) == [9, 7]
     film = [Result(i, 9, 9, source="clip.mp4", pts=i / 10) for i in (0, 1, 5)]
     assert ids_of(film) == [0, 1, 5]

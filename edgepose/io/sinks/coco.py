@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from typing import Any
 
 from edgepose.io.base import Closing, SinkOptions
@@ -29,9 +30,9 @@ class CocoSink(Closing):
     name, 0, 0, 0 where one is missing; a topology that shares no name with COCO (a hand) keeps its
     own keypoints and order. The third number of each keypoint is its score.
 
-    The image_id of a still picture is the last number in its file name where this tells the pictures
-    apart (000000000139.jpg is 139), that of a film's frame its frame number; otherwise pictures are
-    numbered from 1. NAME.images.json beside the file lists id, file_name, width and height of every
+    The image_id of a still picture is the last number in its file name (000000000139.jpg is 139)
+    where no other picture has it, that of a film's frame its frame number; the rest get the numbers
+    that are free, from 1. NAME.images.json beside the file lists id, file_name, width and height of every
     frame, those without people too, as the "images" of a COCO annotation file.
 
     Args:
@@ -74,13 +75,13 @@ class ImageIds:
     """Numbers for pictures.
 
     Args:
-        inputs: all the image files, where known: numbers in their names count only where all differ.
-            Without them a name's number counts until it comes a second time.
+        inputs: all the image files, where known: a name's number counts where no other name has it.
+            Without them it counts until it comes a second time.
     """
 
     def __init__(self, inputs: tuple[str, ...] = ()) -> None:
-        digits = [_last_number(path) for path in inputs]
-        self._by_name = None not in digits and len(set(digits)) == len(digits)
+        self._inputs = Counter(n for n in map(_last_number, inputs) if n is not None)
+        self._reserved = {n for n, times in self._inputs.items() if times == 1}
         self._known: dict[tuple[str, int | None], int] = {}
         self._used: set[int] = set()
         self._next = 1
@@ -92,8 +93,8 @@ class ImageIds:
         if key in self._known:
             return self._known[key], False
         wanted = result.frame if film else _last_number(result.source)
-        if wanted is None or wanted in self._used or not (film or self._by_name):
-            while self._next in self._used:
+        if wanted is None or wanted in self._used or (not film and self._inputs[wanted] > 1):
+            while self._next in self._used or self._next in self._reserved:
                 self._next += 1
             wanted = self._next
         self._known[key] = wanted
