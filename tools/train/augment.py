@@ -30,7 +30,7 @@ class Recipe:
     zoom: tuple[float, float] = (-0.20, 0.55)  # log of the scale against the letterboxed image
     focus: float = 0.30  # share scaled by one person's size instead of the image's
     wander: float = 0.12  # share that looks closely at any place: things, rooms, parts of people
-    mosaic: float = 0.25
+    mosaic: float = 0.30
     flip: float = 0.5
     cutout: float = 0.2
     missing: float = 0.25  # loss weight near a person where a joint was looked for and not found
@@ -70,18 +70,32 @@ def warp(
     pixels: Array, matrix: Array, width: int, height: int, pad: tuple[int, int, int] = PAD
 ) -> Array:
     """Pixels under the matrix, which speaks of pixel corners (0.5 = first centre) as keypoints do."""
+    if np.sqrt(abs(np.linalg.det(matrix[:, :2]))) < 0.6:  # bilinear alone would alias
+        h, w = pixels.shape[:2]
+        pixels = cv2.resize(pixels, (-(-w // 2), -(-h // 2)), interpolation=cv2.INTER_AREA)
+        ratio = np.array([w / pixels.shape[1], h / pixels.shape[0], 1.0])
+        return warp(pixels, matrix * ratio, width, height, pad)
     shifted = matrix.copy()
     shifted[:, 2] += matrix[:, :2] @ np.array([0.5, 0.5]) - 0.5
     return cv2.warpAffine(pixels, shifted, (width, height), flags=cv2.INTER_LINEAR, borderValue=pad)
 
 
 def choose_affine(
-    sample: Sample, width: int, height: int, recipe: Recipe, rng: np.random.Generator
+    sample: Sample,
+    width: int,
+    height: int,
+    recipe: Recipe,
+    rng: np.random.Generator,
+    fill: bool = False,
 ) -> tuple[Array, bool]:
-    """A random placement of a sample on a width x height canvas, and whether it is mirrored."""
+    """A random placement of a sample on a width x height canvas, and whether it is mirrored.
+
+    Args:
+        fill: start halfway between the whole image and no padding, for the parts of a mosaic.
+    """
     h, w = sample.pixels.shape[:2]
     letterbox = min(width / w, height / h)
-    if width != height:  # part of a mosaic: filled, or most of the canvas would be padding
+    if fill:
         letterbox = (letterbox * max(width / w, height / h)) ** 0.5
     scale = letterbox * float(np.exp(rng.uniform(*recipe.zoom)))
     centre = np.array([w / 2, h / 2])
@@ -125,15 +139,21 @@ def jitter(pixels: Array, rng: np.random.Generator) -> Array:
 def cells(
     width: int, height: int, recipe: Recipe, rng: np.random.Generator
 ) -> list[tuple[int, int, int, int]]:
-    """How the canvas is divided: x, y, w, h of one, two or four parts, multiples of the stride."""
+    """How the canvas is divided: x, y, w, h of one, two, four or nine parts, in whole cells."""
     if rng.random() >= recipe.mosaic:
         return [(0, 0, width, height)]
     x = int(rng.uniform(0.35, 0.65) * width) // STRIDE * STRIDE
     y = int(rng.uniform(0.35, 0.65) * height) // STRIDE * STRIDE
     layout = rng.random()
-    if layout < 0.4:
+    if layout < 0.25:  # nine small ones: people of 20 to 60 pixels
+        xs = [i * width // STRIDE // 3 * STRIDE for i in range(4)]
+        ys = [i * height // STRIDE // 3 * STRIDE for i in range(4)]
+        return [
+            (xs[i], ys[j], xs[i + 1] - xs[i], ys[j + 1] - ys[j]) for j in range(3) for i in range(3)
+        ]
+    if layout < 0.45:
         return [(0, 0, x, height), (x, 0, width - x, height)]
-    if layout < 0.6:
+    if layout < 0.65:
         return [(0, 0, width, y), (0, y, width, height - y)]
     return [
         (0, 0, x, y),
@@ -144,10 +164,15 @@ def cells(
 
 
 def place(
-    sample: Sample, width: int, height: int, recipe: Recipe, rng: np.random.Generator
+    sample: Sample,
+    width: int,
+    height: int,
+    recipe: Recipe,
+    rng: np.random.Generator,
+    fill: bool = False,
 ) -> Scene:
-    """One sample on a canvas of its own."""
-    matrix, flip = choose_affine(sample, width, height, recipe, rng)
+    """One sample on a canvas of its own (`fill`: see choose_affine)."""
+    matrix, flip = choose_affine(sample, width, height, recipe, rng, fill)
     keypoints = move_points(sample.keypoints, matrix, flip)
     grey = PAD if rng.random() < 0.7 else (int(rng.integers(256)),) * 3
     return Scene(
@@ -213,7 +238,7 @@ def compose(
     weights = np.empty((18 + len(LINKS), size // STRIDE, size // STRIDE), np.uint8)
     parts = cells(size, size, recipe, rng)
     for x, y, w, h in parts:
-        scene = place(samples[pick(rng)], w, h, recipe, rng)
+        scene = place(samples[pick(rng)], w, h, recipe, rng, fill=len(parts) > 1)
         canvas[y : y + h, x : x + w] = scene.pixels
         s = STRIDE
         weights[:, y // s : (y + h) // s, x // s : (x + w) // s] = scene.weights

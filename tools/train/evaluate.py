@@ -30,11 +30,16 @@ Array = NDArray[Any]
 LIMBS = [KEYPOINTS.index(f"{s}_{j}") for j in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle") for s in ("left", "right")]  # fmt: skip
 TORSO = [5, 6, 11, 12]
 MEAN, STD = np.array((0.485, 0.456, 0.406), np.float32), np.array((0.229, 0.224, 0.225), np.float32)
-Estimate = Callable[[Array], Array]
+Estimate = Callable[[Array], tuple[Array, Array]]
 
 
 def estimator(path: Path, size: int, params: BottomUpParams, threads: int = 2) -> Estimate:
-    """A function from RGB pixels to poses (n, 18, 3) in image pixels; score 0 = not found."""
+    """A function from RGB pixels to poses (n, 18, 3) in image pixels and their scores (n,).
+
+    A keypoint's score is 0 where it was not found. A pose's is the sum of all keypoint and link
+    scores over as many as the topology has, as the package ranks poses: a whole person before a
+    bright fragment.
+    """
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -43,13 +48,15 @@ def estimator(path: Path, size: int, params: BottomUpParams, threads: int = 2) -
     topology = Topology("person", KEYPOINTS, tuple((int(a), int(b)) for a, b in LINKS))
     decode = BottomUpDecoder(topology, params)
 
-    def estimate(pixels: Array) -> Array:
+    def estimate(pixels: Array) -> tuple[Array, Array]:
         canvas, matrix = letterbox(pixels, size)
         x = ((canvas.astype(np.float32) / 255 - MEAN) / STD).transpose(2, 0, 1)[None]
         cmap, paf = session.run(["cmap", "paf"], {"input": np.ascontiguousarray(x)})
-        poses = decode(cmap[0], paf[0]).keypoints.copy()
+        found = decode(cmap[0], paf[0])
+        poses = found.keypoints.copy()
+        scores = (poses[:, :, 2].sum(1) + found.links.sum(1)) / (len(KEYPOINTS) + len(LINKS))
         poses[:, :, :2] = (poses[:, :, :2] * size - matrix[:, 2]) / matrix[[0, 1], [0, 1]]
-        return poses
+        return poses, scores
 
     return estimate
 
@@ -81,7 +88,7 @@ def pck(estimate: Estimate, samples: list[Sample]) -> dict[str, float]:
     rows = {"most": [], "nearest": []}  # type: dict[str, list[Array]]
     known = []
     for sample in samples:
-        poses = estimate(sample.pixels)
+        poses, _ = estimate(sample.pixels)
         for rule, found in rows.items():
             right, seen = right_joints(poses, sample, rule)
             found.append(right)
@@ -93,11 +100,6 @@ def pck(estimate: Estimate, samples: list[Sample]) -> dict[str, float]:
         pair = slice(2 * i, 2 * i + 2)
         result[joint] = most[:, pair].sum() / total[:, pair].sum()
     return {k: round(float(v), 4) for k, v in result.items()}
-
-
-def pose_score(pose: Array) -> float:
-    """Rank of a pose: a well-supported whole person before a bright fragment."""
-    return float(pose[:17, 2].sum() / 17)
 
 
 def coco_ap(estimate: Estimate, folder: Path, least: int = 3) -> dict[str, float]:
@@ -113,12 +115,11 @@ def coco_ap(estimate: Estimate, folder: Path, least: int = 3) -> dict[str, float
         truth = COCO(str(folder / "person_keypoints.json"))
         results = []
         for image in truth.dataset["images"]:
-            for pose in estimate(decode_image(folder / "images" / image["file_name"])):
+            pixels = decode_image(folder / "images" / image["file_name"])
+            for pose, score in zip(*estimate(pixels), strict=True):
                 if (pose[:17, 2] > 0).sum() >= least:
-                    results.append(
-                        {"image_id": image["id"], "category_id": 1, "score": pose_score(pose),
-                         "keypoints": pose[:17].reshape(-1).tolist()}
-                    )  # fmt: skip
+                    row = {"image_id": image["id"], "category_id": 1, "score": float(score)}
+                    results.append({**row, "keypoints": pose[:17].reshape(-1).tolist()})
         if not results:
             return {"ap": 0.0}
         evaluation = COCOeval(truth, truth.loadRes(results), "keypoints")
