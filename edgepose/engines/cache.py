@@ -336,19 +336,18 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         OutputError: it cannot be written; the temporary file is removed.
     """
-    temporary: str | None = None
     try:
-        handle, temporary = tempfile.mkstemp(
-            dir=path.parent, prefix=f".{path.name}.", suffix=".part"
-        )
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
     except OSError as e:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
         raise OutputError(
             f"{path.name} ({len(content) / 2**20:.1f} MiB) cannot be kept in {path.parent}: "
             f"{e.strerror or e}. Free some space, or set EDGEPOSE_CACHE to another folder."

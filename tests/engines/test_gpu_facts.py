@@ -1,0 +1,107 @@
+"""The GPU's facts from the driver: against a driver library made here, and where there is none."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import textwrap
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgepose.engines.gpu import Gpu, HostMemory, find_gpu, gpu_index, host_memory
+from edgepose.errors import BackendUnavailable, UsageError
+
+DRIVER = """
+#include <string.h>
+int cuInit(unsigned flags) { return INIT; }
+int cuDeviceGetCount(int *n) { *n = 2; return 0; }
+int cuDeviceGet(int *d, int i) { *d = i + 10; return 0; }
+int cuDeviceGetName(char *s, int n, int d) { strncpy(s, d == 11 ? "Orin (nvgpu)" : "First", n); return 0; }
+int cuDeviceTotalMem_v2(unsigned long *b, int d) { *b = 8ul << 30; return 0; }
+int cuDriverGetVersion(int *v) { *v = 12060; return 0; }
+int cuDeviceGetAttribute(int *v, int a, int d) {
+    *v = a == 75 ? 8 : a == 76 ? 7 : a == 18 ? 1 : -1;
+    return *v < 0;
+}
+"""
+
+
+def driver(folder: Path, init: int = 0) -> str:
+    """A libcuda with two devices, compiled."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no C compiler to make a stand-in driver with")
+    source, library = folder / "driver.c", folder / f"libcuda{init}.so"
+    source.write_text(DRIVER)
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", f"-DINIT={init}", "-o", str(library), str(source)],
+        check=True,
+        timeout=60,
+    )
+    return str(library)
+
+
+@pytest.fixture(autouse=True)
+def visible(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+def test_facts(tmp_path: Path) -> None:
+    library = driver(tmp_path)
+    assert find_gpu("cuda:1", library) == Gpu(1, "Orin (nvgpu)", "8.7", "12.6", 8 << 30, True)
+    assert find_gpu("", library).name == "First"
+    with pytest.raises(BackendUnavailable, match="no GPU 2; the driver shows 2"):
+        find_gpu("2", library)
+
+
+@pytest.mark.parametrize(
+    ("status", "message"), [(100, "no GPU was found"), (803, "restart"), (7, "CUDA error 7")]
+)
+def test_a_driver_that_does_not_start(tmp_path: Path, status: int, message: str) -> None:
+    with pytest.raises(BackendUnavailable, match=f"starting the GPU driver failed: .*{message}"):
+        find_gpu("", driver(tmp_path, status))
+
+
+def test_no_driver_and_hidden_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(BackendUnavailable, match="no NVIDIA GPU driver"):
+        find_gpu("", "libcuda-that-is-not-there.so")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(BackendUnavailable, match="CUDA_VISIBLE_DEVICES hides"):
+        find_gpu()
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("", 0), ("0", 0), ("3", 3), ("GPU", 0), ("gpu:1", 1), ("cuda:2", 2)]
+)
+def test_device_names(text: str, number: int) -> None:
+    assert gpu_index(text) == number
+
+
+@given(st.text(max_size=8))
+def test_other_device_names_are_usage_errors(text: str) -> None:
+    try:
+        assert gpu_index(text) >= 0
+    except UsageError:
+        assert text
+
+
+def test_memory(tmp_path: Path) -> None:
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text(
+        textwrap.dedent(
+            """\
+            MemTotal:        7802364 kB
+            MemAvailable:    1024000 kB
+            SwapFree:         512000 kB
+            HugePages_Total:       0
+            broken line
+            """
+        )
+    )
+    assert host_memory(meminfo) == HostMemory(1024000 * 1024, 512000 * 1024)
+    meminfo.write_text("MemTotal: 1 kB\n")
+    assert host_memory(meminfo) is None
+    assert host_memory(tmp_path / "none") is None

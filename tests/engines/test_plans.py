@@ -1,0 +1,436 @@
+"""From a model to a plan: hit, miss and rebuild for every field, locks, full disks, cancelled builds."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from edgepose.engines.base import Feeds
+from edgepose.engines.cache import PlanCache, sidecar_path
+from edgepose.engines.gpu import Gpu
+from edgepose.engines.options import BatchRange, Calibration, EngineOptions
+from edgepose.engines.plans import Flavour, Machine, Plan, obtain
+from edgepose.engines.tensorrt_build import BuildLog, make_logger
+from edgepose.errors import EngineError, Interrupted, NetworkFileError, OutputError
+from tests.engines import trt_double
+from tests.engines.conftest import Maker
+from tests.engines.onnx_nets import pose_like
+from tests.engines.test_cache import files_at_most
+
+ORIN = Gpu(0, "Orin", "8.7", "12.6", 8 << 30, False)
+ROOT = Path(__file__).parents[2]
+
+
+class Bench:
+    """A TensorRT double, a machine, a cache, and what was said."""
+
+    def __init__(self, folder: Path, version: str = "10.3.0") -> None:
+        self.trt = trt_double.make(version)
+        self.gpu: Gpu | None = ORIN
+        self.cache = PlanCache(folder / "engines")
+        self.said: list[str] = []
+        self.flavour = Flavour("tensorrt", "TensorRT", self.trt)
+
+    def deserialise(self, content: bytes) -> Any:
+        runtime = self.trt.Runtime(make_logger(self.trt, BuildLog()))
+        return runtime.deserialize_cuda_engine(content)
+
+    def get(self, model: Path, must_keep: bool = False, **options: Any) -> Plan:
+        self.said.clear()
+        options.setdefault("precision", "fp32")
+        settings = EngineOptions(log=self.said.append, **options)
+        machine = Machine(self.gpu, self.deserialise)
+        return obtain(self.flavour, model, settings, machine, self.cache, must_keep=must_keep)
+
+    @property
+    def builds(self) -> int:
+        return sum(call[0] == "build" for call in self.trt.state.calls)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_miss_then_hit(bench: Bench, onnx_file: Maker) -> None:
+    model = onnx_file()
+    first = bench.get(model)
+    assert first.built
+    assert first.loaded is not None
+    assert first.path is not None
+    assert bench.said == [
+        "Building net.onnx in fp32 for Orin with TensorRT 10.3.0 (none was built yet); "
+        "this takes minutes, once"
+    ]
+    again = bench.get(model)
+    assert (again.built, again.content, again.path) == (False, first.content, first.path)
+    assert again.loaded is not None
+    assert (bench.builds, bench.said) == (1, [])
+    assert again.sidecar is not None
+    assert again.sidecar.inputs == {"x": ["float32", [1, 3, 32, 48]]}
+    assert again.sidecar.source == str(model.resolve())
+
+
+def pictures(digest: str) -> Calibration:
+    def batches() -> Iterator[Feeds]:
+        yield {"x": np.ones((1, 3, 32, 48), "f")}
+
+    return Calibration(digest, batches, 1)
+
+
+Change = Callable[[Bench, Path], dict[str, Any]]
+
+
+def _gpu(**changes: Any) -> Change:
+    def change(bench: Bench, model: Path) -> dict[str, Any]:
+        bench.gpu = replace(ORIN, **changes)
+        return {}
+
+    return change
+
+
+def _version(bench: Bench, model: Path) -> dict[str, Any]:
+    bench.trt.__version__ = "10.3.1"
+    return {}
+
+
+def _flavour(bench: Bench, model: Path) -> dict[str, Any]:
+    bench.flavour = replace(bench.flavour, name="tensorrt_rtx")
+    return {}
+
+
+def _weights(bench: Bench, model: Path) -> dict[str, Any]:
+    onnx.save(pose_like(("n", 3, "h", "w"), bias=0.25), model)
+    return {}
+
+
+CHANGES: dict[str, Change] = {
+    "onnx": _weights,
+    "flavour": _flavour,
+    "version": _version,
+    "gpu": _gpu(name="Orin Nano"),
+    "compute capability": _gpu(compute_capability="8.9"),
+    "driver": _gpu(driver="12.8"),
+    "precision": lambda b, m: {"precision": "fp16"},
+    "shape": lambda b, m: {"shape": (64, 64)},
+    "batch": lambda b, m: {"batch": BatchRange(1, 2, 4)},
+    "dla": lambda b, m: {"dla": 0, "precision": "fp16"},
+    "calibration": lambda b, m: {"precision": "int8", "calibration": pictures("abc")},
+    "options": lambda b, m: {"workspace": 100},
+}
+
+
+@pytest.mark.parametrize("field", CHANGES)
+def test_every_field_of_the_key_is_a_miss_that_names_it(
+    bench: Bench, onnx_file: Maker, field: str
+) -> None:
+    model = onnx_file("net.onnx", ("n", 3, "h", "w"))
+    bench.trt.state.cores = 2
+    base = {"shape": (32, 48)}
+    bench.get(model, **base)
+    options = base | CHANGES[field](bench, model)
+    made = bench.get(model, **options)
+    assert made.built
+    assert f"{field}: " in made.reason
+    stale = field in ("onnx", "flavour", "version", "gpu", "compute capability", "driver")
+    assert bench.said[0].startswith("Rebuilding" if stale else "Building")
+    assert f"{field}: " in bench.said[0]
+    assert not bench.get(model, **options).built
+    assert bench.builds == 2
+
+
+def test_builder_options_and_calibration_are_part_of_the_key(
+    bench: Bench, onnx_file: Maker
+) -> None:
+    model = onnx_file()
+    for options in (
+        {"optimization_level": 1},
+        {"optimization_level": 2},
+        {"hardware_compatible": True},
+        {"precision": "int8", "calibration": pictures("one")},
+        {"precision": "int8", "calibration": pictures("two")},
+    ):
+        assert bench.get(model, **options).built, options
+        assert not bench.get(model, **options).built, options
+
+
+def test_hardware_compatible_plans_serve_other_gpus(bench: Bench, onnx_file: Maker) -> None:
+    model = onnx_file()
+    bench.get(model, hardware_compatible=True)
+    bench.gpu = replace(ORIN, name="RTX 4090", compute_capability="8.9")
+    assert not bench.get(model, hardware_compatible=True).built
+
+
+def test_weights_beside_the_model_are_part_of_the_key(bench: Bench, tmp_path: Path) -> None:
+    model = tmp_path / "m.onnx"
+    for bias, built in ((0.5, True), (0.5, False), (0.75, True)):
+        (tmp_path / "w").unlink(missing_ok=True)  # onnx appends to it
+        onnx.save(
+            pose_like(bias=bias), model, save_as_external_data=True, location="w", size_threshold=0
+        )
+        assert bench.get(model).built == built
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda p: p.write_bytes(p.read_bytes()[:50]), "cut off: 50 of"),
+        (lambda p: p.write_bytes(p.read_bytes()[:-1] + b"x"), "was changed"),
+        (lambda p: sidecar_path(p).unlink(), "is missing"),
+    ],
+)
+def test_damaged_plans_are_rebuilt_with_the_reason(
+    bench: Bench, onnx_file: Maker, damage: Callable[[Path], object], reason: str
+) -> None:
+    model = onnx_file()
+    path = bench.get(model).path
+    assert path is not None
+    damage(path)
+    again = bench.get(model)
+    assert again.built
+    assert reason in bench.said[0]
+    assert bench.said[0].startswith("Rebuilding")
+    assert not bench.get(model).built
+
+
+def test_a_plan_that_the_library_refuses_is_rebuilt(bench: Bench, onnx_file: Maker) -> None:
+    model = onnx_file()
+    bench.get(model)
+    refusals = iter([True, False])
+    real = bench.deserialise
+
+    def deserialise(content: bytes) -> Any:
+        return None if next(refusals, False) else real(content)
+
+    bench.deserialise = deserialise  # type: ignore[method-assign]
+    again = bench.get(model)
+    assert again.built
+    assert "TensorRT refuses the plan" in bench.said[0]
+
+
+def test_a_new_plan_that_does_not_load_is_an_error(bench: Bench, onnx_file: Maker) -> None:
+    bench.trt.state.refuse = True
+    with pytest.raises(EngineError, match=r"built net\.onnx but cannot load the plan"):
+        bench.get(onnx_file())
+    assert bench.cache.entries() == []
+
+
+def test_no_build(bench: Bench, onnx_file: Maker) -> None:
+    model = onnx_file()
+    with pytest.raises(EngineError, match=r"none was built yet\), and building is off"):
+        bench.get(model, build=False)
+    bench.get(model)
+    assert not bench.get(model, build=False).built
+    bench.gpu = replace(ORIN, driver="13.0")
+    with pytest.raises(EngineError, match=r"driver: 12.6, now 13.0\), and building is off"):
+        bench.get(model, build=False)
+
+
+def test_force(bench: Bench, onnx_file: Maker) -> None:
+    model = onnx_file()
+    bench.get(model)
+    assert bench.get(model, rebuild=True).built
+    assert "(asked for)" in bench.said[0]
+    assert bench.builds == 2
+
+
+def test_output_gets_a_copy_with_its_sidecar(
+    bench: Bench, onnx_file: Maker, tmp_path: Path
+) -> None:
+    out = tmp_path / "mine.engine"
+    plan = bench.get(onnx_file(), output=out)
+    assert out.read_bytes() == plan.content
+    assert json.loads(sidecar_path(out).read_text())["key"]["gpu"] == "Orin"
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError):
+        bench.get(onnx_file(), output=tmp_path / "file" / "x.engine")
+
+
+# --- a file used as it is
+
+
+def test_engine_file(bench: Bench, onnx_file: Maker, tmp_path: Path) -> None:
+    plan = bench.get(onnx_file(), output=tmp_path / "mine.engine")
+    used = bench.get(tmp_path / "gone.onnx", engine_file=tmp_path / "mine.engine")
+    assert used.content == plan.content
+    assert used.loaded is not None
+    bench.gpu = replace(ORIN, name="Thor", compute_capability="11.0")
+    bench.trt.state.refuse = True
+    with pytest.raises(
+        EngineError, match=r"another machine \(gpu: Orin, now Thor; compute capability: 8.7"
+    ):
+        bench.get(onnx_file(), engine_file=tmp_path / "mine.engine")
+    sidecar_path(tmp_path / "mine.engine").unlink()
+    with pytest.raises(EngineError, match="it is damaged, or was built for another GPU"):
+        bench.get(onnx_file(), engine_file=tmp_path / "mine.engine")
+    (tmp_path / "empty.engine").touch()
+    with pytest.raises(EngineError, match="is empty"):
+        bench.get(onnx_file(), engine_file=tmp_path / "empty.engine")
+    with pytest.raises(EngineError, match="cannot be read: No such file"):
+        bench.get(onnx_file(), engine_file=tmp_path / "none.engine")
+
+
+# --- disks, locks, cancelling
+
+
+def test_full_disk_uses_the_plan_and_says_so(bench: Bench, onnx_file: Maker) -> None:
+    model = onnx_file()
+    with files_at_most(100):
+        plan = bench.get(model)
+    assert plan.loaded is not None
+    assert plan.path is None
+    assert any("cannot be kept" in s and "for this run only" in s for s in bench.said)
+    assert not [p for p in bench.cache.folder.iterdir() if p.suffix != ".lock" and p.is_file()]
+    with files_at_most(100), pytest.raises(OutputError, match="cannot be kept"):
+        bench.get(model, must_keep=True)
+
+
+def test_unwritable_cache_builds_once_and_says_so(bench: Bench, onnx_file: Maker) -> None:
+    bench.cache.folder.parent.mkdir(exist_ok=True)
+    bench.cache.folder.touch()
+    plan = bench.get(onnx_file())
+    assert (plan.built, plan.path) == (True, None)
+    assert "built for this run only" in bench.said[0]
+    with pytest.raises(OutputError, match="EDGEPOSE_CACHE"):
+        bench.get(onnx_file(), must_keep=True)
+
+
+def test_a_failed_build_leaves_nothing(bench: Bench, onnx_file: Maker) -> None:
+    bench.trt.state.fail = "Out of memory"
+    with pytest.raises(EngineError, match="Out of memory"):
+        bench.get(onnx_file())
+    assert bench.cache.entries() == []
+    bench.trt.state.fail = ""
+    assert bench.get(onnx_file()).built
+
+
+def test_a_cancelled_build_leaves_nothing(bench: Bench, onnx_file: Maker) -> None:
+    class Stop:
+        def phase(self, name: str, steps: int = 0) -> None: ...
+
+        def step(self, name: str, done: int) -> None: ...
+
+        def end(self, name: str) -> None: ...
+
+        def cancelled(self) -> bool:
+            return True
+
+    with pytest.raises(Interrupted):
+        bench.get(onnx_file(), progress=Stop())
+    assert bench.cache.entries() == []
+    assert not list(bench.cache.folder.glob("*.part"))
+
+
+def test_two_processes_one_builds(tmp_path: Path, onnx_file: Maker) -> None:
+    code = textwrap.dedent(
+        """
+        import sys, threading
+        from pathlib import Path
+        from tests.engines.test_plans import Bench
+        bench = Bench(Path(sys.argv[1]))
+        bench.trt.state.gate = gate = threading.Event()
+        threading.Timer(1.5, gate.set).start()
+        plan = bench.get(Path(sys.argv[2]))
+        print(plan.built, plan.reason, bench.said, flush=True)
+        """
+    )
+    model = onnx_file()
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path), str(model)],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        for _ in range(2)
+    ]
+    told = sorted(p.communicate(timeout=60)[0] for p in processes)
+    assert [p.returncode for p in processes] == [0, 0]
+    waited, built = told
+    assert built.startswith("True none was built yet")
+    # the second either waited for the first, or came so late that the plan was there
+    assert waited.startswith(("False built by another process ['Waiting", "False cached []"))
+
+
+def test_a_model_that_is_no_model(bench: Bench, tmp_path: Path) -> None:
+    for name, content in (("garbage.onnx", os.urandom(500)), ("empty.onnx", b"")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(NetworkFileError):
+            bench.get(tmp_path / name)
+    with pytest.raises(NetworkFileError):
+        bench.get(tmp_path / "missing.onnx")
+
+
+def test_timing_caches_by_gpu_and_version(bench: Bench, onnx_file: Maker) -> None:
+    bench.get(onnx_file())
+    bench.gpu = replace(ORIN, name="RTX 4090")
+    bench.get(onnx_file())
+    names = sorted(p.name for p in (bench.cache.folder / "timing").iterdir())
+    assert names == ["tensorrt_10.3.0_Orin_8.7.timing", "tensorrt_10.3.0_RTX_4090_8.7.timing"]
+
+
+# --- for real: TensorRT for RTX builds without a GPU
+
+
+@pytest.fixture
+def rtx(tmp_path: Path) -> Bench:
+    trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx-cu13 is not installed")
+    bench = Bench(tmp_path)
+    bench.trt = SimpleNamespace(state=SimpleNamespace(calls=[]))
+    bench.flavour = Flavour("tensorrt_rtx", "TensorRT for RTX", trt, timings=False)
+    bench.gpu = None
+    return bench
+
+
+def rtx_get(bench: Bench, model: Path, **options: Any) -> Plan:
+    bench.said.clear()
+    settings = EngineOptions(log=bench.said.append, **options)
+    return obtain(bench.flavour, model, settings, Machine(), bench.cache)
+
+
+def test_rtx_miss_hit_rebuild(rtx: Bench, onnx_file: Maker) -> None:
+    model = onnx_file("net.onnx", ("n", 3, "h", "w"))
+    first = rtx_get(rtx, model, shape=(32, 48))
+    assert first.built
+    assert first.content[:4] == b"vtrt"
+    assert "for any GPU with TensorRT for RTX" in rtx.said[0]
+    assert not rtx_get(rtx, model, shape=(32, 48)).built
+    assert "shape: " in rtx_get(rtx, model, shape=(64, 64)).reason
+    assert "precision: " in rtx_get(rtx, model, shape=(32, 48), precision="fp32").reason
+    batch = rtx_get(rtx, model, shape=(32, 48), batch=BatchRange(1, 2, 4))
+    assert "batch: 1, now 1:2:4" in batch.reason
+    onnx.save(pose_like(("n", 3, "h", "w"), bias=0.25), model)
+    changed = rtx_get(rtx, model, shape=(32, 48))
+    assert changed.built
+    assert changed.reason.startswith("onnx: ")
+    assert rtx.said[0].startswith("Rebuilding")
+
+
+def test_rtx_rebuilds_a_truncated_plan(rtx: Bench, onnx_file: Maker) -> None:
+    model = onnx_file()
+    path = rtx_get(rtx, model).path
+    assert path is not None
+    path.write_bytes(path.read_bytes()[:1000])
+    again = rtx_get(rtx, model)
+    assert again.built
+    assert "the plan is cut off: 1000 of" in rtx.said[0]
+    assert not rtx_get(rtx, model).built
+
+
+def test_rtx_full_disk(rtx: Bench, onnx_file: Maker) -> None:
+    with files_at_most(5000):
+        plan = rtx_get(rtx, onnx_file(), precision="fp32")
+    assert plan.path is None
+    assert any("for this run only" in s for s in rtx.said)
