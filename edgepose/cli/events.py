@@ -1,0 +1,431 @@
+"""`edgepose events`: list, export and count recorded events, import those of another database."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from edgepose.events.event import Event
+    from edgepose.events.log import Filter, HourCount
+
+HELP = "List, export, count and import enter and exit events."
+TIMES = "2026-11-21, 2026-11-21T07:30, 90m, 24h, 7d (ago), today or yesterday"
+
+Database = Annotated[
+    Path | None,
+    typer.Option(
+        "--db", help="The database. [default: EDGEPOSE_EVENTS, else events.db in EDGEPOSE_HOME]"
+    ),
+]
+Kinds = Annotated[
+    list[str] | None, typer.Option("--event", help="enter, exit or cross; repeatable.")
+]
+ZoneNames = Annotated[
+    list[str] | None,
+    typer.Option("--zone", help="Zone or line; '' = the whole picture; repeatable."),
+]
+Tracks = Annotated[list[int] | None, typer.Option("--track", help="Track id; repeatable.")]
+Sources = Annotated[list[str] | None, typer.Option("--source", help="Source; repeatable.")]
+Sessions = Annotated[list[str] | None, typer.Option("--session", help="Session; repeatable.")]
+Since = Annotated[str, typer.Option("--since", metavar="TIME", help=f"Not before: {TIMES}.")]
+Until = Annotated[str, typer.Option("--until", metavar="TIME", help="Before this time.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, times in UTC.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    events = typer.Typer(name="events", help=HELP, no_args_is_help=True)
+    events.command("list")(list_events)
+    events.command("export")(export)
+    events.command("hours")(hours)
+    events.command("import")(import_events)
+    app.add_typer(events)
+
+
+def list_events(
+    db: Database = None,
+    event: Kinds = None,
+    zone: ZoneNames = None,
+    track: Tracks = None,
+    source: Sources = None,
+    session: Sessions = None,
+    since: Since = "",
+    until: Until = "",
+    limit: Annotated[int, typer.Option("--limit", "-n", help="At most so many, 1 to 1000.")] = 50,
+    cursor: Annotated[str, typer.Option("--cursor", help="Go on behind an earlier list.")] = "",
+    json: AsJson = False,
+) -> None:
+    """Show events, the newest first."""
+    from edgepose.events.log import EventLog
+
+    wanted = make_filter(event, zone, track, source, session, since, until)
+    with EventLog(db or _default()) as log:
+        page = log.page(wanted, cursor=cursor, limit=limit)
+    if json:
+        _print_json({"events": [e.as_dict() for e in page.events], "cursor": page.cursor})
+        return
+    _table(page.events)
+    if page.cursor:
+        print(f"More: --cursor {page.cursor}", file=sys.stderr)
+
+
+def export(
+    output: Annotated[
+        str, typer.Argument(metavar="[FILE]", help="*.csv, *.json or *.jsonl; - = stdout.")
+    ] = "-",
+    db: Database = None,
+    event: Kinds = None,
+    zone: ZoneNames = None,
+    track: Tracks = None,
+    source: Sources = None,
+    session: Sessions = None,
+    since: Since = "",
+    until: Until = "",
+    format: Annotated[
+        str, typer.Option("--format", help="csv, json or jsonl. [default: by the name, else csv]")
+    ] = "",
+) -> None:
+    """Write events to a file or to stdout, the oldest first."""
+    from edgepose.errors import UnknownNameError, UsageError
+    from edgepose.events.log import EventLog
+
+    kind = format.lower() or Path(output).suffix.lstrip(".").lower() or "csv"
+    if kind not in _WRITERS:
+        if not format:
+            raise UsageError(f"{output}: name it *.csv, *.json or *.jsonl, or give --format.")
+        raise UnknownNameError("format", format, _WRITERS)
+    wanted = make_filter(event, zone, track, source, session, since, until)
+    with EventLog(db or _default()) as log:
+        counted = _Counted(log.all(wanted))
+        lines = _WRITERS[kind](counted)
+        if output == "-":
+            for line in lines:
+                sys.stdout.write(line)
+        else:
+            _write(Path(output), lines)
+            print(f"{counted.count} events in {output}", file=sys.stderr)
+
+
+def hours(
+    db: Database = None,
+    event: Kinds = None,
+    zone: ZoneNames = None,
+    track: Tracks = None,
+    source: Sources = None,
+    session: Sessions = None,
+    since: Since = "",
+    until: Until = "",
+    of_day: Annotated[bool, typer.Option("--of-day", help="Sum up by hour of the day.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Plot counts by hour (local time) in the terminal."""
+    from edgepose.events.event import iso_time
+    from edgepose.events.log import EventLog
+
+    # people are counted once, not once more for every zone, unless a zone is asked for
+    picture = None if zone or (event and "cross" in event) else [""]
+    wanted = make_filter(event, zone or picture, track, source, session, since, until)
+    with EventLog(db or _default()) as log:
+        counts = log.hours(wanted)
+    if of_day:
+        counts = _by_hour_of_day(counts)
+    if json:
+        rows = [{"enter": c.enter, "exit": c.exit, "cross": c.cross} for c in counts]
+        keys = [c.start // 3600 if of_day else iso_time(c.start) for c in counts]
+        key = "hour" if of_day else "start"
+        _print_json([{key: k, **row} for k, row in zip(keys, rows, strict=True)])
+        return
+    _plot(counts if of_day else _with_gaps(counts), of_day=of_day)
+
+
+def import_events(
+    file: Annotated[Path, typer.Argument(help="The SQLite file with a table person_detection.")],
+    db: Database = None,
+    json: AsJson = False,
+) -> None:
+    """Bring over the events of the OpenVINO pose-estimation demo's database; twice does no harm."""
+    from edgepose.events.seed import import_seed
+
+    target = db or _default()
+    done = import_seed(file, target)
+    if json:
+        _print_json(
+            {
+                "new": done.new,
+                "known": done.known,
+                "skipped": done.skipped,
+                "sessions": done.sessions,
+            }
+        )
+        return
+    extra = f", {done.known} were there already" if done.known else ""
+    extra += f", {done.skipped} rows were not understood" if done.skipped else ""
+    print(f"{done.new} events of {done.sessions} sessions into {target}{extra}", file=sys.stderr)
+
+
+# arguments -----------------------------------------------------------------------------------------
+
+
+def _default() -> Path:
+    from edgepose.events.store import default_path
+
+    return default_path()
+
+
+def make_filter(
+    event: list[str] | None,
+    zone: list[str] | None,
+    track: list[int] | None,
+    source: list[str] | None,
+    session: list[str] | None,
+    since: str,
+    until: str,
+) -> Filter:
+    """The filter of the common options.
+
+    Raises:
+        UsageError: an unknown kind of event, or a time that cannot be read.
+    """
+    import time
+
+    from edgepose.errors import UnknownNameError
+    from edgepose.events.event import KINDS
+    from edgepose.events.log import Filter
+
+    kinds = [kind.lower() for kind in event or ()]
+    for kind in kinds:
+        if kind not in KINDS:
+            raise UnknownNameError("event", kind, KINDS)
+    now = time.time()
+    return Filter(
+        events=kinds,
+        zones=zone or (),
+        tracks=track or (),
+        sources=source or (),
+        sessions=session or (),
+        since=parse_time(since, now) if since else None,
+        until=parse_time(until, now) if until else None,
+    )
+
+
+def parse_time(text: str, now: float) -> float:
+    """UTC seconds of a date or time (local unless it says otherwise), or of a span before `now`.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    import re
+    from datetime import datetime, timedelta
+
+    from edgepose.errors import UsageError
+
+    word = text.strip().lower()
+    span = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)\s*([smhdw])", word)
+    if span:
+        seconds = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[span[2]]
+        return now - float(span[1]) * seconds
+    midnight = datetime.fromtimestamp(now).replace(hour=0, minute=0, second=0, microsecond=0)
+    if word == "today":
+        return midnight.timestamp()
+    if word == "yesterday":
+        return (midnight - timedelta(days=1)).timestamp()
+    try:
+        # Python 3.10 does not know the Z
+        return datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text.strip())).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise UsageError(f"{text!r} is not a time; write for example {TIMES}.") from None
+
+
+# what is written -----------------------------------------------------------------------------------
+
+
+def _print_json(data: Any) -> None:
+    import json
+
+    print(json.dumps(data, ensure_ascii=False))
+
+
+FIELDS = (
+    "id", "event", "time", "track", "zone", "direction", "dwell", "frame", "left", "top", "right",
+    "bottom", "source", "session", "snapshot", "note",
+)  # fmt: skip
+
+
+def _csv(events: Iterable[Event]) -> Iterable[str]:
+    import csv
+    import io
+
+    def row(values: Iterable[Any]) -> str:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerow(values)
+        return text.getvalue()
+
+    yield row(FIELDS)
+    for event in events:
+        data = event.as_dict()
+        box = data.pop("box") or (None,) * 4
+        data |= dict(zip(("left", "top", "right", "bottom"), box, strict=True))
+        yield row(data[field] for field in FIELDS)
+
+
+def _json_lines(events: Iterable[Event]) -> Iterable[str]:
+    import json
+
+    for event in events:
+        yield json.dumps(event.as_dict(), ensure_ascii=False) + "\n"
+
+
+def _json_array(events: Iterable[Event]) -> Iterable[str]:
+    first = True
+    yield "["
+    for line in _json_lines(events):
+        yield ("\n " if first else ",\n ") + line.rstrip("\n")
+        first = False
+    yield "]\n" if first else "\n]\n"
+
+
+_WRITERS = {"csv": _csv, "json": _json_array, "jsonl": _json_lines}
+
+
+class _Counted:
+    """Events, and how many of them have passed."""
+
+    def __init__(self, events: Iterable[Event]) -> None:
+        self._events = events
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Event]:
+        for event in self._events:
+            self.count += 1
+            yield event
+
+
+def _write(path: Path, lines: Iterable[str]) -> None:
+    """Write a file by way of a temporary one."""
+    from edgepose.errors import OutputError
+
+    part = path.with_name(f".{path.name}.part")
+    try:
+        try:
+            with open(part, "w", encoding="utf-8", newline="") as file:
+                file.writelines(lines)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as e:
+        raise OutputError(f"{path} cannot be written: {e.strerror or e}.") from None
+
+
+def _local(seconds: float) -> str:
+    from datetime import datetime
+
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _table(events: Iterable[Event]) -> None:
+    """A table for people; plain words where stdout is no terminal."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    columns = ("time", "event", "track", "zone", "dwell", "source", "session", "note")
+    for name in columns:
+        right = name in ("track", "dwell")
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    style = {"enter": "green", "exit": "yellow", "cross": "cyan"}
+    count = 0
+    for e in events:
+        count += 1
+        what = f"{e.event} {e.direction}".strip()
+        table.add_row(
+            _local(e.time),
+            f"[{style.get(e.event, 'default')}]{escape(what)}[/]",
+            "" if e.track is None else f"#{e.track}",
+            escape(e.zone),
+            "" if e.dwell is None else f"{e.dwell:.1f} s",
+            escape(e.source),
+            escape(e.session),
+            escape(e.note),
+        )
+    if not count:
+        print("No events.", file=sys.stderr)
+        return
+    # a pipe has no width: lines stay whole for grep and cut
+    width = None if sys.stdout.isatty() else 1000
+    Console(width=width, highlight=False).print(table)
+
+
+# counts by hour --------------------------------------------------------------------------------------
+
+
+def _by_hour_of_day(counts: list[HourCount]) -> list[HourCount]:
+    """24 sums, `start` being the hour times 3600."""
+    from datetime import datetime
+
+    from edgepose.events.log import HourCount
+
+    sums = [[0, 0, 0] for _ in range(24)]
+    for c in counts:
+        hour = sums[datetime.fromtimestamp(c.start).hour]
+        hour[:] = (hour[0] + c.enter, hour[1] + c.exit, hour[2] + c.cross)
+    return [HourCount(3600.0 * i, *row) for i, row in enumerate(sums)]
+
+
+def _with_gaps(counts: list[HourCount]) -> list[HourCount]:
+    """Empty hours put in between, but a long gap as a single start of NaN."""
+    from edgepose.events.log import HourCount
+
+    out: list[HourCount] = []
+    for c in counts:
+        if out:
+            missing = round((c.start - out[-1].start) / 3600) - 1
+            if missing > 6:
+                out.append(HourCount(float("nan")))
+            else:
+                out += [HourCount(out[-1].start + 3600 * (i + 1)) for i in range(missing)]
+        out.append(c)
+    return out
+
+
+def _plot(counts: list[HourCount], *, of_day: bool) -> None:
+    """One bar a row: enters, or what was found where there are none."""
+    from rich.console import Console
+
+    if not counts:
+        print("No events.", file=sys.stderr)
+        return
+    console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
+    kind = next(
+        (k for k in ("enter", "cross", "exit") if any(getattr(c, k) for c in counts)), "enter"
+    )
+    most = max(getattr(c, kind) for c in counts) or 1
+    room = max(10, console.width - 42)
+    console.print(f"[bold]{'hour':<16} {kind:<5}[/]", markup=True)
+    for c in counts:
+        if c.start != c.start:
+            console.print("      ...", style="dim")
+            continue
+        value = getattr(c, kind)
+        label = f"{int(c.start // 3600):02}:00" if of_day else _local(c.start)[:16]
+        rest = ", ".join(
+            f"{getattr(c, k)} {k}"
+            for k in ("enter", "exit", "cross")
+            if k != kind and getattr(c, k)
+        )
+        console.print(
+            f"{label:<16} [cyan]{bar(value / most * room)}[/] {value or ''}  [dim]{rest}[/]".rstrip()
+        )
+
+
+def bar(length: float) -> str:
+    """A bar of `length` characters, to an eighth of one."""
+    eighths = round(length * 8)
+    full, part = divmod(max(eighths, 1 if length > 0 else 0), 8)
+    return "█" * full + ("▏▎▍▌▋▊▉"[part - 1] if part else "")

@@ -1,0 +1,71 @@
+"""One event: a person enters, leaves or crosses a line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from edgepose.types import Box
+
+ENTER, EXIT, CROSS = "enter", "exit", "cross"
+KINDS = (ENTER, EXIT, CROSS)
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event, of the whole picture or of a zone.
+
+    Attributes:
+        event: enter, exit or cross.
+        time: when it happened, seconds since 1970 UTC: of an enter when the person was first seen, of an
+            exit when last seen.
+        track: track id of the person; None where none is known (imported events).
+        zone: name of the zone or line; "" = the whole picture.
+        direction: of a cross: where to, by default "right" or "left".
+        frame: number of the frame in its source.
+        dwell: of an exit: seconds from enter to exit.
+        box: of the person in image pixels.
+        note: why, where it was not seen: "end of stream", "closed at start".
+        source: path or URI without credentials. session: name of the session.
+        snapshot: path of a picture, relative to the database's folder, or "".
+        id: number in the database, None until it is written.
+    """
+
+    event: str
+    time: float
+    track: int | None = None
+    zone: str = ""
+    direction: str = ""
+    frame: int | None = None
+    dwell: float | None = None
+    box: Box | None = None
+    note: str = ""
+    source: str = ""
+    session: str = ""
+    snapshot: str = ""
+    id: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: times in ISO 8601 UTC with milliseconds, the box as a list."""
+        return {
+            "id": self.id,
+            "event": self.event,
+            "time": iso_time(self.time),
+            "track": self.track,
+            "zone": self.zone,
+            "direction": self.direction,
+            "dwell": None if self.dwell is None else round(self.dwell, 3),
+            "frame": self.frame,
+            "box": None if self.box is None else [round(v, 1) for v in self.box],
+            "source": self.source,
+            "session": self.session,
+            "snapshot": self.snapshot,
+            "note": self.note,
+        }
+
+
+def iso_time(seconds: float) -> str:
+    """ISO 8601 in UTC with milliseconds, for example 2026-11-21T07:16:50.123Z."""
+    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

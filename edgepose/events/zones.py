@@ -1,0 +1,272 @@
+"""Zones and lines in the picture, read from a JSON file.
+
+    {
+      "size": [1280, 720],
+      "reference": "bottom",
+      "zones": [
+        {"name": "counter", "polygon": [[100, 400], [500, 400], [520, 700], [80, 700]], "enter_after": 1},
+        {"name": "door", "line": [[900, 300], [900, 700]], "right": "in", "left": "out"}
+      ]
+    }
+
+`size` is the picture that the coordinates are measured in, and they scale with the picture; without it
+they are parts of the picture, 0..1. A person is where the reference point is: "bottom" (middle of the
+lower edge of the box, the default), "hips" (middle of the hips, else of the box) or "centre" of the box.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from edgepose.errors import UnknownNameError, UsageError
+from edgepose.types import Pose
+
+Point = tuple[float, float]
+REFERENCES = ("bottom", "hips", "centre")
+MAX_ZONES = 100
+MAX_POINTS = 1000
+
+
+@dataclass(frozen=True)
+class Zone:
+    """A polygon.
+
+    Attributes:
+        name: of the zone, unique in its file.
+        points: at least 3 corners, as parts of the picture.
+        reference: which point of a person counts.
+        enter_after, exit_after: seconds inside or outside until it counts; None = as for the picture.
+    """
+
+    name: str
+    points: tuple[Point, ...]
+    reference: str = "bottom"
+    enter_after: float | None = None
+    exit_after: float | None = None
+
+    def holds(self, point: Point) -> bool:
+        """True where the point (as a part of the picture) lies inside, by the even-odd rule."""
+        x, y = point
+        inside = False
+        bx, by = self.points[-1]
+        for ax, ay in self.points:
+            if (ay > y) != (by > y) and x < ax + (y - ay) * (bx - ax) / (by - ay):
+                inside = not inside
+            bx, by = ax, ay
+        return inside
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of two or more points; people who cross it do so to its right or left.
+
+    Right and left are those of someone who walks in the picture from the first point to the last.
+
+    Attributes:
+        name, points, reference: as of a `Zone`, at least 2 points.
+        right, left: what the two directions are called.
+    """
+
+    name: str
+    points: tuple[Point, ...]
+    reference: str = "bottom"
+    right: str = "right"
+    left: str = "left"
+
+    def crossing(self, start: Point, end: Point) -> str:
+        """The name of the direction in which the way from `start` to `end` crosses, or ""."""
+        sides = 0
+        for a, b in pairwise(self.points):
+            if _intersect(a, b, start, end):
+                # y points down: positive is to the right of a -> b
+                sides += 1 if _turn(a, b, end) > 0 else -1
+        return self.right if sides > 0 else self.left if sides < 0 else ""
+
+    def distance(self, point: Point) -> float:
+        """Distance of a point from the line."""
+        parts = pairwise(self.points)
+        return min(_distance(a, b, point) for a, b in parts)
+
+
+@dataclass(frozen=True)
+class Zones:
+    """The polygons and lines of a picture, in the order of their file."""
+
+    zones: tuple[Zone, ...] = ()
+    lines: tuple[Line, ...] = ()
+
+
+def reference_point(pose: Pose, reference: str, width: int, height: int) -> Point:
+    """Where a person is, as a part of the picture; may lie outside 0..1."""
+    left, top, right, bottom = pose.box
+    x, y = (left + right) / 2, bottom
+    if reference != "bottom":
+        y = (top + bottom) / 2
+    if reference == "hips":
+        hips = [k for k in pose.keypoints if k.name.endswith("hip")]
+        if hips:
+            x, y = sum(k.x for k in hips) / len(hips), sum(k.y for k in hips) / len(hips)
+    return (x / width, y / height)
+
+
+def _turn(a: Point, b: Point, c: Point) -> float:
+    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+
+
+def _intersect(a: Point, b: Point, c: Point, d: Point) -> bool:
+    """True where the segments a-b and c-d cross; an end that just touches counts for one side only."""
+    crosses = (_turn(a, b, c) > 0) != (_turn(a, b, d) > 0)
+    return crosses and (_turn(c, d, a) > 0) != (_turn(c, d, b) > 0)
+
+
+def _distance(a: Point, b: Point, p: Point) -> float:
+    dx, dy = b[0] - a[0], b[1] - a[1]
+    t = ((p[0] - a[0]) * dx + (p[1] - a[1]) * dy) / (dx * dx + dy * dy)
+    t = max(0.0, min(1.0, t))
+    return math.hypot(p[0] - a[0] - t * dx, p[1] - a[1] - t * dy)
+
+
+# the file --------------------------------------------------------------------------------------
+
+
+def load_zones(path: str | Path) -> Zones:
+    """Zones and lines of a JSON file.
+
+    Raises:
+        UsageError: the file is missing, unreadable or does not follow the format; says where.
+    """
+    path = Path(path)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"Zones {path} does not exist.") from None
+    except (OSError, UnicodeDecodeError) as e:
+        raise UsageError(f"Zones {path} cannot be read: {e}.") from None
+    except (ValueError, RecursionError) as e:
+        raise UsageError(f"Zones {path} is not valid JSON: {e}.") from None
+    return parse_zones(data, str(path))
+
+
+def parse_zones(data: Any, where: str = "") -> Zones:
+    """Zones and lines of decoded JSON; `where` names the file in messages.
+
+    Raises:
+        UsageError: the data do not follow the format.
+    """
+    prefix = f"Zones {where}: ".replace(" :", ":")
+    try:
+        return _zones(data)
+    except UnknownNameError as e:
+        raise UsageError(prefix + str(e)) from None
+    except _Malformed as e:
+        raise UsageError(
+            f"{prefix}{e}. A zone is "
+            '{"name": ..., "polygon": [[x, y], ...]} or {"name": ..., "line": [[x, y], ...]}.'
+        ) from None
+
+
+class _Malformed(Exception):
+    """What is wrong, as the middle of a sentence."""
+
+
+_KEYS = ("size", "reference", "zones")
+_POLYGON_KEYS = ("name", "polygon", "reference", "enter_after", "exit_after")
+_LINE_KEYS = ("name", "line", "reference", "right", "left")
+
+
+def _zones(data: Any) -> Zones:
+    if not isinstance(data, dict):
+        raise _Malformed(f"found a JSON {type(data).__name__}, not an object")
+    _known(data, _KEYS)
+    size = _size(data.get("size", [1, 1]))
+    reference = _reference(data.get("reference", "bottom"))
+    rows = data.get("zones")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise _Malformed("'zones' is not a list of objects")
+    if len(rows) > MAX_ZONES:
+        raise _Malformed(f"'zones' holds {len(rows)}, more than {MAX_ZONES}")
+    shapes = [_shape(row, size, reference) for row in rows]
+    names = [shape.name for shape in shapes]
+    if len(set(names)) != len(names):
+        twice = next(n for n in names if names.count(n) > 1)
+        raise _Malformed(f"the name {twice!r} is given twice")
+    return Zones(
+        tuple(s for s in shapes if isinstance(s, Zone)),
+        tuple(s for s in shapes if isinstance(s, Line)),
+    )
+
+
+def _shape(row: dict[str, Any], size: Point, reference: str) -> Zone | Line:
+    name = row.get("name")
+    if not isinstance(name, str) or not name.strip() or len(name) > 100:
+        raise _Malformed(f"{name!r} is not a name")
+    if ("polygon" in row) == ("line" in row):
+        raise _Malformed(f"{name!r} needs either a polygon or a line")
+    reference = _reference(row.get("reference", reference))
+    if "polygon" in row:
+        _known(row, _POLYGON_KEYS)
+        points = _points(row["polygon"], size, 3, name)
+        after = (_seconds(row, "enter_after"), _seconds(row, "exit_after"))
+        return Zone(name, points, reference, *after)
+    _known(row, _LINE_KEYS)
+    words = [row.get(side, side) for side in ("right", "left")]
+    if not all(isinstance(w, str) and w for w in words) or words[0] == words[1]:
+        raise _Malformed(f"{name!r} has the directions {words!r}, not two different words")
+    points = _points(row["line"], size, 2, name)
+    return Line(name, points, reference, words[0], words[1])
+
+
+def _known(row: dict[str, Any], keys: tuple[str, ...]) -> None:
+    for key in row:
+        if key not in keys:
+            raise UnknownNameError("field", key, keys)
+
+
+def _reference(value: Any) -> str:
+    if value not in REFERENCES:
+        raise UnknownNameError("reference point", str(value), REFERENCES)
+    return str(value)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _size(value: Any) -> Point:
+    ok = isinstance(value, list) and len(value) == 2 and all(_number(v) and v > 0 for v in value)
+    if not ok:
+        raise _Malformed(f"'size' is {value!r}, not [width, height]")
+    return (float(value[0]), float(value[1]))
+
+
+def _seconds(row: dict[str, Any], key: str) -> float | None:
+    value = row.get(key)
+    if value is None:
+        return None
+    if not _number(value) or value < 0:
+        raise _Malformed(f"{key!r} is {value!r}, not a number of seconds")
+    return float(value)
+
+
+def _points(value: Any, size: Point, least: int, name: str) -> tuple[Point, ...]:
+    if not isinstance(value, list) or not least <= len(value) <= MAX_POINTS:
+        raise _Malformed(f"{name!r} is not a list of at least {least} points")
+    for p in value:
+        if not isinstance(p, list) or len(p) != 2 or not all(map(_number, p)):
+            raise _Malformed(f"{name!r} holds {p!r}, not a point [x, y]")
+        # a little outside is fine: a zone may be meant to reach over the edge
+        if not all(-0.5 <= v / s <= 1.5 for v, s in zip(p, size, strict=True)):
+            raise _Malformed(
+                f"{name!r} holds {p!r}, outside the picture; give pixels with "
+                '"size": [width, height], or parts 0..1 of the picture without'
+            )
+    points = tuple((p[0] / size[0], p[1] / size[1]) for p in value)
+    closed = (*points, points[0]) if least == 3 else points
+    if any(a == b for a, b in pairwise(closed)):
+        raise _Malformed(f"{name!r} has the same point twice in a row")
+    return points

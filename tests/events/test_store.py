@@ -1,0 +1,464 @@
+"""Recording: batches, crashes, full disks, damaged files, retention. Real files and real processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from edgepose.errors import StoreError
+from edgepose.events import schema, store
+from edgepose.events.event import Event
+from edgepose.events.log import EventLog, Filter
+from edgepose.events.store import EventStore, Retention, session_name
+
+NOW = 1_790_000_000.0
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "events.db"
+
+
+def enter(track: int, when: float = NOW, zone: str = "") -> Event:
+    return Event("enter", when, track, zone, frame=3, box=(1.0, 2.0, 3.0, 4.5))
+
+
+def leave(track: int, when: float = NOW + 5, zone: str = "") -> Event:
+    return Event("exit", when, track, zone, dwell=5.0)
+
+
+def read(path: Path, **wanted: object) -> list[Event]:
+    with EventLog(path) as log:
+        return list(log.all(Filter(**wanted)))  # type: ignore[arg-type]
+
+
+def eventually(condition: Callable[[], object], seconds: float = 10.0) -> bool:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+# recording -----------------------------------------------------------------------------------------
+
+
+def test_what_is_recorded_can_be_read(path: Path) -> None:
+    with EventStore(path) as recorder:
+        session = recorder.begin("film.mp4", NOW)
+        recorder.record(session, [enter(1), leave(1)])
+    first, second = read(path)
+    assert first == Event(
+        "enter",
+        NOW,
+        1,
+        frame=3,
+        box=(1.0, 2.0, 3.0, 4.5),
+        source="film.mp4",
+        session=session_name(NOW),
+        id=1,
+    )
+    assert (second.id, second.dwell, second.box) == (2, 5.0, None)
+    with EventLog(path) as log:
+        (row,) = log.sessions()
+    assert (row.source, row.started, row.events) == ("film.mp4", NOW, 2)
+    assert row.ended is not None
+
+
+def test_session_names_are_those_of_the_seed() -> None:
+    assert session_name(1636107133.9) == "session-20211105T101213Z"
+
+
+def test_flush_means_on_the_disk_and_commits_are_told_with_ids(path: Path) -> None:
+    told: list[Event] = []
+    with EventStore(path, on_commit=told.extend) as recorder:
+        session = recorder.begin("a")
+        for k in range(50):
+            recorder.record(session, [enter(k)])
+        assert recorder.flush()
+        # another connection, while the recorder is open
+        assert [e.track for e in read(path)] == list(range(50))
+        assert [e.id for e in told] == list(range(1, 51))
+        assert {e.session for e in told} == {session.name}
+
+
+def test_events_that_come_together_are_one_transaction(path: Path) -> None:
+    batches: list[int] = []
+    with EventStore(path, on_commit=lambda events: batches.append(len(events))) as recorder:
+        session = recorder.begin("a")
+        recorder.record(session, [enter(k) for k in range(300)])
+        recorder.flush()
+    assert sum(batches) == 300
+    assert len(batches) <= 3
+
+
+def test_many_threads_may_record(path: Path) -> None:
+    with EventStore(path) as recorder:
+        session = recorder.begin("a")
+
+        def work(base: int) -> None:
+            for k in range(40):
+                recorder.record(session, [enter(base + k)])
+
+        threads = [threading.Thread(target=work, args=(100 * n,)) for n in range(5)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len({e.track for e in read(path)}) == 200
+
+
+def test_two_recorders_share_a_file(path: Path) -> None:
+    with EventStore(path) as a, EventStore(path) as b:
+        first, second = a.begin("a"), b.begin("b")
+        a.record(first, [enter(1)])
+        b.record(second, [enter(2)])
+        assert a.flush()
+        assert b.flush()
+        # the second one did not take the first for dead
+        assert [e.event for e in read(path)] == ["enter", "enter"]
+
+
+def test_a_listener_that_fails_stops_nothing(path: Path) -> None:
+    notices: list[str] = []
+
+    def broken(events: tuple[Event, ...]) -> None:
+        raise RuntimeError("no")
+
+    with EventStore(path, on_commit=broken, on_notice=notices.append) as recorder:
+        session = recorder.begin("a")
+        recorder.record(session, [enter(1)])
+        recorder.flush()
+        recorder.record(session, [enter(2)])
+    assert len(read(path)) == 2
+    assert "RuntimeError: no" in notices[0]
+
+
+def test_snapshots_lie_beside_the_database_and_go_with_their_events(path: Path) -> None:
+    keep = Retention(days=1)
+    with EventStore(path, retention=keep, clock=lambda: NOW) as recorder:
+        session = recorder.begin("a", NOW)
+        recorder.record(session, [enter(1), enter(2)], [b"jpeg", None])
+    first, second = read(path)
+    file = path.parent / first.snapshot
+    assert file.read_bytes() == b"jpeg"
+    assert first.snapshot.startswith("events-snapshots/session-")
+    assert second.snapshot == ""
+    later = EventStore(path, retention=keep, clock=lambda: NOW + 2 * 86400)
+    assert eventually(lambda: not file.exists())
+    later.close()
+    assert read(path) == []
+    assert not file.parent.exists()
+
+
+def test_a_deleted_file_is_made_again(path: Path) -> None:
+    with EventStore(path) as recorder:
+        session = recorder.begin("a")
+        recorder.record(session, [enter(1)])
+        recorder.flush()
+        path.unlink()
+        recorder.record(session, [enter(2)])
+        assert recorder.flush()
+        assert [e.track for e in read(path)] == [2]
+
+
+# crashes -------------------------------------------------------------------------------------------
+
+CHILD = """
+import sys, time
+from edgepose.events.event import Event
+from edgepose.events.store import EventStore
+acknowledge = lambda events: print(*(e.track for e in events), flush=True)
+recorder = EventStore(sys.argv[1], on_commit=acknowledge)
+session = recorder.begin("camera", {now})
+track = int(sys.argv[2])
+while True:
+    track += 1
+    recorder.record(session, [Event("enter", {now} + track, track, zone="door")])
+    if track % 2:
+        recorder.record(session, [Event("exit", {now} + track + .5, track, zone="door", dwell=.5)])
+    time.sleep(.0005)
+"""
+
+
+def test_nothing_acknowledged_is_lost_or_doubled_by_sigkill(path: Path) -> None:
+    acknowledged: list[int] = []
+    for run in range(3):
+        child = subprocess.Popen(
+            [sys.executable, "-c", CHILD.format(now=NOW), str(path), str(run * 1_000_000)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert child.stdout is not None
+        lines = [child.stdout.readline() for _ in range(2 + run)]
+        child.send_signal(signal.SIGKILL)
+        lines += child.stdout.readlines()
+        child.wait()
+        # a last line may be cut short by the kill: it ends without a newline
+        acknowledged += [int(k) for line in lines if line.endswith("\n") for k in line.split()]
+    notices: list[str] = []
+    EventStore(path, on_notice=notices.append).close()
+    events = read(path)
+    enters = [e.track for e in events if e.event == "enter"]
+    exits = [e.track for e in events if e.event == "exit"]
+    assert len(acknowledged) > 60
+    assert set(acknowledged) <= set(enters)
+    assert len(set(enters)) == len(enters)
+    assert len(set(exits)) == len(exits)
+    # everybody is out, those whom the kill left inside by a note
+    assert set(exits) == set(enters)
+    closed = [e for e in events if e.note == "closed at start"]
+    assert closed
+    assert {e.track % 2 for e in closed if e.track is not None} >= {0}
+    assert any("left open" in n for n in notices)
+
+
+def test_visits_left_open_are_closed_at_the_last_sign_of_life(path: Path) -> None:
+    db = schema.connect(path, write=True)
+    schema.migrate(db, path)
+    session = store.Session("camera", NOW)
+    row = store.insert_session(db, session)
+    for number, event in enumerate(
+        (
+            enter(1),
+            enter(1, zone="door"),
+            leave(1, NOW + 2, "door"),
+            enter(2, NOW + 50),
+            leave(2, NOW + 60),
+        )
+    ):
+        store.insert(db, row, number, event)
+    db.execute("UPDATE session SET seen = ?", (NOW + 90,))
+    db.close()
+    EventStore(path).close()
+    closed = [e for e in read(path) if e.note]
+    assert [(e.event, e.track, e.zone, e.time, e.dwell) for e in closed] == [
+        ("exit", 1, "", NOW + 90, 90.0)
+    ]
+    EventStore(path).close()
+    assert len([e for e in read(path) if e.note]) == 1
+
+
+def test_open_sessions_give_signs_of_life(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "HEARTBEAT", 0.05)
+    clock = [NOW]
+    with EventStore(path, clock=lambda: clock[0]) as recorder:
+        recorder.begin("a", NOW)
+        recorder.flush()
+        clock[0] = NOW + 500
+        with EventLog(path) as log:
+            assert eventually(lambda: log.sessions()[0].seen == NOW + 500)
+
+
+# trouble -------------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_is_said_once_and_nothing_is_lost(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "RETRY", 0.05)
+    errors: list[StoreError | None] = []
+    told: list[Event] = []
+    with EventStore(path, on_error=errors.append, on_commit=told.extend) as recorder:
+        session = recorder.begin("a")
+        recorder.record(session, [enter(0)])
+        recorder.flush()
+        # SQLite's own limit: the same answer as from a full disk
+        (pages,) = recorder._db.execute("PRAGMA page_count").fetchone()
+        recorder._db.execute(f"PRAGMA max_page_count = {pages}")
+        long = [enter(k, zone="z" * 2000) for k in range(1, 30)]
+        started = time.monotonic()
+        for event in long:
+            recorder.record(session, [event])
+        assert time.monotonic() - started < 1
+        assert eventually(lambda: errors)
+        assert not recorder.flush(0.3)
+        assert len(errors) == 1
+        assert "full" in str(errors[0])
+        assert recorder.error is errors[0]
+        # what was there can still be read, and nothing was half written
+        assert [e.track for e in read(path)] == [0]
+        recorder._db.execute("PRAGMA max_page_count = 100000")
+        assert recorder.flush()
+        assert errors[1:] == [None]
+    assert [e.track for e in read(path)] == list(range(30))
+    assert [e.track for e in told] == list(range(30))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_disk_that_is_really_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("no right to mount a small disk here")
+    monkeypatch.setattr(store, "RETRY", 0.05)
+    try:
+        errors: list[StoreError | None] = []
+        with EventStore(disk / "events.db", on_error=errors.append) as recorder:
+            session = recorder.begin("a")
+            recorder.record(session, [enter(0)])
+            assert recorder.flush()
+            with contextlib.suppress(OSError), open(disk / "ballast", "wb", buffering=0) as ballast:
+                while True:
+                    ballast.write(bytes(4096))
+            recorder.record(session, [enter(k, zone="z" * 4000) for k in range(1, 100)])
+            assert eventually(lambda: errors)
+            assert not recorder.flush(0.2)
+            (disk / "ballast").unlink()
+            assert recorder.flush()
+        assert [e is None for e in errors] == [False, True]
+        assert [e.track for e in read(disk / "events.db")] == list(range(100))
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_memory_is_bounded_while_nothing_can_be_written(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "WAITING", 100)
+    monkeypatch.setattr(store, "RETRY", 0.05)
+    recorder = EventStore(path)
+    session = recorder.begin("a")
+    recorder.flush()
+    recorder._db.execute("PRAGMA query_only = ON")
+    recorder.record(session, [enter(k) for k in range(250)])
+    assert recorder.dropped >= 149
+    recorder._db.execute("PRAGMA query_only = OFF")
+    assert recorder.close()
+    assert len(read(path)) == 250 - recorder.dropped
+
+
+def test_a_damaged_file_is_put_aside_and_a_new_one_made(path: Path) -> None:
+    with EventStore(path) as recorder:
+        session = recorder.begin("a")
+        recorder.record(session, [enter(k, zone="z" * 500) for k in range(200)])
+    data = bytearray(path.read_bytes())
+    data[8192 : len(data) - 4096] = os.urandom(len(data) - 4096 - 8192)
+    path.write_bytes(data)
+    notices: list[str] = []
+    with EventStore(path, on_notice=notices.append) as recorder:
+        recorder.record(recorder.begin("b"), [enter(1)])
+    assert [e.source for e in read(path)] == ["b"]
+    (aside,) = path.parent.glob("events.db.damaged-*")
+    assert aside.read_bytes() == bytes(data)
+    assert aside.name in notices[0]
+
+
+def test_files_that_are_not_ours_are_left_alone(tmp_path: Path) -> None:
+    text = tmp_path / "notes.txt"
+    text.write_text("shopping list\n" * 50)
+    with pytest.raises(StoreError, match="not a database"):
+        EventStore(text)
+    assert text.read_text().startswith("shopping")
+    other = tmp_path / "other.db"
+    db = sqlite3.connect(other)
+    db.execute("CREATE TABLE person_detection (id INTEGER PRIMARY KEY)")
+    db.close()
+    before = other.read_bytes()
+    with pytest.raises(StoreError, match="edgepose events import"):
+        EventStore(other)
+    assert other.read_bytes() == before
+
+
+def test_places_where_no_file_can_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot be made"):
+        EventStore(tmp_path / "file" / "events.db")
+    with pytest.raises(StoreError):
+        EventStore(tmp_path)
+
+
+# versions and upkeep -------------------------------------------------------------------------------
+
+
+def test_migrations_run_once_each_and_in_order(path: Path) -> None:
+    steps = (
+        *schema.MIGRATIONS,
+        "CREATE TABLE a (x)",
+        "ALTER TABLE a ADD COLUMN y; DROP INDEX event_time",
+    )
+    with EventStore(path) as recorder:
+        recorder.record(recorder.begin("a"), [enter(1)])
+    db = schema.connect(path, write=True)
+    assert schema.migrate(db, path, steps) == 1
+    assert schema.migrate(db, path, steps) == 3
+    assert [row[1] for row in db.execute("PRAGMA table_info(a)")] == ["x", "y"]
+    assert db.execute("SELECT count(*) FROM event").fetchone() == (1,)
+    db.close()
+
+
+def test_a_migration_that_fails_leaves_the_version_before(path: Path) -> None:
+    EventStore(path).close()
+    db = schema.connect(path, write=True)
+    broken = (*schema.MIGRATIONS, "CREATE TABLE a (x); CREATE TABLE event (x)")
+    with pytest.raises(StoreError, match="version 2"):
+        schema.migrate(db, path, broken)
+    assert db.execute("PRAGMA user_version").fetchone() == (1,)
+    assert db.execute("SELECT name FROM sqlite_master WHERE name = 'a'").fetchall() == []
+    db.close()
+
+
+def test_a_file_of_a_newer_edgepose_is_refused(path: Path) -> None:
+    EventStore(path).close()
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version = 99")
+    db.close()
+    for opener in (EventStore, EventLog):
+        with pytest.raises(StoreError, match="Update edgepose"):
+            opener(path)
+
+
+def test_retention_by_age(path: Path) -> None:
+    day = 86400.0
+    with EventStore(path, clock=lambda: NOW) as recorder:
+        session = recorder.begin("a", NOW - 10 * day)
+        recorder.record(session, [enter(k, NOW - k * day) for k in (9, 5, 3, 1)])
+    with EventStore(path, retention=Retention(days=4), clock=lambda: NOW):
+        assert eventually(lambda: [e.track for e in read(path)] == [3, 1])
+
+
+def test_retention_by_size_keeps_the_newest(path: Path) -> None:
+    with EventStore(path) as recorder:
+        session = recorder.begin("a")
+        recorder.record(session, [replace(enter(k), note="z" * 1000) for k in range(2000)])
+    before = path.stat().st_size
+    limit = 1.0
+    with EventStore(path, retention=Retention(megabytes=limit)) as recorder:
+        assert eventually(lambda: len(read(path)) < 1000)
+        recorder.flush()
+    tracks = [e.track for e in read(path)]
+    assert tracks == list(range(2000 - len(tracks), 2000))
+    assert len(tracks) > 300
+    assert path.stat().st_size < 1.1e6 < before
+
+
+def test_recording_costs_the_caller_next_to_nothing(path: Path) -> None:
+    """No timed assertion: the calls never touch the database, so that a locked one does not hold them."""
+    with EventStore(path) as recorder:
+        session = recorder.begin("a")
+        recorder.flush()
+        blocker = sqlite3.connect(path, isolation_level=None)
+        blocker.execute("BEGIN IMMEDIATE")
+        recorder.record(session, [enter(k) for k in range(100)])
+        another = recorder.begin("b")
+        recorder.end(another)
+        assert not recorder.flush(0.2)
+        blocker.execute("ROLLBACK")
+        blocker.close()
+        assert recorder.flush()
+    assert len(read(path)) == 100
