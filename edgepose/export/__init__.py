@@ -1,1 +1,1 @@
-"""From PyTorch checkpoints to ONNX."""
+"""PyTorch checkpoints to ONNX: the networks are defined here, the weights are the user's."""
