@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgepose.cli.common import terminate_as_interrupt
 from edgepose.cli.console import Talk
 from edgepose.cli.help import PlainHelp
 from edgepose.errors import EXIT_DONE, EXIT_PARTLY, EdgeposeError, UsageError
@@ -102,10 +105,26 @@ def download(
         repin=repin,
         transfer=TransferOptions(timeout=timeout, tries=tries),
     )
-    code = _install_all(list(names or ()), every, variant, options, bool(bundle), talk)
-    if bundle is not None:
-        _write_bundle(list(names or ()), every, variant, bundle.expanduser(), talk)
+    wanted = list(names or ())
+    with _interruptible(talk):
+        code = _install_all(wanted, every, variant, options, bool(bundle), talk)
+        if bundle is not None:
+            _write_bundle(wanted, variant, bundle.expanduser(), talk)
     return code
+
+
+@contextmanager
+def _interruptible(talk: Talk) -> Iterator[None]:
+    """SIGTERM ends it as Ctrl-C does, and both say what becomes of the transfer."""
+    before = signal.getsignal(signal.SIGTERM)
+    terminate_as_interrupt()
+    try:
+        yield
+    except KeyboardInterrupt:
+        talk.error("edgepose: interrupted; run the same command to go on where it stopped.")
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 # which ------------------------------------------------------------------------------------------
@@ -198,7 +217,7 @@ def _install_bundle(options: InstallOptions, names: list[str], talk: Talk) -> in
     return EXIT_DONE
 
 
-def _write_bundle(names: list[str], every: bool, variant: str, out: Path, talk: Talk) -> None:
+def _write_bundle(names: list[str], variant: str, out: Path, talk: Talk) -> None:
     from edgepose.networks import registry
     from edgepose.networks.bundle import write_bundle
     from edgepose.networks.download import installed_variants
@@ -216,7 +235,7 @@ def _write_bundle(names: list[str], every: bool, variant: str, out: Path, talk: 
     size = write_bundle(found, out, progress_for(talk))
     held = ", ".join(f"{m.name} ({v})" for m, v, _ in found)
     talk.info(
-        f"{out}: {size / 1e6:.1f} MB with {held}. Install it with `edgepose download --from {out}`."
+        f"{out}: {size_text(size)} with {held}. Install it with `edgepose download --from {out}`."
     )
 
 
@@ -252,7 +271,7 @@ def print_list(as_json: bool) -> int:
             (
                 r["network"],
                 r["variant"],
-                f"{r['bytes'] / 1e6:.1f} MB" if r["bytes"] else "",
+                size_text(r["bytes"]) if r["bytes"] else "",
                 r["checksum"],
                 r["installed"] or "",
             )
@@ -268,6 +287,11 @@ def _checksum(hashed: list[bool], shipped: bool) -> str:
     if not hashed:
         return "bring the file"
     return "published" if all(hashed) else "pinned at first download"
+
+
+def size_text(count: float) -> str:
+    """Bytes as people read them."""
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"
 
 
 # progress ---------------------------------------------------------------------------------------
@@ -337,8 +361,8 @@ class Lines:
         """Say what starts; see `Progress`."""
         self._label, self._total, self._first, self._done = label, total, done, done
         self._start = self._said = time.monotonic()
-        size = f"{total / 1e6:.1f} MB" if total else "of unknown size"
-        again = f", going on at {done / 1e6:.1f} MB" if done else ""
+        size = size_text(total) if total else "of unknown size"
+        again = f", going on at {size_text(done)}" if done else ""
         self._talk.info(f"{label}: {size}{again}")
 
     def advance(self, count: int) -> None:
@@ -352,17 +376,15 @@ class Lines:
         of = ""
         if self._total:
             left = (self._total - self._done) / max(rate, 1)
-            of = f" of {self._total / 1e6:.1f} MB, {left:.0f} s left"
-        self._talk.info(f"{self._label}: {self._done / 1e6:.1f} MB{of}, {rate / 1e6:.2f} MB/s")
+            of = f" of {size_text(self._total)}, {left:.0f} s left"
+        self._talk.info(f"{self._label}: {size_text(self._done)}{of}, {size_text(rate)}/s")
 
     def end(self) -> None:
         """Say how it ended."""
         if self._label:
             seconds = max(time.monotonic() - self._start, 1e-3)
-            rate = (self._done - self._first) / seconds / 1e6
-            self._talk.info(
-                f"{self._label}: {self._done / 1e6:.1f} MB in {seconds:.1f} s ({rate:.2f} MB/s)"
-            )
+            rate = size_text((self._done - self._first) / seconds)
+            self._talk.info(f"{self._label}: {size_text(self._done)} in {seconds:.1f} s ({rate}/s)")
 
     def note(self, text: str) -> None:
         """Print a line."""
