@@ -126,7 +126,8 @@ def _intersect(a: Point, b: Point, c: Point, d: Point) -> bool:
 
 def _distance(a: Point, b: Point, p: Point) -> float:
     dx, dy = b[0] - a[0], b[1] - a[1]
-    t = ((p[0] - a[0]) * dx + (p[1] - a[1]) * dy) / (dx * dx + dy * dy)
+    # points that are not the same may be so close that the squares vanish
+    t = ((p[0] - a[0]) * dx + (p[1] - a[1]) * dy) / ((dx * dx + dy * dy) or 1.0)
     t = max(0.0, min(1.0, t))
     return math.hypot(p[0] - a[0] - t * dx, p[1] - a[1] - t * dy)
 
