@@ -82,7 +82,7 @@ class Overlay:
         alpha: int = 255,
     ) -> None:
         self.words = words
-        self._what = {"person": "people"}.get(topology.name, f"{topology.name}s")
+        self._what = topology.name
         self._keypoint_scale = keypoint_scale
         self._link_scale = link_scale
         self._line_width = line_width
@@ -220,8 +220,10 @@ class Overlay:
         return " ".join(parts)
 
 
-def stats_text(stats: Mapping[str, object], what: str = "people") -> str:
+def stats_text(stats: Mapping[str, object], what: str = "person") -> str:
     """One line of statistics, for example "frame 12  8.3 ms  3 people  31 FPS"."""
+    if stats.get("people") != 1:
+        what = "people" if what == "person" else f"{what}s"
     forms = {
         "frame": "frame {}",
         "inference_ms": "{:.1f} ms",
