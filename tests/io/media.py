@@ -122,6 +122,7 @@ def write_film(
     gop: int = 10,
     options: dict[str, str] | None = None,
     ticks: list[int] | None = None,
+    title: str = "",
 ) -> Path:
     """A film whose frame n is grey 4 n; `ticks` = times of the frames in 1/100 s."""
     from fractions import Fraction
@@ -131,6 +132,8 @@ def write_film(
     names = {".h264": "h264", ".h265": "hevc"}
     extra = {"x265-params": "log-level=none"} if codec == "libx265" else {}
     with av.open(str(path), "w", format=names.get(path.suffix), options=options or {}) as container:
+        if title:
+            container.metadata["title"] = title
         stream = container.add_stream(codec, rate=rate, options=extra)
         stream.width, stream.height = size
         stream.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"

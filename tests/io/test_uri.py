@@ -131,10 +131,10 @@ def test_any_output_name_is_open_or_refused(
 
 
 def test_an_unknown_scheme_gets_a_suggestion() -> None:
-    with pytest.raises(UnknownNameError, match="rtsp"):
-        open_source("rstp://h/x")
-    with pytest.raises(UnknownNameError, match="file"):
+    with pytest.raises(UnknownNameError, match="Did you mean 'rtsp'"):
+        open_source("rtspp://h/x")
+    with pytest.raises(UnknownNameError, match="Did you mean 'file'"):
         open_output("fille:///x.jpg")
-    with pytest.raises(UnknownNameError, match="json"):
+    with pytest.raises(UnknownNameError, match="Did you mean 'json'"):
         open_sink("jsn", "-")
     assert "file" in SCHEMES

@@ -159,6 +159,14 @@ def test_size_that_changes_in_the_middle(tmp_path: Path) -> None:
     assert [f.width for f in frames] == [64] * 5 + [96] * 5
 
 
+def test_titles_that_are_no_text(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "clip.mkv", 3, title="TITLE")
+    data = path.read_bytes()
+    assert b"TITLE" in data
+    path.write_bytes(data.replace(b"TITLE", b"T\xff\xe9LE"))
+    assert numbers_of(path) == [0, 1, 2]
+
+
 def test_sound_is_no_film(tmp_path: Path) -> None:
     import av
 

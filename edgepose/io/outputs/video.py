@@ -27,6 +27,7 @@ from edgepose.errors import (
 from edgepose.io.base import Closing, OutputOptions
 from edgepose.io.outputs.files import refuse_input
 from edgepose.io.sources.transform import Pixels, resize, size_for
+from edgepose.io.sources.video import open_container
 from edgepose.types import Frame
 
 log = logging.getLogger(__name__)
@@ -455,7 +456,7 @@ class _Sound:
         if not path:
             return None
         try:
-            source: Any = av.open(f"file:{path}", metadata_errors="replace")
+            source = open_container(path)
         except (av.FFmpegError, OSError) as e:
             raise OutputError(f"Audio of {path} cannot be read: {e.strerror or e}.") from None
         streams = source.streams.audio

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 Size = tuple[int, int]
 HEAD = 32
@@ -33,11 +33,14 @@ def size(data: bytes) -> Size | None:
 
 
 def is_cut(data: bytes) -> bool:
-    """True where a PNG or GIF ends before its last block; other formats are left to the decoder.
+    """True where a JPEG, PNG or GIF ends before its end; other formats are left to the decoder.
 
-    libpng writes to stderr what it finds, and FFmpeg fills the missing part of a GIF with nothing.
+    Old OpenCV fills the missing part of a JPEG with grey, libpng writes to stderr what it finds, and
+    FFmpeg fills the missing part of a GIF with nothing.
     """
     name = kind(data)
+    if name == "jpeg":
+        return not _jpeg_is_whole(data)
     if name == "png":
         return not _png_is_whole(data)
     return name == "gif" and gif_frames(data)[1]
@@ -82,17 +85,35 @@ def _png_is_whole(data: bytes) -> bool:
     return False
 
 
-def _jpeg(data: bytes) -> Size | None:
+def _jpeg_is_whole(data: bytes) -> bool:
+    """True where the end of image stands behind the first scan; thumbnails lie in segments before."""
+    for marker, at in _jpeg_segments(data):
+        if marker == 0xDA:
+            return data.find(b"\xff\xd9", at) >= 0
+    return False
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """(marker, position of the length) of each segment up to the first scan."""
     at = 2
-    while data[at] == 0xFF:
+    while at + 4 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
-        if marker == 0xFF or marker == 0x01 or 0xD0 <= marker <= 0xD7:
-            at += 1 if marker == 0xFF else 2
-            continue
+        if marker == 0xFF:
+            at += 1  # a fill byte
+        elif marker == 0x01 or 0xD0 <= marker <= 0xD7:
+            at += 2  # no length
+        else:
+            yield marker, at + 2
+            if marker == 0xDA:
+                return
+            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+
+
+def _jpeg(data: bytes) -> Size | None:
+    for marker, at in _jpeg_segments(data):
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", data, at + 5)
+            height, width = struct.unpack_from(">HH", data, at + 3)
             return width, height
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return None
 
 

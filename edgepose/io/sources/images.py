@@ -51,9 +51,9 @@ def decode_image(data: bytes, name: str = "the image") -> Pixels:
         raise SourceError(f"{name} is cut: the {kind.upper()} ends before its last block.")
     pixels = None if kind == "gif" else _by_opencv(data, name)
     if pixels is None and kind not in _OPENCV_KINDS:
-        pixels = _by_pyav(data, os.path.splitext(name)[1][1:].lower())
+        pixels = _by_pyav(data, kind, os.path.splitext(name)[1][1:].lower())
     if pixels is None:
-        found = f"a damaged or cut {kind.upper()}" if kind else "not an image"
+        found = f"a {kind.upper()}, damaged, cut or of a rare kind" if kind else "not an image"
         raise SourceError(f"{name} cannot be decoded: it is {found}.")
     return pixels
 
@@ -124,7 +124,11 @@ def _opencv() -> Any:
 
     # its errors come back as None or an exception; it need not print them as well
     if "OPENCV_LOG_LEVEL" not in os.environ:
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        silent = 0
+        if hasattr(cv2, "setLogLevel"):  # OpenCV 4
+            cv2.setLogLevel(silent)
+        else:
+            cv2.utils.logging.setLogLevel(silent)
     return cv2
 
 
@@ -132,14 +136,22 @@ def _by_opencv(data: bytes, name: str) -> Pixels | None:
     cv2 = _opencv()
     encoded = np.frombuffer(data, np.uint8)
     try:
-        pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+        pixels = _decode_rgb(cv2, encoded)
         if pixels is not None:
-            return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)  # type: ignore[no-any-return]
+            return pixels
         return _from_float(cv2, cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED))
     except cv2.error as e:
         if e.code == cv2.Error.StsNoMem:
             raise SourceError(f"{name} does not fit into the memory.") from None
         return None
+
+
+def _decode_rgb(cv2: Any, encoded: Any) -> Pixels | None:
+    direct = getattr(cv2, "IMREAD_COLOR_RGB", None)  # since 4.11; half the memory
+    if direct is not None:
+        return cv2.imdecode(encoded, direct)  # type: ignore[no-any-return]
+    pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    return None if pixels is None else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
 
 def _from_float(cv2: Any, values: Any) -> Pixels | None:
@@ -159,12 +171,15 @@ def _from_float(cv2: Any, values: Any) -> Pixels | None:
 _BY_EXTENSION = {"tga": "targa", "targa": "targa", "pcx": "pcx", "sgi": "sgi"}
 
 
-def _by_pyav(data: bytes, extension: str) -> Pixels | None:
+def _by_pyav(data: bytes, kind: str, extension: str) -> Pixels | None:
     import av
+
+    if not kind and extension not in (*_BY_EXTENSION, "ico"):
+        return None  # FFmpeg sees a picture in almost anything
 
     limit = {"max_pixels": str(MAX_PIXELS)}
     try:
-        if extension in _BY_EXTENSION:
+        if not kind and extension in _BY_EXTENSION:
             context: Any = av.CodecContext.create(_BY_EXTENSION[extension], "r")
             context.options = limit
             return _first(context.decode(av.Packet(data)))

@@ -114,7 +114,7 @@ def _split_userinfo(rest: str) -> tuple[str, str, str]:
     """(userinfo, "@" or "", the rest). Cameras' passwords hold `/`, `?`, `#` and `@` unescaped."""
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     userinfo, at, host = authority.rpartition("@")
-    port = host.rpartition("]")[2].partition(":")[2]
+    port = (host.rpartition("]")[2] if host.startswith("[") else host).partition(":")[2]
     odd = (not host and userinfo) or (port and not port.isdecimal())
     if odd and "@" in rest[len(authority) :]:
         return rest.rpartition("@")

@@ -361,12 +361,27 @@ def _rows(rgb: Any) -> Pixels:
     return np.ascontiguousarray(pixels.reshape(rgb.height, rgb.width, 3))
 
 
+def open_container(path: str) -> Any:
+    """A film or sound file opened by PyAV, whatever bytes its titles are made of.
+
+    Raises:
+        av.FFmpegError, OSError, ValueError: it cannot be opened.
+    """
+    import av
+
+    # "file:" keeps a name with a colon from being taken for a protocol
+    name: Any = f"file:{path}"
+    try:
+        return av.open(name, metadata_errors="replace")
+    except TypeError:  # PyAV 19 has no such option and needs none
+        return av.open(name)
+
+
 def _open(path: str) -> Any:
     import av
 
     try:
-        # "file:" keeps a name with a colon from being taken for a protocol
-        container = av.open(f"file:{path}", metadata_errors="replace")
+        container = open_container(path)
     except (av.FFmpegError, OSError, ValueError) as e:
         raise SourceError(_why_not(path, e)) from None
     try:
