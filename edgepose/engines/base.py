@@ -34,8 +34,11 @@ class Choice:
 
     def line(self) -> str:
         """One line for people: the choice, and why the engines before it were passed over."""
-        told = [p for p in self.passed_over if "does not read" not in p[1] and "first" not in p[1]]
-        over = "; ".join(f"no {name}: {reason}" for name, reason in told)
+        by_reason: dict[str, list[str]] = {}
+        for name, reason in self.passed_over:
+            if not any(words in reason for words in ("does not read", "comes first", "only when")):
+                by_reason.setdefault(reason, []).append(name)
+        over = "; ".join(f"not {', '.join(names)}: {why}" for why, names in by_reason.items())
         return f"{self.name} ({self.because})" + (f"; {over}" if over else "")
 
     def lines(self) -> list[str]:

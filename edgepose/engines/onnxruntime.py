@@ -42,9 +42,7 @@ def module() -> Any:
     try:
         import onnxruntime
     except ImportError as e:
-        raise BackendUnavailable(
-            f"onnxruntime cannot be loaded ({first_line(e)}); run `pip install onnxruntime`."
-        ) from e
+        raise BackendUnavailable(f"onnxruntime cannot be loaded ({first_line(e)})") from e
     return onnxruntime
 
 

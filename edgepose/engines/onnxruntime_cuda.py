@@ -1,19 +1,222 @@
-"""Not written yet."""
+"""ONNX Runtime on an NVIDIA GPU: its CUDA or TensorRT provider, fed by IO binding.
+
+Device buffers go in and stay, as with TensorRT: the session computes on our stream and in our memory.
+`onnxruntime-tensorrt` is the same with another provider.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from edgepose import paths
+from edgepose.engines import onnxruntime as cpu
+from edgepose.engines.base import Choice, max_batch, shape_text
+from edgepose.engines.device import Cuda, DeviceEngine, Shape, Slot
+from edgepose.engines.files import first_line
+from edgepose.engines.gpu import find_gpu, gpu_index
+from edgepose.engines.onnx_file import Tensor, read_outline
 from edgepose.engines.options import EngineOptions
-from edgepose.errors import BackendUnavailable
+from edgepose.engines.tensorrt_build import choose_shapes
+from edgepose.errors import BackendUnavailable, EngineError
+from edgepose.types import TensorSpec
+
+CUDA_PROVIDER = "CUDAExecutionProvider"
+TENSORRT_PROVIDER = "TensorrtExecutionProvider"
 
 
 def probe(options: EngineOptions) -> str:
-    """Why this engine cannot run here."""
-    return "not part of this version yet"
+    """Why this engine cannot run here; "" where it can."""
+    return probe_provider(CUDA_PROVIDER, options)
 
 
-def load(model: Path, options: EngineOptions) -> Any:
-    """Refuses."""
-    raise BackendUnavailable(probe(options))
+def probe_provider(provider: str, options: EngineOptions) -> str:
+    """Why a provider cannot run here; "" where it can. Cheap tests come first."""
+    from edgepose.engines import cuda_memory
+
+    try:
+        find_gpu(options.device)
+        ort = cpu.module()
+        cuda_memory.check()
+    except BackendUnavailable as e:
+        return str(e).rstrip(".")
+    if provider not in ort.get_available_providers():
+        return f"this onnxruntime has no {provider} (it is the CPU package)"
+    return ""
+
+
+def load(model: Path, options: EngineOptions) -> OrtCudaEngine:
+    """The engine on the CUDA provider.
+
+    Raises:
+        BackendUnavailable: no GPU, or the provider does not start.
+        NetworkFileError, UsageError: as the CPU engine.
+    """
+    return load_with([CUDA_PROVIDER], "onnxruntime-cuda", model, options)
+
+
+def load_with(
+    providers: Sequence[str], name: str, model: Path, options: EngineOptions
+) -> OrtCudaEngine:
+    """The engine on a provider, with the ones behind it as fallback for single operators."""
+    from edgepose.engines import cuda_memory
+
+    ort = cpu.module()
+    gpu = find_gpu(options.device)
+    cuda = cuda_memory.open_cuda(gpu.index)
+    with cuda.current():
+        stream = cuda.stream()
+    settings = cpu.session_options(ort, options)
+    chain = [(p, provider_options(p, options, stream.handle)) for p in providers]
+    session = cpu.open_session(ort, model, settings, [*chain, "CPUExecutionProvider"])
+    if providers[0] not in session.get_providers():
+        raise BackendUnavailable(
+            f"onnxruntime could not start its {providers[0]}: CUDA, cuDNN or TensorRT of the version "
+            "that it was built for are missing. See the requirements of your onnxruntime-gpu."
+        )
+    return OrtCudaEngine(ort, session, model, options, cuda, stream, f"{name} ({gpu.name})")
+
+
+def provider_options(provider: str, options: EngineOptions, stream: int) -> dict[str, Any]:
+    """Options of a provider: our GPU, our stream, and TensorRT's own cache of engines."""
+    out: dict[str, Any] = {
+        "device_id": gpu_index(options.device),
+        "user_compute_stream": str(stream),
+    }
+    if provider == CUDA_PROVIDER:
+        # a fixed input shape: measure the algorithms once instead of guessing
+        out |= {"cudnn_conv_algo_search": "EXHAUSTIVE", "do_copy_in_default_stream": True}
+        return out
+    folder = paths.engines_cache() / "onnxruntime"
+    out |= {
+        "trt_fp16_enable": options.precision in ("", "fp16", "best"),
+        "trt_engine_cache_enable": True,
+        "trt_engine_cache_path": str(folder),
+        "trt_timing_cache_enable": True,
+        "trt_timing_cache_path": str(folder),
+    }
+    if options.workspace:
+        out["trt_max_workspace_size"] = options.workspace << 20
+    if options.optimization_level is not None:
+        out["trt_builder_optimization_level"] = options.optimization_level
+    if options.dla is not None:
+        out |= {"trt_dla_enable": True, "trt_dla_core": options.dla}
+    return out
+
+
+class OrtCudaEngine(DeviceEngine):
+    """A session that computes in the slots' memory.
+
+    Args:
+        ort, session: the library and its session.
+        model: the ONNX file (for the shapes of buffers).
+        cuda, stream: the GPU, and the stream that the session was told to use.
+        device: ONNX Runtime's name of the memory; tests bind "cpu" memory.
+    """
+
+    def __init__(
+        self,
+        ort: Any,
+        session: Any,
+        model: Path,
+        options: EngineOptions,
+        cuda: Cuda,
+        stream: Any,
+        name: str,
+        device: str = "cuda",
+    ) -> None:
+        super().__init__(cuda)
+        self.stream = stream
+        self.name = name
+        self.choice = Choice(name.split(" ")[0], "asked for")
+        advice = "leave the shape out, or export the network at that size"
+        specs = [cpu.tensor_spec(node) for node in session.get_inputs()]
+        self.inputs = tuple(cpu.with_size(s, options.shape, advice) for s in specs)
+        self.outputs = tuple(cpu.tensor_spec(n) for n in session.get_outputs())
+        self._limits = _largest_shapes(model, options)
+        self.max_batch = max_batch(self.inputs) or min(s[0] for s in self._limits.values())
+        self._session, self._device = session, device
+        self._index = gpu_index(options.device) if device == "cuda" else 0
+        self._run_options = ort.RunOptions()
+        # our events order the streams; the session need not wait for the GPU
+        self._run_options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+        self._known: dict[tuple[Shape, ...], dict[str, Shape]] = {}
+
+    def largest(self, specs: Sequence[TensorSpec]) -> Iterator[TensorSpec]:
+        """The tensors at their largest shapes."""
+        outputs = self.output_shapes(self._limits)
+        for spec in specs:
+            yield spec._replace(shape=(self._limits | outputs)[spec.name])
+
+    def output_shapes(self, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
+        """Shapes of the outputs for shapes of the inputs.
+
+        Where the file leaves them open, the session runs once on zeros and is asked.
+
+        Raises:
+            EngineError: a shape that the buffers do not hold.
+        """
+        for name, shape in shapes.items():
+            largest = self._limits[name]
+            if len(shape) != len(largest) or any(
+                a > b for a, b in zip(shape, largest, strict=True)
+            ):
+                raise EngineError(
+                    f"Input {name!r} of {shape_text(shape)} is larger than {shape_text(largest)}, "
+                    "which this engine was made for; set another batch or shape."
+                )
+        key = tuple(shapes[s.name] for s in self.inputs)
+        if key not in self._known:
+            self._known[key] = self._ask(shapes)
+        return self._known[key]
+
+    def _ask(self, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
+        if all(min(s.shape, default=1) > 0 for s in self.outputs):
+            return {s.name: s.shape for s in self.outputs}
+        zeros = {s.name: np.zeros(shapes[s.name], s.dtype) for s in self.inputs}
+        names = [s.name for s in self.outputs]
+        try:
+            results = self._session.run(names, zeros)
+        except Exception as e:
+            raise EngineError(f"onnxruntime failed: {first_line(e)}.") from e
+        return {n: tuple(r.shape) for n, r in zip(names, results, strict=True)}
+
+    def launch(self, slot: Slot, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> None:
+        """Bind the slot's addresses and run on the engine's stream."""
+        binding = self._session.io_binding()
+        for spec in self.inputs:
+            binding.bind_input(
+                spec.name,
+                self._device,
+                self._index,
+                spec.dtype,
+                list(inputs[spec.name]),
+                slot.inputs[spec.name].address,
+            )
+        for spec in self.outputs:
+            binding.bind_output(
+                spec.name,
+                self._device,
+                self._index,
+                spec.dtype,
+                list(outputs[spec.name]),
+                slot.outputs[spec.name].address,
+            )
+        try:
+            self._session.run_with_iobinding(binding, self._run_options)
+        except Exception as e:
+            raise EngineError(f"onnxruntime failed: {first_line(e)}.") from e
+
+    def release(self) -> None:
+        """Let go of the session."""
+        self._session = None
+
+
+def _largest_shapes(model: Path, options: EngineOptions) -> dict[str, Shape]:
+    tensors: tuple[Tensor, ...] = read_outline(model).inputs
+    _, profiles = choose_shapes(tensors, options.shape, options.batch)
+    fixed = {t.name: t.shape or () for t in tensors}
+    return fixed | {name: high for name, (_, _, high) in profiles.items()}

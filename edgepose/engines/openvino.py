@@ -32,9 +32,7 @@ def module() -> Any:
     try:
         import openvino
     except (ImportError, OSError) as e:
-        raise BackendUnavailable(
-            f"openvino cannot be loaded ({first_line(e)}); run `pip install 'edgepose[openvino]'`."
-        ) from e
+        raise BackendUnavailable(f"openvino cannot be loaded ({first_line(e)})") from e
     return openvino
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from edgepose.engines.base import Choice, Engine
 from edgepose.engines.files import check_model_file
+from edgepose.engines.gpu import find_gpu
 from edgepose.engines.options import EngineOptions
 from edgepose.errors import BackendUnavailable, UnknownNameError, UsageError
 
@@ -21,25 +22,62 @@ class Backend:
         name: what --engine takes.
         module: the one module that imports the library.
         formats: kinds of files it reads, as `check_model_file` names them.
-        automatic: whether "auto" considers it.
-        because: why "auto" took it, when it did.
+        because: why "auto" took it, when it did; "" = only when asked for by name.
+        gpu: whether it needs an NVIDIA GPU, which is asked before its module is imported.
+        install: what to do where it is missing, one line.
     """
 
     name: str
     module: str
     formats: tuple[str, ...]
-    automatic: bool
     because: str
+    gpu: bool
+    install: str
 
 
+_ORT_GPU = (
+    "Install the onnxruntime-gpu of your CUDA (Jetson: NVIDIA's wheel) in place of onnxruntime, and "
+    "'edgepose[gpu]'."
+)
 # in the order in which "auto" considers them
 BACKENDS = (
-    Backend("tensorrt", "tensorrt", (".onnx", ".engine"), True, "fastest on NVIDIA GPUs"),
-    Backend("tensorrt_rtx", "tensorrt_rtx", (".onnx", ".engine"), True, "TensorRT for RTX"),
-    Backend("onnxruntime-cuda", "onnxruntime_cuda", (".onnx",), True, "CUDA, no TensorRT"),
-    Backend("onnxruntime-tensorrt", "onnxruntime_tensorrt", (".onnx",), False, "asked for"),
-    Backend("onnxruntime", "onnxruntime", (".onnx",), True, "the default on a CPU"),
-    Backend("openvino", "openvino", (".xml", ".onnx"), True, "it reads OpenVINO networks"),
+    Backend(
+        "tensorrt",
+        "tensorrt",
+        (".onnx", ".engine"),
+        "the fastest on NVIDIA GPUs",
+        True,
+        "On Jetson: sudo apt install python3-libnvinfer, and a virtual environment made with "
+        "--system-site-packages; elsewhere: pip install tensorrt. Both: pip install 'edgepose[gpu]'.",
+    ),
+    Backend(
+        "tensorrt_rtx",
+        "tensorrt_rtx",
+        (".onnx", ".engine"),
+        "TensorRT for RTX GPUs",
+        True,
+        "With an RTX GPU: pip install tensorrt-rtx-cu13 'edgepose[gpu]'.",
+    ),
+    Backend(
+        "onnxruntime-cuda", "onnxruntime_cuda", (".onnx",), "CUDA without TensorRT", True, _ORT_GPU
+    ),
+    Backend("onnxruntime-tensorrt", "onnxruntime_tensorrt", (".onnx",), "", True, _ORT_GPU),
+    Backend(
+        "onnxruntime",
+        "onnxruntime",
+        (".onnx",),
+        "the default on a CPU",
+        False,
+        "Run `pip install onnxruntime`.",
+    ),
+    Backend(
+        "openvino",
+        "openvino",
+        (".xml", ".onnx"),
+        "it reads OpenVINO networks",
+        False,
+        "Run `pip install 'edgepose[openvino]'`.",
+    ),
 )
 NAMES = ("auto", *(b.name for b in BACKENDS))
 
@@ -72,7 +110,9 @@ def choose(model: Path, options: EngineOptions) -> Choice:
         _check_format(backend, kind, options.engine_file or model)
         reason = probe(backend, options)
         if reason:
-            raise BackendUnavailable(f"Engine {backend.name} cannot run here: {reason}")
+            raise BackendUnavailable(
+                f"Engine {backend.name} cannot run here: {reason.rstrip('.')}. {backend.install}"
+            )
         return Choice(backend.name, "asked for", notes=_notes(backend.name, options))
     return _choose_among(kind, options)
 
@@ -95,15 +135,21 @@ def _choose_among(kind: str, options: EngineOptions) -> Choice:
 def _why_not(backend: Backend, kind: str, chosen: Backend | None, options: EngineOptions) -> str:
     if kind not in backend.formats:
         return f"does not read {kind} files"
-    if not backend.automatic:
+    if not backend.because:
         return "only when asked for by name"
     if chosen:
-        return f"{chosen.name} comes first"
+        faster = "; --engine openvino is often faster on Intel and AMD"
+        return f"{chosen.name} comes first" + (faster if backend.name == "openvino" else "")
     return probe(backend, options)
 
 
 def probe(backend: Backend, options: EngineOptions) -> str:
     """Why a backend cannot run here, one sentence; "" where it can."""
+    if backend.gpu:
+        try:
+            find_gpu(options.device)
+        except BackendUnavailable as e:
+            return str(e)
     return str(_module(backend).probe(options))
 
 

@@ -1,19 +1,41 @@
-"""Not written yet."""
+"""TensorRT: the fastest engine on NVIDIA GPUs and Jetson. Only this module imports `tensorrt`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from edgepose.engines import tensorrt_load as shared
 from edgepose.engines.options import EngineOptions
-from edgepose.errors import BackendUnavailable
+from edgepose.engines.plans import Flavour
+from edgepose.engines.tensorrt_run import TensorRTEngine
+
+
+def _import() -> Any:
+    import tensorrt
+
+    return tensorrt
+
+
+def flavour() -> Flavour:
+    """The library.
+
+    Raises:
+        BackendUnavailable: not installed, or its own libraries are missing.
+    """
+    return Flavour("tensorrt", "TensorRT", shared.library("tensorrt", _import))
 
 
 def probe(options: EngineOptions) -> str:
-    """Why this engine cannot run here."""
-    return "not part of this version yet"
+    """Why this engine cannot run here; "" where it can."""
+    return shared.probe(flavour, options)
 
 
-def load(model: Path, options: EngineOptions) -> Any:
-    """Refuses."""
-    raise BackendUnavailable(probe(options))
+def load(model: Path, options: EngineOptions) -> TensorRTEngine:
+    """The engine of an ONNX file (built once, then cached) or of a plan.
+
+    Raises:
+        BackendUnavailable, NetworkFileError, UsageError, EngineError, Interrupted: see
+            `plans.obtain`.
+    """
+    return shared.load(flavour(), model, options)

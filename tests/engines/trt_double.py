@@ -3,7 +3,7 @@
 `make(version)` gives a module whose classes refuse every name that the bindings of that version do not
 have (`tensorrt_api.json` was read from the real wheels), both to read and to set. A build answers with
 a small JSON text instead of a plan, so that tests see what was asked of the builder; an engine
-computes y = 2 x in the memory that its addresses point to.
+answers every output with twice the mean of its row in the memory that its addresses point to.
 """
 
 from __future__ import annotations
@@ -30,12 +30,14 @@ def make(version: str, **settings: Any) -> Any:
     """The double of a version.
 
     Settings: cores (DLA cores), fail (text of a failing build), gate (an Event that the build waits
-    for), refuse (deserialise returns None), refuse_timing (the timing cache is not taken).
+    for), refuse (deserialise returns None), refuse_timing (the timing cache is not taken), launch (who runs
+    an enqueued engine).
     """
     api = API[version]
     state = SimpleNamespace(
         calls=[], cores=0, fail="", gate=None, refuse=False, refuse_timing=False, parse_errors=[]
     )
+    state.launch = lambda handle, work: work()
     state.__dict__.update(settings)
 
     class Guarded:
@@ -300,11 +302,18 @@ def make(version: str, **settings: Any) -> Any:
             if state.fail:
                 return False
             name = self._engine._plan["inputs"][0][0]
-            x = _view(self._addresses[name], self._shapes[name])
-            for out, *_ in self._engine._plan["outputs"]:
-                shape = self.get_tensor_shape(out)
-                mean = x.reshape(shape[0], -1).mean(axis=1)
-                _view(self._addresses[out], shape)[:] = 2 * mean.reshape(-1, 1, 1, 1)
+            source, shape = self._addresses[name], self._shapes[name]
+            targets = [
+                (self._addresses[out], self.get_tensor_shape(out))
+                for out, *_ in self._engine._plan["outputs"]
+            ]
+
+            def compute() -> None:
+                mean = _view(source, shape).reshape(shape[0], -1).mean(axis=1)
+                for address, out_shape in targets:
+                    _view(address, out_shape)[:] = 2 * mean.reshape(-1, 1, 1, 1)
+
+            state.launch(stream_handle, compute)
             return True
 
     class ICudaEngine(Guarded):

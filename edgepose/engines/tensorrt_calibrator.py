@@ -1,0 +1,88 @@
+"""TensorRT's int8 entropy calibrator (up to 10) on the user's pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgepose.engines.base import Feeds
+from edgepose.engines.cache import write_atomically
+from edgepose.engines.device import Cuda
+from edgepose.engines.tensorrt_build import BuildPlan
+from edgepose.errors import OutputError
+
+
+def make_calibrator(trt: Any, plan: BuildPlan, cuda: Cuda, ranges: Path) -> Any:
+    """An IInt8EntropyCalibrator2 that feeds the plan's calibration pictures.
+
+    The activation ranges that TensorRT finds are kept in `ranges` and read at the next build with the
+    same network and pictures, which then needs no picture at all.
+
+    Args:
+        trt: the library, with IInt8EntropyCalibrator2.
+        plan: with `calibration`.
+        cuda: the GPU, current in the building thread.
+        ranges: TensorRT's calibration cache file.
+    """
+    feeds = _Feeder(plan, cuda)
+
+    class Calibrator(trt.IInt8EntropyCalibrator2):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.IInt8EntropyCalibrator2.__init__(self)
+
+        def get_batch_size(self) -> int:
+            return feeds.batch
+
+        def get_batch(self, names: list[str]) -> list[int] | None:
+            return feeds.next(names)
+
+        def read_calibration_cache(self) -> bytes | None:
+            try:
+                return ranges.read_bytes() or None
+            except OSError:
+                return None
+
+        def write_calibration_cache(self, cache: Any) -> None:
+            try:
+                ranges.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(ranges, bytes(cache))
+            except (OSError, OutputError):
+                return  # it only makes the next build faster
+
+    return Calibrator()
+
+
+class _Feeder:
+    """Pictures to device memory, so many at a time as the profile's best batch."""
+
+    def __init__(self, plan: BuildPlan, cuda: Cuda) -> None:
+        assert plan.calibration is not None
+        self.batch = plan.batch.best
+        self._cuda = cuda
+        self._stream = cuda.stream()
+        self._feeds: Iterator[Feeds] = plan.calibration.batches()
+        self._buffers: dict[str, Any] = {}
+
+    def next(self, names: list[str]) -> list[int] | None:
+        """Addresses of the next batch by input name, None after the last whole one.
+
+        Nothing is raised into the library: pictures that cannot be read end the calibration.
+        """
+        try:
+            rows = [feed for _, feed in zip(range(self.batch), self._feeds, strict=False)]
+        except Exception:
+            return None
+        if len(rows) < self.batch:
+            return None
+        return [self._place(name, np.concatenate([row[name] for row in rows])) for name in names]
+
+    def _place(self, name: str, values: Any) -> int:
+        data = np.ascontiguousarray(values, dtype=np.float32)
+        if name not in self._buffers:
+            self._buffers[name] = self._cuda.empty(data.shape, data.dtype)
+        self._cuda.upload(data, self._buffers[name], self._stream)
+        self._stream.synchronize()
+        return int(self._buffers[name].address)

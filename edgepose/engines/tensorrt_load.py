@@ -1,0 +1,123 @@
+"""What TensorRT and TensorRT for RTX share: asking the machine, building or loading, running."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from edgepose.engines import cuda_memory
+from edgepose.engines.base import Choice
+from edgepose.engines.cache import PlanCache
+from edgepose.engines.device import Cuda
+from edgepose.engines.files import PLANS, first_line
+from edgepose.engines.gpu import Gpu, find_gpu
+from edgepose.engines.onnx_file import model_digest
+from edgepose.engines.options import EngineOptions
+from edgepose.engines.plans import Flavour, Machine, Plan, obtain
+from edgepose.engines.tensorrt_build import BuildPlan
+from edgepose.engines.tensorrt_calibrator import make_calibrator
+from edgepose.engines.tensorrt_run import Loader, TensorRTEngine
+from edgepose.errors import BackendUnavailable, EngineError
+
+
+def library(name: str, load: Callable[[], Any]) -> Any:
+    """A TensorRT module, imported by `load`.
+
+    Raises:
+        BackendUnavailable: not installed, its own libraries are missing, or it is not NVIDIA's.
+    """
+    if importlib.util.find_spec(name) is None:
+        raise BackendUnavailable(f"the {name} package is not installed")
+    try:
+        module = load()
+    except (ImportError, OSError, AttributeError) as e:
+        raise BackendUnavailable(f"{name} does not load: {first_line(e)}") from e
+    if not hasattr(module, "Builder"):
+        raise BackendUnavailable(f"the package named {name} is incomplete or not NVIDIA's")
+    return module
+
+
+def probe(flavour: Callable[[], Flavour], options: EngineOptions) -> str:
+    """Why a flavour cannot run here, "" where it can; the cheap questions come first."""
+    try:
+        find_gpu(options.device)
+        flavour()
+        cuda_memory.check()
+    except BackendUnavailable as e:
+        return str(e).rstrip(".")
+    return ""
+
+
+def load(
+    flavour: Flavour, model: Path, options: EngineOptions, cuda: Cuda | None = None
+) -> TensorRTEngine:
+    """The engine of an ONNX file or of a plan; see `plans.obtain` for what it raises."""
+    gpu = find_gpu(options.device)
+    cuda = cuda or cuda_memory.open_cuda(gpu.index)
+    return start(flavour, model, options, gpu, cuda)
+
+
+def start(
+    flavour: Flavour, model: Path, options: EngineOptions, gpu: Gpu, cuda: Cuda
+) -> TensorRTEngine:
+    """`load` for a known GPU."""
+    if options.engine_file is None and model.suffix.lower() in PLANS:
+        options = with_engine_file(options, model)
+    with cuda.current():
+        loader = Loader(flavour.trt)
+        plan = obtain(flavour, model, options, machine(loader, gpu, cuda))
+        details = plan.sidecar.key.precision if plan.sidecar else plan.reason
+        name = f"{flavour.name} ({gpu.name}, {details})"
+        engine = TensorRTEngine(flavour.trt, plan.loaded, loader, cuda, name)
+    engine.choice = Choice(flavour.name, "asked for")
+    return engine
+
+
+def machine(loader: Loader, gpu: Gpu, cuda: Cuda) -> Machine:
+    """This machine with its GPU: verifies plans by deserialising, calibrates in device memory."""
+
+    def calibrator(trt: Any, plan: BuildPlan) -> Any:
+        assert plan.calibration is not None
+        digest = model_digest(plan.model, plan.outline.external)[:12]
+        name = f"{plan.model.stem}.{digest}.{plan.calibration.digest[:12]}.calibration"
+        return make_calibrator(trt, plan, cuda, PlanCache().folder / "calibration" / name)
+
+    return Machine(gpu, loader.deserialise, calibrator, cuda.current)
+
+
+def build_only(
+    flavour: Flavour, model: Path, options: EngineOptions, *, must_keep: bool = True
+) -> Plan:
+    """Build (or find) a plan without running it; for `edgepose build-engine`.
+
+    TensorRT for RTX builds where no GPU is; TensorRT needs one.
+
+    Raises:
+        BackendUnavailable: TensorRT, and no GPU or no PyCUDA.
+    """
+    try:
+        gpu = find_gpu(options.device)
+        cuda_memory.check()
+    except BackendUnavailable:
+        if flavour.name != "tensorrt_rtx":
+            raise
+        return obtain(flavour, model, options, Machine(), must_keep=must_keep)
+    cuda = cuda_memory.open_cuda(gpu.index)
+    with cuda.current():
+        loader = Loader(flavour.trt)
+        return obtain(flavour, model, options, machine(loader, gpu, cuda), must_keep=must_keep)
+
+
+def with_engine_file(options: EngineOptions, path: Path) -> EngineOptions:
+    """The options that use a plan as it is.
+
+    Raises:
+        EngineError: a plan and an ONNX file's options contradict each other.
+    """
+    from dataclasses import replace
+
+    if options.rebuild:
+        raise EngineError(f"{path} is a finished plan; name the ONNX file to build it anew.")
+    return replace(options, engine_file=path)
