@@ -17,9 +17,7 @@ from edgepose.errors import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_PARTLY,
-    DownloadError,
     EdgeposeError,
-    NetworkFileError,
     OutputError,
     SourceError,
     UnknownNameError,
@@ -32,8 +30,6 @@ if TYPE_CHECKING:
     from edgepose.pipeline import Summary
     from edgepose.types import Frame, Result
 
-DEFAULT_NETWORK = "resnet18-body"
-FALLBACK_NETWORK = "edgepose-lite-body"
 NO_MEANING = [
     "labels",
     "prototxt",
@@ -173,6 +169,7 @@ def find_network(a: Mapping[str, Any], talk: Talk) -> Network:
     Without --network and --model: resnet18-body where it is installed or can be fetched, as in
     jetson-inference, else the one that edgepose ships, said in one line.
     """
+    from edgepose.cli.download import progress_for
     from edgepose.networks import registry
 
     chosen = {
@@ -184,19 +181,9 @@ def find_network(a: Mapping[str, Any], talk: Talk) -> Network:
         "output_cmap": a["output_cmap"],
         "output_paf": a["output_paf"],
         "download": not a["no_download"],
+        "progress": progress_for(talk),
     }
-    if a["network"] or a["model"]:
-        return registry.resolve(a["network"], **chosen)
-    try:
-        return registry.resolve(DEFAULT_NETWORK, **chosen)
-    except (DownloadError, NetworkFileError) as e:
-        talk.verbose(str(e))
-        network = registry.resolve(FALLBACK_NETWORK, **chosen)
-        talk.info(
-            f"{DEFAULT_NETWORK} is not installed and cannot be fetched: using {FALLBACK_NETWORK}, "
-            "which comes with edgepose (--network chooses)."
-        )
-        return network
+    return registry.resolve(a["network"], **chosen)
 
 
 def _engine_options(a: Mapping[str, Any], talk: Talk) -> Any:
@@ -214,13 +201,19 @@ def _engine_options(a: Mapping[str, Any], talk: Talk) -> Any:
 
 
 def _estimator(a: Mapping[str, Any], network: Network, talk: Talk) -> Any:
+    from edgepose.cli.download import progress_for
     from edgepose.estimators import EstimatorOptions, make_estimator
     from edgepose.networks import registry
 
     detector = None
     if network.manifest.family == "top-down":
         name = a["detector"] or network.manifest.detector
-        detector = registry.resolve(name, model=a["detector_model"], download=not a["no_download"])
+        detector = registry.resolve(
+            name,
+            model=a["detector_model"],
+            download=not a["no_download"],
+            progress=progress_for(talk),
+        )
     elif a["detector"] or a["detector_model"]:
         talk.once(f"{network.manifest.name} needs no detector; --detector is ignored.")
     estimator = make_estimator(

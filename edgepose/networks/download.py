@@ -32,7 +32,7 @@ from edgepose.networks.unpack import unpack
 from edgepose.paths import cache
 
 # for a network that nobody asked for by name, where another can stand in
-QUICK = TransferOptions(timeout=6.0, tries=2)
+QUICK = TransferOptions(timeout=4.0, tries=1)
 
 
 @dataclass(frozen=True)

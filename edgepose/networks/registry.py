@@ -8,6 +8,7 @@ Files of variant V lie in `EDGEPOSE_HOME/networks/<name>/V/`.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 from edgepose.errors import DownloadError, NetworkFileError, UnknownNameError, UsageError
 from edgepose.networks.manifest import InputSpec, Manifest, load_manifest
 from edgepose.networks.topology import Topology, load_colors, load_topology, read_json
-from edgepose.paths import data_networks, networks_home
+from edgepose.paths import cache, data_networks, networks_home
 
 if TYPE_CHECKING:
     from edgepose.networks.progress import Progress
@@ -210,7 +211,7 @@ def resolve(
     if not name and model is None:
         if topology is not None:
             raise UsageError("--topology was given without --model FILE or --network NAME.")
-        return _default(variant, colors, download, progress)
+        return _default(variant, colors, (input_blob, output_cmap, output_paf), download, progress)
     manifest = _manifest_of(name) if name else _custom(Path(str(model)), topology)
     manifest = _bind(manifest, input_blob, output_cmap, output_paf)
     skeleton = _topology_of(manifest, topology, colors)
@@ -226,23 +227,59 @@ def _is_file_name(model: str | Path) -> bool:
 
 
 def _default(
-    variant: str, colors: str | Path | None, download: bool, progress: Progress | None
+    variant: str,
+    colors: str | Path | None,
+    tensors: tuple[str, str, str],
+    download: bool,
+    progress: Progress | None,
 ) -> Network:
     """The default network; the one in the package where that can neither be found nor fetched."""
-    manifest = find(DEFAULT)
+    manifest = _bind(find(DEFAULT), *tensors)
     skeleton = _topology_of(manifest, None, colors)
     stand_in = not variant and FALLBACK in names()
     try:
-        found = _installed(manifest, variant) or _fetch(
-            manifest, variant, download, progress, quick=stand_in
-        )
-    except (DownloadError, NetworkFileError) as e:
+        found = _installed(manifest, variant)
+        if found is None and stand_in and failed_lately():
+            raise DownloadError(f"{DEFAULT} could not be fetched a short while ago.")
+        found = found or _fetch(manifest, variant, download, progress, quick=stand_in)
+    except (DownloadError, NetworkFileError):
         if not stand_in:
             raise
+        if download:
+            remember_failure()
         if progress is not None:
-            progress.note(f"{e} Going on with {FALLBACK}.")
+            progress.note(
+                f"{DEFAULT} is not installed and cannot be fetched: using {FALLBACK}, which comes "
+                f"with edgepose (`edgepose download {DEFAULT}` says why; --network chooses)."
+            )
         return resolve(FALLBACK, colors=colors, download=False)
     return Network(manifest, found[1], skeleton, found[0])
+
+
+def _failure_mark() -> Path:
+    return cache() / "downloads" / "default-network-failed"
+
+
+def failed_lately(within: float = 3600.0) -> bool:
+    """True where the default network could not be fetched in the last `within` seconds.
+
+    Behind a firewall every attempt costs seconds, so that not every run should make one.
+    """
+    try:
+        return 0 <= time.time() - _failure_mark().stat().st_mtime < within
+    except OSError:
+        return False
+
+
+def remember_failure() -> None:
+    """Note that the default network could not be fetched now."""
+    if failed_lately():
+        return
+    try:
+        _failure_mark().parent.mkdir(parents=True, exist_ok=True)
+        _failure_mark().touch()
+    except OSError:
+        pass  # it only saves time
 
 
 def _manifest_of(name: str) -> Manifest:

@@ -21,7 +21,7 @@ from edgepose.networks.manifest import Manifest
 from edgepose.networks.registry import find, installed, resolve
 from edgepose.paths import networks_home
 from tests.networks.archives import tgz
-from tests.networks.web import Web, file
+from tests.networks.web import Web, file, status
 
 LIMB = {"keypoints": ["a", "b"], "skeleton": [[1, 2]]}
 
@@ -371,19 +371,36 @@ def test_the_default_network_is_that_of_jetson_inference() -> None:
     assert resolve().model == model
 
 
-def test_without_it_another_stands_in(
-    user_network: UserNetwork, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(registry, "FALLBACK", "my-net")
-    folder = user_network("my-net")
-    (folder / "net.onnx").write_bytes(b"\x08")
+def test_without_it_the_shipped_one_stands_in() -> None:
     ear = Ear()
     network = resolve(download=False, progress=ear)
-    assert network.manifest.name == "my-net"
+    assert network.manifest.name == registry.FALLBACK
+    assert network.model.is_file()
     assert len(ear.notes) == 1
-    assert "Going on with my-net" in ear.notes[0]
+    assert f"using {registry.FALLBACK}" in ear.notes[0]
     with pytest.raises(NetworkFileError, match="resnet18-body"):
         resolve("resnet18-body", download=False)  # asked for by name: no stand-in
+    with pytest.raises(NetworkFileError, match="resnet18-body"):
+        resolve(variant="FP32", download=False)
+    assert not registry.failed_lately(), "nobody tried"
+
+
+def test_what_failed_is_not_tried_by_every_run(web: Web, user_network: UserNetwork) -> None:
+    d = {
+        "file": "n.tar.gz",
+        "urls": [web.on("/a", status(404))],
+        "archive": "tar.gz",
+        "members": ["net.onnx"],
+    }
+    weights = {"FP32": {"model": "net.onnx", "downloads": [d]}}
+    user_network("resnet18-body", weights=weights)
+    for _ in range(3):
+        assert resolve().manifest.name == registry.FALLBACK
+    assert len(web.requests) == 1
+    assert not registry.failed_lately(within=0)
+    web.on("/a", file(tgz({"net.onnx": b"\x08"})))
+    assert resolve("resnet18-body").variant == "FP32"  # by name it is tried at once
+    assert resolve().manifest.name == "resnet18-body"
 
 
 def test_without_any_the_error_is_that_of_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
