@@ -93,6 +93,16 @@ def test_two_inputs_for_one_name(tmp_path: Path) -> None:
     assert abs(int(read_image(f"{tmp_path}/out/a.jpg")[0, 0, 0]) - 10) < 3
 
 
+def test_two_films_of_one_name(tmp_path: Path) -> None:
+    other = Frame(np.zeros((6, 8, 3), np.uint8), 9, 0.9, "other/clip.mp4", "clip")
+    with open_output(f"{tmp_path}/out/") as output:
+        output.write(film_frame(0))
+        output.write(film_frame(1))
+        with pytest.raises(OutputError, match=r"films/clip\.mp4 and other/clip\.mp4"):
+            output.write(other)
+    assert names(tmp_path / "out") == ["clip-000000.jpg", "clip-000001.jpg"]
+
+
 def test_a_loop_may_write_the_same_picture_again(tmp_path: Path) -> None:
     write(tmp_path / "out", still("a.png", 10), still("a.png", 10))
     assert names(tmp_path / "out") == ["a.png"]

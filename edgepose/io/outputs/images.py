@@ -19,8 +19,6 @@ from edgepose.io.outputs.files import IMAGES, NUMBER, check_folder, refuse_input
 from edgepose.io.sources.transform import resize, size_for
 from edgepose.types import Frame
 
-Picture = tuple[str, int | None]
-
 
 class ImageOutput(Closing):
     """Images by OpenCV.
@@ -38,7 +36,7 @@ class ImageOutput(Closing):
         self._shape = shape
         self._options = options
         self._inputs = {os.path.realpath(p) for p in options.inputs}
-        self._written: dict[str, Picture] = {}
+        self._written: dict[str, str] = {}
         self._count = 0
         # the first * of a pattern is its number, as in jetson-inference
         if shape == "pattern" and not NUMBER.search(os.path.basename(path)):
@@ -82,21 +80,27 @@ class ImageOutput(Closing):
 
     def _claim(self, path: str, frame: Frame) -> None:
         """Take the name for this picture; the same picture may come again in a loop."""
-        picture = (frame.source, None if frame.pts is None and frame.source else frame.index)
         if self._shape == "file" and self._count:
             raise OutputError(
                 f"{path} holds one picture, and a second one came. Give a folder, or a pattern such "
                 f"as {os.path.splitext(path)[0]}_%i{os.path.splitext(path)[1]}."
             )
-        earlier = self._written.setdefault(path, picture)
-        if earlier != picture:
-            raise OutputError(
-                f"{earlier[0]} and {frame.source} would both be written to {path}. "
-                "Give a pattern such as %i.jpg, or run them one after the other."
-            )
+        if self._shape == "folder":
+            self._check_first(path, frame)
         refuse_input(path, (frame.source,) if frame.pts is None else ())
         if self._inputs and os.path.realpath(path) in self._inputs:
             refuse_input(path, self._options.inputs)
+
+    def _check_first(self, path: str, frame: Frame) -> None:
+        # a film's frames differ by their numbers: its name is taken once for all of them
+        name = path if frame.pts is None else os.path.join(self._path, frame.name)
+        picture = frame.source or str(frame.index)
+        earlier = self._written.setdefault(name, picture)
+        if earlier != picture:
+            raise OutputError(
+                f"{earlier} and {picture} would both be written to {path}. "
+                "Give a pattern such as %i.jpg, or run them one after the other."
+            )
 
 
 def _is_writable(extension: str) -> bool:
