@@ -188,24 +188,26 @@ def _yolox(outputs: Outputs, params: DetectionParams) -> list[_Rows]:
     if raw.shape[2] < 6 or raw.shape[1] != len(grid):
         raise _wrong("yolox", f"{expected}; {len(grid)} rows for {params.size}", outputs)
 
-    def corners(table: Array) -> Callable[[Array], Array]:
-        def of(index: Array) -> Array:
-            rows = np.asarray(table[index, :4], np.float64)
-            centre = (rows[:, :2] + grid[index]) * stride[index]
-            half = np.exp(np.minimum(rows[:, 2:], 80.0)) * stride[index] / 2
-            return np.concatenate([centre - half, centre + half], axis=1)
-
-        return of
-
-    return [_Rows(_joint_scores(table, params), corners(table)) for table in raw]
+    out = []
+    for whole in raw:
+        # class scores are computed only where the objectness alone is high enough
+        hot = np.flatnonzero(whole[:, 4] > params.score_threshold)
+        table = whole[hot]
+        corners = _cell_corners(table, grid[hot], stride[hot])
+        out.append(_Rows(table[:, 4:5] * table[:, 5:], corners))
+    return out
 
 
-def _joint_scores(table: Array, params: DetectionParams) -> Array:
-    """Objectness x class (N, classes), nothing computed where objectness alone is too low."""
-    scores = np.zeros((len(table), table.shape[1] - 5), np.float32)
-    hot = np.flatnonzero(table[:, 4] > params.score_threshold)
-    scores[hot] = table[hot, 4:5] * table[hot, 5:]
-    return scores
+def _cell_corners(table: Array, grid: Array, stride: Array) -> Callable[[Array], Array]:
+    """Boxes given relative to their cells: centre in cells, size as a logarithm."""
+
+    def corners(index: Array) -> Array:
+        rows = np.asarray(table[index, :4], np.float64)
+        centre = (rows[:, :2] + grid[index]) * stride[index]
+        half = np.exp(np.minimum(rows[:, 2:], 80.0)) * stride[index] / 2
+        return np.concatenate([centre - half, centre + half], axis=1)
+
+    return corners
 
 
 def _yolov5(outputs: Outputs, params: DetectionParams) -> list[_Rows]:
@@ -217,10 +219,10 @@ def _yolov5(outputs: Outputs, params: DetectionParams) -> list[_Rows]:
     if raw.shape[2] < 6:
         raise _wrong("yolov5", expected, outputs)
     out = []
-    for table in raw:
+    for whole in raw:
+        table = whole[whole[:, 4] > params.score_threshold]
         best = table[:, 5:].argmax(axis=1)
         scores = table[np.arange(len(table)), 5 + best] * table[:, 4]
-        scores = np.where(table[:, 4] > params.score_threshold, scores, 0.0)
         out.append(_Rows(scores, _centre_corners(table), labels=best))
     return out
 

@@ -115,7 +115,10 @@ def normalise(patches: Pixels, spec: InputSpec) -> NDArray[np.float32]:
     else:
         planes = out = np.empty((n, 3, height, width), np.float32)
     for to, channel in enumerate(order):
-        np.multiply(patches[..., channel], gain[to], out=planes[:, to])
+        if gain[to] == 1:
+            planes[:, to] = patches[..., channel]
+        else:
+            np.multiply(patches[..., channel], gain[to], out=planes[:, to])
         if bias[to]:
             planes[:, to] += bias[to]
     return out
