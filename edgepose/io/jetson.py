@@ -54,6 +54,15 @@ def wanted() -> Any | None:
     return module
 
 
+def insisted() -> Any | None:
+    """jetson_utils where EDGEPOSE_VIDEO=jetson asks for it (for outputs), else None.
+
+    Raises:
+        BackendUnavailable: it was asked for and is not there.
+    """
+    return wanted() if os.environ.get("EDGEPOSE_VIDEO", "").lower() == "jetson" else None
+
+
 def to_host(pixels: Any) -> NDArray[np.uint8]:
     """Host pixels (uint8 RGB HWC) of a frame: the array itself, or a copy from the device.
 

@@ -12,6 +12,17 @@ from edgepose.io.sources.uri import Uri, parse
 # when its scheme is used
 SCHEMES: dict[str, str] = {
     "file": "edgepose.io.outputs.files:open_file",
+    "display": "edgepose.io.outputs.window:open_window",
+    "rtp": "edgepose.io.outputs.stream:open_rtp",
+    "rtmp": "edgepose.io.outputs.stream:open_rtmp",
+    "udp": "edgepose.io.outputs.stream:open_transport_stream",
+    "srt": "edgepose.io.outputs.stream:open_transport_stream",
+    "hls": "edgepose.io.outputs.stream:open_hls",
+    "rtsp": "edgepose.io.outputs.rtsp:open_rtsp",
+    "http": "edgepose.io.outputs.mjpeg:open_mjpeg",
+    "https": "edgepose.io.outputs.mjpeg:open_mjpeg",
+    "mjpeg": "edgepose.io.outputs.mjpeg:open_mjpeg",
+    "webrtc": "edgepose.io.outputs.webrtc:open_webrtc",
 }
 
 

@@ -23,6 +23,7 @@ SCHEMES: dict[str, str] = {
     "tcp": "edgepose.io.sources.rtp:open_stream",
     "srt": "edgepose.io.sources.rtp:open_stream",
     "rtmp": "edgepose.io.sources.rtp:open_stream",
+    "webrtc": "edgepose.io.sources.webrtc:open_webrtc",
     "stdin": "edgepose.io.sources.stdin:open_stdin",
 }
 

@@ -1,0 +1,234 @@
+"""Several outputs at once, none of which can stop the others or the inference.
+
+Each output has a lane: a bounded queue and a thread. Where an output may drop (windows, network
+streams, and everything of a live source) a full queue loses its oldest frame and counts it; a film
+from a film keeps every frame and the pipeline waits for it. An output that fails is reported once,
+and tried again after a growing delay where it may drop.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from edgepose.errors import EdgeposeError, OutputError
+from edgepose.io.base import Closing, Output
+from edgepose.io.jetson import to_host
+from edgepose.io.sources.live import Backoff
+from edgepose.types import Frame
+
+LANE_FRAMES = 4
+DROPPING_FRAMES = 2
+CLOSE_SECONDS = 2.0  # of an output that may drop; files may take as long as they need
+
+
+@dataclass
+class LaneCounters:
+    """Frames written and dropped, and failures, of one output."""
+
+    written: int = 0
+    dropped: int = 0
+    failures: int = 0
+
+
+def may_drop(output: Output) -> bool:
+    """Windows and network streams say so by an attribute `drops`; files do not have it."""
+    return bool(getattr(output, "drops", False))
+
+
+class Lane:
+    """One output behind its own queue and thread.
+
+    Args:
+        name: for messages. drops: a full queue loses its oldest frame instead of waiting.
+        report: called with {"event": "output_failed" | "output_back", "output": name, ...}.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        output: Output,
+        *,
+        drops: bool,
+        report: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        self.name, self.output, self.drops = name, output, drops
+        self.counters = LaneCounters()
+        self.error: EdgeposeError | None = None
+        self._report = report
+        self._change = threading.Condition()
+        self._frames: deque[Frame] = deque()
+        self._room = DROPPING_FRAMES if drops else LANE_FRAMES
+        self._closing = self._abandoned = False
+        self._backoff = Backoff()
+        self._not_before = 0.0
+        self._thread = threading.Thread(target=self._run, name=f"output {name}", daemon=True)
+        self._thread.start()
+
+    def put(self, frame: Frame) -> None:
+        """Queue a frame.
+
+        Raises:
+            OutputError: an output that must not drop has failed.
+        """
+        with self._change:
+            while not self.drops and len(self._frames) >= self._room and self._wanted():
+                self._change.wait(0.5)
+            if self.error is not None and not self.drops:
+                raise self.error
+            if not self._wanted():
+                return
+            if len(self._frames) >= self._room:
+                self._frames.popleft()
+                self.counters.dropped += 1
+            self._frames.append(frame)
+            self._change.notify_all()
+
+    def _wanted(self) -> bool:
+        return self.error is None and not self._closing
+
+    def _run(self) -> None:
+        try:
+            while (frame := self._next()) is not None:
+                self._write(frame)
+                if self.error is not None:
+                    return
+        finally:
+            self._finish()
+
+    def _next(self) -> Frame | None:
+        with self._change:
+            while not self._frames and not self._closing:
+                self._change.wait()
+            if self._abandoned or not self._frames:
+                return None
+            frame = self._frames.popleft()
+            self._change.notify_all()
+            return frame
+
+    def _write(self, frame: Frame) -> None:
+        if time.monotonic() < self._not_before:
+            self.counters.dropped += 1
+            return
+        try:
+            self.output.write(frame)
+        except Exception as e:
+            self._failed(e)
+            return
+        self.counters.written += 1
+        if self._not_before:
+            self._not_before, self._backoff = 0.0, Backoff()
+            self._say({"event": "output_back"})
+
+    def _failed(self, error: Exception) -> None:
+        self.counters.failures += 1
+        if not isinstance(error, EdgeposeError):
+            error = OutputError(f"{self.name}: {type(error).__name__}: {error}")
+        if not self.drops:
+            with self._change:
+                self.error = error
+                self._change.notify_all()
+            return
+        first = not self._not_before
+        self._not_before = time.monotonic() + self._backoff.delay()
+        if first:
+            self._say({"event": "output_failed", "error": str(error)})
+
+    def _say(self, news: dict[str, Any]) -> None:
+        if self._report is not None:
+            self._report({**news, "output": self.name})
+
+    def _finish(self) -> None:
+        try:
+            self.output.close()
+        except Exception as e:
+            if self.error is None:
+                self._failed(e)
+
+    def begin_close(self) -> None:
+        """Take no more frames; what is queued is still written, unless the output may drop."""
+        with self._change:
+            self._closing = True
+            self._abandoned = self.drops
+            self._change.notify_all()
+
+    def end_close(self) -> None:
+        """Wait for the thread; one stuck in an output that may drop is left behind."""
+        self._thread.join(CLOSE_SECONDS if self.drops else None)
+        if self.error is not None and not self.drops:
+            raise self.error
+
+
+class FanOut(Closing):
+    """Writes each frame to every output; see the module's text.
+
+    Args:
+        outputs: (name without credentials, output). live: frames come from a live source, so that
+            every output may drop rather than hold the newest frame up.
+        report: called with events of outputs that fail and come back, from their threads.
+    """
+
+    drops = False
+
+    def __init__(
+        self,
+        outputs: Sequence[tuple[str, Output]],
+        *,
+        live: bool = False,
+        report: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        self._report = report
+        self.lanes = [
+            Lane(name, output, drops=live or may_drop(output), report=report)
+            for name, output in outputs
+        ]
+        self._closed = False
+
+    def write(self, frame: Frame) -> None:
+        """Queue a frame for every output; device pixels are copied to the host once, if needed.
+
+        Raises:
+            OutputError: an output that must not drop has failed.
+        """
+        host: Frame | None = None
+        for lane in self.lanes:
+            if not frame.on_device or getattr(lane.output, "takes_device", False):
+                lane.put(frame)
+                continue
+            if host is None:
+                host = replace(frame, pixels=to_host(frame.pixels))
+            lane.put(host)
+
+    @property
+    def closed(self) -> bool:
+        """An output asks for the end of the run: its window was closed."""
+        return any(getattr(lane.output, "closed", False) for lane in self.lanes)
+
+    @property
+    def counters(self) -> dict[str, dict[str, int]]:
+        """Counters by output name."""
+        return {lane.name: asdict(lane.counters) for lane in self.lanes}
+
+    def close(self) -> None:
+        """Finish all outputs at once.
+
+        Raises:
+            OutputError: the first failure of an output that must not drop.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        for lane in self.lanes:
+            lane.begin_close()
+        failure: EdgeposeError | None = None
+        for lane in self.lanes:
+            try:
+                lane.end_close()
+            except EdgeposeError as e:
+                failure = failure or e
+        if failure is not None:
+            raise failure

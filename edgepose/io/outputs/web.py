@@ -1,0 +1,181 @@
+"""A small web server that outputs and sinks share: one for each port, routes by path.
+
+`SSL_CERT` and `SSL_KEY` (files) in the environment make it speak https, which browsers demand before
+they hand out their own camera.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from edgepose.errors import OutputError
+
+CLIENT_SECONDS = 10.0  # a client that takes nothing for so long is dropped
+MAX_BODY = 1 << 20
+
+_servers: dict[tuple[str, int], WebServer] = {}
+_lock = threading.Lock()
+
+
+class Request(BaseHTTPRequestHandler):
+    """One request; routes answer with `reply`, or write to `wfile` themselves."""
+
+    protocol_version = "HTTP/1.1"
+    server_version = "edgepose"
+    sys_version = ""
+    timeout = CLIENT_SECONDS
+    server: _Threaded
+
+    def reply(self, status: int, kind: str, body: bytes, **headers: str) -> None:
+        """A whole answer."""
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-store")
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def body(self) -> bytes:
+        """What was posted; empty where it is too long."""
+        length = int(self.headers.get("Content-Length") or 0)
+        return self.rfile.read(length) if 0 < length <= MAX_BODY else b""
+
+    def wants_page(self) -> bool:
+        """A browser's navigation, rather than an <img> or a player."""
+        return "text/html" in self.headers.get("Accept", "")
+
+    def do_GET(self) -> None:
+        self.server.owner.dispatch(self, "GET")
+
+    def do_POST(self) -> None:
+        self.server.owner.dispatch(self, "POST")
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass  # stderr is for people
+
+
+class _Threaded(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    allow_reuse_address = True
+    owner: WebServer
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        pass  # a client that went away is no news
+
+
+@dataclass(frozen=True)
+class Route:
+    """What answers at a path, and the "user:password" that it asks for ("" = nothing)."""
+
+    answer: Callable[[Request, str], None]
+    credentials: str = ""
+
+    def admits(self, request: Request) -> bool:
+        """Whether the request carries the credentials (HTTP Basic)."""
+        if not self.credentials:
+            return True
+        given = request.headers.get("Authorization", "")
+        expected = "Basic " + base64.b64encode(self.credentials.encode()).decode()
+        return hmac.compare_digest(given.encode(), expected.encode())
+
+
+class WebServer:
+    """The server of one port; made and ended by `add` and `remove`.
+
+    Raises:
+        OutputError: the port is taken or may not be opened.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self.routes: dict[str, Route] = {}
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        server = type("_Server", (_Threaded,), {"address_family": family})
+        try:
+            self._server: _Threaded = server((host, port), Request)
+        except OSError as e:
+            raise OutputError(
+                f"Port {port} on {host or 'all addresses'} cannot be opened: {e.strerror}. "
+                "Choose another port."
+            ) from None
+        self._server.owner = self
+        self.port = int(self._server.server_address[1])
+        self.secure = self._wrap()
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.1,), name=f"web {self.port}", daemon=True
+        )
+        self._thread.start()
+
+    def _wrap(self) -> bool:
+        certificate, key = os.environ.get("SSL_CERT", ""), os.environ.get("SSL_KEY", "")
+        if not certificate:
+            return False
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            context.load_cert_chain(certificate, key or None)
+        except (OSError, ssl.SSLError) as e:
+            self._server.server_close()
+            raise OutputError(f"SSL_CERT={certificate}, SSL_KEY={key}: {e}.") from None
+        self._server.socket = context.wrap_socket(
+            self._server.socket, server_side=True, do_handshake_on_connect=False
+        )
+        return True
+
+    def dispatch(self, request: Request, method: str) -> None:
+        """Find the route of a request; the front page lists them."""
+        path = request.path.partition("?")[0].rstrip("/") or "/"
+        route = self.routes.get(path)
+        if route is None:
+            known = "".join(f'<li><a href="{p}">{p}</a></li>' for p in sorted(self.routes))
+            page = f"<!doctype html><title>edgepose</title><ul>{known}</ul>".encode()
+            request.reply(200 if path == "/" else 404, "text/html; charset=utf-8", page)
+        elif not route.admits(request):
+            request.reply(401, "text/plain", b"", WWW_Authenticate='Basic realm="edgepose"')
+        else:
+            route.answer(request, method)
+
+    def stop(self) -> None:
+        """Close the port; answers that are under way end at their next look at their output."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(1)
+
+
+def add(host: str, port: int, path: str, route: Route) -> WebServer:
+    """Serve a route, on a server of its own or beside others of that port.
+
+    Raises:
+        OutputError: the port cannot be opened, or the path is taken.
+    """
+    with _lock:
+        server = _servers.get((host, port))
+        if server is None or port == 0:
+            server = WebServer(host, port)
+            _servers[(host, server.port)] = server
+        path = path.rstrip("/") or "/"
+        if path in server.routes:
+            raise OutputError(f"{path} on port {port} is served already; choose another path.")
+        server.routes[path] = route
+        return server
+
+
+def remove(server: WebServer, path: str) -> None:
+    """Take a route away; the last one ends its server."""
+    with _lock:
+        server.routes.pop(path.rstrip("/") or "/", None)
+        if server.routes:
+            return
+        for key in [k for k, s in _servers.items() if s is server]:
+            del _servers[key]
+    server.stop()

@@ -1,0 +1,207 @@
+"""WebRTC peers (aiortc, the extra `webrtc`) on an event loop in a thread of its own.
+
+Signalling is one HTTP exchange: the page posts its offer, the answer comes back when all candidates
+are known. No STUN server is asked unless EDGEPOSE_STUN names one (`stun:host:port`): in a local
+network none is needed, and none learns of the viewers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import html
+import json
+import os
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from edgepose.errors import BackendUnavailable
+from edgepose.io.outputs import web
+
+T = TypeVar("T")
+ANSWER_SECONDS = 10.0
+
+_PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<title>{title}</title><style>body{{margin:0;background:#111;color:#ccc;font-family:sans-serif}}
+video{{display:block;margin:auto;max-width:100vw;max-height:96vh}}</style></head>
+<body><video id="video" autoplay muted playsinline controls></video><p id="state"></p>
+<script>
+const state = text => document.getElementById("state").textContent = text;
+const video = document.getElementById("video");
+async function connect() {{
+  const peer = new RTCPeerConnection({{iceServers: {ice}}});
+  peer.onconnectionstatechange = () => {{
+    state(peer.connectionState);
+    if (peer.connectionState === "failed") setTimeout(connect, 2000);
+  }};
+  {media}
+  await peer.setLocalDescription(await peer.createOffer());
+  await new Promise(done => {{
+    if (peer.iceGatheringState === "complete") done();
+    else peer.onicegatheringstatechange = () => peer.iceGatheringState === "complete" && done();
+  }});
+  const answer = await fetch(location.pathname, {{method: "POST",
+    headers: {{"Content-Type": "application/json"}}, body: JSON.stringify(peer.localDescription)}});
+  if (!answer.ok) throw new Error(await answer.text());
+  await peer.setRemoteDescription(await answer.json());
+}}
+connect().catch(error => state(error));
+</script></body></html>"""
+
+_RECEIVE = """peer.addTransceiver("video", {direction: "recvonly"});
+  peer.ontrack = event => video.srcObject = event.streams[0] || new MediaStream([event.track]);"""
+
+_SEND = """const camera = await navigator.mediaDevices.getUserMedia({video: true});
+  camera.getTracks().forEach(track => peer.addTrack(track, camera));
+  video.srcObject = camera;"""
+
+
+def page(title: str, sends: bool) -> bytes:
+    """The page that shows our video, or (`sends`) that sends us the browser's camera."""
+    stun = os.environ.get("EDGEPOSE_STUN", "")
+    ice = json.dumps([{"urls": stun}] if stun else []).replace("<", "\\u003c")
+    media = _SEND if sends else _RECEIVE
+    return _PAGE.format(title=html.escape(title), ice=ice, media=media).encode()
+
+
+def require() -> Any:
+    """The aiortc package.
+
+    Raises:
+        BackendUnavailable: it is not installed.
+    """
+    try:
+        import aiortc
+    except ImportError as e:
+        raise BackendUnavailable(
+            f"webrtc:// needs aiortc ({e}). Install it: pip install edgepose[webrtc]"
+        ) from None
+    return aiortc
+
+
+class Loop:
+    """An event loop in a thread; shared by all peers, ended with the last."""
+
+    _shared: Loop | None = None
+    _users = 0
+    _lock = threading.Lock()
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="webrtc", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+        tasks = asyncio.all_tasks(self.loop)
+        for task in tasks:
+            task.cancel()
+        self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        self.loop.close()
+
+    @classmethod
+    def acquire(cls) -> Loop:
+        """The shared loop; `release` it."""
+        with cls._lock:
+            if cls._shared is None:
+                cls._shared = cls()
+            cls._users += 1
+            return cls._shared
+
+    @classmethod
+    def release(cls) -> None:
+        """The last release ends the thread."""
+        with cls._lock:
+            cls._users -= 1
+            loop = cls._shared if cls._users == 0 else None
+            if loop is not None:
+                cls._shared = None
+        if loop is not None:
+            loop.loop.call_soon_threadsafe(loop.loop.stop)
+            loop._thread.join(2)
+
+    def run(self, work: Coroutine[Any, Any, T], seconds: float = ANSWER_SECONDS) -> T:
+        """Run a coroutine and wait for it.
+
+        Raises:
+            TimeoutError: it took longer.
+        """
+        future = asyncio.run_coroutine_threadsafe(work, self.loop)
+        try:
+            return future.result(seconds)
+        except concurrent.futures.TimeoutError:
+            future.cancel()
+            raise TimeoutError from None
+
+
+class Peers:
+    """The open peer connections of one path, and the HTTP route that makes them.
+
+    Args:
+        title: of the page. sends: the browser sends (else it receives).
+        prepare: a coroutine called with each new connection before the offer is read.
+    """
+
+    def __init__(self, title: str, sends: bool, prepare: Any, credentials: str = "") -> None:
+        self._aiortc = require()
+        self._prepare = prepare
+        self._page = page(title, sends)
+        self._loop = Loop.acquire()
+        self.open: set[Any] = set()
+        self.route = web.Route(self._answer, credentials)
+
+    def _answer(self, request: web.Request, method: str) -> None:
+        if method == "GET":
+            request.reply(200, "text/html; charset=utf-8", self._page)
+            return
+        try:
+            offer = json.loads(request.body())
+            answer = self._loop.run(self._connect(str(offer["sdp"]), str(offer["type"])))
+        except (ValueError, KeyError, TypeError):
+            request.reply(400, "text/plain", b"the body is no WebRTC offer\n")
+        except Exception as e:
+            request.reply(500, "text/plain", f"no connection: {type(e).__name__}\n".encode())
+        else:
+            request.reply(200, "application/json", json.dumps(answer).encode())
+
+    async def _connect(self, sdp: str, kind: str) -> dict[str, str]:
+        a = self._aiortc
+        stun = os.environ.get("EDGEPOSE_STUN", "")
+        servers = [a.RTCIceServer(urls=stun)] if stun else []
+        peer = a.RTCPeerConnection(a.RTCConfiguration(iceServers=servers))
+        self.open.add(peer)
+
+        @peer.on("connectionstatechange")  # type: ignore[untyped-decorator,unused-ignore]
+        async def changed() -> None:
+            if peer.connectionState in ("failed", "closed"):
+                self.open.discard(peer)
+                await peer.close()
+
+        try:
+            offer = a.RTCSessionDescription(sdp=sdp, type=kind)
+            await self._prepare(peer)
+            await peer.setRemoteDescription(offer)
+            await peer.setLocalDescription(await peer.createAnswer())
+        except BaseException:
+            self.open.discard(peer)
+            await peer.close()
+            raise
+        return {"sdp": peer.localDescription.sdp, "type": peer.localDescription.type}
+
+    def close(self) -> None:
+        """Hang up on everybody."""
+
+        async def hang_up() -> None:
+            await asyncio.gather(*(p.close() for p in list(self.open)), return_exceptions=True)
+
+        try:
+            self._loop.run(hang_up(), 2.0)
+        except TimeoutError:
+            pass
+        finally:
+            self.open.clear()
+            Loop.release()

@@ -1,0 +1,151 @@
+"""Several outputs: one that is slow, stuck or dead never stops the others."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from peers import wait_for
+
+from edgepose.errors import OutputError
+from edgepose.io.base import Closing
+from edgepose.io.outputs import fanout
+from edgepose.io.outputs.fanout import FanOut
+from edgepose.io.sources.live import Backoff
+from edgepose.types import Frame
+
+
+class Recorder(Closing):
+    """Keeps the indexes; blocks on `gate` or raises `error` where the test sets them."""
+
+    def __init__(self, drops: bool = False) -> None:
+        self.drops, self.seen, self.closed_ = drops, [], False
+        self.gate: threading.Event | None = None
+        self.error: Exception | None = None
+
+    def write(self, frame: Frame) -> None:
+        if self.gate is not None:
+            self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        self.seen.append(frame.index)
+
+    def close(self) -> None:
+        self.closed_ = True
+
+
+def frame(index: int) -> Frame:
+    return Frame(np.zeros((2, 2, 3), np.uint8), index)
+
+
+def write_many(out: FanOut) -> None:
+    for i in range(20):
+        out.write(frame(i))
+        time.sleep(0.01)
+
+
+def test_files_keep_every_frame_in_order() -> None:
+    first, second = Recorder(), Recorder()
+    with FanOut([("a", first), ("b", second)]) as out:
+        for i in range(50):
+            out.write(frame(i))
+    assert first.seen == second.seen == list(range(50))
+    assert first.closed_
+    assert out.counters["a"] == {"written": 50, "dropped": 0, "failures": 0}
+
+
+def test_a_stuck_stream_drops_and_the_others_go_on() -> None:
+    stuck, film = Recorder(drops=True), Recorder()
+    stuck.gate = threading.Event()
+    out = FanOut([("stuck", stuck), ("film", film)])
+    for i in range(40):
+        out.write(frame(i))
+    start = time.monotonic()
+    out.close()
+    assert time.monotonic() - start < 10
+    assert film.seen == list(range(40))
+    dropped = out.counters["stuck"]["dropped"]
+    assert dropped >= 37  # one is being written, two wait
+    stuck.gate.set()
+    wait_for(lambda: stuck.closed_)
+
+
+def test_what_a_live_source_feeds_may_always_drop() -> None:
+    slow = Recorder()
+    slow.gate = threading.Event()
+    out = FanOut([("disk", slow)], live=True)
+    for i in range(20):
+        out.write(frame(i))
+    slow.gate.set()
+    wait_for(lambda: 19 in slow.seen)
+    out.close()
+    assert out.counters["disk"]["dropped"] >= 17
+    assert slow.seen == sorted(slow.seen)
+    assert slow.seen[-1] == 19  # the newest is kept
+
+
+def test_a_failed_stream_is_reported_once_and_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fanout, "Backoff", lambda: Backoff(first=0.01, longest=0.02))
+    events: list[dict[str, Any]] = []
+    bad, film = Recorder(drops=True), Recorder()
+    bad.error = OutputError("nobody listens")
+    with FanOut([("bad", bad), ("film", film)], report=events.append) as out:
+        for i in range(20):
+            out.write(frame(i))
+            time.sleep(0.005)
+        wait_for(lambda: out.counters["bad"]["failures"] > 1)
+        bad.error = None
+        index = 20
+
+        def back() -> bool:
+            nonlocal index
+            out.write(frame(index))
+            index += 1
+            return len(events) == 2
+
+        wait_for(back)
+    assert [e["event"] for e in events] == ["output_failed", "output_back"]
+    assert events[0]["error"] == "nobody listens"
+    assert events[0]["output"] == "bad"
+    assert film.seen == list(range(index))
+
+
+def test_a_failed_film_is_an_error() -> None:
+    full = Recorder()
+    full.error = OutputError("the disk is full")
+    out = FanOut([("film", full)])
+    with pytest.raises(OutputError, match="disk is full"):
+        write_many(out)
+    with pytest.raises(OutputError, match="disk is full"):
+        out.close()
+    assert full.closed_
+    out.close()
+
+
+def test_an_unexpected_failure_is_an_output_error() -> None:
+    odd = Recorder()
+    odd.error = ZeroDivisionError("division by zero")
+    out = FanOut([("film", odd)])
+    with pytest.raises(OutputError, match="film: ZeroDivisionError"):
+        write_many(out)
+    with pytest.raises(OutputError):
+        out.close()
+
+
+def test_a_closed_window_is_noticed() -> None:
+    window = Recorder(drops=True)
+    with FanOut([("film", Recorder()), ("window", window)]) as out:
+        assert not out.closed
+        window.closed = True  # type: ignore[attr-defined]
+        assert out.closed
+
+
+def test_no_threads_are_left() -> None:
+    before = threading.active_count()
+    for _ in range(5):
+        with FanOut([("a", Recorder()), ("b", Recorder(drops=True))]) as out:
+            out.write(frame(0))
+    wait_for(lambda: threading.active_count() <= before)
