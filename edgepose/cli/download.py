@@ -67,7 +67,7 @@ def download(
             "--from", help="Take it from a file, a folder or a bundle instead of the network."
         ),
     ] = None,
-    offline: Annotated[bool, typer.Option(help="Never use the network.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
     bundle: Annotated[
         Path | None,
         typer.Option(
