@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -45,6 +46,7 @@ class Talk:
         self.bars = progress and self.terminal and self.level >= LEVELS.index("info")
         self._said: set[str] = set()
         self._console: Console | None = None
+        _show_logs(self)
 
     @property
     def console(self) -> Console:
@@ -84,6 +86,31 @@ class Talk:
         if text not in self._said:
             self._said.add(text)
             self.warning(text)
+
+
+class _ToTalk(logging.Handler):
+    """Sends what the library logs to people, at the level they asked for."""
+
+    def __init__(self, talk: Talk) -> None:
+        super().__init__()
+        self._talk = talk
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say one record."""
+        if record.levelno >= logging.ERROR:
+            self._talk.error(record.getMessage())
+        elif record.levelno >= logging.WARNING:
+            self._talk.once(record.getMessage())
+        else:
+            self._talk.verbose(record.getMessage())
+
+
+def _show_logs(talk: Talk) -> None:
+    """Route the loggers `edgepose.*` to a talk, in place of an earlier one."""
+    logger = logging.getLogger("edgepose")
+    logger.handlers = [_ToTalk(talk)]
+    logger.propagate = False
+    logger.setLevel(logging.INFO if talk.level >= LEVELS.index("verbose") else logging.WARNING)
 
 
 class Ticker:
