@@ -7,6 +7,8 @@ one warp. HRNet: Sun et al., CVPR 2019; SimCC: Li et al., ECCV 2022; RTMPose: Ji
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -91,15 +93,13 @@ class TopDown:
             NetworkFileError: a file is missing or does not fit.
             UsageError: there is no detector, or it does not suit.
         """
-        from edgepose.engines import EngineOptions, load_engine
-
         if network.topology is None:
             raise NetworkFileError(
                 f"Network {network.manifest.name!r} has no topology; give one with --topology FILE."
             )
         detector = Detector.load(_detector_network(network.manifest, options), options)
         try:
-            engine = load_engine(network.model, options.engine or EngineOptions())
+            engine = _load(network, options)
         except BaseException:
             detector.close()
             raise
@@ -207,6 +207,19 @@ class TopDown:
         """Release both engines."""
         self.detector.close()
         self._runner.engine.close()
+
+
+def _load(network: Network, options: EstimatorOptions) -> Engine:
+    """The pose network's engine; plans that are built here take a range of batches, for crowds."""
+    from edgepose.engines import EngineOptions, load_engine
+    from edgepose.engines.options import BatchRange
+
+    chosen = options.engine or EngineOptions()
+    if chosen.batch is None and options.batch > 1:
+        many = BatchRange(1, (options.batch + 1) // 2, options.batch)
+        with suppress(UsageError):  # the file has a fixed batch
+            return load_engine(network.model, replace(chosen, batch=many))
+    return load_engine(network.model, chosen)
 
 
 def _detector_network(manifest: Manifest, options: EstimatorOptions) -> Network:
