@@ -236,11 +236,21 @@ def _estimator(a: Mapping[str, Any], network: Network, talk: Talk) -> Any:
             engine=_engine_options(a, talk),
         ),
     )
-    talk.info(f"{network.manifest.name} on {estimator.engine_name}")
-    reason = getattr(getattr(estimator, "engine", None), "reason", "")
-    if reason:
-        talk.verbose(str(reason))
+    choice = getattr(getattr(estimator, "engine", None), "choice", None)
+    talk.info(f"{network.manifest.name} on {estimator.engine_name}{_why(choice, a['engine'])}")
+    for line in choice.lines() if choice is not None else ():
+        talk.verbose(f"  {line}")
+    for note in choice.notes if choice is not None else ():
+        talk.once(note)
     return estimator
+
+
+def _why(choice: Any, asked: str) -> str:
+    """Why this engine, where edgepose chose it, and why the better ones were passed over."""
+    if choice is None or asked != "auto":
+        return ""
+    over = choice.line().partition("; ")[2]
+    return f": {choice.because}" + (f"; {over}" if over else "")
 
 
 def _one_of(flag: str, value: str, allowed: Sequence[str]) -> str:

@@ -245,7 +245,10 @@ def bind_outputs(
     keypoints = len(topology.keypoints)
     fields = int(topology.table[:, :2].max()) + 1 if len(topology.links) else 0
     cmap = _bind(manifest, outputs, "cmap", keypoints, (keypoints, keypoints + 1))
-    paf = _bind(manifest, outputs, "paf", fields, (fields,))
+    # one tensor serves for both only where the manifest says so
+    joint = manifest.outputs.get("paf") == manifest.outputs.get("cmap")
+    others = outputs if joint else [t for t in outputs if cmap is None or t.name != cmap.tensor]
+    paf = _bind(manifest, others, "paf", fields, (fields,))
     if cmap is None or paf is None:
         found = ", ".join(f"{t.name} {list(t.shape)}" for t in outputs) or "no outputs"
         raise NetworkFileError(
