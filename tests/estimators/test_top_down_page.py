@@ -1,0 +1,42 @@
+"""docs/top-down.md says what the code does: its manifests are valid, its formats and options exist."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import typer
+
+from edgepose.cli.main import make_app
+from edgepose.decode import detections, one_stage
+from edgepose.estimators.heads import HEADS
+from edgepose.networks.manifest import parse_manifest
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs/top-down.md").read_text()
+TABLE = re.findall(r"^\| (detector|top-down|one-stage) \| (.+?) \|", PAGE, re.MULTILINE)
+
+
+def documented(family: str) -> set[str]:
+    return {t for f, types in TABLE if f == family for t in re.findall(r"`([\w-]+)`", types)}
+
+
+@pytest.mark.parametrize("text", re.findall(r"```json\n(.+?)```", PAGE, re.DOTALL))
+def test_manifests_of_the_page_are_valid_and_readable(text: str) -> None:
+    manifest = parse_manifest(json.loads(text), "docs/top-down.md")
+    assert manifest.decoder["type"] in documented(manifest.family)
+
+
+def test_the_page_lists_every_format() -> None:
+    assert documented("detector") == {*detections.FORMATS, "palm"}
+    assert documented("one-stage") == set(one_stage.FORMATS)
+    assert documented("top-down") == set(HEADS)
+
+
+def test_options_exist() -> None:
+    command = typer.main.get_command(make_app()).commands["posenet"]  # type: ignore[attr-defined]
+    known = {name for option in command.params for name in option.opts}
+    flags = set(re.findall(r"`(--[\w-]+)", PAGE))
+    assert len(flags) > 8
+    assert flags <= known
