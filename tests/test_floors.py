@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "edgepose"
 
 # first component below edgepose -> floor; see docs/architecture.md
 FLOORS = {
+    "closing": 0,
     "errors": 0,
     "flags": 0,
     "settings": 0,
@@ -32,6 +33,7 @@ FLOORS = {
     "events": 2,
     "batching": 2,
     "estimators": 3,
+    "calibration": 3,
     "pipeline": 3,
     "posenet": 3,
     "serve": 4,

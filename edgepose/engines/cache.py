@@ -127,7 +127,7 @@ def read_sidecar(path: Path) -> Sidecar:
         raise NetworkFileError(f"Sidecar {path} is of another format.")
     try:
         return _sidecar(data)
-    except (KeyError, TypeError, ValueError) as e:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as e:
         raise NetworkFileError(f"Sidecar {path} is damaged: {e}.") from e
 
 
@@ -145,10 +145,14 @@ def _sidecar(data: dict[str, Any]) -> Sidecar:
         str(data["sha256"]),
         float(data["created"]),
         float(data.get("build_seconds", 0)),
-        dict(data.get("inputs", {})),
-        dict(data.get("outputs", {})),
+        _tensors(data.get("inputs", {})),
+        _tensors(data.get("outputs", {})),
         tuple(map(str, data.get("notes", ()))),
     )
+
+
+def _tensors(data: Any) -> dict[str, Any]:
+    return {str(n): [str(dtype), [int(d) for d in shape]] for n, (dtype, shape) in data.items()}
 
 
 @dataclass(frozen=True)
@@ -310,8 +314,8 @@ class PlanCache:
 
 
 def sidecar_path(plan: Path) -> Path:
-    """Where the sidecar of a plan lies."""
-    return plan.with_suffix(".json")
+    """Where the sidecar of a plan lies: x.engine.json beside x.engine."""
+    return plan.with_name(f"{plan.name}.json")
 
 
 def write_plan(path: Path, plan: bytes, sidecar: Sidecar) -> Sidecar:

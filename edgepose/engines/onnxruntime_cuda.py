@@ -134,9 +134,10 @@ class OrtCudaEngine(DeviceEngine):
         self.choice = Choice(name.split(" ")[0], "asked for")
         advice = "leave the shape out, or export the network at that size"
         specs = [cpu.tensor_spec(node) for node in session.get_inputs()]
-        self.inputs = tuple(cpu.with_size(s, options.shape, advice) for s in specs)
-        self.outputs = tuple(cpu.tensor_spec(n) for n in session.get_outputs())
         self._limits = _largest_shapes(model, options)
+        sized = (cpu.with_size(s, options.shape, advice) for s in specs)
+        self.inputs = tuple(_as_wide_as(s, self._limits[s.name]) for s in sized)
+        self.outputs = tuple(cpu.tensor_spec(n) for n in session.get_outputs())
         self.max_batch = max_batch(self.inputs) or min(s[0] for s in self._limits.values())
         self._session, self._device = session, device
         self._index = gpu_index(options.device) if device == "cuda" else 0
@@ -215,8 +216,13 @@ class OrtCudaEngine(DeviceEngine):
         self._session = None
 
 
+def _as_wide_as(spec: TensorSpec, largest: Shape) -> TensorSpec:
+    """The input with every dimension but the batch as the buffers have it."""
+    return spec._replace(shape=(*spec.shape[:1], *largest[1:]))
+
+
 def _largest_shapes(model: Path, options: EngineOptions) -> dict[str, Shape]:
     tensors: tuple[Tensor, ...] = read_outline(model).inputs
-    _, profiles = choose_shapes(tensors, options.shape, options.batch)
+    _, profiles = choose_shapes(tensors, options)
     fixed = {t.name: t.shape or () for t in tensors}
     return fixed | {name: high for name, (_, _, high) in profiles.items()}

@@ -68,6 +68,8 @@ class EngineOptions:
             file and the device have it.
         shape: (height, width) of the input, for networks that take more than one; None = as given
             by the file (or by the caller's feeds where it is dynamic).
+        default_shape: (height, width) where the file leaves its size open, the engine needs one and
+            `shape` is None; networks known by name have one.
         batch: batches that a plan is built for, where the network's batch is dynamic; None = 1.
         workspace: MiB that a TensorRT build may use, 0 = by the memory that is free.
         dla: core of the deep learning accelerator, None = GPU.
@@ -88,6 +90,7 @@ class EngineOptions:
     threads: int = 0
     precision: str = ""
     shape: tuple[int, int] | None = None
+    default_shape: tuple[int, int] | None = None
     batch: BatchRange | None = None
     workspace: int = 0
     dla: int | None = None

@@ -93,7 +93,7 @@ def plan_build(
         NetworkFileError: inputs that cannot be given a shape.
     """
     precision, notes = choose_precision(trt, outline, options)
-    batch, profiles = choose_shapes(outline.inputs, options.shape, options.batch)
+    batch, profiles = choose_shapes(outline.inputs, options)
     if options.dla is not None and precision == "fp32":
         raise UsageError("A deep learning accelerator computes fp16 and int8 only, not fp32.")
     calibration = options.calibration if precision == "int8" and not outline.quantised else None
@@ -137,7 +137,7 @@ def choose_precision(
 
 
 def choose_shapes(
-    inputs: Iterable[Tensor], size: tuple[int, int] | None, batch: BatchRange | None
+    inputs: Iterable[Tensor], options: EngineOptions
 ) -> tuple[BatchRange, dict[str, tuple[Shape, Shape, Shape]]]:
     """The batch, and smallest, best and largest shape of every dynamic input.
 
@@ -147,9 +147,10 @@ def choose_shapes(
     """
     profiles = {}
     fixed_batch = BatchRange()
+    batch = options.batch
     wanted = batch or BatchRange()
     for tensor in inputs:
-        shape = _sized(tensor, size)
+        shape = _sized(tensor, options.shape, options.default_shape)
         if shape and shape[0] > 0 and batch and (shape[0], shape[0]) != (batch.low, batch.high):
             raise UsageError(
                 f"Input {tensor.name!r} has a fixed batch of {shape[0]}; export the network with a "
@@ -167,20 +168,21 @@ def choose_shapes(
     return (fixed_batch if is_fixed else wanted), profiles
 
 
-def _sized(tensor: Tensor, size: tuple[int, int] | None) -> Shape:
+def _sized(tensor: Tensor, size: tuple[int, int] | None, default: tuple[int, int] | None) -> Shape:
     if tensor.shape is None:
         raise NetworkFileError(
             f"The ONNX file does not say what shape input {tensor.name!r} has; export it again."
         )
     shape = list(tensor.shape)
     if len(shape) == 4:
-        for axis, wanted in zip(image_axes(tensor.shape), size or (-1, -1), strict=True):
+        asked = size or default or (-1, -1)
+        for axis, wanted in zip(image_axes(tensor.shape), asked, strict=True):
             if size and shape[axis] not in (-1, wanted):
                 raise UsageError(
                     f"Input {tensor.name!r} is fixed to {shape_text(tensor.shape)}, so no plan "
                     f"can be built for {size[0]}x{size[1]}; export the network at that size."
                 )
-            shape[axis] = wanted if size else shape[axis]
+            shape[axis] = wanted if shape[axis] < 0 else shape[axis]
             if shape[axis] < 0:
                 raise UsageError(
                     f"Input {tensor.name!r} is {shape_text(tensor.shape)}: its size is open, and "

@@ -1,0 +1,352 @@
+"""`edgepose build-engine`: a TensorRT engine for this GPU, ahead of the first run."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgepose.cli.common import terminate_as_interrupt
+from edgepose.cli.console import Talk
+from edgepose.cli.help import PlainHelp
+from edgepose.errors import EXIT_DONE, BackendUnavailable, UsageError
+
+if TYPE_CHECKING:
+    from edgepose.engines.options import Calibration, EngineOptions, Progress
+    from edgepose.engines.plans import Flavour, Plan
+    from edgepose.networks.manifest import Manifest
+
+HELP = """Build the TensorRT engine of a network for this GPU and keep it; prints its path.
+
+NETWORK is a name (see `edgepose networks`) or an ONNX file. posenet builds by itself at first use; this
+command does it ahead, with more choices. An engine that is there and fits is not built again.
+
+  edgepose build-engine resnet18-body
+
+  edgepose build-engine rtmpose-m --batch 1:4:8
+
+  edgepose build-engine mine.onnx --shape 256x192 --precision fp32
+
+  edgepose build-engine resnet18-body --precision int8 --calibration ~/pictures
+
+Ctrl-C cancels (TensorRT 10 and later), and nothing half-built stays behind.
+"""
+_WHAT, _HOW = "What to build", "How to build"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("build-engine", cls=PlainHelp, help=HELP)(build_engine)
+
+
+def build_engine(
+    network: Annotated[str, typer.Argument(metavar="NETWORK|FILE.onnx", help="Network or file.", show_default=False)],
+    precision: Annotated[str, typer.Option(help="fp32, fp16, int8 or best (int8 where --calibration is given). [default: fp16]", rich_help_panel=_WHAT)] = "",
+    batch: Annotated[str, typer.Option(metavar="N|MIN:OPT:MAX", help="Frames (or people) in one run, for networks with a dynamic batch. [default: 1]", rich_help_panel=_WHAT)] = "",
+    shape: Annotated[str, typer.Option(metavar="HxW", help="Input size, for networks that take several. [default: the network's]", rich_help_panel=_WHAT)] = "",
+    variant: Annotated[str, typer.Option(help="Variant of a named network's weights.", rich_help_panel=_WHAT)] = "",
+    calibration: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Pictures for int8, like those it will see; a few hundred are enough.", rich_help_panel=_WHAT)] = None,
+    like: Annotated[str, typer.Option(metavar="NETWORK", help="With FILE.onnx: prepare calibration pictures (and choose the size) as this network does.", rich_help_panel=_WHAT)] = "",
+    workspace: Annotated[int, typer.Option(metavar="MIB", min=0, help="Memory that the build may use; 0 = by what is free.", rich_help_panel=_HOW)] = 0,
+    dla: Annotated[int | None, typer.Option(metavar="0|1", min=0, help="Build for a deep learning accelerator (Orin, Xavier; fp16 or int8).", rich_help_panel=_HOW)] = None,
+    optimization_level: Annotated[int | None, typer.Option(metavar="0-5", min=0, max=5, help="How hard the builder tries; 5 is slowest and best.", rich_help_panel=_HOW)] = None,
+    timing_cache: Annotated[Path | None, typer.Option(metavar="FILE", help="Measured kernel times. [default: one for each GPU and version]", rich_help_panel=_HOW)] = None,
+    hardware_compatible: Annotated[bool, typer.Option("--hardware-compatible", help="One engine for this and newer GPU families (desktop only; slower).", rich_help_panel=_HOW)] = False,
+    engine: Annotated[str, typer.Option(help="tensorrt, tensorrt_rtx or auto.", rich_help_panel=_HOW)] = "auto",
+    device: Annotated[str, typer.Option(help="Number of the GPU.", rich_help_panel=_HOW)] = "",
+    force: Annotated[bool, typer.Option("--force", help="Build even where an engine is there.", rich_help_panel=_HOW)] = False,
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE.engine", help="Write a copy here, with its .json.")] = None,
+    no_download: Annotated[bool, typer.Option("--no-download", help="Do not fetch the network.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of the path.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.")] = False,
+) -> int:  # fmt: skip
+    """Run the command; see `HELP`."""
+    from edgepose.engines.options import EngineOptions, parse_batch, parse_shape
+
+    talk = Talk("error" if quiet else "info")
+    progress = progress_for(talk)
+    options = EngineOptions(
+        engine=engine,
+        device=device,
+        precision=precision,
+        shape=parse_shape(shape) if shape else None,
+        batch=parse_batch(batch) if batch else None,
+        workspace=workspace,
+        dla=dla,
+        optimization_level=optimization_level,
+        timing_cache=timing_cache.expanduser() if timing_cache else None,
+        hardware_compatible=hardware_compatible,
+        rebuild=force,
+        output=output.expanduser() if output else None,
+        progress=progress,
+        log=talk.info,
+    )
+    flavour = find_flavour(engine)
+    with _interruptible():
+        model, manifest = find_model(network, variant, like, not no_download, talk)
+        options = _for_network(options, model, manifest, calibration)
+        plan = _build(flavour, model, options)
+    _report(plan, options, as_json, talk)
+    return EXIT_DONE
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM cancels as Ctrl-C does."""
+    before = signal.getsignal(signal.SIGTERM)
+    terminate_as_interrupt()
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+# what --------------------------------------------------------------------------------------------
+def find_flavour(name: str) -> Flavour:
+    """TensorRT by name; "auto" is the first that is installed.
+
+    Raises:
+        UsageError: another engine, which builds nothing.
+        BackendUnavailable: not installed, with what to do.
+    """
+    from importlib import import_module
+
+    from edgepose.engines.table import find_backend
+
+    names = ["tensorrt", "tensorrt_rtx"] if name.lower() == "auto" else [find_backend(name).name]
+    if names[0] not in ("tensorrt", "tensorrt_rtx"):
+        raise UsageError(f"Engine {names[0]} runs ONNX files as they are; nothing is built for it.")
+    reasons = []
+    for each in names:
+        try:
+            flavour: Flavour = import_module(f"edgepose.engines.{each}").flavour()
+            return flavour
+        except BackendUnavailable as e:
+            reasons.append(str(e))
+    raise BackendUnavailable(
+        f"No engine can be built here: {'; '.join(reasons)}. {find_backend(names[0]).install}"
+    )
+
+
+def find_model(
+    text: str, variant: str, like: str, download: bool, talk: Talk
+) -> tuple[Path, Manifest | None]:
+    """The ONNX file that is meant, and the manifest where one is known.
+
+    Raises:
+        UnknownNameError, DownloadError, NetworkFileError: no such network, or it cannot be had.
+        UsageError: an OpenVINO network, which TensorRT does not read.
+    """
+    from edgepose.networks import registry
+
+    path = Path(text).expanduser()
+    if path.suffix.lower() in (".onnx", ".xml", ".engine", ".plan") or path.is_file():
+        model, manifest = path, registry.find(like) if like else None
+    else:
+        from edgepose.cli.download import progress_for as downloads
+
+        if like:
+            raise UsageError("--like goes with an ONNX file; a named network prepares its own way.")
+        found = registry.resolve(text, variant=variant, download=download, progress=downloads(talk))
+        model, manifest = found.model, found.manifest
+    _check_onnx(model)
+    return model, manifest
+
+
+def _check_onnx(model: Path) -> None:
+    from edgepose.engines.files import check_model_file
+
+    kind = check_model_file(model)
+    if kind != ".onnx":
+        what = "is a finished plan" if kind == ".engine" else "is an OpenVINO network"
+        raise UsageError(f"{model} {what}; TensorRT builds from ONNX files.")
+
+
+def _for_network(
+    options: EngineOptions, model: Path, manifest: Manifest | None, folder: Path | None
+) -> EngineOptions:
+    """The options with the network's size and calibration pictures."""
+    from dataclasses import replace
+
+    if manifest is not None:
+        size = (manifest.input.height, manifest.input.width)
+        options = replace(options, default_shape=size)
+    if folder is None:
+        return options
+    if manifest is None:
+        raise UsageError(
+            "--calibration needs to know how pictures are prepared for this file: add "
+            "--like NETWORK."
+        )
+    pictures = _calibration(folder.expanduser(), model, manifest, options)
+    return replace(options, calibration=pictures, precision=options.precision or "int8")
+
+
+def _calibration(
+    folder: Path, model: Path, manifest: Manifest, options: EngineOptions
+) -> Calibration:
+    from edgepose.calibration import calibration
+    from edgepose.engines.onnx_file import read_outline
+    from edgepose.engines.tensorrt_build import choose_shapes
+
+    inputs = read_outline(model).inputs
+    picture = next((t for t in inputs if t.name == manifest.input.name), inputs[0])
+    _, profiles = choose_shapes(inputs, options)
+    shape = profiles[picture.name][1] if picture.name in profiles else picture.shape or ()
+    at = 2 if manifest.input.layout == "nchw" else 1
+    size = (shape[at], shape[at + 1]) if len(shape) == 4 else None
+    return calibration(folder, manifest.input, picture.name, size)
+
+
+# build -------------------------------------------------------------------------------------------
+def _build(flavour: Flavour, model: Path, options: EngineOptions) -> Plan:
+    from edgepose.engines.tensorrt_load import build_only
+
+    progress = options.progress
+    try:
+        return build_only(flavour, model, options)
+    except BackendUnavailable as e:
+        raise BackendUnavailable(f"{model.name} cannot be built here: {str(e).rstrip('.')}.") from e
+    finally:
+        if isinstance(progress, Bar):
+            progress.close()
+
+
+def _report(plan: Plan, options: EngineOptions, as_json: bool, talk: Talk) -> None:
+    path = options.output or plan.path
+    if plan.sidecar is not None:
+        seconds = plan.sidecar.build_seconds
+        how = f"built in {seconds:.1f} s" if plan.built else "already there"
+        talk.info(f"{plan.sidecar.name} ({plan.sidecar.key.precision}): {how}")
+    if as_json:
+        print(json.dumps(description(plan, path), indent=2))
+    else:
+        print(path)
+
+
+def description(plan: Plan, path: Path | None) -> dict[str, Any]:
+    """A plan as JSON."""
+    return {
+        "engine": str(path) if path else None,
+        "built": plan.built,
+        "reason": plan.reason,
+        **(plan.sidecar.to_json() if plan.sidecar else {}),
+    }
+
+
+# progress ----------------------------------------------------------------------------------------
+def progress_for(talk: Talk) -> Progress:
+    """Progress of builds: bars on a terminal, otherwise a plain line now and then."""
+    return Bar(talk) if talk.bars else Lines(talk)
+
+
+_TITLES = {
+    "parse": "reading the network",
+    "build": "building",
+    "convert": "converting to fp16",
+    "calibrate": "measuring int8 ranges",
+}
+
+
+class Bar:
+    """One line: the outermost phase whose length is known, what happens inside it, and the time."""
+
+    def __init__(self, talk: Talk) -> None:
+        self._talk = talk
+        self._open: list[tuple[str, int]] = []
+        self._bar: Any = None
+        self._task: Any = None
+
+    def phase(self, name: str, steps: int = 0) -> None:
+        """See `Progress.phase`."""
+        self._open.append((name, steps))
+        if self._bar is None:
+            self._start()
+        self._show()
+
+    def step(self, name: str, done: int) -> None:
+        """See `Progress.step`."""
+        if self._bar is not None and name == self._counted():
+            self._bar.update(self._task, completed=done)
+
+    def end(self, name: str) -> None:
+        """See `Progress.end`."""
+        if any(n == name for n, _ in self._open):
+            while self._open and self._open.pop()[0] != name:
+                continue
+        if self._open:
+            self._show()
+        else:
+            self.close()
+
+    def cancelled(self) -> bool:
+        """Ctrl-C comes as an exception."""
+        return False
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+        self._open.clear()
+
+    def _start(self) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TimeElapsedColumn(),
+        )
+        self._bar = Progress(*columns, console=self._talk.console, transient=True)
+        self._bar.start()
+        self._task = self._bar.add_task("", total=None)
+
+    def _counted(self) -> str:
+        return next((name for name, steps in self._open if steps), "")
+
+    def _show(self) -> None:
+        name = self._open[-1][0]
+        total = next((steps for _, steps in self._open if steps), None)
+        text = _TITLES.get(name, name)
+        # long names of layers would push the bar out of the line
+        self._bar.update(self._task, total=total, description=f"{text[:40]:40}")
+
+
+class Lines:
+    """A line for each phase of our own, and every few seconds how far the builder is."""
+
+    def __init__(self, talk: Talk, every: float = 10.0) -> None:
+        self._talk = talk
+        self._every = every
+        self._start = self._said = time.monotonic()
+        self._steps: dict[str, int] = {}
+
+    def phase(self, name: str, steps: int = 0) -> None:
+        """See `Progress.phase`."""
+        if steps:
+            self._steps.setdefault(name, steps)
+        elif name in _TITLES:
+            self._talk.info(_TITLES[name])
+            self._said = time.monotonic()
+
+    def step(self, name: str, done: int) -> None:
+        """See `Progress.step`."""
+        now = time.monotonic()
+        if now - self._said >= self._every and name == next(iter(self._steps), ""):
+            self._said = now
+            elapsed = now - self._start
+            self._talk.info(f"building: {done} of {self._steps[name]} steps, {elapsed:.0f} s")
+
+    def end(self, name: str) -> None:
+        """See `Progress.end`."""
+
+    def cancelled(self) -> bool:
+        """Ctrl-C comes as an exception."""
+        return False

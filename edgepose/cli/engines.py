@@ -1,0 +1,327 @@
+"""`edgepose engines`: the cache of TensorRT engines."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgepose.cli.console import Talk
+from edgepose.errors import EXIT_DONE, EXIT_FAILED, UsageError
+
+if TYPE_CHECKING:
+    from edgepose.engines.cache import Entry, PlanCache
+
+HELP = "List, explain, remove and carry the TensorRT engines that were built here."
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Name = Annotated[
+    str,
+    typer.Argument(metavar="ENGINE", help="Network, file or digest, as `list` shows them.", show_default=False),
+]  # fmt: skip
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command and its sub-commands."""
+    group = typer.Typer(help=HELP, no_args_is_help=True)
+    group.command("list", help="List the cached engines and whether they fit this machine.")(
+        list_engines
+    )
+    group.command("show", help="Print what an engine was built from, and what differs here.")(show)
+    group.command("prune", help="Remove engines that are damaged or do not fit this machine.")(
+        prune
+    )
+    group.command("export", help="Copy an engine and its .json to a file or folder.")(export)
+    group.command("import", help="Take engines with their .json from elsewhere.")(import_)
+    app.add_typer(group, name="engines")
+
+
+def list_engines(as_json: AsJson = False) -> int:
+    """List the cache."""
+    from edgepose.cli.networks import print_table
+
+    cache, rows = _cache(), []
+    here = this_machine()
+    for entry in cache.entries():
+        rows.append(row(entry, here))
+    if as_json:
+        print(json.dumps({"folder": str(cache.folder), "engines": rows}, indent=2))
+    elif rows:
+        head = ("network", "precision", "input", "built with", "for", "size", "state", "file")
+        print_table(head, [_line(r) for r in rows])
+    else:
+        Talk().info(f"No engines in {cache.folder}; `edgepose build-engine NETWORK` makes one.")
+    return EXIT_DONE
+
+
+def show(name: Name, as_json: AsJson = False) -> int:
+    """Print one engine."""
+    cache = _cache()
+    entry = find_one(cache, name)
+    data = details(cache, entry)
+    print(json.dumps(data, indent=2) if as_json else _as_text(data))
+    return EXIT_FAILED if data["damage"] else EXIT_DONE
+
+
+def prune(
+    every: Annotated[bool, typer.Option("--all", help="Remove all engines.")] = False,
+    older: Annotated[
+        float | None,
+        typer.Option("--older-than", metavar="DAYS", min=0, help="Also those built so long ago."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Only say what would be removed.")
+    ] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Remove what is of no use."""
+    cache, talk = _cache(), Talk()
+    here = this_machine()
+    gone: list[dict[str, Any]] = []
+    for entry in cache.entries():
+        reason = _why_remove(cache, entry, here, every, older)
+        if reason:
+            freed = entry.size if dry_run else cache.remove(entry)
+            gone.append({"file": str(entry.path), "bytes": freed, "reason": reason})
+    for path in cache.leftovers():
+        gone.append({"file": str(path), "bytes": path.stat().st_size, "reason": "unfinished"})
+        if not dry_run:
+            path.unlink(missing_ok=True)
+    if as_json:
+        print(json.dumps({"removed": gone, "dry_run": dry_run}, indent=2))
+        return EXIT_DONE
+    verb = "would remove" if dry_run else "removed"
+    for item in gone:
+        talk.info(f"{verb} {item['file']}: {item['reason']}")
+    freed = sum(int(item["bytes"]) for item in gone)
+    talk.info(f"{len(gone)} files, {freed / 1e6:.1f} MB" if gone else "Nothing to remove.")
+    return EXIT_DONE
+
+
+def export(
+    name: Name,
+    target: Annotated[Path, typer.Argument(help="File or folder.", show_default=False)],
+) -> int:
+    """Copy an engine out of the cache."""
+    from edgepose.engines.cache import export_plan
+
+    cache = _cache()
+    path = export_plan(cache, find_one(cache, name), target.expanduser())
+    print(path)
+    return EXIT_DONE
+
+
+def import_(
+    files: Annotated[list[Path], typer.Argument(help="Engines (.engine).", show_default=False)],
+) -> int:
+    """Copy engines into the cache."""
+    from edgepose.engines.cache import import_plan, read_sidecar, sidecar_path
+
+    cache, talk, here = _cache(), Talk(), this_machine()
+    for file in files:
+        path = import_plan(cache, file.expanduser())
+        differences = foreign(read_sidecar(sidecar_path(path)).key, here)
+        if differences:
+            talk.warning(f"{path.name} is for another machine ({'; '.join(differences)})")
+        print(path)
+    return EXIT_DONE
+
+
+# facts -------------------------------------------------------------------------------------------
+def _cache() -> PlanCache:
+    from edgepose.engines.cache import PlanCache
+
+    return PlanCache()
+
+
+def this_machine() -> dict[str, str]:
+    """The fields of a key that this machine fixes, as far as they can be known here."""
+    from edgepose.engines.gpu import find_gpu
+    from edgepose.errors import BackendUnavailable
+
+    here: dict[str, str] = {}
+    for name in ("tensorrt", "tensorrt_rtx"):
+        version = _installed_version(name)
+        if version:
+            here[name] = version
+    try:
+        gpu = find_gpu()
+    except BackendUnavailable:
+        return here
+    return here | {
+        "gpu": gpu.name,
+        "compute_capability": gpu.compute_capability,
+        "driver": gpu.driver,
+    }
+
+
+def _installed_version(name: str) -> str:
+    """Version of a TensorRT package, "" where it cannot be used."""
+    from importlib import import_module
+
+    from edgepose.errors import BackendUnavailable
+
+    try:
+        return str(import_module(f"edgepose.engines.{name}").flavour().version)
+    except BackendUnavailable:
+        return ""
+
+
+def foreign(key: Any, here: dict[str, str]) -> list[str]:
+    """What differs between a key and this machine, "field: there, here ..."; unknown fields do not."""
+    out = []
+    version = here.get(key.flavour)
+    if version and version != key.version:
+        out.append(f"version: {key.version}, here {version}")
+    if "hardware-compatible" in key.options or not key.gpu:
+        return out
+    for field in ("gpu", "compute_capability", "driver"):
+        mine, theirs = here.get(field), getattr(key, field)
+        if mine and mine != theirs:
+            out.append(f"{field.replace('_', ' ')}: {theirs}, here {mine}")
+    return out
+
+
+def row(entry: Entry, here: dict[str, str]) -> dict[str, Any]:
+    """An engine as `list --json` prints it."""
+    base: dict[str, Any] = {"file": str(entry.path), "bytes": entry.size}
+    if entry.sidecar is None:
+        return base | {"state": "damaged", "why": entry.damage}
+    key = entry.sidecar.key
+    differences = foreign(key, here)
+    state, why = "fits", ""
+    if entry.damage:
+        state, why = "damaged", entry.damage
+    elif differences:
+        state, why = "other machine", "; ".join(differences)
+    elif not here.get(key.flavour) or (key.gpu and "gpu" not in here):
+        state, why = "unknown", f"{key.flavour} or its GPU is not here"
+    return base | {
+        "name": entry.sidecar.name,
+        "created": _date(entry.sidecar.created),
+        "state": state,
+        "why": why,
+        "key": {f: getattr(key, f) for f in key.__dataclass_fields__},
+    }
+
+
+def _line(r: dict[str, Any]) -> tuple[str, ...]:
+    key = r.get("key", {})
+    file = Path(r["file"]).name
+    size = f"{r['bytes'] / 1e6:.1f} MB"
+    if not key:
+        return ("?", "", "", "", "", size, r["state"], file)
+    return (
+        r["name"],
+        key["precision"],
+        key["shape"] + (f" batch {key['batch']}" if key["batch"] != "1" else ""),
+        f"{key['flavour']} {key['version']}",
+        key["gpu"] or "any",
+        size,
+        r["state"],
+        file,
+    )
+
+
+def details(cache: PlanCache, entry: Entry) -> dict[str, Any]:
+    """An engine as `show` prints it, its checksum compared."""
+    here = this_machine()
+    data = row(entry, here)
+    data["damage"] = cache.damage(entry.path)
+    if entry.sidecar is not None:
+        data["source"] = entry.sidecar.source
+        data["source_state"] = _source_state(entry.sidecar)
+        data["inputs"] = _tensors(entry.sidecar.inputs)
+        data["outputs"] = _tensors(entry.sidecar.outputs)
+        data["build_seconds"] = entry.sidecar.build_seconds
+        data["notes"] = list(entry.sidecar.notes)
+        data["differences"] = foreign(entry.sidecar.key, here)
+        data["others"] = _others(cache, entry)
+    return data
+
+
+def _tensors(tensors: dict[str, Any]) -> dict[str, str]:
+    from edgepose.engines.base import shape_text
+
+    return {name: f"{shape_text(shape)} {dtype}" for name, (dtype, shape) in tensors.items()}
+
+
+def _source_state(sidecar: Any) -> str:
+    """Whether the ONNX file is still the one that the engine was built from."""
+    from edgepose.engines.onnx_file import model_digest, read_outline
+    from edgepose.errors import NetworkFileError
+
+    path = Path(sidecar.source)
+    if not path.is_file():
+        return "gone"
+    try:
+        digest = model_digest(path, read_outline(path).external)
+    except NetworkFileError:
+        return "damaged"
+    return "unchanged" if digest == sidecar.key.onnx else "changed since"
+
+
+def _others(cache: PlanCache, entry: Entry) -> dict[str, list[str]]:
+    """Which fields tell the other engines of the same network from this one."""
+    assert entry.sidecar is not None
+    mine = entry.sidecar
+    return {
+        other.path.name: mine.key.differences(other.sidecar.key)
+        for other in cache.entries()
+        if other.sidecar and other.path != entry.path and other.sidecar.name == mine.name
+    }
+
+
+def _as_text(data: dict[str, Any]) -> str:
+    lines = []
+    for name, value in data.items():
+        if isinstance(value, dict):
+            lines.append(f"{name}:")
+            lines += [f"  {k.replace('_', ' ')}: {_short(v)}" for k, v in value.items()]
+        elif value or name in ("state",):
+            lines.append(f"{name.replace('_', ' ')}: {_short(value)}")
+    return "\n".join(lines)
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return "; ".join(map(str, value))
+    return "none" if value in ("", None) else str(value)
+
+
+def find_one(cache: PlanCache, name: str) -> Entry:
+    """The one engine that a name means.
+
+    Raises:
+        UsageError: none, or several.
+    """
+    found = cache.find(name)
+    if not found:
+        there = ", ".join(e.path.name for e in cache.entries()[:5]) or "it is empty"
+        raise UsageError(f"No engine {name!r} in {cache.folder} ({there}).")
+    if len(found) > 1:
+        names = ", ".join(e.path.name for e in found)
+        raise UsageError(f"{name!r} means {len(found)} engines; name one of {names}.")
+    return found[0]
+
+
+def _why_remove(
+    cache: PlanCache, entry: Entry, here: dict[str, str], every: bool, older: float | None
+) -> str:
+    if every:
+        return "asked for"
+    damage = cache.damage(entry.path)
+    if damage or entry.sidecar is None:
+        return damage or entry.damage
+    if older is not None and time.time() - entry.sidecar.created > older * 86400:
+        return f"built {_date(entry.sidecar.created)}"
+    return "; ".join(foreign(entry.sidecar.key, here))
+
+
+def _date(seconds: float) -> str:
+    try:
+        return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+    except (OverflowError, ValueError, OSError):
+        return "?"
