@@ -11,12 +11,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose.closing import Closing
 from edgepose.engines import EngineOptions
 from edgepose.errors import SourceError, SourceTimeout, UsageError
 from edgepose.estimators import EstimatorOptions, make_estimator
@@ -31,7 +31,7 @@ from edgepose.types import Frame, Pose
 DEFAULT_OVERLAY = "links,keypoints"
 
 
-class PoseNet:
+class PoseNet(Closing):
     """Finds poses in pictures.
 
     Args:
@@ -158,17 +158,6 @@ class PoseNet:
     def close(self) -> None:
         """Release the engine; safe to call twice."""
         self._estimator.close()
-
-    def __enter__(self) -> PoseNet:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     # jetson-inference's spellings -------------------------------------------------------------------
     def Process(self, image: Any, overlay: str = DEFAULT_OVERLAY) -> list[Pose]:

@@ -8,9 +8,9 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+from edgepose.closing import Closing
 from edgepose.errors import StoreError, UsageError
 from edgepose.events.event import Event
 from edgepose.events.schema import MIGRATIONS, connect, migrate
@@ -108,7 +108,7 @@ class HourCount:
     cross: int = 0
 
 
-class EventLog:
+class EventLog(Closing):
     """Reads a database of events, also while it is being written. For any number of threads.
 
     Raises:
@@ -131,17 +131,6 @@ class EventLog:
     def close(self) -> None:
         """Close the file; safe to call twice."""
         self._db.close()
-
-    def __enter__(self) -> EventLog:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def page(
         self,

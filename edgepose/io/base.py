@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
+from edgepose.closing import Closing as Closing
 from edgepose.errors import UnknownNameError
 from edgepose.types import Frame, Result
 
@@ -24,24 +25,6 @@ def load(table: Mapping[str, str], key: str, what: str) -> Any:
         raise UnknownNameError(what, key, sorted(table))
     module, _, attribute = table[key].partition(":")
     return getattr(importlib.import_module(module), attribute)
-
-
-class Closing:
-    """A context manager that ends in `close()`: the base of sources, outputs and sinks."""
-
-    def __enter__(self: S) -> S:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Finish and release; safe to call twice."""
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from types import TracebackType
 
+from edgepose.closing import Closing
 from edgepose.errors import SourceError
 from edgepose.io.base import Source
 from edgepose.types import Frame
 
 
-class Chain:
+class Chain(Closing):
     """The frames of several sources in turn.
 
     Still pictures are numbered on from source to source; frames of films keep their own numbers.
@@ -54,14 +54,3 @@ class Chain:
         """Close all sources."""
         for source in self._sources:
             source.close()
-
-    def __enter__(self) -> Chain:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
