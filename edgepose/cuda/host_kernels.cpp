@@ -39,14 +39,14 @@ EP_EXPORT void host_ep_line_scores(int gx, int gy, int gz, int threads, const fl
   });
 }
 
-EP_EXPORT void host_ep_preprocess(int gx, int gy, int gz, int threads, const EpImage* images,
+EP_EXPORT void host_ep_preprocess(int gx, int gy, int gz, int threads, const EpImages* images,
                                   const EpTensor* out, int columns) {
-  over_grid(gx, gy, gz, threads, [&] { ep_preprocess(images, *out, columns); });
+  over_grid(gx, gy, gz, threads, [&] { ep_preprocess(*images, *out, columns); });
 }
 
-EP_EXPORT void host_ep_warp(int gx, int gy, int gz, int threads, const EpImage* images,
+EP_EXPORT void host_ep_warp(int gx, int gy, int gz, int threads, const EpImages* images,
                             const EpTensor* out) {
-  over_grid(gx, gy, gz, threads, [&] { ep_warp(images, *out); });
+  over_grid(gx, gy, gz, threads, [&] { ep_warp(*images, *out); });
 }
 
 EP_EXPORT void host_ep_overlay(int gx, int gy, int gz, int threads, unsigned char* pixels, int width,

@@ -13,6 +13,7 @@
 #define EP_SHARED __shared__
 #define EP_THREADS(t) for (int t = threadIdx.x, t##_once = 1; t##_once; t##_once = 0)
 #define EP_BARRIER() __syncthreads()
+#define EP_NO_UNROLL _Pragma("unroll 1")
 #define EP_BLOCK_X ((int)blockIdx.x)
 #define EP_BLOCK_Y ((int)blockIdx.y)
 #define EP_BLOCK_Z ((int)blockIdx.z)
@@ -40,6 +41,7 @@ static thread_local EpBlock ep_block;
 #define EP_THREADS(t) for (int t = 0; t < ep_block.threads; ++t)
 #endif
 #define EP_BARRIER()
+#define EP_NO_UNROLL
 #define EP_BLOCK_X (ep_block.x)
 #define EP_BLOCK_Y (ep_block.y)
 #define EP_BLOCK_Z (ep_block.z)

@@ -4,6 +4,8 @@
 #define EP_PREPROCESS_THREADS 256
 #define EP_STRIP 8192  // floats of shared memory for one strip of summed source columns
 
+#define EP_IMAGES 16
+
 enum EpFormat { EP_RGB8, EP_RGBA8, EP_BGR8, EP_BGRA8, EP_NV12, EP_I420 };
 
 // One picture of a batch. Chroma samples lie in the middle of the pixels that share them.
@@ -15,6 +17,12 @@ struct EpImage {
   float yuv[6];                     // y offset, y gain, red of v, green of u, green of v, blue of u
 };
 
+// The pictures of one launch, by value: nothing to upload and nothing to keep alive. Larger batches
+// are several launches.
+struct EpImages {
+  EpImage item[EP_IMAGES];
+};
+
 // What the output looks like: value * gain + offset by output channel.
 struct EpTensor {
   void* data;
@@ -22,8 +30,8 @@ struct EpTensor {
   float gain[3], offset[3], pad;
 };
 
-// The source pixels behind one output pixel along one axis: two taps (bilinear), or, where the
-// picture shrinks more than twofold, every pixel that it covers by the length covered (a box).
+// The source pixels behind one output pixel along one axis: two taps (bilinear), or a box, every pixel
+// that it covers by the length covered: along axes that shrink, where either shrinks more than twofold.
 struct EpTaps {
   int first, count;
   float low, high, norm;  // box
@@ -31,11 +39,11 @@ struct EpTaps {
   bool box;
 };
 
-EP_INLINE EpTaps ep_taps(float centre, float scale, int size) {
+EP_INLINE EpTaps ep_taps(float centre, float scale, bool shrinks, int size) {
   EpTaps taps;
   const float n = (float)size;
   centre = ep_min(ep_max(centre, 0.f), n);
-  taps.box = scale > 2.f;
+  taps.box = shrinks && scale > 1.f;
   if (taps.box) {
     taps.low = ep_max(centre - scale * 0.5f, 0.f);
     taps.high = ep_min(centre + scale * 0.5f, n);
@@ -80,7 +88,7 @@ EP_INLINE void ep_yuv_to_rgb(const EpImage& image, float y, float u, float v, fl
 EP_INLINE void ep_store(const EpTensor& out, int slot, int x, int y, const float rgb[3]) {
   const long long area = (long long)out.width * out.height, pixel = (long long)y * out.width + x;
   for (int c = 0; c < 3; ++c) {
-    const float value = rgb[out.bgr ? 2 - c : c] * out.gain[c] + out.offset[c];
+    const float value = (out.bgr ? rgb[2 - c] : rgb[c]) * out.gain[c] + out.offset[c];
     const long long at = slot * 3 * area + (out.nhwc ? pixel * 3 + c : c * area + pixel);
     if (out.half)
       ((unsigned short*)out.data)[at] = ep_half(value);
@@ -128,10 +136,10 @@ EP_INLINE float ep_sum_columns(const float* sums, int origin, int stride, int ch
 }
 
 // The source columns [first, end) behind output columns x0 to x1 - 1.
-EP_INLINE void ep_columns(float a, float c, float scale, int size, int x0, int x1, int* first,
-                          int* end) {
-  const EpTaps left = ep_taps(((float)x0 + 0.5f) * a + c, scale, size);
-  const EpTaps right = ep_taps(((float)(x1 - 1) + 0.5f) * a + c, scale, size);
+EP_INLINE void ep_columns(float a, float c, float scale, bool shrinks, int size, int x0, int x1,
+                          int* first, int* end) {
+  const EpTaps left = ep_taps(((float)x0 + 0.5f) * a + c, scale, shrinks, size);
+  const EpTaps right = ep_taps(((float)(x1 - 1) + 0.5f) * a + c, scale, shrinks, size);
   *first = ep_min(left.first, right.first);
   *end = ep_max(left.first + left.count, right.first + right.count);
 }
@@ -139,39 +147,40 @@ EP_INLINE void ep_columns(float a, float c, float scale, int size, int x0, int x
 // Upright pictures: stretch, letterbox, straight crops. Grid (strips of `columns` output pixels, rows,
 // pictures). First the rows behind one output row are summed, then the columns, so that every source
 // byte is read once and in order. The launcher picks `columns` such that a strip fits.
-EP_KERNEL ep_preprocess(const EpImage* images, EpTensor out, int columns) {
+EP_KERNEL ep_preprocess(EpImages images, EpTensor out, int columns) {
   EP_SHARED float sums[EP_STRIP];
-  const EpImage image = images[EP_BLOCK_Z];
+  const EpImage& image = images.item[EP_BLOCK_Z];
   const int y = EP_BLOCK_Y, x0 = EP_BLOCK_X * columns, x1 = ep_min(x0 + columns, out.width);
   const float a = image.inverse[0], c = image.inverse[2];
   const float scale_x = ep_abs(a), scale_y = ep_abs(image.inverse[4]);
+  const float largest = ep_max(scale_x, scale_y);
+  const bool shrinks = largest > 2.f, chroma_shrinks = largest > 4.f;
   const float centre_y = ((float)y + 0.5f) * image.inverse[4] + image.inverse[5];
   const bool row_inside = centre_y >= 0.f && centre_y < (float)image.height;
-  const bool yuv = ep_is_yuv(image.format);
-  const int stride = ep_pixel_bytes(image.format);
+  const bool yuv = ep_is_yuv(image.format), planar = image.format == EP_I420;
+  const int stride = ep_pixel_bytes(image.format), chroma_stride = planar ? 1 : 2;
   const int chroma_width = (image.width + 1) / 2, chroma_height = (image.height + 1) / 2;
-  const int chroma_stride = image.format == EP_NV12 ? 2 : 1;
-  const EpTaps rows = ep_taps(centre_y, scale_y, image.height);
-  const EpTaps chroma_rows = ep_taps(centre_y * 0.5f, scale_y * 0.5f, chroma_height);
+  const EpTaps rows = ep_taps(centre_y, scale_y, shrinks, image.height);
+  const EpTaps chroma_rows =
+      ep_taps(centre_y * 0.5f, scale_y * 0.5f, chroma_shrinks, chroma_height);
   int first, end, chroma_first, chroma_end;
-  ep_columns(a, c, scale_x, image.width, x0, x1, &first, &end);
-  ep_columns(a * 0.5f, c * 0.5f, scale_x * 0.5f, chroma_width, x0, x1, &chroma_first, &chroma_end);
+  ep_columns(a, c, scale_x, shrinks, image.width, x0, x1, &first, &end);
+  ep_columns(a * 0.5f, c * 0.5f, scale_x * 0.5f, chroma_shrinks, chroma_width, x0, x1, &chroma_first,
+             &chroma_end);
+  // The sums of each plane lie one after the other, from a byte that is a multiple of 4.
   const int origin = (first * stride) & ~3, chroma_origin = (chroma_first * chroma_stride) & ~3;
   float* const u_sums = sums + ((end * stride - origin + 3) & ~3);
   float* const v_sums = u_sums + ((chroma_end * chroma_stride - chroma_origin + 3) & ~3);
 
-  if (row_inside) {
-    EP_THREADS(t) {
-      const int n = EP_THREAD_COUNT;
-      ep_sum_rows(image.plane[0], image.pitch[0], image.width * stride, rows, origin, end * stride,
-                  sums, t, n);
-      if (yuv)
-        ep_sum_rows(image.plane[1], image.pitch[1], chroma_width * chroma_stride, chroma_rows,
-                    chroma_origin, chroma_end * chroma_stride, u_sums, t, n);
-      if (image.format == EP_I420)
-        ep_sum_rows(image.plane[2], image.pitch[2], chroma_width, chroma_rows, chroma_origin,
-                    chroma_end, v_sums, t, n);
-    }
+  EP_THREADS(t) {
+    if (!row_inside) continue;
+    ep_sum_rows(image.plane[0], image.pitch[0], image.width * stride, rows, origin, end * stride,
+                sums, t, EP_THREAD_COUNT);
+    EP_NO_UNROLL
+    for (int plane = 1; plane < (yuv ? (planar ? 3 : 2) : 1); ++plane)
+      ep_sum_rows(image.plane[plane], image.pitch[plane], chroma_width * chroma_stride, chroma_rows,
+                  chroma_origin, chroma_end * chroma_stride, plane == 1 ? u_sums : v_sums, t,
+                  EP_THREAD_COUNT);
   }
   EP_BARRIER();
   EP_THREADS(t) {
@@ -179,22 +188,20 @@ EP_KERNEL ep_preprocess(const EpImage* images, EpTensor out, int columns) {
       const float centre = ((float)x + 0.5f) * a + c;
       float rgb[3] = {out.pad, out.pad, out.pad};
       if (row_inside && centre >= 0.f && centre < (float)image.width) {
-        const EpTaps taps = ep_taps(centre, scale_x, image.width);
-        const float norm = taps.norm * rows.norm;
-        if (yuv) {
-          const EpTaps chroma = ep_taps(centre * 0.5f, scale_x * 0.5f, chroma_width);
-          const float chroma_norm = chroma.norm * chroma_rows.norm;
-          const bool planar = image.format == EP_I420;
-          const float luma = ep_sum_columns(sums, origin, 1, 0, taps) * norm;
-          const float u = ep_sum_columns(u_sums, chroma_origin, chroma_stride, 0, chroma);
-          const float v = planar ? ep_sum_columns(v_sums, chroma_origin, 1, 0, chroma)
-                                 : ep_sum_columns(u_sums, chroma_origin, 2, 1, chroma);
-          ep_yuv_to_rgb(image, luma, u * chroma_norm, v * chroma_norm, rgb);
-        } else {
-          const bool bgr = image.format == EP_BGR8 || image.format == EP_BGRA8;
-          for (int k = 0; k < 3; ++k)
-            rgb[k] = ep_sum_columns(sums, origin, stride, bgr ? 2 - k : k, taps) * norm;
+        const EpTaps taps = ep_taps(centre, scale_x, shrinks, image.width);
+        const EpTaps chroma_taps =
+            ep_taps(centre * 0.5f, scale_x * 0.5f, chroma_shrinks, chroma_width);
+        const bool bgr = image.format == EP_BGR8 || image.format == EP_BGRA8;
+        for (int k = 0; k < 3; ++k) {
+          const bool chroma = yuv && k > 0;
+          const float* const from = !chroma ? sums : planar && k == 2 ? v_sums : u_sums;
+          const int channel = yuv ? (k == 2 && !planar) : bgr ? 2 - k : k;
+          const EpTaps along = chroma ? chroma_taps : taps;
+          rgb[k] = ep_sum_columns(from, chroma ? chroma_origin : origin,
+                                  chroma ? chroma_stride : stride, channel, along) *
+                   (along.norm * (chroma ? chroma_rows.norm : rows.norm));
         }
+        if (yuv) ep_yuv_to_rgb(image, rgb[0], rgb[1], rgb[2], rgb);
       }
       ep_store(out, image.slot, x, y, rgb);
     }
@@ -217,8 +224,8 @@ EP_INLINE float ep_bilinear(const unsigned char* plane, int pitch, int stride, i
 
 // Rotated crops: a full affine map a picture. Grid (pixels, 1, pictures). Where the picture shrinks
 // more than twofold, samples * samples bilinear looks spread over the output pixel are averaged.
-EP_KERNEL ep_warp(const EpImage* images, EpTensor out) {
-  const EpImage image = images[EP_BLOCK_Z];
+EP_KERNEL ep_warp(EpImages images, EpTensor out) {
+  const EpImage& image = images.item[EP_BLOCK_Z];
   const int samples = image.samples;
   const float part = 1.f / (float)samples;
   const int chroma_width = (image.width + 1) / 2, chroma_height = (image.height + 1) / 2;

@@ -192,12 +192,32 @@ def decode_numpy(
     stages = stages_numpy(cmap, paf, table, params)
     rows, columns = stages.peaks.cells.T
     confidence = cmap[stages.peaks.keypoints, rows, columns]
-    return Decoded(
-        _keypoints(
-            stages, np.clip(confidence, LOWEST_SCORE, np.float32(1)), (cmap.shape[1], cmap.shape[2])
-        ),
-        _links(stages, table),
-    )
+    return decoded(stages, confidence, table, (cmap.shape[1], cmap.shape[2]))
+
+
+def decode_rest(
+    peaks: Peaks,
+    positions: FloatArray,
+    confidence: FloatArray,
+    scores: FloatArray,
+    table: IntArray,
+    params: BottomUpParams,
+    size: tuple[int, int],
+) -> Decoded:
+    """From peaks and line scores, found elsewhere, to objects: assign and assemble with numpy."""
+    starts = pair_starts(table, peaks.offsets)
+    connections, matched = assign(scores, starts, table, peaks.offsets, params.link_threshold)
+    objects = assemble(connections, table, peaks.offsets, params.max_objects)
+    stages = Stages(peaks, positions, scores, connections, matched, objects)
+    return decoded(stages, confidence, table, size)
+
+
+def decoded(
+    stages: Stages, confidence: FloatArray, table: IntArray, size: tuple[int, int]
+) -> Decoded:
+    """The result of finished stages, with the confidence of every peak and maps of (height, width)."""
+    clipped = np.clip(confidence, LOWEST_SCORE, np.float32(1))
+    return Decoded(_keypoints(stages, clipped, size), _links(stages, table))
 
 
 def _keypoints(stages: Stages, confidence: FloatArray, size: tuple[int, int]) -> FloatArray:

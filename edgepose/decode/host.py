@@ -91,17 +91,41 @@ class HostDecoder:
         self._table = table
         self._params = params
         self._decode = host.library().decode
+        self._decode_rest = host.library().decode_rest
         self._threads = threading.local()
 
     def __call__(self, cmap: FloatArray, paf: FloatArray) -> Decoded:
         """Decode maps that `check_maps` let pass."""
-        work: Workspace | None = getattr(self._threads, "work", None)
-        shape = cmap.shape
-        if work is None or self._threads.shape != shape:
-            work = Workspace(self._table, self._params, shape, keep=False)
-            self._threads.work, self._threads.shape = work, shape
+        work = self._workspace("maps", cmap.shape, keep=False)
         work.job.cmap, work.job.paf = cmap.ctypes.data, paf.ctypes.data
         return work.decoded(self._decode(work.reference))
+
+    def _workspace(self, use: str, shape: tuple[int, ...], keep: bool) -> Workspace:
+        """This thread's workspace for a use, made again when the maps change their size."""
+        kept: dict[str, tuple[tuple[int, ...], Workspace]] = self._threads.__dict__
+        if use not in kept or kept[use][0] != shape:
+            keypoints, height, width = shape
+            work = Workspace(self._table, self._params, (keypoints, height, width), keep)
+            kept[use] = (shape, work)
+        return kept[use][1]
+
+    def rest(
+        self,
+        peaks: Peaks,
+        positions: FloatArray,
+        confidence: FloatArray,
+        scores: FloatArray,
+        size: tuple[int, int],
+    ) -> Decoded:
+        """From peaks and line scores, found on the GPU, to objects."""
+        work = self._workspace("rest", (len(peaks.offsets) - 1, *size), keep=True)
+        a, total = work.arrays, len(confidence)
+        a["offsets"][:] = peaks.offsets
+        a["cells"][:total] = peaks.cells[:, 0] * size[1] + peaks.cells[:, 1]
+        a["positions"][:total] = positions
+        a["confidence"][:total] = confidence
+        a["scores"][: len(scores)] = scores
+        return work.decoded(self._decode_rest(work.reference))
 
     def stages(self, cmap: FloatArray, paf: FloatArray) -> Stages:
         """Everything between the maps and the result, for tests."""

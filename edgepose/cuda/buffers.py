@@ -1,0 +1,171 @@
+"""Memory of the GPU and page-locked memory of the host, pooled: allocations cost more than frames."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.cuda.context import Context
+from edgepose.errors import EngineError
+
+
+class DeviceArray:
+    """An array in GPU memory (or in mapped host memory) that anything with the CUDA array interface
+    takes: PyCUDA, torch, CuPy, jetson-utils.
+
+    Attributes:
+        shape, dtype: C order.
+        address: in the GPU's address space.
+        block: what `Pool.give` takes back; None where the array is a view.
+    """
+
+    def __init__(
+        self, address: int, shape: tuple[int, ...], dtype: np.dtype[Any], block: Any = None
+    ) -> None:
+        self.address = address
+        self.shape = tuple(shape)
+        self.dtype = np.dtype(dtype)
+        self.block = block
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
+    @property
+    def gpudata(self) -> int:
+        """The address, as PyCUDA calls it."""
+        return self.address
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        return {
+            "shape": self.shape,
+            "typestr": self.dtype.str,
+            "data": (self.address, False),
+            "strides": None,
+            "version": 3,
+        }
+
+
+class PinnedArray:
+    """Page-locked host memory.
+
+    Attributes:
+        array: the numpy array in it.
+        allocation: PyCUDA's object that owns it.
+        mapped: the address under which the GPU sees it, 0 where it was not mapped.
+    """
+
+    def __init__(self, array: NDArray[Any], allocation: Any, mapped: int) -> None:
+        self.array = array
+        self.allocation = allocation
+        self.mapped = mapped
+
+    def view(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """The first bytes as an array."""
+        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        viewed: NDArray[Any] = self.array[:size].view(dtype).reshape(shape)
+        return viewed
+
+
+def size_class(nbytes: int) -> int:
+    """Pool blocks come in powers of two and three quarters of them, from 256 bytes."""
+    size = 256
+    while size < nbytes:
+        size *= 2
+    return size * 3 // 4 if size > 256 and size * 3 // 4 >= nbytes else size
+
+
+def _full(what: str, nbytes: int) -> EngineError:
+    return EngineError(
+        f"No {what} left: {nbytes / 2**20:.1f} MiB were asked for. Close other programs on the GPU, or "
+        "use a smaller batch or network."
+    )
+
+
+class Pool:
+    """Blocks of one context, kept for the next taker; thread-safe. Freed when the context closes.
+
+    A block may be given back while work on it is still queued, as long as its next user works on the
+    same stream; on another stream, synchronise first.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._lock = threading.Lock()
+        self._free_device: dict[int, list[Any]] = defaultdict(list)
+        self._free_pinned: dict[tuple[int, bool], list[PinnedArray]] = defaultdict(list)
+        self._device: list[Any] = []
+        self._pinned: list[PinnedArray] = []
+        context.on_close(self._free_all)
+
+    def device(self, shape: tuple[int, ...], dtype: Any) -> DeviceArray:
+        """Uninitialised GPU memory.
+
+        Raises:
+            EngineError: the GPU has no more.
+        """
+        dtype = np.dtype(dtype)
+        size = size_class(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
+        with self._lock:
+            block = self._free_device[size].pop() if self._free_device[size] else None
+        if block is None:
+            with self._context.active():
+                try:
+                    block = self._context.driver.mem_alloc(size)
+                except self._context.driver.MemoryError:
+                    raise _full("GPU memory", size) from None
+            with self._lock:
+                self._device.append(block)
+        return DeviceArray(int(block), shape, dtype, (size, block))
+
+    def pinned(self, nbytes: int, mapped: bool = False) -> PinnedArray:
+        """Uninitialised page-locked memory of at least so many bytes, seen by the GPU if `mapped`.
+
+        Raises:
+            EngineError: the system has no more.
+        """
+        key = (size_class(nbytes), mapped)
+        with self._lock:
+            if self._free_pinned[key]:
+                return self._free_pinned[key].pop()
+        driver = self._context.driver
+        flags = driver.host_alloc_flags.DEVICEMAP if mapped else 0
+        with self._context.active():
+            try:
+                array = driver.pagelocked_empty(key[0], np.uint8, mem_flags=flags)
+            except driver.MemoryError:
+                raise _full("page-locked memory", key[0]) from None
+            address = int(array.base.get_device_pointer()) if mapped else 0
+        made = PinnedArray(array, array.base, address)
+        with self._lock:
+            self._pinned.append(made)
+        return made
+
+    def give(self, memory: DeviceArray | PinnedArray) -> None:
+        """Give memory back for the next taker; giving a view back does nothing."""
+        with self._lock:
+            if isinstance(memory, PinnedArray):
+                key = (memory.array.nbytes, memory.mapped != 0)
+                self._free_pinned[key].append(memory)
+            elif memory.block is not None:
+                size, block = memory.block
+                memory.block = None
+                self._free_device[size].append(block)
+
+    def _free_all(self) -> None:
+        """Free every block, given back or not; the context is current."""
+        with self._lock:
+            for block in self._device:
+                block.free()
+            for pinned in self._pinned:
+                pinned.allocation.free()
+            self._device.clear()
+            self._pinned.clear()
+            self._free_device.clear()
+            self._free_pinned.clear()

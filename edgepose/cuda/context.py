@@ -1,0 +1,131 @@
+"""The GPU's primary context through PyCUDA: the one that TensorRT and jetson-utils use as well.
+
+`pycuda.autoinit` would make a context of its own, in which their memory and streams are invalid.
+Nothing happens at import; every thread that calls CUDA enters `Context.active()`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from edgepose.errors import BackendUnavailable
+
+_lock = threading.Lock()
+_contexts: dict[int, Context] = {}
+
+
+def pycuda_driver() -> Any:
+    """`pycuda.driver`, initialised.
+
+    Raises:
+        BackendUnavailable: PyCUDA, the NVIDIA driver or a GPU is missing.
+    """
+    try:
+        import pycuda.driver as driver
+    except ModuleNotFoundError:
+        raise BackendUnavailable(
+            "PyCUDA is not installed; run 'pip install edgepose[gpu]' (Jetson: docs/jetson.md)."
+        ) from None
+    except ImportError as e:
+        raise BackendUnavailable(f"PyCUDA does not load: {e}. Is the NVIDIA driver here?") from None
+    try:
+        driver.init()
+    except driver.Error as e:
+        raise BackendUnavailable(f"The NVIDIA driver does not start: {e}.") from None
+    return driver
+
+
+def context(index: int = 0) -> Context:
+    """The context of a GPU by number; the same object until it is closed.
+
+    Raises:
+        BackendUnavailable: PyCUDA, the driver or that GPU is missing.
+    """
+    with _lock:
+        if index not in _contexts:
+            _contexts[index] = Context(pycuda_driver(), index)
+            # PyCUDA cannot release a primary context once the interpreter goes down.
+            atexit.register(_contexts[index].close)
+        return _contexts[index]
+
+
+class Context:
+    """A GPU's primary context.
+
+    Attributes:
+        driver: the module `pycuda.driver`.
+        index, name: of the GPU.
+        compute_capability: such as "87".
+        driver_version: CUDA version of the driver, such as "12.6".
+        integrated: True where GPU and CPU share their memory (Jetson).
+    """
+
+    def __init__(self, driver: Any, index: int) -> None:
+        self.driver = driver
+        self.index = index
+        count = driver.Device.count()
+        if not 0 <= index < count:
+            raise BackendUnavailable(f"There is no GPU {index}; the driver shows {count}.")
+        device = driver.Device(index)
+        self.name = str(device.name())
+        major, minor = device.compute_capability()
+        self.compute_capability = f"{major}{minor}"
+        version = int(driver.get_driver_version())
+        self.driver_version = f"{version // 1000}.{version % 1000 // 10}"
+        self.integrated = bool(device.get_attribute(driver.device_attribute.INTEGRATED))
+        self._primary = device.retain_primary_context()
+        self._threads = threading.local()
+        self._closers: list[Callable[[], None]] = []
+        self._closed = False
+
+    @contextlib.contextmanager
+    def active(self) -> Iterator[Context]:
+        """Current in this thread inside the block; nests.
+
+        Raises:
+            BackendUnavailable: it was closed.
+        """
+        if self._closed:
+            raise BackendUnavailable(f"The context of GPU {self.index} was closed.")
+        depth = getattr(self._threads, "depth", 0)
+        if depth == 0:
+            self._primary.push()
+        self._threads.depth = depth + 1
+        try:
+            yield self
+        finally:
+            self._threads.depth = depth
+            if depth == 0:
+                self.driver.Context.pop()
+
+    def stream(self) -> Any:
+        """A new PyCUDA stream; its `.handle` goes to TensorRT and jetson-utils."""
+        with self.active():
+            return self.driver.Stream()
+
+    def synchronize(self) -> None:
+        """Wait for everything on the GPU."""
+        with self.active():
+            self.driver.Context.synchronize()
+
+    def on_close(self, closer: Callable[[], None]) -> None:
+        """Call `closer` when the context closes, the latest first, with the context current."""
+        self._closers.append(closer)
+
+    def close(self) -> None:
+        """Wait, free what was registered, and release the context; safe to call twice."""
+        with _lock:
+            if self._closed:
+                return
+            with self.active():
+                self.driver.Context.synchronize()
+                while self._closers:
+                    self._closers.pop()()
+            self._closed = True
+            self._primary.detach()
+            if _contexts.get(self.index) is self:
+                del _contexts[self.index]

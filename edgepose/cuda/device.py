@@ -1,0 +1,157 @@
+"""The kernels on the GPU: `Runner` through PyCUDA, on one stream."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.cuda import compile as compiler
+from edgepose.cuda.buffers import DeviceArray, PinnedArray, Pool
+from edgepose.cuda.context import Context, context
+from edgepose.cuda.kernels import ARGUMENTS, THREADS, Grid, Kernels
+from edgepose.cuda.pictures import Format, Picture
+
+UPLOADS = 4  # as many uploads go on at once without waiting; a batch of frames makes it more
+
+
+class _Upload:
+    """Memory of one upload, reused when the kernels that read it are through."""
+
+    def __init__(self) -> None:
+        self.pinned: PinnedArray | None = None
+        self.device: DeviceArray | None = None
+        self.done: Any = None  # event after the last kernel that may read it
+
+
+class DeviceRunner:
+    """Runs kernels of one context on one stream; for one thread at a time.
+
+    Args:
+        gpu: the context; that of GPU 0 where it is None.
+        stream: a PyCUDA stream; a new one where it is None.
+
+    Attributes:
+        context, stream, pool: what it works with.
+        origin: where the kernels came from, such as "shipped PTX".
+
+    Raises:
+        BackendUnavailable: no PyCUDA, driver or GPU, or no way to get kernels for it.
+    """
+
+    def __init__(self, gpu: Context | None = None, stream: Any = None) -> None:
+        self.context = gpu or context()
+        driver = self.context.driver
+        with self.context.active():
+            self._module, self.origin = compiler.load(
+                driver.module_from_buffer,
+                driver.Error,
+                self.context.compute_capability,
+                self.context.driver_version,
+            )
+            self._functions = {
+                name: self._module.get_function(name).prepare(ARGUMENTS[name]) for name in ARGUMENTS
+            }
+            self.stream = stream or driver.Stream()
+        self.pool = Pool(self.context)
+        self._uploads = deque(_Upload() for _ in range(UPLOADS))
+        self._fresh: list[_Upload] = []  # those that the next launch reads, or the last one read
+        self._launched = False
+        self.context.on_close(self._forget)
+
+    def _forget(self) -> None:
+        """Let go of everything that lives in the context, while it is current."""
+        self._uploads.clear()
+        self._fresh.clear()
+        self._functions.clear()
+        self._module = self.stream = None
+
+    def launch(self, name: str, grid: Grid, arguments: Sequence[Any], stream: Any = None) -> None:
+        """Start a kernel and return."""
+        where = stream or self.stream
+        with self.context.active():
+            function = self._functions[name]
+            function.prepared_async_call(grid, (THREADS[name], 1, 1), where, *arguments)
+            for upload in self._fresh:  # free for another upload when this kernel is through
+                upload.done.record(where)
+            self._launched = True
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> DeviceArray:
+        """New GPU memory; give it back with `pool.give`."""
+        return self.pool.device(shape, dtype)
+
+    def upload(self, data: NDArray[Any], stream: Any = None) -> DeviceArray:
+        """Copy an array to the GPU for the next launches, until the upload that follows them.
+
+        On Jetson the GPU reads the page-locked memory itself and nothing is copied twice.
+        """
+        data = np.ascontiguousarray(data)
+        mapped = self.context.integrated
+        with self.context.active():
+            slot = self._next_upload()
+            self._fit(slot, data.nbytes, mapped)
+            assert slot.pinned is not None
+            slot.pinned.view(data.shape, data.dtype)[...] = data
+            self._fresh.append(slot)
+            if mapped:
+                return DeviceArray(slot.pinned.mapped, data.shape, data.dtype)
+            assert slot.device is not None
+            self.context.driver.memcpy_htod_async(
+                slot.device.address, slot.pinned.array[: data.nbytes], stream or self.stream
+            )
+            return DeviceArray(slot.device.address, data.shape, data.dtype)
+
+    def _next_upload(self) -> _Upload:
+        """The one that waited longest; a new one where no kernel was launched for it yet."""
+        if self._launched:
+            self._fresh.clear()
+            self._launched = False
+        if self._uploads[0] in self._fresh:
+            self._uploads.appendleft(_Upload())
+        self._uploads.rotate(-1)
+        return self._uploads[-1]
+
+    def _fit(self, slot: _Upload, nbytes: int, mapped: bool) -> None:
+        """Wait until the slot is free, and give it memory that is large enough."""
+        if slot.done is None:
+            slot.done = self.context.driver.Event()
+        else:
+            slot.done.synchronize()
+        if slot.pinned is None or slot.pinned.array.nbytes < nbytes:
+            for memory in (slot.pinned, slot.device):
+                if memory is not None:
+                    self.pool.give(memory)
+            slot.pinned = self.pool.pinned(nbytes, mapped)
+            slot.device = None if mapped else self.pool.device((nbytes,), np.uint8)
+
+    def picture(self, pixels: Any, format: Format = "rgb8", stream: Any = None) -> Picture:
+        """A picture that kernels can read: as it is where it lies on the GPU, else uploaded.
+
+        Raises:
+            UsageError: an array of another shape or type.
+        """
+        if isinstance(pixels, np.ndarray):
+            Picture.packed(pixels[..., :], format)
+            return Picture.packed(self.upload(pixels, stream), format)
+        return Picture.packed(pixels, format)
+
+    def download(self, source: DeviceArray, stream: Any = None) -> NDArray[Any]:
+        """A copy on the host; waits for the stream."""
+        where = stream or self.stream
+        out = np.empty(source.shape, source.dtype)
+        with self.context.active():
+            self.context.driver.memcpy_dtoh_async(out, source.address, where)
+            where.synchronize()
+        return out
+
+
+def device_kernels(gpu: Context | None = None, stream: Any = None) -> Kernels:
+    """The kernels on a GPU.
+
+    Raises:
+        BackendUnavailable: see `DeviceRunner`.
+    """
+    return Kernels(DeviceRunner(gpu, stream))

@@ -1,0 +1,312 @@
+"""What goes into the preprocess and overlay kernels, in memory of the host or of the GPU alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.errors import UsageError
+from edgepose.geometry import Affine
+
+Format = Literal["rgb8", "rgba8", "bgr8", "bgra8", "nv12", "i420"]
+FORMATS: tuple[Format, ...] = ("rgb8", "rgba8", "bgr8", "bgra8", "nv12", "i420")  # as EpFormat
+PIXEL_BYTES = {"rgb8": 3, "rgba8": 4, "bgr8": 3, "bgra8": 4}
+
+# The C structures of preprocess.cu and overlay.cu.
+IMAGE = np.dtype(
+    [
+        ("plane", "<u8", 3),
+        ("pitch", "<i4", 3),
+        ("format", "<i4"),
+        ("width", "<i4"),
+        ("height", "<i4"),
+        ("slot", "<i4"),
+        ("samples", "<i4"),
+        ("inverse", "<f4", 6),
+        ("yuv", "<f4", 6),
+    ]
+)
+TENSOR = np.dtype(
+    [
+        ("data", "<u8"),
+        ("width", "<i4"),
+        ("height", "<i4"),
+        ("half", "<i4"),
+        ("nhwc", "<i4"),
+        ("bgr", "<i4"),
+        ("gain", "<f4", 3),
+        ("offset", "<f4", 3),
+        ("pad", "<f4"),
+    ]
+)
+SHAPE = np.dtype(
+    [
+        ("kind", "<i4"),
+        ("from", "<f4", 2),
+        ("to", "<f4", 2),
+        ("radius", "<f4"),
+        ("color", "<f4", 3),
+        ("alpha", "<f4"),
+    ]
+)
+SHAPE_KINDS = ("capsule", "box", "filled box")  # as EpShapeKind
+
+
+def address_of(array: Any) -> int:
+    """Address of the first element of a numpy array or of anything with the CUDA array interface."""
+    interface = getattr(array, "__cuda_array_interface__", None) or array.__array_interface__
+    return int(interface["data"][0])
+
+
+def _layout(array: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Shape and strides in bytes of an array of bytes."""
+    interface = getattr(array, "__cuda_array_interface__", None)
+    if interface is None:
+        interface = getattr(array, "__array_interface__", None)
+    if interface is None or interface["typestr"] not in ("|u1", "<u1", "u1"):
+        found = interface["typestr"] if interface else type(array).__name__
+        raise UsageError(f"A picture on the GPU needs bytes (uint8) in an array; found {found}.")
+    shape = tuple(int(n) for n in interface["shape"])
+    strides = interface.get("strides")
+    if strides is None:
+        steps = np.cumprod((1, *shape[:0:-1]))[::-1]
+        strides = tuple(int(n) for n in steps)
+    return shape, tuple(int(n) for n in strides)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as its planes of bytes, each an array on the host or the GPU whose rows may be apart.
+
+    Attributes:
+        planes: packed (height, width, 3 or 4); nv12: luma (height, width) and chroma (height / 2,
+            width / 2, 2); i420: luma, u and v; halves are rounded up.
+        format: one of `FORMATS`.
+        width, height: in pixels.
+        matrix: "bt601" or "bt709", of nv12 and i420.
+        full_range: luma 0..255 instead of 16..235.
+    """
+
+    planes: tuple[Any, ...]
+    format: Format
+    width: int
+    height: int
+    matrix: Literal["bt601", "bt709"] = "bt601"
+    full_range: bool = False
+
+    @classmethod
+    def packed(cls, pixels: Any, format: Format = "rgb8") -> Picture:
+        """From an array (height, width, 3 or 4) of bytes.
+
+        Raises:
+            UsageError: another shape or type, or pixels that do not lie side by side.
+        """
+        shape, _ = _layout(pixels)
+        if format not in PIXEL_BYTES or len(shape) != 3 or shape[2] != PIXEL_BYTES[format]:
+            raise UsageError(f"An array of shape {shape} is no {format} picture.")
+        return cls((pixels,), format, shape[1], shape[0]).checked()
+
+    @classmethod
+    def nv12(cls, luma: Any, chroma: Any, **changes: Any) -> Picture:
+        """From luma (height, width) and chroma (height / 2, width / 2, 2).
+
+        Raises:
+            UsageError: shapes that do not fit each other.
+        """
+        (height, width), _ = _layout(luma)
+        return cls((luma, chroma), "nv12", width, height, **changes).checked()
+
+    @classmethod
+    def i420(cls, luma: Any, u: Any, v: Any, **changes: Any) -> Picture:
+        """From luma (height, width), u and v (height / 2, width / 2).
+
+        Raises:
+            UsageError: shapes that do not fit each other.
+        """
+        (height, width), _ = _layout(luma)
+        return cls((luma, u, v), "i420", width, height, **changes).checked()
+
+    def checked(self) -> Picture:
+        """This picture, when its planes are what its format says.
+
+        Raises:
+            UsageError: they are not.
+        """
+        full, half = (self.height, self.width), ((self.height + 1) // 2, (self.width + 1) // 2)
+        wanted = {"nv12": (full, (*half, 2)), "i420": (full, half, half)}.get(
+            self.format, ((*full, PIXEL_BYTES.get(self.format, 0)),)
+        )
+        found = tuple(_layout(plane) for plane in self.planes)
+        shapes = tuple(shape for shape, _ in found)
+        inner = all(strides[1:] == (*shape[2:], 1) for shape, strides in found)
+        if shapes != wanted or 0 in full or not inner or any(s[0] < 0 for _, s in found):
+            raise UsageError(
+                f"Planes of shape {shapes} are no {self.format} picture of {self.width}x"
+                f"{self.height}; it needs {wanted} with the pixels of a row side by side."
+            )
+        return self
+
+    @property
+    def pitches(self) -> tuple[int, ...]:
+        """Bytes from row to row of each plane."""
+        return tuple(_layout(plane)[1][0] for plane in self.planes)
+
+    def yuv(self) -> tuple[float, ...]:
+        """Luma offset and gain, red of v, green of u, green of v, blue of u (ITU-R BT.601, BT.709)."""
+        red, blue = (0.299, 0.114) if self.matrix == "bt601" else (0.2126, 0.0722)
+        green = 1 - red - blue
+        offset, gain, chroma = (0.0, 1.0, 1.0) if self.full_range else (16.0, 255 / 219, 255 / 224)
+        r_v, b_u = 2 * (1 - red) * chroma, 2 * (1 - blue) * chroma
+        return (offset, gain, r_v, -b_u * blue / green, -r_v * red / green, b_u)
+
+
+class _InputSpec(Protocol):
+    """The part of a network manifest's input that matters here."""
+
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def color(self) -> str: ...
+    @property
+    def scale(self) -> float: ...
+    @property
+    def mean(self) -> tuple[float, float, float]: ...
+    @property
+    def std(self) -> tuple[float, float, float]: ...
+    @property
+    def pad(self) -> int: ...
+    @property
+    def layout(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class TensorLayout:
+    """The tensor that a network wants: (byte / scale - mean) / std by output channel.
+
+    Attributes:
+        width, height: pixels.
+        gain, offset: value = byte * gain + offset, by output channel.
+        pad: byte where the picture does not reach.
+        bgr, nhwc, half: channel order, layout, and float16 instead of float32.
+    """
+
+    width: int
+    height: int
+    gain: tuple[float, float, float] = (1 / 255, 1 / 255, 1 / 255)
+    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    pad: float = 0.0
+    bgr: bool = False
+    nhwc: bool = False
+    half: bool = False
+
+    @classmethod
+    def of(cls, spec: _InputSpec, half: bool = False) -> TensorLayout:
+        """The layout of a manifest's input."""
+        gain = [1 / (spec.scale * s) for s in spec.std]
+        offset = [-m / s for m, s in zip(spec.mean, spec.std, strict=True)]
+        return cls(
+            spec.width,
+            spec.height,
+            (gain[0], gain[1], gain[2]),
+            (offset[0], offset[1], offset[2]),
+            float(spec.pad),
+            spec.color == "bgr",
+            spec.layout == "nhwc",
+            half,
+        )
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32 or float16."""
+        return np.dtype(np.float16 if self.half else np.float32)
+
+    def shape(self, batch: int) -> tuple[int, int, int, int]:
+        """Shape of the tensor of so many pictures."""
+        if self.nhwc:
+            return (batch, self.height, self.width, 3)
+        return (batch, 3, self.height, self.width)
+
+    def packed(self, address: int) -> bytes:
+        """`EpTensor` at an address."""
+        record = np.zeros((), TENSOR)
+        record["data"], record["width"], record["height"] = address, self.width, self.height
+        record["half"], record["nhwc"], record["bgr"] = self.half, self.nhwc, self.bgr
+        record["gain"], record["offset"], record["pad"] = self.gain, self.offset, self.pad
+        return record.tobytes()
+
+
+def inverse_of(affine: Affine) -> tuple[float, ...]:
+    """Output to source pixels, six numbers by row.
+
+    Raises:
+        UsageError: the map cannot be inverted.
+    """
+    try:
+        inverse = affine.inverse()
+    except ZeroDivisionError:
+        raise UsageError(f"A picture cannot be placed by a map without area: {affine}.") from None
+    return (inverse.a, inverse.b, inverse.c, inverse.d, inverse.e, inverse.f)
+
+
+def warp_samples(inverse: Sequence[float]) -> int:
+    """How many looks along each axis a warp averages: as many as pixels shrink, from twofold on."""
+    a, b, _, d, e, _ = inverse
+    scale = max(float(np.hypot(a, d)), float(np.hypot(b, e)))
+    return min(int(np.ceil(scale)), 64) if scale > 2 else 1
+
+
+def image_record(picture: Picture, affine: Affine, slot: int) -> NDArray[Any]:
+    """`EpImage` of a picture that `affine` places into item `slot` of the batch."""
+    record = np.zeros((), IMAGE)
+    for i, (plane, pitch) in enumerate(zip(picture.planes, picture.pitches, strict=True)):
+        record["plane"][i], record["pitch"][i] = address_of(plane), pitch
+    inverse = inverse_of(affine)
+    record["format"] = FORMATS.index(picture.format)
+    record["width"], record["height"], record["slot"] = picture.width, picture.height, slot
+    record["inverse"] = inverse
+    record["samples"] = warp_samples(record["inverse"].tolist())
+    record["yuv"] = picture.yuv()
+    return record
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Something to draw: a capsule (a disc where both ends are equal), a box or a filled box.
+
+    Attributes:
+        kind: one of `SHAPE_KINDS`.
+        start, end: ends of the capsule or corners of the box: x, y in image pixels, centres at .5.
+        radius: half the line width; rounds and widens a filled box.
+        color: 0..255 red, green, blue.
+        alpha: 0..1.
+    """
+
+    kind: str
+    start: tuple[float, float]
+    end: tuple[float, float]
+    radius: float
+    color: tuple[float, float, float]
+    alpha: float = 1.0
+
+
+def shape_records(shapes: Sequence[Shape]) -> NDArray[Any]:
+    """`EpShape` records; the corners of boxes in ascending order.
+
+    Shapes whose numbers are not finite or beyond a million pixels are left out.
+    """
+    sane = [s for s in shapes if all(abs(v) < 1e6 for v in (*s.start, *s.end, s.radius, s.alpha))]
+    records = np.zeros(len(sane), SHAPE)
+    for record, shape in zip(records, sane, strict=True):
+        start, end = np.array(shape.start), np.array(shape.end)
+        if shape.kind != "capsule":
+            start, end = np.minimum(start, end), np.maximum(start, end)
+        record["kind"] = SHAPE_KINDS.index(shape.kind)
+        record["from"], record["to"], record["radius"] = start, end, shape.radius
+        record["color"], record["alpha"] = shape.color, shape.alpha
+    return records

@@ -1,0 +1,222 @@
+"""Bottom-up decoding on the GPU: peaks and line integrals from the engine's own output buffers.
+
+Only peaks and scores come back, in one copy to page-locked memory; assignment and assembly run on the
+CPU. Results equal the numpy twin's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.cuda.kernels import DecodeBlock, Kernels
+from edgepose.cuda.pictures import address_of
+from edgepose.decode import bottom_up
+from edgepose.decode.bottom_up import BottomUpParams, Decoded
+from edgepose.decode.peaks import Peaks
+from edgepose.errors import BackendUnavailable, EngineError
+from edgepose.networks.topology import Topology
+
+if TYPE_CHECKING:
+    from edgepose.cuda.buffers import DeviceArray, PinnedArray
+    from edgepose.cuda.device import DeviceRunner
+
+FloatArray = NDArray[np.float32]
+Rest = Callable[[Peaks, FloatArray, FloatArray, FloatArray, tuple[int, int]], Decoded]
+
+
+def unpack(
+    block: DecodeBlock, words: NDArray[np.int32], far: FloatArray, width: int
+) -> tuple[Peaks, FloatArray, FloatArray, FloatArray]:
+    """One item of a `DecodeBlock` as peaks, positions, confidence and scores.
+
+    Args:
+        words: int32 (item_words,).
+        far: the scores beyond the near ones.
+        width: of the maps.
+    """
+    counts = np.minimum(words[: block.keypoints], block.max_peaks)
+    offsets = np.zeros(block.keypoints + 1, np.int32)
+    np.cumsum(counts, out=offsets[1:])
+    records = words[block.peaks : block.scores].reshape(block.keypoints, block.max_peaks, 4)
+    found = records[np.arange(block.max_peaks) < counts[:, None]]
+    cells = np.stack(np.divmod(found[:, 0], width), axis=1).astype(np.int32)
+    values = np.ascontiguousarray(found[:, 1:]).view(np.float32)
+    total = total_scores(block, words)
+    scores = words[block.scores : block.scores + min(total, block.near)].view(np.float32)
+    if total > block.near:
+        scores = np.concatenate([scores, far[: total - block.near]])
+    return Peaks(offsets, cells), values[:, :2], values[:, 2], scores
+
+
+def total_scores(block: DecodeBlock, words: NDArray[np.int32]) -> int:
+    """How many scores an item has."""
+    return int(words[block.starts + block.links]) if block.links else 0
+
+
+class Pending:
+    """A decode under way on the GPU; `result` waits for it."""
+
+    def __init__(
+        self,
+        decoder: DeviceDecoder,
+        memory: DeviceArray,
+        far: DeviceArray,
+        host: PinnedArray,
+        done: Any,
+        stream: Any,
+        size: tuple[int, int],
+    ) -> None:
+        self._decoder = decoder
+        self._memory, self._far, self._host = memory, far, host
+        self._done, self._stream, self._size = done, stream, size
+        self._result: list[Decoded] | None = None
+
+    def result(self) -> list[Decoded]:
+        """What was found in each item of the batch; safe to call again."""
+        if self._result is None:
+            self._result = self._finish()
+        return self._result
+
+    def _finish(self) -> list[Decoded]:
+        runner, block = self._decoder.runner, self._decoder.block
+        with runner.context.active():
+            self._done.synchronize()
+            words = self._host.view(self._memory.shape, np.dtype(np.int32))
+            crowded = any(total_scores(block, item) > block.near for item in words)
+            far = (
+                runner.download(self._far, self._stream)
+                if crowded
+                else np.zeros((len(words), 0), np.float32)
+            )
+        found = [
+            self._decoder.rest(*unpack(block, item, more, self._size[1]), self._size)
+            for item, more in zip(words, far, strict=True)
+        ]
+        for memory in (self._memory, self._far, self._host):
+            runner.pool.give(memory)
+        return found
+
+
+class DeviceDecoder:
+    """The decoder of one topology on the GPU.
+
+    Args:
+        topology, params: as of `BottomUpDecoder`.
+        kernels: on a `DeviceRunner`; for one thread at a time.
+
+    Raises:
+        BackendUnavailable: the kernels do not run on a GPU.
+    """
+
+    def __init__(self, topology: Topology, params: BottomUpParams, kernels: Kernels) -> None:
+        self.topology, self.params, self._kernels = topology, params, kernels
+        self.runner: DeviceRunner = kernels.runner  # type: ignore[assignment]
+        if not hasattr(self.runner, "context"):
+            raise BackendUnavailable("The device decoder needs kernels on a GPU.")
+        self.block = DecodeBlock(len(topology.keypoints), len(topology.links), params.max_peaks)
+        self._table = self.runner.pool.device((max(len(topology.links), 1), 4), np.int32)
+        if len(topology.links):
+            driver = self.runner.context.driver
+            with self.runner.context.active():
+                table = np.ascontiguousarray(topology.table)
+                driver.memcpy_htod(self._table.address, table)
+        self.rest = self._choose_rest()
+
+    def _choose_rest(self) -> Rest:
+        """Assignment and assembly by the compiled library where it was built, else by numpy."""
+        from edgepose.decode.host import HostDecoder
+
+        table, params = self.topology.table, self.params
+        try:
+            return HostDecoder(table, params).rest
+        except BackendUnavailable:
+            return lambda peaks, positions, confidence, scores, size: bottom_up.decode_rest(
+                peaks, positions, confidence, scores, table, params, size
+            )
+
+    def start(self, cmap: Any, paf: Any, stream: Any = None) -> Pending:
+        """Queue the decode behind the inference on the same stream and return.
+
+        Args:
+            cmap: float32 (batch, K or more, H, W) on the GPU, anything with the CUDA array interface
+                in C order; further channels are ignored.
+            paf: float32 (batch, C, H, W).
+            stream: a PyCUDA stream; that of the kernels where it is None.
+
+        Raises:
+            EngineError: the maps do not fit the topology.
+        """
+        where = stream or self.runner.stream
+        maps, fields = self._checked(cmap, "maps"), self._checked(paf, "fields")
+        table = self.topology.table
+        channels = int(table[:, :2].max()) + 1 if len(table) else 0
+        if (
+            maps[0] != fields[0]
+            or maps[2:] != fields[2:]
+            or maps[1] < self.block.keypoints
+            or fields[1] < channels
+        ):
+            raise EngineError(
+                f"Cannot decode maps of shape {maps} and fields of shape {fields} with the topology "
+                f"{self.topology.name!r}; it needs {self.block.keypoints} and {channels} channels."
+            )
+        batch, size = maps[0], (maps[2], maps[3])
+        block, pool, area = self.block, self.runner.pool, maps[2] * maps[3]
+        memory = pool.device((batch, block.item_words), np.int32)
+        far = pool.device((batch, block.far_words), np.float32)
+        host = pool.pinned(memory.nbytes)
+        params = self.params
+        self._kernels.peaks(
+            address_of(cmap),
+            batch,
+            maps[1] * area,
+            size,
+            params.keypoint_threshold,
+            params.window,
+            block,
+            memory.address,
+            where,
+        )
+        self._kernels.line_scores(
+            address_of(paf),
+            batch,
+            fields[1] * area,
+            size,
+            self._table.address,
+            params.samples,
+            block,
+            memory.address,
+            far.address,
+            where,
+        )
+        driver = self.runner.context.driver
+        with self.runner.context.active():
+            driver.memcpy_dtoh_async(host.array[: memory.nbytes], memory.address, where)
+            done = driver.Event().record(where)
+        return Pending(self, memory, far, host, done, where, size)
+
+    @staticmethod
+    def _checked(maps: Any, what: str) -> tuple[int, ...]:
+        interface = maps.__cuda_array_interface__
+        shape = tuple(int(n) for n in interface["shape"])
+        if len(shape) != 4 or 0 in shape or interface["typestr"] != "<f4":
+            raise EngineError(
+                f"The decoder needs {what} of float32 and shape (batch, channels, H, W); found "
+                f"{interface['typestr']} {shape}."
+            )
+        if interface.get("strides") not in (None, tuple(4 * n for n in _steps(shape))):
+            raise EngineError(f"The decoder needs {what} in C order.")
+        return shape
+
+    def __call__(self, cmap: Any, paf: Any, stream: Any = None) -> list[Decoded]:
+        """`start` and wait."""
+        return self.start(cmap, paf, stream).result()
+
+
+def _steps(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Elements from one index to the next along each axis, in C order."""
+    return tuple(int(np.prod(shape[i + 1 :], dtype=np.int64)) for i in range(len(shape)))

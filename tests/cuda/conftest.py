@@ -1,0 +1,95 @@
+"""Where kernels run in tests: the host build, the host build with threads in reverse, a GPU."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgepose.cuda import host, host_build
+from edgepose.cuda.host_kernels import HostRunner
+from edgepose.cuda.kernels import Kernels
+from edgepose.errors import BackendUnavailable
+
+
+@dataclass(frozen=True)
+class On:
+    """A place where kernels run, and how arrays get there and back."""
+
+    kernels: Kernels
+    device: Any = None  # the DeviceRunner, None on the host
+
+    def put(self, array: np.ndarray) -> Any:
+        """The array where kernels can use it; on the host the array itself."""
+        return array if self.device is None else copy_to_device(self.device, array)
+
+    def get(self, array: Any) -> np.ndarray:
+        """The array as numpy."""
+        return array if self.device is None else self.device.download(array)
+
+
+def copy_to_device(runner: Any, array: np.ndarray) -> Any:
+    """A copy in GPU memory that lives until the context closes; rows may be apart."""
+    from edgepose.cuda.buffers import DeviceArray
+
+    span = np.lib.array_utils.byte_bounds(array)
+    start = array.__array_interface__["data"][0]
+    assert span[0] == start
+    flat = np.ctypeslib.as_array((ctypes.c_uint8 * (span[1] - start)).from_address(start))
+    block = runner.pool.device(flat.shape, np.uint8)
+    with runner.context.active():
+        runner.context.driver.memcpy_htod(block.address, np.array(flat))
+
+    class Strided(DeviceArray):
+        @property
+        def __cuda_array_interface__(self) -> dict[str, Any]:
+            return {**super().__cuda_array_interface__, "strides": array.strides}
+
+    kind = DeviceArray if array.flags.c_contiguous else Strided
+    return kind(block.address, array.shape, array.dtype, block.block)
+
+
+def build_library(folder: Path, *flags: str) -> ctypes.CDLL:
+    """The host library with further compiler options; skips where there is no compiler."""
+    path = folder / f"_host{len(flags)}.so"
+    if problem := host_build.build(path, flags):
+        pytest.skip(f"the kernels cannot be built for the host: {problem}")
+    return host.load(path)
+
+
+@pytest.fixture(scope="session")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ctypes.CDLL]:
+    """Host builds by name."""
+    folder = tmp_path_factory.mktemp("host")
+    return {
+        "host": build_library(folder),
+        "host-reverse": build_library(folder, "-DEP_REVERSE"),
+    }
+
+
+@pytest.fixture(scope="session")
+def device() -> Iterator[On]:
+    """The first GPU, closed at the end."""
+    from edgepose.cuda.device import device_kernels
+
+    try:
+        kernels = device_kernels()
+    except BackendUnavailable as e:
+        pytest.skip(f"no GPU: {e}")
+    runner: Any = kernels.runner
+    yield On(kernels, runner)
+    runner.context.close()
+
+
+@pytest.fixture(params=["host", "host-reverse", pytest.param("gpu", marks=pytest.mark.gpu)])
+def on(request: pytest.FixtureRequest) -> On:
+    """Each place where kernels run."""
+    if request.param == "gpu":
+        place: On = request.getfixturevalue("device")
+        return place
+    return On(Kernels(HostRunner(request.getfixturevalue("libraries")[request.param])))
