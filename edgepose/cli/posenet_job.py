@@ -187,6 +187,7 @@ def find_network(a: Mapping[str, Any], talk: Talk) -> Network:
 
 
 def _engine_options(a: Mapping[str, Any], talk: Talk) -> Any:
+    from edgepose.cli.build_engine import progress_for
     from edgepose.engines import EngineOptions
 
     return EngineOptions(
@@ -196,6 +197,7 @@ def _engine_options(a: Mapping[str, Any], talk: Talk) -> Any:
         precision=a["precision"],
         build=not a["no_build"],
         engine_file=a["engine_file"],
+        progress=progress_for(talk),
         log=talk.info,
     )
 

@@ -42,9 +42,9 @@ class Choice:
         return f"{self.name} ({self.because})" + (f"; {over}" if over else "")
 
     def lines(self) -> list[str]:
-        """Everything, one line an engine, then the notes."""
+        """One line an engine: the chosen one, then the others with their reasons."""
         head = f"{self.name}: chosen, {self.because}"
-        return [head, *(f"{n}: not used, {why}" for n, why in self.passed_over), *self.notes]
+        return [head, *(f"{n}: not used, {why}" for n, why in self.passed_over)]
 
 
 class Engine(Protocol):

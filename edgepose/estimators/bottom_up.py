@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edgepose.decode.bottom_up import BottomUpDecoder, BottomUpParams, Decoded
 from edgepose.engines.base import Engine
 from edgepose.errors import NetworkFileError
-from edgepose.estimators.base import EstimatorOptions
+from edgepose.estimators.base import EstimatorOptions, engine_options
 from edgepose.geometry import Affine, keypoints_box
 from edgepose.networks.manifest import Manifest
 from edgepose.networks.topology import Topology
@@ -77,13 +77,13 @@ class BottomUp:
     @classmethod
     def load(cls, network: Network, options: EstimatorOptions) -> BottomUp:
         """Load the engine of a network and make the estimator."""
-        from edgepose.engines import EngineOptions, load_engine
+        from edgepose.engines import load_engine
 
         if network.topology is None:
             raise NetworkFileError(
                 f"Network {network.manifest.name!r} has no topology; give one with --topology FILE."
             )
-        engine = load_engine(network.model, options.engine or EngineOptions())
+        engine = load_engine(network.model, engine_options(network, options))
         try:
             return cls(engine, network.manifest, network.topology, options)
         except BaseException:
@@ -229,7 +229,9 @@ def _fit_input(manifest: Manifest, engine: Engine, options: EstimatorOptions) ->
 
 def _batch_size(engine: Engine, wanted: int) -> int:
     first = engine.inputs[0].shape[0]
-    return max(1, wanted) if first < 0 else max(1, first)
+    if first >= 0:
+        return max(1, first)
+    return max(1, min(wanted, getattr(engine, "max_batch", 0) or wanted))
 
 
 def bind_outputs(
