@@ -14,9 +14,9 @@ from edgepose.decode.hand import decode_palms
 from edgepose.engines.base import Engine, Outputs
 from edgepose.errors import UnknownNameError, UsageError
 from edgepose.estimators.base import EstimatorOptions
-from edgepose.estimators.people import Runner, chunks, host_pixels
+from edgepose.estimators.people import Runner, chunks
 from edgepose.networks.manifest import Manifest
-from edgepose.preprocess.crops import Placement, normalise, place
+from edgepose.preprocess.crops import Placement, place
 from edgepose.timing import Stopwatch
 from edgepose.types import Frame
 
@@ -76,7 +76,13 @@ class Detector:
         from edgepose.engines import EngineOptions, load_engine
 
         # a plan or an input shape that the user names is the pose network's
-        chosen = replace(options.engine or EngineOptions(), engine_file=None, shape=None)
+        spec = network.manifest.input
+        chosen = replace(
+            options.engine or EngineOptions(),
+            engine_file=None,
+            shape=None,
+            default_shape=(spec.height, spec.width),
+        )
         engine = load_engine(network.model, chosen)
         try:
             return cls(engine, network.manifest, options)
@@ -104,11 +110,7 @@ class Detector:
         spec = self._runner.spec
         with watch.stage("preprocess"):
             places = [place(spec, f.width, f.height) for f in frames]
-            canvas = np.empty((len(frames), spec.height, spec.width, 3), np.uint8)
-            for frame, where, out in zip(frames, places, canvas, strict=True):
-                where.draw(host_pixels(frame), spec.pad, out)
-            feed = normalise(canvas, spec)
-        outputs = self._runner.run(feed, watch)
+        outputs = self._runner.run_placed(frames, places, watch)
         with watch.stage("postprocess"):
             raw = self._decode(outputs, len(frames))
             rows = zip(raw, places, frames, strict=True)

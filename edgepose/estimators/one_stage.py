@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from edgepose.decode.one_stage import FORMATS, OneStageParams, People, decode_people
 from edgepose.engines.base import Engine
 from edgepose.errors import NetworkFileError, UnknownNameError
-from edgepose.estimators.base import EstimatorOptions
-from edgepose.estimators.people import Limits, Runner, chunks, host_pixels, make_poses
+from edgepose.estimators.base import EstimatorOptions, engine_options
+from edgepose.estimators.people import Limits, Runner, chunks, make_poses
 from edgepose.networks.manifest import Manifest
 from edgepose.networks.topology import Topology
-from edgepose.preprocess.crops import Placement, normalise, place
+from edgepose.preprocess.crops import Placement, place
 from edgepose.timing import Stopwatch
 from edgepose.types import Frame, Pose
 
@@ -60,13 +58,13 @@ class OneStage:
     @classmethod
     def load(cls, network: Network, options: EstimatorOptions) -> OneStage:
         """Load the engine of a network and make the estimator."""
-        from edgepose.engines import EngineOptions, load_engine
+        from edgepose.engines import load_engine
 
         if network.topology is None:
             raise NetworkFileError(
                 f"Network {network.manifest.name!r} has no topology; give one with --topology FILE."
             )
-        engine = load_engine(network.model, options.engine or EngineOptions())
+        engine = load_engine(network.model, engine_options(network, options))
         try:
             return cls(engine, network.manifest, network.topology, options)
         except BaseException:
@@ -94,11 +92,7 @@ class OneStage:
         spec = self._runner.spec
         with watch.stage("preprocess"):
             places = [place(spec, f.width, f.height) for f in frames]
-            canvas = np.empty((len(frames), spec.height, spec.width, 3), np.uint8)
-            for frame, where, out in zip(frames, places, canvas, strict=True):
-                where.draw(host_pixels(frame), spec.pad, out)
-            feed = normalise(canvas, spec)
-        outputs = self._runner.run(feed, watch)
+        outputs = self._runner.run_placed(frames, places, watch)
         with watch.stage("postprocess"):
             people = decode_people(outputs, self._params)
             rows = zip(people, places, frames, strict=True)

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from edgepose.engines.base import Engine, Outputs
 from edgepose.errors import NetworkFileError, UsageError
 from edgepose.estimators.base import EstimatorOptions
+from edgepose.estimators.device_feed import device_feed
 from edgepose.geometry import keypoints_box
 from edgepose.networks.manifest import InputSpec, Manifest
 from edgepose.networks.topology import Topology
+from edgepose.preprocess.crops import Placement, normalise
 from edgepose.timing import Stopwatch
 from edgepose.types import Box, Frame, Link, Pose
 
@@ -32,6 +34,13 @@ class Runner:
         size: (width, height) for engines that leave it open; None = the manifest's.
         batch: at most so many rows in one run.
 
+    Attributes:
+        engine: the engine.
+        spec: the input.
+        name: of the input tensor.
+        batch: rows of one run at most.
+        device: places pictures on the GPU where the engine runs there, else None.
+
     Raises:
         NetworkFileError: the input is no picture.
         UsageError: `size` differs from what the engine was built for, or does not suit the network.
@@ -47,6 +56,7 @@ class Runner:
         self._fixed = max(fixed, 0)
         limit = getattr(engine, "max_batch", 0)
         self.batch = self._fixed or max(1, min(batch, limit) if limit else batch)
+        self.device = device_feed(engine, self.spec, self._fixed)
 
     def run(self, feed: Tensor, watch: Stopwatch) -> Outputs:
         """Infer up to `batch` rows; engines of a fixed batch get empty rows, whose answers are cut."""
@@ -60,6 +70,23 @@ class Runner:
         if rows == len(feed):
             return outputs
         return {k: v[:rows] if v.shape[:1] == (len(feed),) else v for k, v in outputs.items()}
+
+    def run_placed(
+        self, frames: Sequence[Frame], places: Sequence[Placement], watch: Stopwatch
+    ) -> Outputs:
+        """Infer on whole pictures, each in its place, up to `batch` of them."""
+        if self.device is not None:
+            matrices = np.array(
+                [p.matrix(f.width, f.height) for p, f in zip(places, frames, strict=True)]
+            )
+            return self.device.run([f.pixels for f in frames], range(len(frames)), matrices, watch)
+        spec = self.spec
+        with watch.stage("preprocess"):
+            canvas = np.empty((len(frames), spec.height, spec.width, 3), np.uint8)
+            for frame, where, out in zip(frames, places, canvas, strict=True):
+                where.draw(host_pixels(frame), spec.pad, out)
+            feed = normalise(canvas, spec)
+        return self.run(feed, watch)
 
 
 def fit_input(engine: Engine, manifest: Manifest, size: tuple[int, int] | None) -> InputSpec:

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.decode.hand import hand_regions
-from edgepose.engines.base import Engine
+from edgepose.engines.base import Engine, Outputs
 from edgepose.errors import NetworkFileError, UsageError
-from edgepose.estimators.base import EstimatorOptions
+from edgepose.estimators.base import EstimatorOptions, engine_options
 from edgepose.estimators.detector import Detector, Regions
 from edgepose.estimators.heads import HeatmapHead, SimccHead, bind_head, check_points
 from edgepose.estimators.people import Limits, Runner, chunks, host_pixels, make_poses
@@ -26,8 +26,10 @@ from edgepose.networks.topology import Topology
 from edgepose.preprocess.crops import (
     centres_and_sizes,
     crop_matrices,
+    from_pixel_numbers,
     invert,
     map_points,
+    mirrored,
     normalise,
     warp,
 )
@@ -138,8 +140,10 @@ class TopDown:
         owners = np.repeat(np.arange(len(frames)), [len(r.scores) for r in found])
         if not owners.size:
             return [() for _ in frames]
+        on_host = self._runner.device is None
         pixels = [
-            host_pixels(f) if len(r.scores) else None for f, r in zip(frames, found, strict=True)
+            host_pixels(f) if on_host and len(r.scores) else f.pixels
+            for f, r in zip(frames, found, strict=True)
         ]
         matrices = self._matrices(found)
         parts = [
@@ -175,33 +179,45 @@ class TopDown:
 
     def _points(
         self,
-        pixels: Sequence[NDArray[np.uint8] | None],
+        pixels: Sequence[Any],
         owners: NDArray[np.intp],
         matrices: Array,
         watch: Stopwatch,
     ) -> NDArray[np.float32]:
         """(N, K, 3) in image pixels of one batch of people."""
-        spec = self._runner.spec
-        with watch.stage("preprocess"):
-            patches = np.empty((len(owners), spec.height, spec.width, 3), np.uint8)
-            for owner in np.unique(owners):
-                mine = owners == owner
-                image = pixels[owner]
-                assert image is not None  # it has people
-                patches[mine] = warp(image, matrices[mine], (spec.width, spec.height))
-            feed = normalise(patches, spec)
-        outputs = self._runner.run(feed, watch)
-        if self._flip and isinstance(self._head, HeatmapHead | SimccHead):
-            axis = 3 if spec.layout == "nchw" else 2
-            mirrored = np.ascontiguousarray(np.flip(feed, axis))
-            other = self._runner.run(mirrored, watch)
-            with watch.stage("postprocess"):
-                outputs = self._head.merge_flipped(outputs, other, self.topology.flip_pairs)
+        plain, mirror = self._infer(pixels, owners, matrices, watch)
         with watch.stage("postprocess"):
+            outputs = plain
+            if mirror is not None and isinstance(self._head, HeatmapHead | SimccHead):
+                outputs = self._head.merge_flipped(plain, mirror, self.topology.flip_pairs)
             k = len(self.topology.keypoints)
             points = check_points(self._head.decode(outputs), self.manifest, k, len(owners))
             xy = map_points(invert(matrices), points.xy)
             return np.concatenate([xy, points.scores[..., None]], axis=2, dtype=np.float32)
+
+    def _infer(
+        self, pixels: Sequence[Any], owners: NDArray[np.intp], matrices: Array, watch: Stopwatch
+    ) -> tuple[Outputs, Outputs | None]:
+        """Answers to the crops and, with the flip test, to their mirror images."""
+        spec, device = self._runner.spec, self._runner.device
+        if device is not None:
+            rows = owners.tolist()
+            places = from_pixel_numbers(matrices)
+            plain = device.run(pixels, rows, places, watch)
+            if not self._flip:
+                return plain, None
+            return plain, device.run(pixels, rows, mirrored(places, spec.width), watch)
+        with watch.stage("preprocess"):
+            patches = np.empty((len(owners), spec.height, spec.width, 3), np.uint8)
+            for owner in np.unique(owners):
+                mine = owners == owner
+                patches[mine] = warp(pixels[owner], matrices[mine], (spec.width, spec.height))
+            feed = normalise(patches, spec)
+        plain = self._runner.run(feed, watch)
+        if not self._flip:
+            return plain, None
+        other = np.ascontiguousarray(np.flip(feed, 3 if spec.layout == "nchw" else 2))
+        return plain, self._runner.run(other, watch)
 
     def close(self) -> None:
         """Release both engines."""
@@ -211,10 +227,10 @@ class TopDown:
 
 def _load(network: Network, options: EstimatorOptions) -> Engine:
     """The pose network's engine; plans that are built here take a range of batches, for crowds."""
-    from edgepose.engines import EngineOptions, load_engine
+    from edgepose.engines import load_engine
     from edgepose.engines.options import BatchRange
 
-    chosen = options.engine or EngineOptions()
+    chosen = engine_options(network, options)
     if chosen.batch is None and options.batch > 1:
         many = BatchRange(1, (options.batch + 1) // 2, options.batch)
         with suppress(UsageError):  # the file has a fixed batch

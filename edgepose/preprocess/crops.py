@@ -82,6 +82,21 @@ def map_points(matrices: NDArray[np.floating], xy: NDArray[np.floating]) -> Arra
     return moved
 
 
+def from_pixel_numbers(matrices: NDArray[np.floating]) -> Array:
+    """Matrices (N, 2, 3) between pixel numbers as matrices between points with pixel centres at .5."""
+    m = np.array(matrices, np.float64)
+    m[:, :, 2] += 0.5 - 0.5 * m[:, :, :2].sum(axis=2)
+    return m
+
+
+def mirrored(matrices: NDArray[np.floating], width: int) -> Array:
+    """Matrices (N, 2, 3), pixel centres at .5, to the mirror images of their patches."""
+    m = np.array(matrices, np.float64)
+    m[:, 0] *= -1
+    m[:, 0, 2] += width
+    return m
+
+
 def warp(pixels: Pixels, matrices: NDArray[np.floating], size: tuple[int, int]) -> Pixels:
     """Patches cut from one picture, bilinear, black outside of it.
 
@@ -150,6 +165,11 @@ class Placement:
         offset = np.resize([float(self.left), float(self.top)], p.shape[-1])
         moved: Array = (p - offset) / np.resize([self.ratio_x, self.ratio_y], p.shape[-1])
         return moved
+
+    def matrix(self, width: int, height: int) -> Array:
+        """(2, 3) image -> input of an image of that size, pixel centres at .5, as `draw` does it."""
+        x, y = self.width / width, self.height / height
+        return np.array([[x, 0.0, float(self.left)], [0.0, y, float(self.top)]])
 
     def draw(self, pixels: Pixels, pad: int = 114, out: Pixels | None = None) -> Pixels:
         """The picture in its place, the rest grey.

@@ -1,0 +1,206 @@
+"""The GPU way of top-down and one-stage estimators, with the kernels' host build in the GPU's place.
+
+The kernels, their launches and all maps between image and input are the real ones; only the engine's slots are
+host memory here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from edgepose.engines import EngineOptions, load_engine
+from edgepose.estimators.base import EstimatorOptions
+from edgepose.estimators.detector import Detector
+from edgepose.estimators.device_feed import DeviceFeed, device_feed
+from edgepose.estimators.people import Runner
+from edgepose.estimators.top_down import TopDown
+from edgepose.networks.manifest import InputSpec, Manifest
+from edgepose.networks.topology import Topology
+from edgepose.preprocess.crops import from_pixel_numbers, mirrored, normalise, place
+from edgepose.timing import Stopwatch
+from edgepose.types import Frame
+
+DOTS = Topology("person", ("red", "green", "blue"), ((0, 1), (1, 2)))
+ENGINE = EngineOptions(engine="onnxruntime", threads=1)
+
+
+@pytest.fixture(scope="module")
+def kernels() -> Any:
+    """The kernels' host build, with the GPU runner's way to take a picture."""
+    from edgepose.cuda.host_kernels import HostRunner
+    from edgepose.cuda.kernels import Kernels
+    from edgepose.cuda.pictures import Picture
+    from edgepose.errors import BackendUnavailable
+
+    try:
+        runner: Any = HostRunner()
+    except BackendUnavailable as e:
+        pytest.skip(f"the compiled kernels are not there: {e}")
+    runner.uploads = 0
+
+    def picture(pixels: Any, form: str, stream: Any) -> Picture:
+        runner.uploads += 1
+        return Picture.packed(pixels, form)  # type: ignore[arg-type]
+
+    runner.picture = picture
+    return Kernels(runner)
+
+
+class HostSlots:
+    """An engine with slots whose device is the host; buffers hold rubbish until they are filled."""
+
+    def __init__(self, model: Path, rows: int) -> None:
+        self._engine = load_engine(model, ENGINE)
+        self.name = "host slots"
+        self.inputs, self.outputs = self._engine.inputs, self._engine.outputs
+        self.max_batch = rows
+        self.cuda = SimpleNamespace(download=self._download)
+        self.stream = SimpleNamespace(synchronize=lambda: None)
+        shape = tuple(n if n > 0 else rows for n in self.inputs[0].shape)
+        self._buffers = {self.inputs[0].name: np.full(shape, 7e7, np.float32)}
+        self._results: dict[str, np.ndarray] = {}
+        self.runs = 0
+
+    @contextmanager
+    def slot(self) -> Iterator[Any]:
+        yield SimpleNamespace(
+            stream=self.stream, inputs=self._buffers, run=self._run, host_result=self._result
+        )
+
+    def _run(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+        self.runs += 1
+        ((name, shape),) = shapes.items()
+        feed = self._buffers[name].reshape(-1)[: int(np.prod(shape))].reshape(shape)
+        feed = np.where(np.abs(feed) > 1e7, 0, feed)
+        answers = self._engine.infer({name: feed})
+        self._results = {k: np.empty((self.max_batch, *v.shape[1:])) for k, v in answers.items()}
+        return answers
+
+    def _result(self, name: str) -> np.ndarray:
+        return self._results[name]
+
+    @staticmethod
+    def _download(device: np.ndarray, host: np.ndarray, stream: Any) -> None:
+        host[...] = device
+
+    def infer(self, feeds: Any) -> Any:
+        raise AssertionError("the pictures went over the host")
+
+    def close(self) -> None:
+        self._engine.close()
+
+
+def picture() -> np.ndarray:
+    """Soft coloured dots in two boxes."""
+    pixels = np.zeros((160, 200, 3), np.uint8)
+    for x, y, channel in (
+        *((30, 40, 0), (70, 44, 1), (50, 100, 2)),
+        *((120, 50, 0), (160, 60, 1), (140, 104, 2)),
+    ):
+        cv2.circle(pixels, (x, y), 6, [255 * (c == channel) for c in range(3)], -1)
+    return np.asarray(cv2.GaussianBlur(pixels, (0, 0), 3))
+
+
+def on_slots(runner: Runner, model: Path, rows: int, kernels: Any) -> HostSlots:
+    """Put an engine with slots behind a runner."""
+    slots = HostSlots(model, rows)
+    fixed = max(slots.inputs[0].shape[0], 0)
+    runner.device = DeviceFeed(slots, runner.spec, fixed, False, kernels)
+    return slots
+
+
+@pytest.mark.parametrize("batch", ["batch", 4])
+@pytest.mark.parametrize("flip", [False, True])
+def test_the_same_poses_as_over_the_host(
+    batch: int | str,
+    flip: bool,
+    kernels: Any,
+    make_detector: Callable[..., Path],
+    make_pose: Callable[..., Path],
+) -> None:
+    boxes = make_detector([(8, 10, 44, 58, 0.9), (52, 12, 88, 60, 0.8), (1, 1, 99, 79, 0.7)])
+    model = make_pose("simcc", batch)
+    spec = InputSpec(width=100, height=80, scale=1, resize="stretch")
+    detector = Manifest("boxes", "detector", input=spec, decoder={"type": "nms"})
+    dots = Manifest(
+        "dots",
+        "top-down",
+        input=InputSpec(width=48, height=64, mean=(0.1, 0.2, 0.3), std=(0.5, 0.4, 0.3)),
+        decoder={"type": "simcc", "split": 1.0, "padding": 1.0},
+    )
+    options = EstimatorOptions(threshold=-1, min_keypoints=1, flip_test=flip, batch=2)
+
+    def estimator() -> TopDown:
+        finder = Detector(load_engine(boxes, ENGINE), detector, options)
+        return TopDown(finder, load_engine(model, ENGINE), dots, DOTS, options)
+
+    frames = [Frame(picture()), Frame(np.ascontiguousarray(picture()[::2, ::2]))]
+    plain = estimator().estimate(frames, Stopwatch())
+    other = estimator()
+    slots = on_slots(other._runner, model, 4 if batch == 4 else 2, kernels)
+    on_slots(other.detector._runner, boxes, 8, kernels)
+    kernels.runner.uploads = 0
+    watch = Stopwatch()
+    found = other.estimate(frames, watch)
+    assert [len(p) for p in found] == [len(p) for p in plain] == [3, 3]
+    for a, b in zip(plain, found, strict=True):
+        for p, q in zip(a, b, strict=True):
+            np.testing.assert_allclose(q.points, p.points, atol=2.1)  # neighbours of a blurred top
+            assert np.abs(q.points[:, :2] - p.points[:, :2]).mean() < 0.7
+    assert slots.runs == (2 if batch == 4 else 3) * (2 if flip else 1)
+    assert set(watch.stages) == {"preprocess", "network", "postprocess"}
+
+
+def test_a_picture_is_brought_to_the_gpu_once_for_all_its_people(
+    kernels: Any, make_pose: Callable[..., Path]
+) -> None:
+    model = make_pose("keypoints")
+    slots = HostSlots(model, 40)
+    spec = InputSpec(name="x", width=48, height=64)
+    feed = DeviceFeed(slots, spec, 0, False, kernels)
+    kernels.runner.uploads = 0
+    places = np.tile(np.array([[[0.24, 0.0, 0.0], [0.0, 0.4, 0.0]]]), (40, 1, 1))
+    answers = feed.run([picture(), picture()], [0] * 30 + [1] * 10, places, Stopwatch())
+    assert kernels.runner.uploads == 2
+    assert answers["keypoints"].shape == (40, 3, 2)
+
+
+def test_letterbox_and_mirror_lie_where_the_host_puts_them(kernels: Any) -> None:
+    from edgepose.cuda.pictures import Picture, TensorLayout
+    from edgepose.geometry import Affine
+
+    pixels = picture()
+    spec = InputSpec(width=160, height=160, scale=1, resize="letterbox", align="top-left", pad=114)
+    where = place(spec, 200, 160)
+    layout = TensorLayout.of(spec)
+    expected = normalise(where.draw(pixels, spec.pad)[None], spec)
+    matrix = where.matrix(200, 160)
+    source = Picture.packed(pixels, "rgb8")
+    found = kernels.preprocess([source], [Affine.from_matrix(matrix)], layout)
+    assert np.abs(found - expected).max() < 3  # OpenCV rounds its weights
+    flipped = mirrored(matrix[None], spec.width)[0]
+    turned = kernels.preprocess([source], [Affine.from_matrix(flipped)], layout)
+    np.testing.assert_allclose(turned[..., ::-1], found, atol=1e-3)
+
+
+def test_pixel_numbers_and_centres() -> None:
+    matrix = np.array([[[2.0, 0.5, 3.0], [0.25, 4.0, 5.0]]])
+    (between_points,) = from_pixel_numbers(matrix)
+    at = np.array([7.0, 11.0])
+    pixel = matrix[0, :, :2] @ at + matrix[0, :, 2]
+    np.testing.assert_allclose(
+        between_points[:, :2] @ (at + 0.5) + between_points[:, 2], pixel + 0.5
+    )
+
+
+def test_engines_without_slots_go_over_the_host(make_pose: Callable[..., Path]) -> None:
+    engine = load_engine(make_pose("simcc"), ENGINE)
+    assert device_feed(engine, InputSpec(name="x"), 0) is None
