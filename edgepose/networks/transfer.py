@@ -451,7 +451,10 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         if secure and not newurl.startswith("https://"):
             raise _Rejected(f"redirects from https to {shown(newurl)}")
         check_address(newurl, self.allow_http)
+        code = 307 if code == 308 else code  # Python 3.10 does not know 308
         return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+    http_error_308 = urllib.request.HTTPRedirectHandler.http_error_302
 
 
 def check_address(url: str, allow_http: bool) -> None:
