@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -99,6 +104,31 @@ def test_mistakes_are_found_before_inference(
     err = capsys.readouterr().err
     assert message in err
     assert "Traceback" not in err
+
+
+def test_ctrl_c_and_resume(command: list[str], tmp_path: Path) -> None:
+    """An interrupted measurement says how far it came; the same command goes on there."""
+    file, partial = tmp_path / "found.json", tmp_path / "found.json.partial"
+    words = [sys.executable, "-m", "edgepose", *command, "--limit", "60", "--results", str(file)]
+    job = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    deadline = time.monotonic() + 120
+    while job.poll() is None and time.monotonic() < deadline:
+        if partial.is_file() and len(partial.read_text().splitlines()) > 3:
+            job.send_signal(signal.SIGINT)
+            break
+        time.sleep(0.02)
+    _, err = job.communicate(timeout=60)
+    assert job.returncode == 130
+    done = re.search(r"interrupted after (\d+) of 60 pictures", err)
+    assert done is not None
+    assert not file.exists()
+    assert len(partial.read_text().splitlines()) == int(done[1]) + 1
+    again = subprocess.run(
+        [*words, "--resume"], capture_output=True, text=True, timeout=200, check=True
+    )
+    assert f"{done[1]} pictures were done before." in again.stderr
+    assert {row["image_id"] for row in json.loads(file.read_text())}
+    assert not partial.exists()
 
 
 def test_a_network_must_be_named(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:

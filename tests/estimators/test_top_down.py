@@ -138,6 +138,36 @@ def test_batches_do_not_change_the_answer(
     np.testing.assert_allclose(xy(together[1])[:2], TRUTH * 2, atol=5)
 
 
+@pytest.mark.parametrize(("people", "most", "runs"), [(1, 8, 1), (8, 8, 1), (9, 8, 2), (40, 16, 3)])
+def test_n_people_cost_one_detector_and_n_by_batch_pose_runs(
+    people: int,
+    most: int,
+    runs: int,
+    make_detector: Callable[..., Path],
+    make_pose: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crowd = detector_network(make_detector([(*LEFT[:4], 0.9)] * people))
+    network = pose_network(make_pose("simcc"), "simcc", split=1.0)
+    estimator = TopDown.load(network, options(crowd, batch=most))
+    counts: dict[str, int] = {}
+
+    def count(name: str, owner: Any, attribute: str) -> None:
+        plain = getattr(owner, attribute)
+
+        def counted(*args: Any, **more: Any) -> Any:
+            counts[name] = counts.get(name, 0) + 1
+            return plain(*args, **more)
+
+        monkeypatch.setattr(owner, attribute, counted)
+
+    count("detector", estimator.detector._runner.engine, "infer")
+    count("pose", estimator.engine, "infer")
+    count("warps", cv2, "warpAffine")
+    assert len(estimator.estimate([Frame(picture())], Stopwatch())[0]) == people
+    assert counts == {"detector": 1, "pose": runs, "warps": people}
+
+
 def test_strange_boxes_do_no_harm(
     make_detector: Callable[..., Path], make_pose: Callable[..., Path]
 ) -> None:
