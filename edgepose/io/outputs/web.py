@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import logging
 import os
 import socket
 import ssl
@@ -18,6 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from edgepose.errors import OutputError
+
+log = logging.getLogger(__name__)
 
 CLIENT_SECONDS = 10.0  # a client that takes nothing for so long is dropped
 MAX_BODY = 1 << 20
@@ -143,7 +146,17 @@ class WebServer:
         elif not route.admits(request):
             request.reply(401, "text/plain", b"", WWW_Authenticate='Basic realm="edgepose"')
         else:
+            self._guarded(route, request, method)
+
+    @staticmethod
+    def _guarded(route: Route, request: Request, method: str) -> None:
+        try:
             route.answer(request, method)
+        except OSError:
+            request.close_connection = True  # the client went away
+        except Exception:
+            log.exception("the answer at %s failed", request.path)
+            request.reply(500, "text/plain", b"internal error\n")
 
     def stop(self) -> None:
         """Close the port; answers that are under way end at their next look at their output."""

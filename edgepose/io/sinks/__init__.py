@@ -12,6 +12,8 @@ KINDS: dict[str, str] = {
     "csv": "edgepose.io.sinks.csv_rows:CsvSink",
     "coco": "edgepose.io.sinks.coco:CocoSink",
     "dict": "edgepose.io.sinks.seed_dict:DictSink",
+    "mqtt": "edgepose.io.sinks.mqtt:MqttSink",
+    "metrics": "edgepose.io.sinks.metrics:MetricsSink",
 }
 
 

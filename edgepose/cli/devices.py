@@ -1,0 +1,81 @@
+"""`edgepose devices`: which cameras this machine has, what they can do, and how to name them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgepose.errors import EXIT_DONE
+
+if TYPE_CHECKING:
+    from edgepose.io.sources.v4l2 import Camera
+
+HELP = "List the cameras of this machine with their modes."
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("devices", help=HELP)(devices)
+
+
+def devices(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> int:
+    """List cameras and what else can be an input."""
+    from edgepose.io import jetson
+    from edgepose.io.sources import csi, v4l2
+
+    cameras = v4l2.cameras()
+    utils, reason = jetson.find()
+    argus = csi.has_element("nvarguscamerasrc")
+    if as_json:
+        print(json.dumps({"cameras": [_row(c) for c in cameras], "csi": argus,
+                          "jetson_utils": utils is not None}, indent=2))  # fmt: skip
+        return EXIT_DONE
+    for camera in cameras:
+        _print(camera)
+    if not cameras:
+        print("No V4L2 camera (/dev/video*). In a container: --device /dev/video0.")
+    print("CSI cameras: csi://0, csi://1, ..." if argus else "CSI cameras: not on this machine.")
+    if utils is None:
+        print(f"jetson-utils: no, {reason}.")
+    print("Without a camera: posenet test://people")
+    return EXIT_DONE
+
+
+def links(path: str) -> list[str]:
+    """The names under /dev/v4l that stay the same when cameras are plugged in another order."""
+    import glob
+    import os
+
+    return [n for n in sorted(glob.glob("/dev/v4l/*/*")) if os.path.realpath(n) == path]
+
+
+def _row(camera: Camera) -> dict[str, Any]:
+    return {
+        "path": camera.path,
+        "name": camera.name,
+        "links": links(camera.path),
+        "modes": [
+            {"format": m.fourcc, "width": m.width, "height": m.height, "rate": m.rate}
+            for m in camera.modes
+        ],
+        "trouble": camera.trouble,
+    }
+
+
+def _print(camera: Camera) -> None:
+    if camera.trouble:
+        print(camera.trouble)
+        return
+    print(f"{camera.path}  {camera.name}")
+    for link in links(camera.path):
+        print(f"    also {link}")
+    sizes: dict[tuple[str, int, int], list[float]] = {}
+    for mode in camera.modes:
+        sizes.setdefault((mode.fourcc, mode.width, mode.height), []).append(mode.rate)
+    for (fourcc, width, height), rates in sizes.items():
+        shown = ", ".join(f"{rate:g}" for rate in rates if rate)
+        print(f"    {fourcc}  {width}x{height}  {shown + ' frames/s' if shown else ''}".rstrip())

@@ -1,0 +1,163 @@
+"""`--metrics :9090`: Prometheus metrics over HTTP at /metrics (prometheus-client, extra `metrics`).
+
+| metric | labels | meaning |
+|---|---|---|
+| edgepose_frames_total | source | frames inferred |
+| edgepose_people | source | people in the last frame |
+| edgepose_people_found_total | source | people found in all frames |
+| edgepose_stage_seconds | stage | histogram of stage times (decode, preprocess, network, ...) |
+| edgepose_latency_seconds | source | histogram: arrival of a live frame to its result |
+| edgepose_source_frames_total | source, state | read, taken, dropped, late (live sources) |
+| edgepose_source_events_total | source, event | connected, lost, back, ended |
+| edgepose_source_up | source | 1 while the source delivers |
+| edgepose_output_frames_total | output, state | written, dropped |
+| edgepose_output_failures_total | output | failed writes |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from edgepose.errors import BackendUnavailable, UsageError
+from edgepose.io.base import Closing, SinkOptions
+from edgepose.io.outputs import web
+from edgepose.types import Result
+
+PATH = "/metrics"
+BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+UP = {"connected": 1, "back": 1, "lost": 0, "ended": 0, "waiting": 0}
+
+
+def address(target: str) -> tuple[str, int]:
+    """(host, port) of `:9090`, `9090`, `127.0.0.1:9090` or `[::1]:9090`.
+
+    Raises:
+        UsageError: no port in it.
+    """
+    host, _, port = target.removeprefix("http://").rstrip("/").rpartition(":")
+    if not port.isdecimal() or int(port) > 65535:
+        raise UsageError(f"--metrics {target!r} names no port. Example: --metrics :9090")
+    return host.strip("[]").removeprefix("@"), int(port)
+
+
+class MetricsSink(Closing):
+    """Counts results and events, and serves them.
+
+    Attributes:
+        port: where it listens (useful with `:0`).
+
+    Raises:
+        BackendUnavailable: no prometheus-client. OutputError: the port cannot be opened.
+    """
+
+    def __init__(self, target: str, options: SinkOptions | None = None) -> None:
+        try:
+            import prometheus_client as prometheus
+        except ImportError:
+            raise BackendUnavailable(
+                "--metrics needs prometheus-client. Install it: pip install edgepose[metrics]"
+            ) from None
+        host, port = address(target)
+        self._prometheus = prometheus
+        self._registry = prometheus.CollectorRegistry()
+        self._make()
+        self._watched: list[Callable[[], Mapping[str, Any]]] = []
+        self._outputs: list[Callable[[], Mapping[str, Any]]] = []
+        self._registry.register(self)
+        self._server = web.add(host, port, PATH, web.Route(self._answer))
+        self.port = self._server.port
+        self._closed = False
+
+    def _make(self) -> None:
+        p, r = self._prometheus, self._registry
+        self._frames = p.Counter("edgepose_frames", "Frames inferred", ["source"], registry=r)
+        self._people = p.Gauge(
+            "edgepose_people", "People in the last frame", ["source"], registry=r
+        )
+        self._found = p.Counter("edgepose_people_found", "People found", ["source"], registry=r)
+        self._stages = p.Histogram(
+            "edgepose_stage_seconds", "Stage times", ["stage"], registry=r, buckets=BUCKETS
+        )
+        self._latency = p.Histogram(
+            "edgepose_latency_seconds",
+            "Arrival of a live frame to its result",
+            ["source"],
+            registry=r,
+            buckets=BUCKETS,
+        )
+        self._events = p.Counter(
+            "edgepose_source_events", "Status events", ["source", "event"], registry=r
+        )
+        self._up = p.Gauge("edgepose_source_up", "The source delivers", ["source"], registry=r)
+
+    def write(self, result: Result) -> None:
+        """Count one result."""
+        name = result.name or result.source
+        self._frames.labels(name).inc()
+        self._people.labels(name).set(len(result.poses))
+        self._found.labels(name).inc(len(result.poses))
+        for stage, milliseconds in result.stages.items():
+            self._stages.labels(stage).observe(milliseconds / 1e3)
+
+    def latency(self, name: str, seconds: float) -> None:
+        """Count the time from a live frame's arrival to its result."""
+        self._latency.labels(name).observe(seconds)
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        """Count a status event."""
+        name = str(event.get("name") or event.get("source") or event.get("output") or "")
+        word = str(event.get("event", ""))
+        self._events.labels(name, word).inc()
+        if word in UP:
+            self._up.labels(name).set(UP[word])
+
+    def attach(self, source: Any, outputs: Any = ()) -> None:
+        """Also serve the counters of a source (or group) and of a fan-out, read when asked for."""
+
+        def of_source() -> Mapping[str, Any]:
+            counters = getattr(source, "counters", None)
+            if counters is None:
+                return {}
+            return counters if isinstance(counters, Mapping) else {source.name: counters}
+
+        self._watched.append(of_source)
+        for output in outputs if isinstance(outputs, (list, tuple)) else [outputs]:
+            if hasattr(output, "counters"):
+                self._outputs.append(lambda output=output: output.counters)  # type: ignore[misc]
+
+    def collect(self) -> Iterator[Any]:
+        """For prometheus_client: the counters of the attached, as they are now."""
+        from prometheus_client import core
+
+        frames = core.CounterMetricFamily(
+            "edgepose_source_frames", "Frames of live sources", labels=["source", "state"]
+        )
+        for watched in self._watched:
+            for name, counters in watched().items():
+                for state in ("read", "taken", "dropped", "late"):
+                    frames.add_metric([name, state], getattr(counters, state))
+        yield frames
+        written = core.CounterMetricFamily(
+            "edgepose_output_frames", "Frames of outputs", labels=["output", "state"]
+        )
+        failures = core.CounterMetricFamily(
+            "edgepose_output_failures", "Failed writes", labels=["output"]
+        )
+        for output in self._outputs:
+            for name, numbers in output().items():
+                written.add_metric([name, "written"], numbers["written"])
+                written.add_metric([name, "dropped"], numbers["dropped"])
+                failures.add_metric([name], numbers["failures"])
+        yield written
+        yield failures
+
+    def _answer(self, request: web.Request, method: str) -> None:
+        text = self._prometheus.generate_latest(self._registry)
+        request.reply(200, self._prometheus.CONTENT_TYPE_LATEST, text)
+
+    def close(self) -> None:
+        """Close the port."""
+        if not self._closed:
+            self._closed = True
+            web.remove(self._server, PATH)

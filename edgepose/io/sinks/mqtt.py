@@ -1,0 +1,362 @@
+"""`mqtt://user:password@host:1883/topic`: each result as a JSON message (paho-mqtt, extra `mqtt`).
+
+Messages wait in a bounded queue (the oldest is dropped and counted when it is full) in memory or in
+a file, which a later run goes on sending. With qos=1 a message leaves the queue when the broker has
+acknowledged it, so a broker that restarts misses nothing that fitted into the queue.
+
+| word in the URI | default | meaning |
+|---|---|---|
+| qos | 0 | 0 at most once, 1 at least once, 2 exactly once |
+| queue | 1000 | messages that may wait |
+| spool | | file of the queue; without it the queue is in memory |
+| retain | 0 | 1: the broker keeps the last result for new subscribers |
+| client | | client id; random by default |
+| wait | 0 | 1: a broker that is absent at the start is no error |
+| ca | | file of certificates for mqtts:// instead of the system's |
+
+Beside results, `TOPIC/events` has status events, and `TOPIC/status` says online or offline
+(retained; the broker itself says offline when we vanish: the last will).
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edgepose.errors import BackendUnavailable, OutputError, UnknownNameError, UsageError
+from edgepose.io.base import Closing, SinkOptions
+from edgepose.io.sinks.rows import plain, result_row, to_json
+from edgepose.io.sources.uri import Uri, parse
+from edgepose.types import Result
+
+log = logging.getLogger(__name__)
+
+IN_FLIGHT = 20
+START_SECONDS = 5.0
+CLOSE_SECONDS = 2.0
+KEEPALIVE_SECONDS = 20
+FIRST_DELAY, LONGEST_DELAY = 1, 30
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a target asks for; see the module's table."""
+
+    host: str
+    port: int
+    topic: str
+    user: str = ""
+    password: str = ""
+    tls: bool = False
+    qos: int = 0
+    queue: int = 1000
+    spool: str = ""
+    retain: bool = False
+    client: str = ""
+    wait: bool = False
+    ca: str = ""
+    shown: str = ""
+
+
+def settings(target: str) -> Settings:
+    """Parse a target.
+
+    Raises:
+        UsageError: no mqtt:// URI, no host or topic, or a value that cannot be meant.
+    """
+    uri = parse(target)
+    topic = uri.path.strip("/")
+    if uri.scheme not in ("mqtt", "mqtts") or not uri.host or not topic:
+        raise UsageError(
+            f"{uri.display!r} is no MQTT target. Example: mqtt://broker:1883/building/door?qos=1"
+        )
+    if "#" in target or "+" in topic:
+        raise UsageError(f"{uri.display}: a topic to publish to holds no # and no +.")
+    secure = uri.scheme == "mqtts"
+    words: dict[str, Any] = {}
+    for key, value in uri.query:
+        words[key] = _value(uri, key, value)
+    return Settings(
+        uri.host,
+        uri.port or (8883 if secure else 1883),
+        topic,
+        uri.user,
+        uri.password,
+        secure,
+        shown=uri.display,
+        **words,
+    )
+
+
+def _value(uri: Uri, key: str, value: str) -> object:
+    limits = {"qos": (0, 2), "queue": (1, 10_000_000), "retain": (0, 1), "wait": (0, 1)}
+    if key in ("spool", "client", "ca"):
+        return value
+    if key not in limits:
+        raise UnknownNameError("word in an mqtt:// URI", key, [*limits, "spool", "client", "ca"])
+    low, high = limits[key]
+    if not value.isdecimal() or not low <= int(value) <= high:
+        raise UsageError(f"{uri.display}: {key}={value} is not a number from {low} to {high}.")
+    return bool(int(value)) if key in ("retain", "wait") else int(value)
+
+
+class Spool:
+    """A bounded first-in first-out queue of messages in a file or in memory (SQLite).
+
+    Args:
+        path: the file, "" = memory. limit: messages kept; the oldest is dropped beyond.
+
+    Raises:
+        OutputError: the file is no spool, in use, or cannot be written.
+    """
+
+    def __init__(self, path: str, limit: int) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        self.dropped = 0
+        try:
+            self._base = sqlite3.connect(path or ":memory:", check_same_thread=False, timeout=1.0)
+            self._base.execute("PRAGMA journal_mode=WAL")
+            self._base.execute("PRAGMA synchronous=OFF")  # a crash of the machine may lose some
+            self._base.execute("PRAGMA locking_mode=EXCLUSIVE")
+            with self._base:
+                self._base.execute(
+                    "CREATE TABLE IF NOT EXISTS messages "
+                    "(id INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT, payload BLOB)"
+                )
+                self._count = self._base.execute("SELECT count(*) FROM messages").fetchone()[0]
+        except sqlite3.Error as e:
+            raise OutputError(
+                f"The MQTT spool {path} cannot be used ({e}). Name another file, one for each run."
+            ) from None
+
+    def __len__(self) -> int:
+        return int(self._count)
+
+    def add(self, topic: str, payload: bytes) -> None:
+        """Append a message."""
+        with self._lock, self._base:
+            self._base.execute(
+                "INSERT INTO messages (topic, payload) VALUES (?, ?)", (topic, payload)
+            )
+            self._count += 1
+            over = self._count - self._limit
+            if over > 0:
+                self._base.execute(
+                    "DELETE FROM messages WHERE id IN (SELECT id FROM messages ORDER BY id LIMIT ?)",
+                    (over,),
+                )
+                self._count -= over
+                self.dropped += over
+
+    def after(self, number: int, count: int) -> list[tuple[int, str, bytes]]:
+        """Up to `count` messages (id, topic, payload) that follow a number."""
+        with self._lock:
+            rows = self._base.execute(
+                "SELECT id, topic, payload FROM messages WHERE id > ? ORDER BY id LIMIT ?",
+                (number, count),
+            )
+            return list(rows)
+
+    def remove(self, number: int) -> None:
+        """Take a message away."""
+        with self._lock, self._base:
+            done = self._base.execute("DELETE FROM messages WHERE id = ?", (number,))
+            self._count -= done.rowcount
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._base.close()
+
+
+class MqttSink(Closing):
+    """Publishes results; see the module's text.
+
+    Attributes:
+        sent: messages that left the queue for the broker.
+
+    Raises:
+        BackendUnavailable: no paho-mqtt. UsageError: the target. OutputError: the broker is absent
+            or refuses us.
+    """
+
+    def __init__(self, target: str, options: SinkOptions | None = None) -> None:
+        try:
+            import paho.mqtt.client as paho
+        except ImportError:
+            raise BackendUnavailable(
+                "--mqtt needs paho-mqtt. Install it: pip install edgepose[mqtt]"
+            ) from None
+        self._settings = s = settings(target)
+        self._spool = Spool(s.spool, s.queue)
+        self.sent = 0
+        self._connected, self._news = threading.Event(), threading.Event()
+        self._refused = ""
+        self._stop = False
+        self._flying: dict[int, int] = {}
+        self._early: set[int] = set()
+        self._lock = threading.Lock()
+        self._client: Any = self._make_client(paho)
+        self._client.connect_async(s.host, s.port, keepalive=KEEPALIVE_SECONDS)
+        self._client.loop_start()
+        self._sender = threading.Thread(target=self._send, name="mqtt", daemon=True)
+        self._sender.start()
+        self._wait_for_start()
+
+    def _make_client(self, paho: Any) -> Any:
+        s = self._settings
+        client = paho.Client(
+            paho.CallbackAPIVersion.VERSION2,
+            client_id=s.client,
+            clean_session=True,  # the queue is ours; the broker need not remember us
+        )
+        if s.user:
+            client.username_pw_set(s.user, s.password)
+        if s.tls:
+            try:
+                client.tls_set(ca_certs=s.ca or None)
+            except (OSError, ValueError) as e:
+                raise OutputError(f"{s.shown}: ca={s.ca} cannot be read: {e}.") from None
+        client.will_set(f"{s.topic}/status", "offline", qos=1, retain=True)
+        client.reconnect_delay_set(FIRST_DELAY, LONGEST_DELAY)
+        client.max_inflight_messages_set(IN_FLIGHT)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        return client
+
+    def _wait_for_start(self) -> None:
+        s = self._settings
+        end = time.monotonic() + START_SECONDS
+        while not self._connected.wait(0.05) and not self._refused and time.monotonic() < end:
+            if s.wait:
+                return
+        if self._connected.is_set():
+            return
+        refused = self._refused
+        if s.wait and not refused:
+            return
+        self._abandon()
+        if refused:
+            raise OutputError(f"{s.shown}: the broker refuses us ({refused}).")
+        raise OutputError(
+            f"{s.shown}: no broker answers. Check host and port, or add wait=1 to queue until one is "
+            "there."
+        )
+
+    # in paho's thread -----------------------------------------------------------------------------
+    def _on_connect(self, client: Any, _: Any, flags: Any, reason: Any, properties: Any) -> None:
+        if reason.is_failure:
+            self._refused = str(reason)
+            log.warning("%s: the broker refuses us: %s", self._settings.shown, reason)
+            return
+        client.publish(f"{self._settings.topic}/status", "online", qos=1, retain=True)
+        self._connected.set()
+        self._news.set()
+
+    def _on_disconnect(self, client: Any, _: Any, flags: Any, reason: Any, properties: Any) -> None:
+        if self._connected.is_set() and not self._stop:
+            log.warning("%s: the broker is gone; messages wait", self._settings.shown)
+        self._connected.clear()
+
+    def _on_publish(self, client: Any, _: Any, number: int, reason: Any, properties: Any) -> None:
+        with self._lock:
+            message = self._flying.pop(number, None)
+            if message is None:
+                self._early.add(number)  # before `publish` told its number; or a status message
+                return
+        self._gone(message)
+
+    # in the sender's thread -----------------------------------------------------------------------
+    def _send(self) -> None:
+        """Hand messages to paho, never more than it may have in flight.
+
+        Unacknowledged ones are sent again by paho itself after a reconnection.
+        """
+        last = 0
+        while not self._stop:
+            self._news.wait(0.5)
+            self._news.clear()
+            while self._connected.is_set() and not self._stop:
+                room = IN_FLIGHT - len(self._flying)
+                waiting = self._spool.after(last, room) if room > 0 else []
+                if not waiting:
+                    break
+                for number, topic, payload in waiting:
+                    last = number
+                    self._publish(number, topic, payload)
+
+    def _publish(self, number: int, topic: str, payload: bytes) -> None:
+        s = self._settings
+        # without our lock: paho holds its own while it calls `_on_publish`
+        sent = self._client.publish(topic, payload, qos=s.qos, retain=s.retain)
+        with self._lock:
+            early = sent.mid in self._early
+            self._early.clear()
+            if s.qos and not early:
+                self._flying[sent.mid] = number
+                return
+        self._gone(number)
+
+    def _gone(self, message: int) -> None:
+        """The broker has a message."""
+        self._spool.remove(message)
+        self.sent += 1
+        self._news.set()
+
+    # ----------------------------------------------------------------------------------------------
+    def write(self, result: Result) -> None:
+        """Queue one result."""
+        self._queue(self._settings.topic, to_json(result_row(result)))
+
+    def event(self, event: Mapping[str, Any]) -> None:
+        """Queue a status event."""
+        self._queue(f"{self._settings.topic}/events", to_json(plain(dict(event))))
+
+    def _queue(self, topic: str, text: str) -> None:
+        if self._stop:
+            return
+        self._spool.add(topic, text.encode())
+        self._news.set()
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Messages sent, waiting and dropped."""
+        return {"sent": self.sent, "waiting": len(self._spool), "dropped": self._spool.dropped}
+
+    def close(self) -> None:
+        """Send what is queued for up to two seconds, say goodbye; a spool keeps the rest."""
+        if self._stop:
+            return
+        end = time.monotonic() + CLOSE_SECONDS
+        while self._connected.is_set() and len(self._spool) and time.monotonic() < end:
+            time.sleep(0.01)
+        if self._connected.is_set():
+            farewell = self._client.publish(
+                f"{self._settings.topic}/status", "offline", qos=1, retain=True
+            )
+            try:
+                farewell.wait_for_publish(max(0.1, end - time.monotonic()))
+            except (RuntimeError, ValueError):
+                log.debug("the broker left first")
+        left = len(self._spool)
+        if left and not self._settings.spool:
+            log.warning("%s: %d messages could not be sent", self._settings.shown, left)
+        self._abandon()
+
+    def _abandon(self) -> None:
+        self._stop = True
+        self._news.set()
+        client, self._client = self._client, None
+        client.disconnect()
+        client.loop_stop()
+        self._sender.join(2)
+        self._spool.close()
+        # paho closes its wake-up sockets when it is collected: leave it no cycle through us
+        client.on_connect = client.on_disconnect = client.on_publish = None

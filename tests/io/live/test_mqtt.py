@@ -1,0 +1,245 @@
+"""The MQTT sink against a real mosquitto, which is killed, restarted, and asks for a password."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from peers import free_port, listens, wait_for
+
+from edgepose.errors import OutputError, UnknownNameError, UsageError
+from edgepose.io.sinks import open_sink
+from edgepose.io.sinks.mqtt import Spool, settings
+from edgepose.types import Result
+
+paho = pytest.importorskip("paho.mqtt.client", reason="the mqtt extra is not installed")
+
+
+def result(frame: int) -> Result:
+    return Result(frame, 64, 48, source="test", name="test")
+
+
+class Broker:
+    """A mosquitto on a port of its own, without persistence."""
+
+    def __init__(self, folder: Path, *lines: str) -> None:
+        self.port, self.process = free_port(), None
+        self.config = folder / "mosquitto.conf"
+        listener = [f"listener {self.port} 127.0.0.1", "allow_anonymous true", "user root"]
+        self.config.write_text("\n".join([*(lines or listener[1:2]), *listener[:1], listener[2]]))
+
+    def start(self) -> Broker:
+        program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
+        self.process = subprocess.Popen(
+            [program, "-c", str(self.config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        wait_for(lambda: listens(self.port), what="the start of mosquitto")
+        return self
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait(10)
+            self.process = None
+
+    def url(self, topic: str, credentials: str = "") -> str:
+        return f"mqtt://{credentials}127.0.0.1:{self.port}/{topic}"
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    if not shutil.which("mosquitto") and not Path("/usr/sbin/mosquitto").exists():
+        pytest.skip("mosquitto is not installed")
+    made = Broker(tmp_path).start()
+    yield made
+    made.kill()
+
+
+class Subscriber:
+    """Keeps all messages of a broker; connects again by itself."""
+
+    def __init__(self, port: int) -> None:
+        self.messages: list[tuple[str, bytes, bool]] = []
+        self.ready = threading.Event()
+        self.client: Any = paho.Client(paho.CallbackAPIVersion.VERSION2)
+        self.client.reconnect_delay_set(1, 1)
+        self.client.on_connect = lambda c, *_: c.subscribe("#", qos=1)
+        self.client.on_subscribe = lambda *_: self.ready.set()
+        self.client.on_message = lambda c, u, m: self.messages.append(
+            (m.topic, m.payload, bool(m.retain))
+        )
+        self.client.connect_async("127.0.0.1", port)
+        self.client.loop_start()
+        assert self.ready.wait(10)
+
+    def frames(self, topic: str = "cam/door") -> list[int]:
+        return [json.loads(p)["frame"] for t, p, _ in list(self.messages) if t == topic]
+
+    def texts(self, topic: str) -> list[str]:
+        return [p.decode() for t, p, _ in list(self.messages) if t == topic]
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+@pytest.fixture
+def subscribe() -> Iterator[Callable[[int], Subscriber]]:
+    made: list[Subscriber] = []
+
+    def subscriber(port: int) -> Subscriber:
+        made.append(Subscriber(port))
+        return made[-1]
+
+    yield subscriber
+    for one in made:
+        one.close()
+
+
+Subscribe = Callable[[int], Subscriber]
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_results_events_and_status(broker: Broker, subscribe: Subscribe, qos: int) -> None:
+    seen = subscribe(broker.port)
+    with open_sink("mqtt", broker.url("cam/door") + f"?qos={qos}") as sink:
+        for i in range(50):
+            sink.write(result(i))
+        sink.event({"event": "lost", "source": "test"})  # type: ignore[attr-defined]
+        wait_for(lambda: len(seen.frames()) == 50 and seen.texts("cam/door/events"))
+    assert seen.frames() == list(range(50))
+    assert json.loads(seen.texts("cam/door/events")[0])["event"] == "lost"
+    wait_for(lambda: seen.texts("cam/door/status") == ["online", "offline"])
+
+
+def test_a_killed_broker_misses_nothing(broker: Broker, subscribe: Subscribe) -> None:
+    with open_sink("mqtt", broker.url("cam/door") + "?qos=1") as sink:
+        seen = subscribe(broker.port)
+        sink.write(result(0))
+        wait_for(lambda: seen.frames() == [0])
+        broker.kill()
+        for i in range(1, 40):
+            sink.write(result(i))
+        wait_for(lambda: sink.counters["waiting"] == 39)  # type: ignore[attr-defined]
+        seen.ready.clear()
+        broker.start()
+        wait_for(lambda: set(seen.frames()) >= set(range(20, 40)), 30)
+    # what the sink sends before the subscriber is back, mosquitto has nobody to give to; the order
+    # of what arrives is kept
+    frames = seen.frames()
+    assert frames == sorted(frames)
+
+
+def test_a_full_queue_drops_the_oldest(broker: Broker) -> None:
+    sink: Any = open_sink("mqtt", broker.url("cam/door") + "?qos=1&queue=10")
+    broker.kill()
+    wait_for(lambda: not sink._connected.is_set())
+    for i in range(25):
+        sink.write(result(i))
+    assert sink.counters == {"sent": 0, "waiting": 10, "dropped": 15}
+    kept = [json.loads(p)["frame"] for _, _, p in sink._spool.after(0, 99)]
+    assert kept == list(range(15, 25))
+    sink.close()
+
+
+def test_a_spool_outlives_the_program(broker: Broker, subscribe: Subscribe, tmp_path: Path) -> None:
+    target = broker.url("cam/door") + f"?qos=1&spool={tmp_path}/queue.db&wait=1"
+    broker.kill()
+    with open_sink("mqtt", target) as sink:
+        for i in range(5):
+            sink.write(result(i))
+    broker.start()
+    seen = subscribe(broker.port)
+    with open_sink("mqtt", target) as sink:
+        sink.write(result(5))
+        wait_for(lambda: seen.frames() == list(range(6)))
+
+
+def test_the_last_will_speaks_for_a_killed_program(broker: Broker, subscribe: Subscribe) -> None:
+    import sys
+
+    seen = subscribe(broker.port)
+    script = (
+        "import sys, time; from edgepose.io.sinks import open_sink; "
+        "open_sink('mqtt', sys.argv[1]); print('up', flush=True); time.sleep(60)"
+    )
+    program = subprocess.Popen(
+        [sys.executable, "-c", script, broker.url("cam/door")], stdout=subprocess.PIPE
+    )
+    assert program.stdout is not None
+    assert program.stdout.readline() == b"up\n"
+    program.kill()
+    program.communicate()
+    wait_for(lambda: seen.texts("cam/door/status") == ["online", "offline"])
+
+
+def test_a_broker_that_is_absent_or_refuses(broker: Broker, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="no broker answers"):
+        open_sink("mqtt", f"mqtt://127.0.0.1:{free_port()}/x")
+    passwords = tmp_path / "passwords"
+    passwords.touch()
+    strict = Broker(tmp_path, "allow_anonymous false", f"password_file {passwords}").start()
+    try:
+        with pytest.raises(OutputError, match="refuses us") as caught:
+            open_sink("mqtt", strict.url("x", "me:hunter2@"))
+        assert "hunter2" not in str(caught.value)
+    finally:
+        strict.kill()
+
+
+def test_nothing_is_left(broker: Broker, nothing_left: None) -> None:
+    for _ in range(2):
+        open_sink("mqtt", broker.url("x")).close()
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["mqtt://host", "mqtt:///topic", "http://host/topic", "mqtt://h/a/#", "mqtt://h/t?qos=3"],
+)
+def test_targets_that_cannot_be_meant(target: str) -> None:
+    with pytest.raises(UsageError):
+        settings(target)
+
+
+def test_the_words_of_a_target() -> None:
+    s = settings("mqtts://u:p%40@h/a/b?qos=2&queue=5&retain=1&client=me&wait=1")
+    assert (s.host, s.port, s.topic, s.user, s.password) == ("h", 8883, "a/b", "u", "p@")
+    assert (s.tls, s.qos, s.queue, s.retain, s.client, s.wait) == (True, 2, 5, True, "me", True)
+    with pytest.raises(UnknownNameError, match="Did you mean 'queue'"):
+        settings("mqtt://h/t?quue=3")
+
+
+def test_a_spool_that_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database, but long enough to look like something" * 10)
+    with pytest.raises(OutputError, match="cannot be used"):
+        Spool(str(path), 10)
+
+
+@given(st.lists(st.one_of(st.just("add"), st.integers(0, 30))), st.integers(1, 8))
+def test_the_spool_is_a_bounded_queue(steps: list[str | int], limit: int) -> None:
+    """Against a plain list: what is kept, in which order, and how much was dropped."""
+    spool, model, added, dropped = Spool("", limit), [], 0, 0
+    for step in steps:
+        if step == "add":
+            added += 1
+            spool.add("t", str(added).encode())
+            model.append(added)
+            if len(model) > limit:
+                model.pop(0)
+                dropped += 1
+        else:
+            spool.remove(int(step))
+            model = [m for m in model if m != step]
+    assert [number for number, _, _ in spool.after(0, 99)] == model
+    assert (len(spool), spool.dropped) == (len(model), dropped)
+    spool.close()
