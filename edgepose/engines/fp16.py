@@ -114,7 +114,8 @@ class _Converter:
             if producer is None or id(producer) in found or producer.op_type in _HEAVY:
                 continue
             found.add(id(producer))
-            todo += list(producer.input)
+            if producer.op_type not in ("Shape", "Size"):  # what they look at is no size
+                todo += list(producer.input)
         return found
 
     def _is_float_output(self, node: Any) -> bool:

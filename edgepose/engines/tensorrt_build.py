@@ -16,7 +16,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -262,7 +262,17 @@ def make_logger(trt: Any, log: BuildLog) -> Any:
         def log(self, severity: Any, msg: str) -> None:
             log.add(str(getattr(severity, "name", severity)), msg)
 
-    return Logger()
+    logger = Logger()
+    register_plugins(trt, logger)
+    return logger
+
+
+def register_plugins(trt: Any, logger: Any) -> None:
+    """Make TensorRT's own plugins known; some operators (instance normalisation in 8.6) are plugins."""
+    register = getattr(trt, "init_libnvinfer_plugins", None)
+    if register is not None:
+        with suppress(Exception):  # networks without plugins do not need it
+            register(logger, "")
 
 
 def build(

@@ -137,6 +137,7 @@ def test_fp16_is_a_flag_or_a_converted_file(trt: Any, onnx_file: Maker) -> None:
     assert got["inputs"] == [["x", "float32", [1, 3, 32, 48]]]
     assert [o[1] for o in got["outputs"]] == ["float32", "float32"]
     assert got["profiles"] == []
+    assert trt.state.calls[0] == ("plugins", True)
 
 
 def test_fp32_is_exact(trt: Any, onnx_file: Maker) -> None:

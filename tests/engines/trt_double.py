@@ -374,6 +374,7 @@ def make(version: str, **settings: Any) -> Any:
         Builder=Builder,
         OnnxParser=OnnxParser,
         Runtime=Runtime,
+        init_libnvinfer_plugins=lambda logger, namespace: record("plugins", logger._made),
         TensorIOMode=TensorIOMode,
         TensorLocation=TensorLocation,
         state=state,
