@@ -54,6 +54,7 @@ class DetectionParams:
         nms_threshold: IoU above which the weaker of two boxes of a class goes.
         classes: class numbers to keep, () = all.
         limit: at most this many boxes a picture.
+        strides: of the grids of `yolox`, in pixels.
         pixel: added to widths and heights inside the suppression, see `nms` (the YOLOX demo's way:
             input pixels to an image pixel).
     """
@@ -64,6 +65,7 @@ class DetectionParams:
     nms_threshold: float = 0.45
     classes: tuple[int, ...] = (0,)
     limit: int = 300
+    strides: tuple[int, ...] = YOLOX_STRIDES
     pixel: float = 0.0
 
 
@@ -152,10 +154,12 @@ def _plain_corners(table: Array) -> Callable[[Array], Array]:
 
 
 @lru_cache(maxsize=8)
-def yolox_grid(width: int, height: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def yolox_grid(
+    width: int, height: int, steps: tuple[int, ...] = YOLOX_STRIDES
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Cell corners (N, 2) x, y in cells and strides (N, 1) in pixels, in the order of YOLOX's rows."""
     cells, strides = [], []
-    for stride in YOLOX_STRIDES:
+    for stride in steps:
         y, x = np.mgrid[: height // stride, : width // stride]
         cells.append(np.stack([x, y], axis=-1).reshape(-1, 2))
         strides.append(np.full((x.size, 1), stride))
@@ -180,7 +184,7 @@ def _only(outputs: Outputs, kind: str, expected: str) -> Array:
 
 def _yolox(outputs: Outputs, params: DetectionParams) -> list[_Rows]:
     expected = "(batch, rows, 5 + classes) centre, size, objectness, classes by cell"
-    grid, stride = yolox_grid(*params.size)
+    grid, stride = yolox_grid(*params.size, params.strides)
     by_cell = len(outputs) == 1 and next(iter(outputs.values())).shape[1:2] == (len(grid),)
     if not by_cell and _is_suppressed(outputs):
         return _suppressed(outputs, params)

@@ -42,15 +42,17 @@ class Palms(NamedTuple):
 
 
 @lru_cache(maxsize=4)
-def palm_anchors(size: int) -> NDArray[np.float64]:
+def palm_anchors(
+    size: int, layers: tuple[tuple[int, int], ...] = ANCHOR_LAYERS
+) -> NDArray[np.float64]:
     """Anchor centres (A, 2) x, y in pixels of a square input: cell by cell, all anchors of a cell in turn."""
-    layers = []
-    for stride, count in ANCHOR_LAYERS:
+    grids = []
+    for stride, count in layers:
         cells = -(-size // stride)
         y, x = np.mgrid[:cells, :cells]
         centres = (np.stack([x, y], axis=-1).reshape(-1, 2) + 0.5) * stride
-        layers.append(np.repeat(centres, count, axis=0))
-    return np.concatenate(layers).astype(np.float64)
+        grids.append(np.repeat(centres, count, axis=0))
+    return np.concatenate(grids).astype(np.float64)
 
 
 def palm_angles(points: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -67,17 +69,22 @@ def decode_palms(
     score_threshold: float = 0.5,
     nms_threshold: float = 0.3,
     limit: int = 0,
+    layers: tuple[tuple[int, int], ...] = ANCHOR_LAYERS,
 ) -> list[Palms]:
     """Palms of every picture of a batch.
 
     Args:
         outputs: (batch, A, 18) box and points relative to the anchors in pixels, (batch, A, 1) logits.
         size: side of the square input.
+        score_threshold: palms must score more.
+        nms_threshold: IoU from which palms are one.
+        limit: at most this many palms a picture, 0 = all.
+        layers: (stride, anchors a cell) of the network's grids.
 
     Raises:
         EngineError: the tensors are not a palm detector's.
     """
-    anchors = palm_anchors(size)
+    anchors = palm_anchors(size, layers)
     by_width = {t.shape[-1]: t for t in outputs.values() if t.ndim == 3}
     raw, logits = by_width.get(4 + 2 * PALM_POINTS), by_width.get(1)
     if raw is None or logits is None or raw.shape[1] != len(anchors):

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.decode.detections import FORMATS, DetectionParams, decode_detections
-from edgepose.decode.hand import decode_palms
+from edgepose.decode.detections import FORMATS, YOLOX_STRIDES, DetectionParams, decode_detections
+from edgepose.decode.hand import ANCHOR_LAYERS, decode_palms
 from edgepose.engines.base import Engine, Outputs
 from edgepose.errors import UnknownNameError, UsageError
 from edgepose.estimators.base import EstimatorOptions
@@ -69,6 +69,7 @@ class Detector:
         side = options.detector_size
         self._runner = Runner(engine, manifest, (side, side) if side else None, options.batch)
         self._params = _params(manifest, options, self._runner)
+        self._layers = _anchor_layers(manifest)
 
     @classmethod
     def load(cls, network: Network, options: EstimatorOptions) -> Detector:
@@ -124,6 +125,7 @@ class Detector:
                 score_threshold=self._params.score_threshold,
                 nms_threshold=self._params.nms_threshold,
                 limit=self._params.limit,
+                layers=self._layers,
             )
             return [Regions(p.boxes, p.scores, p.angles) for p in palms]
         boxes = decode_detections(outputs, self._params, batch)
@@ -147,6 +149,12 @@ class Detector:
         return self._runner.engine.name
 
 
+def _anchor_layers(manifest: Manifest) -> tuple[tuple[int, int], ...]:
+    """(stride, anchors a cell) of a palm detector, MediaPipe's where the manifest names none."""
+    strides, counts = (manifest.decoder.get(key, []) for key in ("strides", "anchors"))
+    return tuple(zip(strides, counts, strict=False)) or ANCHOR_LAYERS
+
+
 def _params(manifest: Manifest, options: EstimatorOptions, runner: Runner) -> DetectionParams:
     decoder = manifest.decoder
     classes = decoder.get("classes", [decoder["label"]] if "label" in decoder else [0])
@@ -159,4 +167,5 @@ def _params(manifest: Manifest, options: EstimatorOptions, runner: Runner) -> De
         nms_threshold=float(decoder.get("nms", 0.45)) if overlap is None else overlap,
         classes=tuple(int(c) for c in classes),
         limit=options.max_people or 300,
+        strides=tuple(int(s) for s in decoder.get("strides", YOLOX_STRIDES)),
     )

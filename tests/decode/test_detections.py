@@ -213,3 +213,11 @@ def test_yolox_rows_of_another_input_size_are_refused() -> None:
 def test_unknown_format() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'yolox'"):
         decode_detections({}, DetectionParams("yolo-x"))
+
+
+def test_yolox_with_other_strides() -> None:
+    raw = np.zeros((1, 5, 6), np.float32)  # 64 x 64 with strides 32 and 64: 4 cells and 1
+    raw[0, 4] = [0.5, 0.5, 0, 0, 1, 0.9]
+    params = DetectionParams("yolox", (64, 64), 0.5, strides=(32, 64))
+    (found,) = decode_detections({"o": raw}, params)
+    np.testing.assert_allclose(found.xyxy, [[0, 0, 64, 64]])
