@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from datetime import datetime, timezone
@@ -12,26 +14,32 @@ from typing import TYPE_CHECKING, Any
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from edgepose.errors import UsageError
+from edgepose.errors import StoreError, UsageError
+from edgepose.events.event import KINDS, iso_time
+from edgepose.events.log import Filter
+from edgepose.serve.channel import BOUNDARY, Channel
+from edgepose.serve.feed import FeedClosed, Listener
 from edgepose.serve.openapi import document
 from edgepose.serve.security import App, Guard
+from edgepose.serve.studio import NoEvents, Studio
 
 if TYPE_CHECKING:
     from edgepose.events.event import Event
-    from edgepose.events.log import Filter
-    from edgepose.serve.channel import Channel
-    from edgepose.serve.studio import Studio
 
 PAGE = Path(__file__).parent / "page"
-BOUNDARY = b"frame"
-# the seed's words for the same two events
+STATIC = {"app.js": "text/javascript", "style.css": "text/css", "icon.svg": "image/svg+xml"}
+# the words of the application that edgepose replaces, for the same two events
 SEED_NAMES = {"enter": "appeared", "exit": "disappeared"}
 MAX_PER_PAGE = 1000
+MAX_FILTERS = 100  # values of one filter
+NEWS = ("state", "figures", "event", "source")
+PING = 15.0  # seconds of silence on a WebSocket
+REPEAT = 5.0  # seconds after which a still picture is sent again, so that proxies keep the stream
 
 
 def make_app(studio: Studio, token: str = "") -> App:
@@ -49,26 +57,26 @@ def make_app(studio: Studio, token: str = "") -> App:
         Route("/api/v1/openapi.json", site.openapi),
         Route("/api/v1/events", site.events),
         Route("/api/v1/events/hours", site.hours),
+        Route("/api/v1/events/{number:int}/snapshot", site.snapshot),
         Route("/api/v1/poses", site.poses),
         Route("/api/v1/stats", site.stats),
         Route("/api/v1/networks", site.networks),
         Route("/api/v1/source", site.source, methods=["GET", "PUT"]),
     ]
-    app = Starlette(
-        routes=routes,
-        exception_handlers={HTTPException: _http_error, UsageError: _usage_error},
-    )
+    errors = {HTTPException: _answer(), NoEvents: _answer(404), UsageError: _answer(400)}
+    app = Starlette(routes=routes, exception_handlers={**errors, StoreError: _answer(503)})
     return Guard(app, token)
 
 
-async def _http_error(request: Request, error: Exception) -> Response:
-    status = getattr(error, "status_code", 500)
-    detail = getattr(error, "detail", "")
-    return JSONResponse({"error": detail}, status, headers=getattr(error, "headers", None))
+def _answer(status: int = 0) -> Any:
+    """What tells of an error as JSON."""
 
+    async def tell(request: Request, error: Exception) -> Response:
+        text = str(getattr(error, "detail", error))
+        code = status or int(getattr(error, "status_code", 500))
+        return JSONResponse({"error": text}, code, headers=getattr(error, "headers", None))
 
-async def _usage_error(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": str(error)}, 400)
+    return tell
 
 
 class _Site:
@@ -83,11 +91,10 @@ class _Site:
 
     async def static(self, request: Request) -> Response:
         name = request.path_params["name"]
-        kinds = {"app.js": "text/javascript", "style.css": "text/css", "icon.svg": "image/svg+xml"}
-        if name not in kinds:
+        if name not in STATIC:
             raise HTTPException(404, "There is no such file.")
         headers = {"cache-control": "no-cache"}
-        return FileResponse(PAGE / name, media_type=kinds[name], headers=headers)
+        return FileResponse(PAGE / name, media_type=STATIC[name], headers=headers)
 
     # pictures -----------------------------------------------------------------------------------
     async def camera_feed(self, request: Request) -> Response:
@@ -98,90 +105,99 @@ class _Site:
 
     async def _feed(self, request: Request, name: str) -> Response:
         channel = await self._channel(name, request)
-        if channel.pictures.viewers >= self.studio.max_viewers:
+        kind = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        if request.method == "HEAD":
+            return Response(media_type=kind, headers=headers)
+        self._check_room(channel.pictures.listeners)
+        # joined here, not when the stream begins: the next one counts us
+        listener = channel.pictures.listen()
+        channel.look()
+        return StreamingResponse(_parts(listener), media_type=kind, headers=headers)
+
+    def _check_room(self, viewers: int) -> None:
+        if viewers >= self.studio.max_viewers:
             raise HTTPException(503, f"There are {self.studio.max_viewers} viewers already.")
-        kind = f"multipart/x-mixed-replace; boundary={BOUNDARY.decode()}"
-        headers = {"cache-control": "no-store"}
-        return StreamingResponse(_mjpeg(channel), media_type=kind, headers=headers)
 
     async def _channel(self, name: str, request: Request | WebSocket) -> Channel:
         """The channel of a source, with the device and precision that the request names."""
         query = request.query_params
         device = query.get("device-name", query.get("device_name", ""))
+        precision = query.get("precision", "")
         try:
-            return await run_in_threadpool(
-                self.studio.channel, name, device, query.get("precision", "")
-            )
+            return await run_in_threadpool(self.studio.channel, name, device, precision)
         except KeyError:
-            raise HTTPException(404, f"There is no source {name!r}.") from None
+            there = ", ".join(self.studio.sources)
+            raise HTTPException(404, f"There is no source {name[:40]!r}, only {there}.") from None
 
     # data ---------------------------------------------------------------------------------------
     async def live(self, socket: WebSocket) -> None:
-        """Results, events and states as JSON; a slow client gets only the newest of each."""
-        name = socket.query_params.get("source", self.studio.current)
+        """States, figures and events as JSON, with poses=1 the poses too; newest of each for the slow."""
+        query = socket.query_params
         try:
-            channel = await self._channel(name, socket)
+            channel = await self._channel(query.get("source", self.studio.current), socket)
+            self._check_room(channel.messages.listeners)
         except (HTTPException, UsageError) as e:
-            await socket.close(4404, getattr(e, "detail", str(e)))
+            # only an open WebSocket can tell a browser why it is closed
+            await socket.accept()
+            await socket.close(
+                4000 + getattr(e, "status_code", 400), str(getattr(e, "detail", e))[:120]
+            )
             return
-        if channel.messages.viewers >= self.studio.max_viewers:
-            await socket.close(4503, "There are too many viewers already.")
-            return
+        kinds = (*NEWS, "poses") if query.get("poses") in ("1", "true") else NEWS
         await socket.accept()
-        channel.look()
-        try:
+        with channel.messages.listen(kinds) as listener:
+            channel.look()
             await socket.send_json({"type": "state", **channel.status()})
             await socket.send_json({"type": "history", "people": channel.history()})
-            async for message in channel.messages.items(idle=15.0):
-                await socket.send_json(message or {"type": "ping"})
-        except (WebSocketDisconnect, RuntimeError):
-            return
+            await _converse(socket, listener)
 
     async def detections(self, request: Request) -> Response:
         """Enter and exit events in the shape of the web application that edgepose replaces."""
-        page = _whole(request, "page", 1, 2**31)
+        page = _whole(request, "page", 1, 2**31 - 1)
         per_page = _whole(request, "per-page", 100, MAX_PER_PAGE)
         found = await run_in_threadpool(self.studio.numbered, page, per_page)
         if page > max(1, found.pages):
             raise HTTPException(404, f"There are {found.pages} pages.")
-        return JSONResponse(
-            {
-                "results": [_seed_row(e) for e in found.events],
-                "pagination": {
-                    "count": found.count,
-                    "page": found.page,
-                    "per_page": found.per_page,
-                    "pages": found.pages,
-                },
-            }
-        )
+        pagination = {
+            "count": found.count,
+            "page": found.page,
+            "per_page": found.per_page,
+            "pages": found.pages,
+        }
+        results = [_seed_row(e) for e in found.events]
+        return JSONResponse({"results": results, "pagination": pagination})
 
     async def events(self, request: Request) -> Response:
         limit = _whole(request, "limit", 50, MAX_PER_PAGE)
-        newest_first = request.query_params.get("order", "newest") != "oldest"
-        wanted = _filter(request)
-        page = await run_in_threadpool(
-            self.studio.page, wanted, request.query_params.get("cursor", ""), limit, newest_first
-        )
+        order = _one_of(request, "order", ("newest", "oldest"))
+        cursor = request.query_params.get("cursor", "")
+        wanted = _filter(request, self.studio.displays)
+        page = await run_in_threadpool(self.studio.page, wanted, cursor, limit, order == "newest")
         return JSONResponse({"events": [e.as_dict() for e in page.events], "cursor": page.cursor})
 
     async def hours(self, request: Request) -> Response:
-        rows = await run_in_threadpool(self.studio.hours, _filter(request))
-        return JSONResponse(
-            {
-                "hours": [
-                    {"start": _iso(r.start), "enter": r.enter, "exit": r.exit, "cross": r.cross}
-                    for r in rows
-                ]
-            }
-        )
+        rows = await run_in_threadpool(self.studio.hours, _filter(request, self.studio.displays))
+        hours = [
+            {"start": iso_time(r.start), "enter": r.enter, "exit": r.exit, "cross": r.cross}
+            for r in rows
+        ]
+        return JSONResponse({"hours": hours})
+
+    async def snapshot(self, request: Request) -> Response:
+        number = request.path_params["number"]
+        if not 0 < number < 2**53:
+            raise HTTPException(404, "There is no such event.")
+        picture = await run_in_threadpool(self.studio.snapshot, number)
+        if picture is None:
+            raise HTTPException(404, "There is no picture of that event.")
+        return Response(picture, media_type="image/jpeg", headers={"cache-control": "no-store"})
 
     async def poses(self, request: Request) -> Response:
-        channel = await self._channel(
-            request.query_params.get("source", self.studio.current), request
-        )
+        name = request.query_params.get("source", self.studio.current)
+        channel = await self._channel(name, request)
         channel.look()
-        return JSONResponse({**channel.status(), "result": channel.result})
+        return JSONResponse({**channel.status(), "result": channel.poses})
 
     async def stats(self, request: Request) -> Response:
         return JSONResponse(self.studio.stats())
@@ -191,14 +207,10 @@ class _Site:
 
     async def source(self, request: Request) -> Response:
         if request.method == "PUT":
-            try:
-                body = json.loads(await request.body() or b"null")
-            except (ValueError, RecursionError):
-                raise HTTPException(400, "The body is not JSON.") from None
-            name = body.get("source") if isinstance(body, dict) else None
-            if not isinstance(name, str) or name not in self.studio.sources:
+            name = await _body_source(request)
+            if name not in self.studio.sources:
                 raise HTTPException(400, f"'source' is one of {', '.join(self.studio.sources)}.")
-            self.studio.switch(name)
+            await run_in_threadpool(self.studio.switch, name)
         return JSONResponse({"source": self.studio.current, "sources": list(self.studio.sources)})
 
     async def openapi(self, request: Request) -> Response:
@@ -213,19 +225,53 @@ class _Site:
         return Response(self.studio.metrics(), media_type="text/plain; version=0.0.4")
 
 
-async def _mjpeg(channel: Channel) -> AsyncIterator[bytes]:
+async def _parts(listener: Listener[bytes]) -> AsyncIterator[bytes]:
     """Multipart pictures, the newest each time."""
-    channel.look()
-    async for jpeg in channel.pictures.items(idle=5.0):
-        if jpeg is None:
-            if channel.pictures.latest is None:
-                continue
-            jpeg = channel.pictures.latest  # keeps proxies from closing a still picture
-        head = b"--%s\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % (
-            BOUNDARY,
-            len(jpeg),
-        )
-        yield head + jpeg + b"\r\n"
+    with listener, contextlib.suppress(FeedClosed):
+        yield f"--{BOUNDARY}\r\n".encode()
+        last = b""
+        while True:
+            items = await listener.get(REPEAT)
+            last = items[-1] if items else last
+            if last:
+                yield last
+
+
+async def _converse(socket: WebSocket, listener: Listener[str]) -> None:
+    """Send what comes until the client goes away; what it says is not needed."""
+    hearing = asyncio.ensure_future(_until_gone(socket))
+    try:
+        while not hearing.done():
+            getting = asyncio.ensure_future(listener.get(PING))
+            await asyncio.wait({hearing, getting}, return_when=asyncio.FIRST_COMPLETED)
+            if not getting.done():
+                getting.cancel()
+                return
+            for text in getting.result() or ['{"type":"ping"}']:
+                await socket.send_text(text)
+    except FeedClosed:
+        with contextlib.suppress(RuntimeError, WebSocketDisconnect):
+            await socket.close(1001, "The server is ending.")
+    except (WebSocketDisconnect, RuntimeError):
+        return
+    finally:
+        hearing.cancel()
+
+
+async def _until_gone(socket: WebSocket) -> None:
+    while (await socket.receive())["type"] != "websocket.disconnect":
+        continue
+
+
+async def _body_source(request: Request) -> str:
+    try:
+        body = json.loads(await request.body() or b"null")
+    except ClientDisconnect:
+        raise HTTPException(413, "The body is too long.") from None
+    except (ValueError, RecursionError):
+        raise HTTPException(400, "The body is not JSON.") from None
+    name = body.get("source") if isinstance(body, dict) else None
+    return name if isinstance(name, str) else ""
 
 
 def _whole(request: Request, name: str, default: int, most: int) -> int:
@@ -235,21 +281,31 @@ def _whole(request: Request, name: str, default: int, most: int) -> int:
     return int(text)
 
 
-def _filter(request: Request) -> Filter:
-    from edgepose.events.event import KINDS
-    from edgepose.events.log import Filter
+def _one_of(request: Request, name: str, allowed: tuple[str, ...]) -> str:
+    text = request.query_params.get(name, allowed[0])
+    if text not in allowed:
+        raise HTTPException(400, f"{name} is {text[:20]!r}; it is one of {', '.join(allowed)}.")
+    return text
 
+
+def _filter(request: Request, displays: dict[str, str]) -> Filter:
+    """The filter that the query asks for; sources by their names here."""
     query = request.query_params
-    kinds = tuple(query.getlist("event"))
-    if set(kinds) - set(KINDS):
+    values = {name: query.getlist(name) for name in ("event", "zone", "track", "source")}
+    for name, given in values.items():
+        if len(given) > MAX_FILTERS:
+            raise HTTPException(400, f"{name} is given {len(given)} times.")
+    if set(values["event"]) - set(KINDS):
         raise HTTPException(400, f"event is one of {', '.join(KINDS)}.")
-    tracks = query.getlist("track")
-    if not all(t.isascii() and t.isdigit() and len(t) < 12 for t in tracks):
+    if set(values["source"]) - set(displays):
+        raise HTTPException(400, f"source is one of {', '.join(displays)}.")
+    if not all(t.isascii() and t.isdigit() and len(t) < 12 for t in values["track"]):
         raise HTTPException(400, "track is a number.")
     return Filter(
-        events=kinds,
-        zones=tuple(query.getlist("zone")),
-        tracks=tuple(map(int, tracks)),
+        events=tuple(values["event"]),
+        zones=tuple(values["zone"]),
+        tracks=tuple(map(int, values["track"])),
+        sources=tuple(displays[name] for name in values["source"]),
         since=_time(query.get("since"), "since"),
         until=_time(query.get("until"), "until"),
     )
@@ -259,16 +315,10 @@ def _time(text: str | None, name: str) -> float | None:
     if text is None:
         return None
     try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00").replace(" 00:00", "+00:00"))
         return moment.replace(tzinfo=moment.tzinfo or timezone.utc).timestamp()
     except (ValueError, OverflowError):
         raise HTTPException(400, f"{name} is not an ISO 8601 time.") from None
-
-
-def _iso(seconds: float) -> str:
-    from edgepose.events.event import iso_time
-
-    return iso_time(seconds)
 
 
 def _seed_row(event: Event) -> dict[str, Any]:

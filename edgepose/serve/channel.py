@@ -1,144 +1,37 @@
 """One input with one inference, however many look at it.
 
-A channel runs its pipeline while somebody looks (or always), and ends it a few seconds after the last
-one has gone. Every picture is encoded once; results, events and states are published as they come.
+A channel runs while somebody looks (or always), and ends a few seconds after the last one has gone.
+Pictures, poses, figures, events and states are published as they come; every one is encoded once.
 """
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from types import TracebackType
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from edgepose.errors import EdgeposeError
-from edgepose.io.base import Closing, SourceOptions
+from edgepose.errors import EdgeposeError, EngineError, UsageError
 from edgepose.serve.feed import Feed
-from edgepose.timing import RateMeter, Stopwatch
-from edgepose.types import Frame, Pose, Result
+from edgepose.serve.watch import ChannelOptions, Hooks, SharedEstimator, Watch
+from edgepose.timing import RateMeter
+from edgepose.types import Result
 
 if TYPE_CHECKING:
-    from edgepose.estimators import Estimator
-    from edgepose.events.event import Event
-    from edgepose.events.store import EventStore, Session
-    from edgepose.events.zones import Zones
-    from edgepose.io.base import Source
-    from edgepose.pipeline import Pipeline
+    from edgepose.events.store import EventStore
+    from edgepose.pipeline import Summary
 
 LINGER = 3.0  # seconds that a channel goes on after its last viewer
 HISTORY = 600  # points of the chart of people
+SAMPLE = 0.5  # seconds between them
+FIGURES = 0.25  # seconds between messages with figures
 RETRY = 2.0  # seconds before an input that failed is opened again
-
-
-@dataclass(frozen=True)
-class ChannelOptions:
-    """How a channel runs.
-
-    Attributes:
-        overlay: words of the overlay.
-        quality: of the JPEG pictures, 1..100.
-        longest: pictures are sent with at most so many pixels on the longer side.
-        enter_after, exit_after: debounce of events in seconds.
-        zones: polygons and lines for events.
-        snapshots: store a picture with each event.
-        loop: start films again at their end.
-        pace: play films in real time, leaving out frames that would come late.
-        always: infer without viewers too.
-    """
-
-    overlay: str = "links,keypoints,ids"
-    quality: int = 80
-    longest: int = 1280
-    enter_after: float = 0.5
-    exit_after: float = 2.0
-    zones: Zones | None = None
-    snapshots: bool = False
-    loop: bool = True
-    pace: bool = True
-    always: bool = False
-    source: SourceOptions = field(default_factory=SourceOptions)
-
-
-class _Shared:
-    """An estimator that several channels use in turns."""
-
-    def __init__(self, estimator: Estimator, guard: threading.Lock) -> None:
-        self._estimator, self._guard = estimator, guard
-        self.manifest, self.topology = estimator.manifest, estimator.topology
-
-    @property
-    def engine_name(self) -> str:
-        return self._estimator.engine_name
-
-    def estimate(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> list[tuple[Pose, ...]]:
-        with self._guard:
-            return self._estimator.estimate(frames, stopwatch)
-
-    def close(self) -> None:
-        pass
-
-
-class Paced:
-    """A film as if it were live: in real time, without the frames that would come late."""
-
-    live = True
-    stills = False
-
-    def __init__(self, source: Source, pace: bool) -> None:
-        self._source, self._pace = source, pace
-        self.length, self.rate, self.name = source.length, source.rate, source.name
-        self._closed = threading.Event()
-
-    def __iter__(self) -> Iterator[Frame]:
-        start, first, last = 0.0, 0.0, -1.0
-        for frame in self._source:
-            if self._closed.is_set():
-                return
-            now = time.monotonic()
-            pts = frame.pts if frame.pts is not None else last + 1.0
-            if not start or pts < last:
-                start, first = now, pts
-            last = pts
-            wait = start + pts - first - now
-            if self._pace and wait > 0 and self._closed.wait(wait):
-                return
-            if self._pace and wait < -1.0 / (self.rate or 30.0):
-                continue
-            yield replace(frame, captured=time.monotonic())
-
-    def close(self) -> None:
-        """End the iteration."""
-        self._closed.set()
-        self._source.close()
-
-    def __enter__(self) -> Paced:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-class _Pictures(Closing):
-    """The pipeline's output: encodes each picture once, where somebody looks."""
-
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
-
-    def write(self, frame: Frame) -> None:
-        """Encode and publish."""
-        if self._channel.pictures.viewers:
-            self._channel.pictures.publish(self._channel.encode(frame))
-
-    def close(self) -> None:
-        """Nothing to finish."""
+STILL = 2.0  # a result is not the newest any more after so many seconds
+KEPT = ("event", "state", "source")
+BOUNDARY = "frame"
+_PART = b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
 
 
 class Channel:
@@ -147,9 +40,10 @@ class Channel:
     Args:
         name: "camera" or "example".
         uri: the input. display: the same without credentials, for people.
-        estimator: makes the estimator at first use, and the lock that guards it.
+        estimator: makes what finds poses, at first use.
         options: how it runs.
         store: where events go; None = nowhere.
+        on_state: told about each change of (name, state, reason).
     """
 
     def __init__(
@@ -157,25 +51,27 @@ class Channel:
         name: str,
         uri: str,
         display: str,
-        estimator: Callable[[], tuple[Estimator, threading.Lock]],
+        estimator: Callable[[], SharedEstimator],
         options: ChannelOptions,
         store: EventStore | None,
+        on_state: Callable[[str, str, str], None] | None = None,
     ) -> None:
         self.name, self.display = name, display
-        self.pictures: Feed[bytes] = Feed()
-        self.messages: Feed[dict[str, Any]] = Feed()
-        self.state = "idle"
-        self.reason = ""
-        self.people_over_time: deque[tuple[float, int]] = deque(maxlen=HISTORY)
-        self.result: dict[str, Any] | None = None
+        self.pictures: Feed[bytes] = Feed(replay=True)
+        self.messages: Feed[str] = Feed(KEPT)
+        self.state, self.reason = "idle", ""
+        self.always = False
         self.frames = 0
+        self.poses: dict[str, Any] | None = None
         self._uri, self._options, self._store = uri, options, store
-        self._make = estimator
-        self._rate = RateMeter()
-        self._seen = 0.0
-        self._pipeline: Pipeline | None = None
-        self._detector: Any = None
-        self._session: Session | None = None
+        self._make, self._on_state = estimator, on_state
+        self._rate, self._fps = RateMeter(), 0.0
+        self._stages: dict[str, float] = {}
+        self._people: list[dict[str, Any]] = []
+        self._names = ("", "")
+        self._history: deque[tuple[float, int]] = deque(maxlen=HISTORY)
+        self._told = self._heard = self._looked = 0.0
+        self._watch: Watch | None = None
         self._wake = threading.Event()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"channel {name}", daemon=True)
@@ -185,159 +81,153 @@ class Channel:
     @property
     def viewers(self) -> int:
         """How many look at pictures or data."""
-        return self.pictures.viewers + self.messages.viewers
+        return self.pictures.listeners + self.messages.listeners
 
     def look(self) -> None:
-        """Somebody begins to look: run."""
-        self._seen = time.monotonic()
+        """Somebody looks: run."""
+        self._looked = time.monotonic()
         self._wake.set()
 
+    @property
     def wanted(self) -> bool:
         """True where the channel shall run now."""
-        if self._options.always or self.viewers:
-            self._seen = time.monotonic()
-            return True
-        return bool(self._seen) and time.monotonic() - self._seen < LINGER
+        if self.always or self.viewers:
+            self._looked = time.monotonic()
+        return bool(self._looked) and time.monotonic() - self._looked < LINGER
+
+    def stop(self) -> None:
+        """Begin to end everything; `close` waits for it."""
+        self._closed.set()
+        self._wake.set()
+        watch = self._watch
+        if watch is not None:
+            watch.stop()
+        self.pictures.close()
+        self.messages.close()
 
     def close(self) -> None:
         """End everything; safe to call twice."""
-        self._closed.set()
-        self._wake.set()
-        pipeline = self._pipeline
-        if pipeline is not None:
-            pipeline.stop()
+        self.stop()
         self._thread.join(5)
-        self.pictures.close()
-        self.messages.close()
 
     # the run ------------------------------------------------------------------------------------
     def _run(self) -> None:
         while not self._closed.is_set():
-            if not self.wanted():
-                self._wake.wait(0.5)
+            if not self.wanted:
+                self._wake.wait(1.0)
                 self._wake.clear()
                 continue
-            try:
-                self._set("connecting")
-                ended = self._watch()
-            except EdgeposeError as e:
-                self._set("lost", str(e))
-                self._closed.wait(RETRY)
-                continue
-            except Exception as e:  # a defect must not end the service
-                self._set("failed", f"{type(e).__name__}: {e}")
-                self._closed.wait(RETRY)
-                continue
-            self._set("ended" if ended else "idle")
-            if ended and not self._options.loop:
-                self._closed.wait(RETRY)
-                self._wait_for_new_viewer()
+            ended = self._try()
+            if not self._closed.is_set() and ended and not self._options.loop:
+                self._until_somebody_new_looks()
 
-    def _wait_for_new_viewer(self) -> None:
-        self._wake.clear()
-        while not self._closed.is_set() and not self._wake.wait(0.5):
-            continue
-
-    def _watch(self) -> bool:
-        """Run one pipeline; True where the input came to its end."""
-        from edgepose.draw.overlay import Overlay, parse_overlay
-        from edgepose.events.detector import EventDetector
-        from edgepose.io.sources import open_source
-        from edgepose.pipeline import Pipeline
-        from edgepose.track.tracker import Tracker
-
-        estimator, guard = self._make()
-        o = self._options
-        source = open_source(self._uri, replace(o.source, on_event=self._on_event))
-        watched: Source = source if source.live else Paced(source, o.pace)
-        started = time.time()
-        self._detector = EventDetector(
-            o.zones,
-            enter_after=o.enter_after,
-            exit_after=o.exit_after,
-            epoch=started - time.monotonic(),
-            source=self.display,
-        )
-        self._session = self._store.begin(self.display, started) if self._store else None
-        pipeline = Pipeline(
-            watched,
-            _Shared(estimator, guard),
-            overlay=Overlay(estimator.topology, parse_overlay(o.overlay)),
-            tracker=lambda: Tracker(estimator.topology, max_lost=o.exit_after),
-            outputs=[_Pictures(self)],
-            on_result=self._on_result,
-        )
-        self._pipeline = pipeline
-        stopped = False
-
-        def tick(_: object) -> None:
-            nonlocal stopped
-            if (self._closed.is_set() or not self.wanted()) and not stopped:
-                stopped = True
-                pipeline.stop()
-
+    def _try(self) -> bool:
+        """Watch the input once; True where it came to its end, or where trying again is no use."""
         try:
-            pipeline.run(tick)
-        finally:
-            self._pipeline = None
-            self._end_session()
-            source.close()
+            if self.state != "live":
+                self._set("connecting")
+            stopped = self._watch_once()
+        except (EngineError, UsageError) as e:
+            self._set("failed", str(e))
+            self._until_somebody_new_looks()
+            return False
+        except EdgeposeError as e:
+            self._set("lost", str(e))
+            self._closed.wait(RETRY)
+            return False
+        except Exception as e:  # a defect must not end the service
+            self._set("failed", f"{type(e).__name__}: {e}")
+            self._closed.wait(RETRY)
+            return False
+        if stopped:
+            self._set("idle")
+        elif not self._options.loop:
+            self._set("ended")
         return not stopped
 
-    def _end_session(self) -> None:
-        events = self._detector.finish()
-        self._record(events, None)
-        if self._store is not None and self._session is not None:
-            self._store.end(self._session)
+    def _until_somebody_new_looks(self) -> None:
+        self._wake.clear()
+        while not self._closed.is_set() and not self._wake.wait(1.0):
+            continue
 
-    def _on_event(self, event: dict[str, Any]) -> None:
-        kind = str(event.get("event", ""))
-        states = {"connected": "live", "back": "live", "lost": "lost", "ended": "ended"}
-        if kind in states:
-            self._set(states[kind], str(event.get("reason", event.get("error", ""))))
+    def _watch_once(self) -> bool:
+        """Run over the input; True where it was stopped."""
+        hooks = Hooks(
+            self._on_result,
+            self._on_picture,
+            self._on_source,
+            lambda: bool(self.pictures.listeners),
+        )
+        watch = Watch(self._uri, self.display, self._make(), self._options, self._store, hooks)
+        self._watch = watch
+        stopped = False
+
+        def tick(_: Summary) -> None:
+            nonlocal stopped
+            if not stopped and (self._closed.is_set() or not self.wanted):
+                stopped = True
+                watch.stop()
+            if self.state == "lost" and watch.silent_for() > self._options.exit_after:
+                watch.leave("input lost")
+                self._people = []
+
+        try:
+            watch.run(tick)
+        finally:
+            self._watch = None
+            self._people = []
+        return stopped or self._closed.is_set()
+
+    def _on_source(self, event: dict[str, Any]) -> None:
+        """What a live input says of itself."""
+        states = {"connected": "live", "back": "live", "lost": "lost", "waiting": "lost"}
+        state = states.get(str(event.get("event")))
+        if state:
+            self._set(state, str(event.get("error", "")))
 
     def _set(self, state: str, reason: str = "") -> None:
-        if (state, reason) != (self.state, self.reason):
-            self.state, self.reason = state, reason
-            self.messages.publish({"type": "state", **self.status()})
+        if (state, reason) == (self.state, self.reason):
+            return
+        self.state, self.reason = state, reason
+        self.publish("state", self.status())
+        if self._on_state:
+            self._on_state(self.name, state, reason)
 
     # results ------------------------------------------------------------------------------------
-    def _on_result(self, frame: Frame, result: Result) -> None:
-        if self.state != "live":
+    def publish(self, kind: str, message: Mapping[str, Any]) -> None:
+        """Send a message to all who listen to its kind."""
+        if self.messages.wants(kind):
+            text = json.dumps({"type": kind, **message}, ensure_ascii=False, separators=(",", ":"))
+            self.messages.publish(text, kind)
+
+    def _on_picture(self, jpeg: bytes) -> None:
+        # the boundary behind the picture lets browsers show it at once, not with the next one
+        self.pictures.publish(b"%s%s\r\n--%s\r\n" % (_PART % len(jpeg), jpeg, BOUNDARY.encode()))
+
+    def _on_result(self, result: Result, inside: Mapping[int, float]) -> None:
+        if self.state == "connecting":  # films do not say that they are there
             self._set("live")
-        self.frames += 1
-        rate = self._rate.tick()
         now = time.monotonic()
-        events = self._detector.update(result.poses, now, frame.width, frame.height, frame.index)
-        self._record(events, frame)
-        if not self.people_over_time or now - self.people_over_time[-1][0] >= 0.5:
-            self.people_over_time.append((now, len(result.poses)))
-        self.result = _message(result, rate)
-        self.messages.publish(self.result)
+        self.frames += 1
+        self._fps = self._rate.tick(now)
+        for name, value in result.stages.items():
+            mean = self._stages.get(name, value)
+            self._stages[name] = mean + 0.1 * (value - mean)
+        self._names = (result.network, result.engine)
+        self._people = _people(result, inside)
+        self.poses, self._heard = poses_message(result), now
+        self.publish("poses", self.poses)
+        if not self._history or now - self._history[-1][0] >= SAMPLE:
+            self._history.append((now, len(inside)))
+        if now - self._told >= FIGURES:
+            self._told = now
+            self.publish("figures", self.status())
 
-    def _record(self, events: Sequence[Event], frame: Frame | None) -> None:
-        if self._store is None or self._session is None or not events:
-            return
-        pictures: tuple[bytes, ...] = ()
-        if self._options.snapshots and frame is not None:
-            pictures = (self.encode(frame),) * len(events)
-        self._store.record(self._session, events, pictures)
-
-    def encode(self, frame: Frame) -> bytes:
-        """JPEG of a frame, at most `longest` pixels wide or high."""
-        import cv2
-
-        pixels = frame.pixels
-        scale = self._options.longest / max(pixels.shape[:2])
-        if scale < 1:
-            pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-        quality = [cv2.IMWRITE_JPEG_QUALITY, self._options.quality]
-        return bytes(cv2.imencode(".jpg", bgr, quality)[1])
-
+    # what is known ------------------------------------------------------------------------------
     def status(self) -> dict[str, Any]:
-        """State, viewers and speed, for pages and the API."""
-        result = self.result or {}
+        """State, viewers, speed and who is in view."""
+        live = self.state == "live"
+        recent = live and time.monotonic() - self._heard < STILL
         return {
             "source": self.name,
             "input": self.display,
@@ -345,25 +235,48 @@ class Channel:
             "reason": self.reason,
             "viewers": self.viewers,
             "frames": self.frames,
-            "fps": result.get("fps", 0.0) if self.state == "live" else 0.0,
-            "inference_ms": result.get("inference_ms", 0.0),
-            "stages_ms": result.get("stages_ms", {}),
-            "people": result.get("people", 0) if self.state == "live" else 0,
-            "network": result.get("network", ""),
-            "engine": result.get("engine", ""),
+            "fps": round(self._fps, 1) if recent else 0.0,
+            "inference_ms": round(self._stages.get("network", 0.0), 2),
+            "stages_ms": {k: round(v, 2) for k, v in list(self._stages.items())},
+            "people": len(self._people),
+            "inside": self._people,
+            "network": self._names[0],
+            "engine": self._names[1],
         }
 
     def history(self) -> list[list[float]]:
         """[seconds ago, people], oldest first."""
         now = time.monotonic()
-        return [[round(now - t, 1), n] for t, n in list(self.people_over_time)]
+        return [[round(now - t, 1), n] for t, n in list(self._history)]
 
 
-def _message(result: Result, rate: float) -> dict[str, Any]:
-    """What viewers get of a result as JSON."""
-    poses = []
-    for number, pose in enumerate(result.poses, 1):
-        poses.append(
+def _people(result: Result, inside: Mapping[int, float]) -> list[dict[str, Any]]:
+    """Who has entered and not left: order number in the picture (None while hidden), seconds here."""
+    from edgepose.events.event import iso_time
+
+    order = {pose.track: (n, pose.score) for n, pose in enumerate(result.poses, 1)}
+    people = []
+    for track, since in sorted(inside.items()):
+        number, score = order.get(track, (None, None))
+        people.append(
+            {
+                "track": track,
+                "order": number,
+                "score": None if score is None else round(score, 2),
+                "since": iso_time(since),
+            }
+        )
+    return people
+
+
+def poses_message(result: Result) -> dict[str, Any]:
+    """The poses of a frame for JSON, coordinates in the source's pixels."""
+    return {
+        "frame": result.frame,
+        "width": result.width,
+        "height": result.height,
+        "inference_ms": round(result.inference_ms, 2),
+        "poses": [
             {
                 "order": number,
                 "track": pose.track,
@@ -374,17 +287,6 @@ def _message(result: Result, rate: float) -> dict[str, Any]:
                     for k in pose.keypoints
                 },
             }
-        )
-    return {
-        "type": "result",
-        "frame": result.frame,
-        "width": result.width,
-        "height": result.height,
-        "people": len(poses),
-        "fps": round(rate, 1),
-        "inference_ms": round(result.inference_ms, 2),
-        "stages_ms": {k: round(v, 2) for k, v in dict(result.stages).items()},
-        "network": result.network,
-        "engine": result.engine,
-        "poses": poses,
+            for number, pose in enumerate(result.poses, 1)
+        ],
     }

@@ -1,85 +1,165 @@
-"""From a producing thread to any number of asynchronous viewers, each at its own speed.
+"""From producing threads to any number of asynchronous listeners, each at its own speed.
 
-A viewer that is slower than the producer skips: it always gets the newest item, and nobody waits for it.
+A listener that is slower than the producer skips: of pictures and poses it gets the newest, and nobody waits
+for it. Items of the kinds that must not be skipped (events, states) wait for it in a bounded queue.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import Collection, Iterable
+from types import TracebackType
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+WAITING = 256  # items of kept kinds that wait for a listener; older ones are given up
+
+
+class FeedClosed(Exception):
+    """No item will come any more."""
+
+
+class Listener(Generic[T]):
+    """One who listens; made by `Feed.listen` in the event loop that will wait."""
+
+    def __init__(self, feed: Feed[T], kinds: Collection[str] | None) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.kinds = kinds
+        self._feed = feed
+        self._kept: deque[T] = deque(maxlen=WAITING)
+        self._newest: dict[str, T] = {}
+        self._bell: asyncio.Future[None] | None = None
+
+    def put(self, item: T, kind: str, kept: bool) -> None:
+        """Called by the feed, with its lock held."""
+        if kept:
+            self._kept.append(item)
+        else:
+            self._newest[kind] = item
+
+    def ring(self) -> None:
+        """Wake who waits in `get`; called in the loop."""
+        if self._bell is not None and not self._bell.done():
+            self._bell.set_result(None)
+
+    async def get(self, idle: float) -> list[T]:
+        """What came since the last call: kept items in order, then the newest of the other kinds.
+
+        Waits for something; an empty list where nothing came for `idle` seconds.
+
+        Raises:
+            FeedClosed: all was given out and nothing will come.
+        """
+        items = self._feed.take(self._kept, self._newest)
+        if items:
+            return items
+        if self._feed.closed:
+            raise FeedClosed
+        # `put` is followed by `ring` in this loop, so nothing can be missed between here and the wait
+        self._bell = self.loop.create_future()
+        timer = self.loop.call_later(idle, self.ring)
+        try:
+            await self._bell
+        finally:
+            timer.cancel()
+            self._bell = None
+        items = self._feed.take(self._kept, self._newest)
+        if not items and self._feed.closed:
+            raise FeedClosed
+        return items
+
+    def __enter__(self) -> Listener[T]:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._feed.leave(self)
 
 
 class Feed(Generic[T]):
-    """Newest-item broadcast; `publish` from any thread, `items` in any event loop."""
+    """Broadcast; `publish` from any thread.
 
-    def __init__(self) -> None:
+    Args:
+        kept: kinds whose items all reach every listener; of other kinds only the newest does.
+        replay: a new listener first gets the newest item there was.
+    """
+
+    def __init__(self, kept: Collection[str] = (), *, replay: bool = False) -> None:
+        self._kept, self._replay = frozenset(kept), replay
         self._guard = threading.Lock()
-        self._latest: T | None = None
-        self._number = 0
-        self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
-        self._closed = False
+        self._listeners: set[Listener[T]] = set()
+        self._latest: dict[str, T] = {}
+        self.closed = False
 
     @property
-    def viewers(self) -> int:
-        """How many are listening."""
-        return len(self._waiting)
+    def listeners(self) -> int:
+        """How many listen."""
+        return len(self._listeners)
 
-    @property
-    def latest(self) -> T | None:
-        """The newest item, None before the first."""
-        return self._latest
-
-    def publish(self, item: T) -> None:
-        """Make an item the newest and wake everybody."""
+    def wants(self, kind: str) -> bool:
+        """True where somebody listens to that kind."""
         with self._guard:
-            self._latest = item
-            self._number += 1
-            waiting = list(self._waiting)
-        self._wake(waiting)
+            return any(x.kinds is None or kind in x.kinds for x in self._listeners)
+
+    def listen(self, kinds: Collection[str] | None = None) -> Listener[T]:
+        """A listener to some kinds, None = all; to be used as a context manager."""
+        listener = Listener(self, kinds)
+        with self._guard:
+            if self._replay:
+                for kind, item in self._latest.items():
+                    listener.put(item, kind, False)
+            self._listeners.add(listener)
+        return listener
+
+    def leave(self, listener: Listener[T]) -> None:
+        """The listener hears no more."""
+        with self._guard:
+            self._listeners.discard(listener)
+
+    def publish(self, item: T, kind: str = "") -> None:
+        """Give an item to all who listen to its kind."""
+        with self._guard:
+            if self._replay:
+                self._latest[kind] = item
+            listeners = [x for x in self._listeners if x.kinds is None or kind in x.kinds]
+            for listener in listeners:
+                listener.put(item, kind, kind in self._kept)
+        _wake(listeners)
+
+    def take(self, kept: deque[T], newest: dict[str, T]) -> list[T]:
+        """Empty a listener's two boxes."""
+        with self._guard:
+            items = [*kept, *newest.values()]
+            kept.clear()
+            newest.clear()
+        return items
 
     def close(self) -> None:
-        """End all iterations."""
+        """Nothing more will come; safe to call twice."""
         with self._guard:
-            self._closed = True
-            waiting = list(self._waiting)
-        self._wake(waiting)
+            self.closed = True
+            listeners = list(self._listeners)
+        _wake(listeners)
 
-    @staticmethod
-    def _wake(waiting: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]]) -> None:
-        for loop, event in waiting:
-            try:
-                loop.call_soon_threadsafe(event.set)
-            except RuntimeError:  # that loop is closed; its iteration is over
-                continue
 
-    async def items(self, *, idle: float = 0.0) -> AsyncIterator[T | None]:
-        """New items from now on, the newest one first where there is one.
-
-        Args:
-            idle: seconds after which None is given where nothing came, 0 = wait for ever.
-        """
-        event = asyncio.Event()
-        me = (asyncio.get_running_loop(), event)
-        with self._guard:
-            self._waiting.add(me)
-        seen = 0
+def _wake(listeners: Iterable[Listener[T]]) -> None:
+    """Ring all listeners, with one call into each loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Listener[T]]] = {}
+    for listener in listeners:
+        by_loop.setdefault(listener.loop, []).append(listener)
+    for loop, group in by_loop.items():
         try:
-            while not self._closed:
-                if self._number != seen:
-                    seen = self._number
-                    yield self._latest
-                    continue
-                event.clear()
-                if self._number != seen or self._closed:
-                    continue
-                try:
-                    await asyncio.wait_for(event.wait(), idle or None)
-                except asyncio.TimeoutError:
-                    yield None
-        finally:
-            with self._guard:
-                self._waiting.discard(me)
+            loop.call_soon_threadsafe(_ring_all, group)
+        except RuntimeError:  # that loop is closed, and with it whoever listened
+            continue
+
+
+def _ring_all(listeners: Iterable[Listener[T]]) -> None:
+    for listener in listeners:
+        listener.ring()

@@ -2,38 +2,53 @@
 
 Beyond loopback every request needs the token: `Authorization: Bearer`, a cookie, or once `/?token=`, which
 sets the cookie. On loopback the Host header must be a loopback name, so that a foreign page that has
-its name resolve to this machine gets nothing. Requests that change something must come from the same
-origin and carry JSON.
+its name resolve to this machine gets nothing. What changes something must come from the same origin
+and carry JSON, and other sites may embed nothing.
 """
 
 from __future__ import annotations
 
 import hmac
+import ipaddress
+import json
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
-from http.cookies import SimpleCookie
+from http.cookies import CookieError, SimpleCookie
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from edgepose.errors import UsageError
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 COOKIE = "edgepose_token"
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 MAX_BODY = 64 * 1024
+MIN_TOKEN = 16
+COOKIE_SECONDS = 30 * 86400
+SAFE = ("GET", "HEAD", "OPTIONS")
 HEADERS = (
     (
         b"content-security-policy",
-        b"default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'; form-action 'self'; base-uri 'none'",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; "
+        b"connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
     ),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
+    (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
+LOGIN = b"""<!doctype html><html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width"><title>edgepose</title></head>
+<body><h1>edgepose</h1><form action="/"><label>Token <input name="token" type="password" required
+autocomplete="current-password"></label> <button>Open</button></form>
+<p>It was printed when the server started.</p></body></html>
+"""
 
 
 def new_token() -> str:
@@ -41,9 +56,38 @@ def new_token() -> str:
     return secrets.token_urlsafe(24)
 
 
+def checked_token(token: str) -> str:
+    """A token that people chose, where it will do.
+
+    Raises:
+        UsageError: too short, or with characters that do not fit into a cookie and an address.
+    """
+    if len(token) < MIN_TOKEN or not all(
+        c.isascii() and (c.isalnum() or c in "-_.~") for c in token
+    ):
+        raise UsageError(
+            f"EDGEPOSE_TOKEN needs at least {MIN_TOKEN} letters, digits, '-', '_', '.' or '~'. "
+            "Unset it to have one made."
+        )
+    return token
+
+
 def is_loopback(host: str) -> bool:
-    """True where only this machine can reach the address."""
-    return host in LOOPBACK or host.startswith("127.")
+    """True where only this machine can reach the address or name."""
+    if host.lower().rstrip(".") == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Refusal(Exception):
+    """An answer instead of what was asked for."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status, self.text = status, text
 
 
 class Guard:
@@ -62,79 +106,130 @@ class Guard:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in scope["headers"]}
-        problem = self._problem(scope, headers)
-        if problem:
-            await self._refuse(scope, send, *problem)
+        headers = _Headers(scope)
+        try:
+            self._check(scope, headers)
+        except Refusal as e:
+            await _refuse(scope, headers, send, e)
             return
-        if self._token and scope["type"] == "http" and self._query_token(scope):
+        if self._token and scope["type"] == "http" and _query_token(scope):
             await self._redirect(scope, send)
+            return
+        if scope["type"] == "websocket":
+            await self._app(scope, receive, send)
             return
         await self._app(scope, _bounded(receive), _with_headers(send))
 
-    def _problem(self, scope: Scope, headers: dict[str, str]) -> tuple[int, str] | None:
-        host = _host_name(headers.get("host", ""))
-        if not self._token and not is_loopback(host):
-            return 400, "This server answers to loopback names only."
-        origin = headers.get("origin")
-        changes = scope["type"] == "websocket" or scope.get("method") not in (
-            "GET",
-            "HEAD",
-            "OPTIONS",
-        )
-        if changes and origin and urlsplit(origin).netloc != headers.get("host", ""):
-            return 403, "Requests from other origins may change nothing."
-        if changes and scope["type"] == "http":
-            kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-            if kind != "application/json":
-                return 415, "Send JSON (Content-Type: application/json)."
-        if (
-            headers.get("content-length", "0").isdigit()
-            and int(headers.get("content-length", "0")) > MAX_BODY
-        ):
-            return 413, f"A body may have at most {MAX_BODY} bytes."
-        if self._token and scope["path"] != "/healthz" and not self._allowed(scope, headers):
-            return (
-                401,
-                "A token is needed: open /?token=... once, or send Authorization: Bearer ...",
+    def _check(self, scope: Scope, headers: _Headers) -> None:
+        changes = scope["type"] == "websocket" or scope["method"] not in SAFE
+        self._check_host(headers)
+        _check_origin(scope, headers, changes)
+        if scope["type"] == "http":
+            _check_body(headers, changes)
+        if self._token and scope["path"] != "/healthz" and not self._has_token(scope, headers):
+            raise Refusal(
+                401, "A token is needed: open /?token=... once, or send Authorization: Bearer ..."
             )
-        return None
 
-    def _allowed(self, scope: Scope, headers: dict[str, str]) -> bool:
-        bearer = headers.get("authorization", "").removeprefix("Bearer ").strip()
-        cookies = SimpleCookie()
+    def _check_host(self, headers: _Headers) -> None:
+        if len(headers.all("host")) > 1:
+            raise Refusal(400, "There is more than one Host header.")
+        if not self._token and not is_loopback(_host_name(headers["host"])):
+            raise Refusal(421, "This server answers to loopback names only.")
+
+    def _has_token(self, scope: Scope, headers: _Headers) -> bool:
+        scheme, _, bearer = headers["authorization"].partition(" ")
+        cookies: SimpleCookie = SimpleCookie()
         try:
-            cookies.load(headers.get("cookie", ""))
-        except Exception:  # a browser sent something that is no cookie
+            cookies.load(headers["cookie"])
+        except CookieError:  # what some other program on this host set
             cookies = SimpleCookie()
         cookie = cookies[COOKIE].value if COOKIE in cookies else ""
-        given = (bearer, cookie, self._query_token(scope))
-        return any(g and hmac.compare_digest(g.encode(), self._token.encode()) for g in given)
-
-    @staticmethod
-    def _query_token(scope: Scope) -> str:
-        query = parse_qs(scope.get("query_string", b"").decode("latin-1"))
-        return query.get("token", [""])[0] if scope.get("path") == "/" else ""
+        given = (bearer.strip() if scheme.lower() == "bearer" else "", cookie, _query_token(scope))
+        wanted = self._token.encode()
+        return any(hmac.compare_digest(g.encode(), wanted) for g in given if g)
 
     async def _redirect(self, scope: Scope, send: Send) -> None:
         """Put the token into a cookie and take it out of the address."""
-        cookie = f"{COOKIE}={self._token}; HttpOnly; SameSite=Strict; Path=/"
-        headers = [(b"location", b"/"), (b"set-cookie", cookie.encode()), *HEADERS]
+        query = parse_qsl(scope.get("query_string", b"").decode("latin-1"))
+        rest = urlencode([(k, v) for k, v in query if k != "token"])
+        cookie = (
+            f"{COOKIE}={self._token}; HttpOnly; SameSite=Strict; Path=/; Max-Age={COOKIE_SECONDS}"
+        )
+        if scope.get("scheme") == "https":
+            cookie += "; Secure"
+        headers = [
+            (b"location", f"/?{rest}".rstrip("?").encode()),
+            (b"set-cookie", cookie.encode()),
+            (b"cache-control", b"no-store"),
+            (b"content-length", b"0"),
+            *HEADERS,
+        ]
         await send({"type": "http.response.start", "status": 303, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
 
-    async def _refuse(self, scope: Scope, send: Send, status: int, text: str) -> None:
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 4000 + status, "reason": text})
-            return
-        body = f'{{"error": "{text}"}}\n'.encode()
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", str(len(body)).encode()),
-            *HEADERS,
-        ]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+
+class _Headers:
+    """Request headers by lower-case name, "" where absent."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._pairs = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"]]
+
+    def __getitem__(self, name: str) -> str:
+        return next(iter(self.all(name)), "")
+
+    def all(self, name: str) -> list[str]:
+        """Every value of a header."""
+        return [v for k, v in self._pairs if k == name]
+
+
+def _check_origin(scope: Scope, headers: _Headers, changes: bool) -> None:
+    origin = headers["origin"]
+    if changes and origin and urlsplit(origin).netloc.lower() != headers["host"].lower():
+        raise Refusal(403, "Requests from other origins may change nothing.")
+    # a foreign page must not even start the camera with an <img>; links to the page are welcome
+    navigates = headers["sec-fetch-mode"] == "navigate" and headers["sec-fetch-dest"] == "document"
+    if headers["sec-fetch-site"] in ("cross-site", "same-site") and not (
+        navigates and scope.get("method") == "GET"
+    ):
+        raise Refusal(403, "Pages of other origins may embed nothing of this server.")
+
+
+def _check_body(headers: _Headers, changes: bool) -> None:
+    length = headers["content-length"]
+    if length.isdigit() and int(length[:20]) > MAX_BODY:
+        raise Refusal(413, f"A body may have at most {MAX_BODY} bytes.")
+    kind = headers["content-type"].partition(";")[0].strip().lower()
+    has_body = length not in ("", "0") or headers["transfer-encoding"] != ""
+    if changes and has_body and kind != "application/json":
+        raise Refusal(415, "Send JSON (Content-Type: application/json).")
+
+
+def _query_token(scope: Scope) -> str:
+    if scope.get("path") != "/":
+        return ""
+    query: bytes = scope.get("query_string", b"")
+    return dict(parse_qsl(query.decode("latin-1"))).get("token", "")
+
+
+async def _refuse(scope: Scope, headers: _Headers, send: Send, refusal: Refusal) -> None:
+    if scope["type"] == "websocket":
+        code = 4000 + refusal.status
+        await send({"type": "websocket.close", "code": code, "reason": refusal.text})
+        return
+    asks_for_page = refusal.status == 401 and "text/html" in headers["accept"]
+    body = LOGIN if asks_for_page else (json.dumps({"error": refusal.text}) + "\n").encode()
+    kind = b"text/html; charset=utf-8" if asks_for_page else b"application/json"
+    answer = [
+        (b"content-type", kind),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        *HEADERS,
+    ]
+    if refusal.status == 401:
+        answer.append((b"www-authenticate", b"Bearer"))
+    await send({"type": "http.response.start", "status": refusal.status, "headers": answer})
+    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
 
 def _host_name(header: str) -> str:
@@ -148,7 +243,7 @@ def _bounded(receive: Receive) -> Receive:
     """`receive` that ends a body longer than it may be (chunked bodies name no length)."""
     size = 0
 
-    async def bounded() -> MutableMapping[str, Any]:
+    async def bounded() -> Message:
         nonlocal size
         message = await receive()
         if message["type"] == "http.request":
@@ -163,7 +258,7 @@ def _bounded(receive: Receive) -> Receive:
 def _with_headers(send: Send) -> Send:
     """`send` that adds the security headers to every answer."""
 
-    async def sending(message: MutableMapping[str, Any]) -> None:
+    async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             message["headers"] = [*message.get("headers", []), *HEADERS]
         await send(message)

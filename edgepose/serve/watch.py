@@ -1,0 +1,248 @@
+"""One run over an input: a pipeline with a tracker, events recorded, pictures encoded once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from edgepose.draw.overlay import Overlay, parse_overlay
+from edgepose.events.detector import EventDetector
+from edgepose.events.event import ENTER, EXIT, Event
+from edgepose.io.base import Closing, SourceOptions
+from edgepose.io.sources import open_source
+from edgepose.pipeline import Pipeline, Summary, frame_time
+from edgepose.serve.paced import Paced
+from edgepose.timing import Stopwatch
+from edgepose.track.tracker import Tracker
+from edgepose.types import Frame, Pose, Result
+
+if TYPE_CHECKING:
+    from edgepose.draw.canvas import Pixels
+    from edgepose.estimators import Estimator
+    from edgepose.events.store import EventStore
+    from edgepose.events.zones import Zones
+    from edgepose.networks.topology import Topology
+
+
+@dataclass(frozen=True)
+class ChannelOptions:
+    """How a channel runs.
+
+    Attributes:
+        overlay: words of the overlay.
+        quality: of the JPEG pictures, 1..100.
+        longest: pictures are sent with at most so many pixels on the longer side.
+        enter_after, exit_after: debounce of events in seconds.
+        zones: polygons and lines for events.
+        snapshots: store a picture with each event.
+        loop: start films again at their end.
+        pace: play films in real time, leaving out frames that would come late.
+        source: how inputs are opened.
+    """
+
+    overlay: str = "links,keypoints,ids"
+    quality: int = 80
+    longest: int = 1280
+    enter_after: float = 0.5
+    exit_after: float = 2.0
+    zones: Zones | None = None
+    snapshots: bool = False
+    loop: bool = True
+    pace: bool = True
+    source: SourceOptions = field(default_factory=SourceOptions)
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """Whom a run tells.
+
+    Attributes:
+        on_result: (result, people inside by track id with the UTC time of their enter).
+        on_picture: an encoded picture.
+        on_source: what the input says: connected, lost, back, ...
+        pictures_wanted: whether anybody looks.
+    """
+
+    on_result: Callable[[Result, Mapping[int, float]], None]
+    on_picture: Callable[[bytes], None]
+    on_source: Callable[[dict[str, Any]], None]
+    pictures_wanted: Callable[[], bool]
+
+
+class SharedEstimator:
+    """An estimator that several channels use in turns."""
+
+    def __init__(self, estimator: Estimator) -> None:
+        self._estimator, self._guard = estimator, threading.Lock()
+        self.manifest, self.topology = estimator.manifest, estimator.topology
+
+    @property
+    def engine_name(self) -> str:
+        """What infers."""
+        return self._estimator.engine_name
+
+    def estimate(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> list[tuple[Pose, ...]]:
+        """As the estimator does; one caller at a time."""
+        with self._guard:
+            return self._estimator.estimate(frames, stopwatch)
+
+    def close(self) -> None:
+        """Nothing: the pipeline that used it in turns does not own it; `release` ends it."""
+
+    def release(self) -> None:
+        """Close the estimator itself."""
+        with self._guard:
+            self._estimator.close()
+
+
+class Watch:
+    """One run.
+
+    Args:
+        uri: the input. display: the same without credentials.
+        store: where events go; None = nowhere.
+
+    Raises:
+        UsageError, SourceError: the input cannot be opened.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        display: str,
+        estimator: SharedEstimator,
+        options: ChannelOptions,
+        store: EventStore | None,
+        hooks: Hooks,
+    ) -> None:
+        self._options, self._store, self._hooks = options, store, hooks
+        source = open_source(uri, replace(options.source, wait=True, on_event=hooks.on_source))
+        paced = not source.live and options.pace
+        self._waits = paced or source.live
+        started = time.time()
+        # films without pacing run in their own time, all others in that of the clock
+        epoch = started - (time.monotonic() if self._waits else 0.0)
+        self._detector = EventDetector(
+            options.zones,
+            enter_after=options.enter_after,
+            exit_after=options.exit_after,
+            epoch=epoch,
+            source=display,
+        )
+        self._inside: dict[int, float] = {}
+        self._guard = threading.Lock()
+        self._heard = time.monotonic()
+        self._times: dict[str, float] = {}
+        self._session = store.begin(display, started) if store else None
+        self._pipeline = Pipeline(
+            Paced(source) if paced else source,
+            estimator,
+            overlay=_LazyOverlay(estimator.topology, options.overlay, hooks, self._times),
+            tracker=lambda: Tracker(estimator.topology, max_lost=options.exit_after),
+            outputs=[_Pictures(self._picture)],
+            on_result=self._result,
+        )
+
+    def run(self, tick: Callable[[Summary], None]) -> None:
+        """Run to the end of the input or until `stop`; `tick` is called ten times a second.
+
+        Raises:
+            EdgeposeError: the first error of any stage.
+        """
+        try:
+            self._pipeline.run(tick)
+        finally:
+            self.leave("end of stream")
+            self._pipeline.source.close()
+            if self._store is not None and self._session is not None:
+                self._store.end(self._session)
+
+    def stop(self) -> None:
+        """End the run from any thread."""
+        self._pipeline.stop()
+
+    def silent_for(self) -> float:
+        """Seconds since the last result."""
+        return time.monotonic() - self._heard
+
+    def leave(self, note: str) -> None:
+        """Everybody who is inside leaves."""
+        with self._guard:
+            self._record(self._detector.finish(note), None)
+
+    def _result(self, frame: Frame, result: Result) -> None:
+        self._heard = time.monotonic()
+        with self._guard:
+            events = self._detector.update(
+                result.poses, frame_time(frame), frame.width, frame.height, frame.index
+            )
+            self._record(events, frame)
+            inside = dict(self._inside)
+        stages = {**result.stages, **self._times}
+        if self._waits:  # its decode is mostly the wait for the next frame
+            stages.pop("decode", None)
+        self._hooks.on_result(replace(result, stages=stages), inside)
+
+    def _record(self, events: Sequence[Event], frame: Frame | None) -> None:
+        for event in events:
+            if event.zone == "" and event.track is not None:
+                if event.event == ENTER:
+                    self._inside[event.track] = event.time
+                elif event.event == EXIT:
+                    self._inside.pop(event.track, None)
+        if self._store is None or self._session is None or not events:
+            return
+        pictures: tuple[bytes, ...] = ()
+        if self._options.snapshots and frame is not None:
+            pictures = (self._encode(frame),) * len(events)
+        self._store.record(self._session, events, pictures)
+
+    def _picture(self, frame: Frame) -> None:
+        if self._hooks.pictures_wanted():
+            start = time.perf_counter()
+            jpeg = self._encode(frame)
+            self._times["encode"] = (time.perf_counter() - start) * 1e3
+            self._hooks.on_picture(jpeg)
+
+    def _encode(self, frame: Frame) -> bytes:
+        return encode(frame.pixels, self._options.longest, self._options.quality)
+
+
+def encode(pixels: Any, longest: int, quality: int) -> bytes:
+    """JPEG of uint8 RGB (H, W, 3), at most `longest` pixels wide or high."""
+    import cv2
+
+    scale = longest / max(pixels.shape[:2])
+    if scale < 1:
+        pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    return bytes(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1])
+
+
+class _LazyOverlay(Overlay):
+    """Draws only where somebody looks."""
+
+    def __init__(
+        self, topology: Topology, words: str, hooks: Hooks, times: dict[str, float]
+    ) -> None:
+        super().__init__(topology, parse_overlay(words))
+        self._hooks, self._times = hooks, times
+
+    def draw(
+        self, pixels: Pixels, poses: Sequence[Pose], stats: Mapping[str, object] | None = None
+    ) -> None:
+        """Draw into the pixels, in place."""
+        if self._hooks.pictures_wanted():
+            start = time.perf_counter()
+            super().draw(pixels, poses, stats)
+            self._times["overlay"] = (time.perf_counter() - start) * 1e3
+
+
+class _Pictures(Closing):
+    """The pipeline's output."""
+
+    def __init__(self, write: Callable[[Frame], None]) -> None:
+        self.write = write
