@@ -54,7 +54,7 @@ class UnknownNameError(UsageError):
 
     def __init__(self, what: str, name: str, known: Iterable[str], hint: str = "") -> None:
         names = list(known)
-        near = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=1, cutoff=0.5)
+        near = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=1, cutoff=0.6)
         original = next((n for n in names if near and n.lower() == near[0]), None)
         advice = f"Did you mean {original!r}?" if original else hint
         # a long list helps nobody who already has the right name before them

@@ -185,12 +185,10 @@ class Pipeline:
         ]
         for thread in threads:
             thread.start()
-        while any(t.is_alive() for t in threads):
-            try:
-                threads[-1].join(POLL)
-                self.summary.seconds = time.monotonic() - start
-                if tick:
-                    tick(self.summary)
+        while True:
+            try:  # around the whole wait: the signal may come anywhere in it
+                self._wait(threads, start, tick)
+                break
             except KeyboardInterrupt:
                 if self.summary.interrupted:
                     raise
@@ -200,6 +198,18 @@ class Pipeline:
         if self._error is not None:
             raise self._error
         return self.summary
+
+    def _wait(
+        self,
+        threads: Sequence[threading.Thread],
+        start: float,
+        tick: Callable[[Summary], None] | None,
+    ) -> None:
+        while any(t.is_alive() for t in threads):
+            threads[-1].join(POLL)
+            self.summary.seconds = time.monotonic() - start
+            if tick:
+                tick(self.summary)
 
     def _guard(self, stage: Callable[[], None]) -> None:
         """Run a stage; its first error stops the run and is raised again by `run`.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from edgepose.networks.registry import Network
     from edgepose.pipeline import Summary
     from edgepose.types import Frame, Result
+
+OnEvent = Callable[[dict[str, Any]], None]
 
 NO_MEANING = [
     "labels",
@@ -131,14 +133,20 @@ def _run(
 
     words = parse_overlay(a["overlay"])
     events: list[Any] = []
-    source = _open_sources(a, inputs, talk, broken, events)
+    on_event = event_teller(talk, events)
+    source = _open_sources(a, inputs, talk, broken, on_event)
     stack.callback(source.close)
+    # before the network, which may be fetched and built for minutes: outputs that cannot be written
+    pictures = _open_outputs(a, outputs, inputs, source, stack, on_event)
+    _check_sinks(a)
     network = find_network(a, talk)
     estimator = _estimator(a, network, talk)
     stack.callback(estimator.close)
-    pictures = _open_outputs(a, outputs, inputs, source, stack)
     sinks = _open_sinks(a, files_of(source, inputs), stack)
     events.extend(s.event for s in sinks if hasattr(s, "event"))
+    for sink in sinks:
+        if hasattr(sink, "attach"):
+            sink.attach(source, pictures)
     pipeline = Pipeline(
         source,
         estimator,
@@ -277,9 +285,23 @@ def parse_size(flag: str, text: str) -> tuple[int, int] | None:
     return int(parts[0]), int(parts[1])
 
 
+def event_teller(talk: Talk, listeners: Sequence[Callable[[dict[str, Any]], None]]) -> OnEvent:
+    """What to do with status events of sources and outputs: tell the user and the sinks."""
+
+    def tell(event: dict[str, Any]) -> None:
+        subject = event.get("source") or event.get("output") or ""
+        known = ("event", "source", "output", "name")
+        words = ", ".join(f"{k} {v}" for k, v in event.items() if k not in known)
+        talk.info(f"{subject}: {event.get('event', '')} {words}".rstrip())
+        for listener in listeners:
+            listener(event)
+
+    return tell
+
+
 # input ------------------------------------------------------------------------------------------
 def _open_sources(
-    a: Mapping[str, Any], uris: Sequence[str], talk: Talk, broken: list[str], listeners: list[Any]
+    a: Mapping[str, Any], uris: Sequence[str], talk: Talk, broken: list[str], on_event: OnEvent
 ) -> Source:
     from edgepose.io.base import SourceOptions
     from edgepose.io.sources import open_source
@@ -288,12 +310,6 @@ def _open_sources(
     def on_error(path: str, error: Exception) -> None:
         broken.append(path)
         talk.error(f"edgepose: {error}")
-
-    def on_event(event: dict[str, Any]) -> None:
-        words = " ".join(f"{k} {v}" for k, v in event.items() if k not in ("event", "source"))
-        talk.info(f"{event.get('source', '')}: {event.get('event', '')} {words}".rstrip())
-        for listener in listeners:
-            listener(event)
 
     options = SourceOptions(
         width=a["input_width"],
@@ -354,10 +370,13 @@ def _open_outputs(
     inputs: Sequence[str],
     source: Source,
     stack: ExitStack,
+    on_event: OnEvent,
 ) -> list[Output]:
     from edgepose.io.base import OutputOptions
     from edgepose.io.named import PLACE, ByName
     from edgepose.io.outputs import default_output, open_output
+    from edgepose.io.outputs.fanout import FanOut
+    from edgepose.io.sources.uri import parse
 
     files = files_of(source, inputs)
     options = OutputOptions(
@@ -379,9 +398,31 @@ def _open_outputs(
     if not uris and not _stdout_taken(a):
         window = default_output(options, a["headless"])
         outputs += [window] if window is not None else []
-    for output in outputs:
-        stack.callback(output.close)
-    return outputs
+    named = [(parse(uri).display, o) for uri, o in zip(uris or ["display"], outputs, strict=False)]
+    if not named:
+        return []
+    fan = FanOut(named, live=source.live, report=on_event)
+    stack.callback(fan.close)
+    return [fan]
+
+
+def _wanted_sinks(a: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(kind, target) of every sink that the arguments ask for."""
+    wanted = [(kind, a[kind]) for kind in ("json", "csv", "coco", "mqtt", "metrics") if a[kind]]
+    if a["format"]:
+        wanted.append((_one_of("--format", a["format"], ("json", "csv", "dict")), "-"))
+    if sum(target == "-" for _, target in wanted) > 1:
+        raise UsageError("Only one kind of data can be printed on stdout; give the others a file.")
+    return wanted
+
+
+def _check_sinks(a: Mapping[str, Any]) -> None:
+    """Refuse files that cannot be written, without making them yet."""
+    from edgepose.io.outputs.files import check_folder
+
+    for kind, target in _wanted_sinks(a):
+        if target != "-" and kind in ("json", "csv", "coco"):
+            check_folder(os.path.dirname(os.path.expanduser(target)), create=False)
 
 
 def _open_sinks(a: Mapping[str, Any], inputs: Sequence[str], stack: ExitStack) -> list[Sink]:
@@ -389,14 +430,9 @@ def _open_sinks(a: Mapping[str, Any], inputs: Sequence[str], stack: ExitStack) -
     from edgepose.io.named import PLACE, ByName
     from edgepose.io.sinks import open_sink
 
-    wanted = [(kind, a[kind]) for kind in ("json", "csv", "coco", "mqtt", "metrics") if a[kind]]
-    if a["format"]:
-        wanted.append((_one_of("--format", a["format"], ("json", "csv", "dict")), "-"))
-    if sum(target == "-" for _, target in wanted) > 1:
-        raise UsageError("Only one kind of data can be printed on stdout; give the others a file.")
     options = SinkOptions(inputs=tuple(inputs))
     sinks: list[Sink] = []
-    for kind, target in wanted:
+    for kind, target in _wanted_sinks(a):
         if PLACE in target:
             sinks.append(ByName(target, partial(open_sink, kind, options=options)))
         else:
