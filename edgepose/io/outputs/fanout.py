@@ -1,9 +1,10 @@
 """Several outputs at once, none of which can stop the others or the inference.
 
-Each output has a lane: a bounded queue and a thread. Where an output may drop (windows, network
-streams, and everything of a live source) a full queue loses its oldest frame and counts it; a film
-from a film keeps every frame and the pipeline waits for it. An output that fails is reported once,
-and tried again after a growing delay where it may drop.
+Each output has a lane: a bounded queue and a thread. Windows and network streams lose the oldest
+frame of a full queue and count it; when they fail, that is reported once and they are tried again
+after a growing delay. Files keep every frame of a file: the pipeline waits for them. Of a live
+source, which cannot wait, a file loses frames only when it falls behind by a longer queue. A file
+that fails ends the run.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from edgepose.io.jetson import to_host
 from edgepose.io.sources.live import Backoff
 from edgepose.types import Frame
 
-LANE_FRAMES = 4
-DROPPING_FRAMES = 2
-CLOSE_SECONDS = 2.0  # of an output that may drop; files may take as long as they need
+FILE_FRAMES = 4
+LIVE_FILE_FRAMES = 16
+STREAM_FRAMES = 2
+CLOSE_SECONDS = 2.0  # of windows and streams; files may take as long as they need
 
 
 @dataclass
@@ -44,7 +46,7 @@ class Lane:
     """One output behind its own queue and thread.
 
     Args:
-        name: for messages. drops: a full queue loses its oldest frame instead of waiting.
+        name: for messages. live: a full queue loses its oldest frame instead of waiting.
         report: called with {"event": "output_failed" | "output_back", "output": name, ...}.
     """
 
@@ -53,16 +55,20 @@ class Lane:
         name: str,
         output: Output,
         *,
-        drops: bool,
+        live: bool,
         report: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
-        self.name, self.output, self.drops = name, output, drops
+        self.name, self.output = name, output
+        self.is_stream = may_drop(output)  # fails and drops without harm
+        self.drops = live or self.is_stream
         self.counters = LaneCounters()
         self.error: EdgeposeError | None = None
         self._report = report
         self._change = threading.Condition()
         self._frames: deque[Frame] = deque()
-        self._room = DROPPING_FRAMES if drops else LANE_FRAMES
+        self._room = FILE_FRAMES
+        if self.drops:
+            self._room = STREAM_FRAMES if self.is_stream else LIVE_FILE_FRAMES
         self._closing = self._abandoned = False
         self._backoff = Backoff()
         self._not_before = 0.0
@@ -73,12 +79,12 @@ class Lane:
         """Queue a frame.
 
         Raises:
-            OutputError: an output that must not drop has failed.
+            OutputError: a file has failed.
         """
         with self._change:
             while not self.drops and len(self._frames) >= self._room and self._wanted():
                 self._change.wait(0.5)
-            if self.error is not None and not self.drops:
+            if self.error is not None:
                 raise self.error
             if not self._wanted():
                 return
@@ -128,7 +134,7 @@ class Lane:
         self.counters.failures += 1
         if not isinstance(error, EdgeposeError):
             error = OutputError(f"{self.name}: {type(error).__name__}: {error}")
-        if not self.drops:
+        if not self.is_stream:
             with self._change:
                 self.error = error
                 self._change.notify_all()
@@ -150,16 +156,16 @@ class Lane:
                 self._failed(e)
 
     def begin_close(self) -> None:
-        """Take no more frames; what is queued is still written, unless the output may drop."""
+        """Take no more frames; what is queued is still written, unless it is a stream."""
         with self._change:
             self._closing = True
-            self._abandoned = self.drops
+            self._abandoned = self.is_stream
             self._change.notify_all()
 
     def end_close(self) -> None:
-        """Wait for the thread; one stuck in an output that may drop is left behind."""
-        self._thread.join(CLOSE_SECONDS if self.drops else None)
-        if self.error is not None and not self.drops:
+        """Wait for the thread; one stuck in a stream is left behind."""
+        self._thread.join(CLOSE_SECONDS if self.is_stream else None)
+        if self.error is not None:
             raise self.error
 
 
@@ -167,8 +173,8 @@ class FanOut(Closing):
     """Writes each frame to every output; see the module's text.
 
     Args:
-        outputs: (name without credentials, output). live: frames come from a live source, so that
-            every output may drop rather than hold the newest frame up.
+        outputs: (name without credentials, output). live: frames come from a live source, which
+            nothing may hold up.
         report: called with events of outputs that fail and come back, from their threads.
     """
 
@@ -183,7 +189,7 @@ class FanOut(Closing):
     ) -> None:
         self._report = report
         self.lanes = [
-            Lane(name, output, drops=live or may_drop(output), report=report)
+            Lane(name, output, live=live, report=report)
             for name, output in outputs
         ]
         self._closed = False
@@ -192,7 +198,7 @@ class FanOut(Closing):
         """Queue a frame for every output; device pixels are copied to the host once, if needed.
 
         Raises:
-            OutputError: an output that must not drop has failed.
+            OutputError: a file has failed.
         """
         host: Frame | None = None
         for lane in self.lanes:
@@ -205,7 +211,7 @@ class FanOut(Closing):
 
     @property
     def closed(self) -> bool:
-        """An output asks for the end of the run: its window was closed."""
+        """A window was closed by its user; the other outputs go on."""
         return any(getattr(lane.output, "closed", False) for lane in self.lanes)
 
     @property
@@ -217,7 +223,7 @@ class FanOut(Closing):
         """Finish all outputs at once.
 
         Raises:
-            OutputError: the first failure of an output that must not drop.
+            OutputError: the first failure of a file.
         """
         if self._closed:
             return

@@ -1,8 +1,8 @@
 """`display://0`: a window (SDL through pygame-ce, the extra `window`).
 
 The window lives in a thread of its own, which also answers the keyboard: drawing never waits for
-inference and a slow display holds nothing up. Esc, q or closing the window ends the window; by the
-user's wish that also ends the program (`closed`), as in jetson-inference.
+inference and a slow display holds nothing up. Esc, q or closing the window ends the window; the
+program runs on without it (`closed` tells).
 """
 
 from __future__ import annotations
