@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -132,8 +133,7 @@ def _run(
     from edgepose.pipeline import Pipeline
 
     words = parse_overlay(a["overlay"])
-    events: list[Any] = []
-    on_event = event_teller(talk, events)
+    on_event = EventTeller(talk)
     source = _open_sources(a, inputs, talk, broken, on_event)
     stack.callback(source.close)
     # before the network, which may be fetched and built for minutes: outputs that cannot be written
@@ -143,7 +143,7 @@ def _run(
     estimator = _estimator(a, network, talk)
     stack.callback(estimator.close)
     sinks = _open_sinks(a, files_of(source, inputs), stack)
-    events.extend(s.event for s in sinks if hasattr(s, "event"))
+    on_event.listen([s.event for s in sinks if hasattr(s, "event")])
     for sink in sinks:
         if hasattr(sink, "attach"):
             sink.attach(source, pictures)
@@ -285,18 +285,39 @@ def parse_size(flag: str, text: str) -> tuple[int, int] | None:
     return int(parts[0]), int(parts[1])
 
 
-def event_teller(talk: Talk, listeners: Sequence[Callable[[dict[str, Any]], None]]) -> OnEvent:
-    """What to do with status events of sources and outputs: tell the user and the sinks."""
+class EventTeller:
+    """Tells status events of sources and outputs to the user and, once they are open, to the sinks.
 
-    def tell(event: dict[str, Any]) -> None:
+    Sources are opened first and say at once that they are connected: what the sinks missed is kept
+    for them. Called from the threads of sources and outputs.
+    """
+
+    def __init__(self, talk: Talk) -> None:
+        self._talk = talk
+        self._lock = threading.Lock()
+        self._listeners: list[OnEvent] | None = None
+        self._missed: list[dict[str, Any]] = []
+
+    def __call__(self, event: dict[str, Any]) -> None:
         subject = event.get("source") or event.get("output") or ""
         known = ("event", "source", "output", "name")
         words = ", ".join(f"{k} {v}" for k, v in event.items() if k not in known)
-        talk.info(f"{subject}: {event.get('event', '')} {words}".rstrip())
-        for listener in listeners:
-            listener(event)
+        self._talk.info(f"{subject}: {event.get('event', '')} {words}".rstrip())
+        with self._lock:
+            if self._listeners is None:
+                self._missed.append(event)
+                return
+        for listener in self._listeners:
+            with suppress(OutputError):  # results tell of a full disk, too
+                listener(event)
 
-    return tell
+    def listen(self, listeners: Sequence[OnEvent]) -> None:
+        """Give the listeners what they missed, and from now on everything."""
+        with self._lock:
+            missed, self._missed, self._listeners = self._missed, [], list(listeners)
+        for event in missed:
+            for listener in listeners:
+                listener(event)
 
 
 # input ------------------------------------------------------------------------------------------

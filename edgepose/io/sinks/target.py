@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterable
 from typing import BinaryIO
 
@@ -33,6 +34,7 @@ class Target(Closing):
         self.is_stdout = path == "-"
         self._tail = tail.encode("ascii")
         self._end = 0
+        self._lock = threading.Lock()
         self._file: BinaryIO | None = self._stdout() if self.is_stdout else self._open(inputs)
         self._flows = self.is_stdout or not self._file.seekable()
 
@@ -59,6 +61,10 @@ class Target(Closing):
         if self._file is None:
             raise OutputError(f"{self.path} is closed; nothing more can be written.")
         data = text.encode("utf-8")
+        with self._lock:  # events of sources come from other threads than results
+            self._write(data)
+
+    def _write(self, data: bytes) -> None:
         try:
             self._put(data if self._flows else data + self._tail)
         except BrokenPipeError:
