@@ -2,7 +2,7 @@
 
 Shortest augmenting paths after Jonker and Volgenant (1987) in the rectangular form of Crouse, "On
 implementing 2D rectangular assignment algorithms" (2016). Used for the links of bottom-up poses and
-for tracks; `edgepose/cuda/host.cpp` does the same operations in the same order, so that ties fall alike.
+for tracks; `edgepose/cuda/host_decode.cpp` does the same operations in the same order, so that ties fall alike.
 """
 
 from __future__ import annotations

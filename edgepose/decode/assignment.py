@@ -1,6 +1,6 @@
 """Optimal one-to-one assignment of the peaks at both ends of a link.
 
-`edgepose/cuda/host.cpp` does the same operations as `edgepose.assignment` in the same order, so that ties
+`edgepose/cuda/host_decode.cpp` does the same operations as `edgepose.assignment` in the same order, so that ties
 fall alike.
 """
 

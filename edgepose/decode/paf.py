@@ -58,14 +58,24 @@ def line_scores(
         ay, ax, dy, dx = y[a], x[a], y[b] - y[a], x[b] - x[a]
         norm = np.sqrt(dy * dy + dx * dx) + _TINY
         uy, ux = dy / norm, dx / norm
+        never_outside = _well_inside(y, height) and _well_inside(x, width)
         for step in range(samples):
             t = np.float32(step) / np.float32(samples - 1)
             py, px = ay + t * dy, ax + t * dx
+            cell = py.astype(np.int64) * width + px.astype(np.int64)
+            if never_outside:
+                total += field.take(y_plane + cell) * uy + field.take(x_plane + cell) * ux
+                continue
             # Truncation towards zero takes (-1, 0) to row 0 as well; NaN is outside.
             inside = (py > -1) & (py < height) & (px > -1) & (px < width)
-            cell = np.where(inside, py.astype(np.int64) * width + px.astype(np.int64), 0)
-            dot = field[y_plane + cell] * uy + field[x_plane + cell] * ux
+            cell = np.where(inside, cell, 0)
+            dot = field.take(y_plane + cell) * uy + field.take(x_plane + cell) * ux
             total += np.where(inside, dot, np.float32(0))
         score: FloatArray = total / np.float32(samples)
     score[~np.isfinite(score)] = 0
     return score
+
+
+def _well_inside(position: FloatArray, size: int) -> bool:
+    """All positions so far inside that rounding on the way between two of them stays inside."""
+    return bool(((position > -0.5) & (position < size * (1 - 1e-5))).all())

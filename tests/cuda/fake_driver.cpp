@@ -197,6 +197,11 @@ EP_API cuMemcpyDtoHAsync_v2(void* to, Address from, size_t size, void* stream) {
   enqueue(stream, [=] { std::memcpy(to, behind(from, size), size); });
   return OK;
 }
+EP_API cuMemcpyDtoDAsync_v2(Address to, Address from, size_t size, void* stream) {
+  NEED_CONTEXT;
+  enqueue(stream, [=] { std::memcpy(behind(to, size), behind(from, size), size); });
+  return OK;
+}
 
 // ---- streams and events ----------------------------------------------------------------------------
 
