@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from edgepose.errors import EdgeposeError, EngineError, UsageError
+from edgepose.events.event import iso_time
 from edgepose.serve.feed import Feed
 from edgepose.serve.watch import ChannelOptions, Hooks, SharedEstimator, Watch
 from edgepose.timing import RateMeter
@@ -80,8 +81,8 @@ class Channel:
     # viewers ------------------------------------------------------------------------------------
     @property
     def viewers(self) -> int:
-        """How many look at pictures or data."""
-        return self.pictures.listeners + self.messages.listeners
+        """How many look: pages have pictures and messages, others only one of them."""
+        return max(self.pictures.listeners, self.messages.listeners)
 
     def look(self) -> None:
         """Somebody looks: run."""
@@ -229,6 +230,7 @@ class Channel:
         live = self.state == "live"
         recent = live and time.monotonic() - self._heard < STILL
         return {
+            "time": iso_time(time.time()),
             "source": self.name,
             "input": self.display,
             "state": self.state,
@@ -252,8 +254,6 @@ class Channel:
 
 def _people(result: Result, inside: Mapping[int, float]) -> list[dict[str, Any]]:
     """Who has entered and not left: order number in the picture (None while hidden), seconds here."""
-    from edgepose.events.event import iso_time
-
     order = {pose.track: (n, pose.score) for n, pose in enumerate(result.poses, 1)}
     people = []
     for track, since in sorted(inside.items()):
