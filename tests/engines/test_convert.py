@@ -10,11 +10,14 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from edgepose.engines.base import Feeds
 from edgepose.engines.convert import to_fp16, to_int8
 from edgepose.engines.fp16 import convert
+from edgepose.engines.int8 import Magnitudes
 from edgepose.engines.options import Calibration
 from edgepose.errors import BackendUnavailable, EngineError
 from tests.engines.conftest import Maker
@@ -257,3 +260,106 @@ def test_without_the_onnx_package(onnx_file: Maker, monkeypatch: pytest.MonkeyPa
     for convert_file in (lambda: to_fp16(path), lambda: to_int8(path, pictures())):
         with pytest.raises(BackendUnavailable, match="pip install onnx"):
             convert_file()
+
+
+# --- the scales of int8
+
+
+def test_scales_follow_the_values() -> None:
+    uniform, tail = Magnitudes(), Magnitudes()
+    rng = np.random.default_rng(0)
+    values = rng.uniform(-2, 2, 100_000).astype("f")
+    uniform.add(values)
+    tail.add(values)
+    tail.add(np.array([50.0], "f"))
+    assert uniform.scale() * 127 == pytest.approx(2.0, rel=0.02)
+    assert 2 < tail.scale() * 127 < 40  # one value far out is clipped: the others keep levels
+
+
+@given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=50), st.integers(1, 5))
+def test_scales_stay_within_the_largest_value(values: list[float], parts: int) -> None:
+    magnitudes = Magnitudes()
+    for part in np.array_split(np.array(values, "f"), parts):
+        magnitudes.add(part)
+    largest = max(map(abs, values))
+    assert magnitudes.counts.sum() <= len(values)
+    if largest == 0:
+        assert magnitudes.scale() == 1.0
+    else:
+        assert 0 < magnitudes.scale() * 127 <= 2 * largest * (1 + 1e-5)
+
+
+def test_values_that_are_not_finite_do_not_count() -> None:
+    magnitudes = Magnitudes()
+    magnitudes.add(np.array([np.nan, np.inf, -np.inf, 3.0], "f"))
+    assert magnitudes.top == 3.0
+    assert magnitudes.counts.sum() == 1
+
+
+def test_channels_have_scales_of_their_own(tmp_path: Path) -> None:
+    """Two output channels, one a thousand times the other: both keep their precision."""
+    weights = np.ones((2, 3, 1, 1), "f") * np.array([1.0, 1e-3], "f").reshape(2, 1, 1, 1)
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"])]
+    path = write(tmp_path / "c.onnx", network(nodes, {"w": weights}, [1, 3, 8, 8]))
+    rng = np.random.default_rng(0)
+    feeds = [{"x": rng.random((1, 3, 8, 8), dtype="f")} for _ in range(3)]
+    quantised = to_int8(path, Calibration("d", lambda: iter(feeds), 3))
+    (a,), (b,) = run(str(path), feeds[0]), run(quantised, feeds[0])
+    for channel in (0, 1):
+        assert error([a[:, channel]], [b[:, channel]]) < 0.02
+
+
+def test_transposed_convolutions_and_matrix_products(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("ConvTranspose", ["x", "w"], ["t"], strides=[2, 2]),
+        helper.make_node("ConvTranspose", ["t", "v"], ["u"], group=2),
+        helper.make_node("GlobalAveragePool", ["u"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Gemm", ["f", "g", "b"], ["k"], transB=1),
+        helper.make_node("MatMul", ["k", "m"], ["y"]),
+    ]
+    weights = {
+        "w": rng.normal(size=(3, 4, 2, 2)),
+        "v": rng.normal(size=(4, 2, 1, 1)),
+        "g": rng.normal(size=(5, 4)),
+        "b": rng.normal(size=5),
+        "m": rng.normal(size=(5, 6)),
+    }
+    model = network(nodes, {k: v.astype("f") for k, v in weights.items()}, [1, 3, 8, 8])
+    path = write(tmp_path / "t.onnx", model)
+    feeds = [{"x": rng.random((1, 3, 8, 8), dtype="f")} for _ in range(4)]
+    quantised = to_int8(path, Calibration("d", lambda: iter(feeds), 4))
+    operators = [n.op_type for n in onnx.load_from_string(quantised).graph.node]
+    assert operators.count("QuantizeLinear") >= 8
+    assert error(run(str(path), feeds[0]), run(quantised, feeds[0])) < 0.05
+
+
+def test_a_tensor_that_feeds_two_is_quantised_once(onnx_file: Maker) -> None:
+    model = onnx.load_from_string(to_int8(onnx_file(), pictures()))
+    sources = [n.input[0] for n in model.graph.node if n.op_type == "QuantizeLinear"]
+    assert len(sources) == len(set(sources))
+
+
+def test_networks_without_weights_cannot_be_quantised(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.onnx", network([helper.make_node("Relu", ["x"], ["y"])], {}, [3]))
+    with pytest.raises(EngineError, match="no convolution or matrix product"):
+        to_int8(path, pictures())
+
+
+def test_the_networks_own_weights_keep_their_answers(shared: Path) -> None:
+    """edgepose-lite-body on a photograph: fp16 within 1 %, int8 within 30 % of the largest value."""
+    from edgepose.calibration import calibration
+    from edgepose.networks import registry
+
+    manifest = registry.find("edgepose-lite-body")
+    path = registry.installed(manifest)
+    if path is None:
+        pytest.skip("edgepose-lite-body is not in the package yet")
+    folder = shared / "datasets/coco-mini/images"
+    made = calibration(folder, manifest.input, "input", None, most=6)
+    photo = next(made.batches())
+    feeds = {k: np.asarray(v) for k, v in photo.items()}
+    full = run(str(path), feeds)
+    assert error(full, run(to_fp16(path), feeds)) < 0.01
+    assert error(full, run(to_int8(path, made), feeds)) < 0.3
