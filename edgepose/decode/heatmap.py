@@ -202,6 +202,7 @@ def decode_heatmaps(
     method: Refine = "quarter",
     kernel: int = 11,
     udp: bool = False,
+    centred: bool = False,
 ) -> Points:
     """Keypoints of N people from their heatmaps.
 
@@ -212,6 +213,8 @@ def decode_heatmaps(
         kernel: blur of the DARK methods in cells.
         udp: the corners of map and input fall together (UDP), else cell 0 is pixel 0 and a cell
             is input / map wide.
+        centred: the middle of a cell is the middle of the pixels that it stands for (networks trained
+            for bottom-up use), instead of pixel 0 for cell 0.
 
     Returns:
         Positions in pixels of the network's input, numbered as the networks were trained (OpenCV's
@@ -223,5 +226,6 @@ def decode_heatmaps(
     # a step from a made-up position means nothing
     moved = np.where((value > 0)[..., None], refine(table, xy, method, kernel), xy)
     cells = np.array([width - 1, height - 1] if udp else [width, height], np.float32)
-    patch = moved / np.maximum(cells, 1) * np.array(size, np.float32)
+    step = np.array(size, np.float32) / np.maximum(cells, 1)
+    patch = (moved + 0.5) * step - 0.5 if centred else moved * step
     return Points(patch.astype(np.float32), value)

@@ -55,13 +55,15 @@ def _is(size: int, wanted: int) -> bool:
 
 @dataclass(frozen=True)
 class HeatmapHead:
-    """(N, K, H, W) maps."""
+    """(N, K, H, W) maps, or K + 1 with the background last."""
 
     tensor: str
+    keypoints: int
     size: tuple[int, int]
     refine: Refine = "quarter"
     kernel: int = 11
     udp: bool = False
+    centred: bool = False
 
     @classmethod
     def bind(
@@ -70,7 +72,7 @@ class HeatmapHead:
         """Find the tensor among those of an engine."""
 
         def fits(t: TensorSpec) -> bool:
-            return len(t.shape) == 4 and _is(t.shape[1], k)
+            return len(t.shape) == 4 and t.shape[1] in (k, k + 1, -1)
 
         name = _role(manifest, tensors, "heatmap", fits)
         if not name:
@@ -78,23 +80,31 @@ class HeatmapHead:
         d = manifest.decoder
         return cls(
             name,
+            k,
             (spec.width, spec.height),
             d.get("refine", "quarter"),
             int(d.get("kernel", 11)),
             bool(d.get("udp", False)),
+            bool(d.get("centred", False)),
         )
 
     def decode(self, outputs: Outputs) -> Points:
         """Points and scores; see `Head`."""
-        maps = outputs[self.tensor]
+        maps = outputs[self.tensor][:, : self.keypoints]
         return decode_heatmaps(
-            maps, self.size, method=self.refine, kernel=self.kernel, udp=self.udp
+            maps,
+            self.size,
+            method=self.refine,
+            kernel=self.kernel,
+            udp=self.udp,
+            centred=self.centred,
         )
 
     def merge_flipped(self, plain: Outputs, flipped: Outputs, pairs: Sequence[int]) -> Outputs:
         """The mean of the answers to the crops and to their mirror images, mirrored back."""
-        maps, mirror = plain[self.tensor], flipped[self.tensor][:, list(pairs), :, ::-1]
-        if not self.udp:
+        maps = plain[self.tensor][:, : self.keypoints]
+        mirror = flipped[self.tensor][:, list(pairs), :, ::-1]
+        if not (self.udp or self.centred):
             # cell 0 is pixel 0, so the mirror image of the maps lies one cell off (HRNet)
             mirror = np.concatenate([mirror[..., :1], mirror[..., :-1]], axis=-1)
         return {self.tensor: (maps + mirror) * np.float32(0.5)}

@@ -97,6 +97,18 @@ def test_blur_is_opencvs() -> None:
         np.testing.assert_allclose(heatmap.blur(maps, 11, border), expected, atol=1e-6)  # type: ignore[arg-type]
 
 
+def test_where_cells_lie() -> None:
+    maps = np.zeros((1, 1, 8, 6), np.float32)
+    maps[0, 0, 2, 5] = 1
+    found = [
+        decode_heatmaps(maps, (24, 32), method="none", **how).xy[0, 0].tolist()  # type: ignore[arg-type]
+        for how in ({}, {"centred": True}, {"udp": True})
+    ]
+    # the last cell: pixel 20, the middle of pixels 20 to 23, the input's edge
+    assert [x for x, _ in found] == [20, 21.5, 24]
+    assert [y for _, y in found] == [8, 9.5, pytest.approx(2 * 32 / 7)]
+
+
 def test_nothing_found_scores_nothing_and_moves_nowhere() -> None:
     maps = np.full((1, 2, 8, 6), -1.0, np.float32)
     maps[0, 1, 4, 3] = 2.0

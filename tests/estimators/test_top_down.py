@@ -191,6 +191,27 @@ def test_strange_boxes_do_no_harm(
         assert 0 <= pose.box[1] < pose.box[3] <= 80
 
 
+class OnDevice:
+    """Pixels in GPU memory, as PyCUDA arrays are: a shape and `get`."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self._pixels = pixels
+        self.shape = pixels.shape
+
+    def get(self) -> np.ndarray:
+        return self._pixels
+
+
+def test_frames_on_the_device_are_fetched_for_cpu_engines(
+    make_detector: Callable[..., Path], make_pose: Callable[..., Path]
+) -> None:
+    boxes = detector_network(make_detector([LEFT, RIGHT]))
+    estimator = TopDown.load(pose_network(make_pose("simcc"), "simcc", split=1.0), options(boxes))
+    (host,) = estimator.estimate([Frame(picture())], Stopwatch())
+    (device,) = estimator.estimate([Frame(OnDevice(picture()))], Stopwatch())
+    np.testing.assert_array_equal(xy(host), xy(device))
+
+
 def test_nobody_one_limit_and_two_hundred_people(
     make_detector: Callable[..., Path], make_pose: Callable[..., Path]
 ) -> None:
@@ -312,6 +333,40 @@ def test_two_hands_of_one_person_and_none(hands: TopDown, shared: Path) -> None:
     # the fingers of both point at each other
     assert left["middle_finger_mcp"].x > left["wrist"].x
     assert right["middle_finger_mcp"].x < right["wrist"].x
+
+
+def test_people_of_real_pictures_with_real_networks(shared: Path, hpe_int8: Path) -> None:
+    """YOLOX-nano, then Intel's network on each person: its maps serve as heatmaps of a crop.
+
+    Mistakes of a few pixels anywhere between the picture and the maps cost most of this accuracy.
+    """
+    pytest.importorskip("pycocotools", reason="the eval extra is not installed")
+    from edgepose.eval.annotations import load_annotations
+    from edgepose.eval.figures import coco_figures
+    from edgepose.eval.run import evaluate
+
+    own = registry.find("human-pose-estimation-0001")
+    manifest = Manifest(
+        "crops",
+        "top-down",
+        input=own.with_input(width=192, height=256).input,
+        outputs={"heatmap": own.outputs["cmap"]},
+        decoder={"type": "heatmap", "centred": True},
+    )
+    network = Network(manifest, hpe_int8, load_topology("openpose_18"))
+    people = Network(
+        registry.find("yolox-nano"), shared / "networks/yolox-nano/yolox_nano_416.onnx", None
+    )
+    engine = EngineOptions(shape=(256, 192), threads=1)
+    estimator = TopDown.load(
+        network, EstimatorOptions(detector=people, engine=engine, threshold=0.05)
+    )
+    data = shared / "datasets/coco-mini"
+    truth = load_annotations(data / "person_keypoints.json").limited(20)
+    figures = coco_figures(truth, evaluate(estimator, truth, data / "images").rows)
+    estimator.close()
+    assert figures["AP"] > 0.2
+    assert figures["AR50"] > 0.45
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from edgepose.decode import detections, one_stage
 from edgepose.estimators.heads import HEADS
 from edgepose.networks.manifest import parse_manifest
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs/top-down.md").read_text()
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs/top-down.md").read_text()
 TABLE = re.findall(r"^\| (detector|top-down|one-stage) \| (.+?) \|", PAGE, re.MULTILINE)
 
 
@@ -32,6 +33,21 @@ def test_the_page_lists_every_format() -> None:
     assert documented("detector") == {*detections.FORMATS, "palm"}
     assert documented("one-stage") == set(one_stage.FORMATS)
     assert documented("top-down") == set(HEADS)
+
+
+def test_times_are_those_of_the_stored_benchmark() -> None:
+    stored = json.loads((ROOT / "benchmarks/results/top_down.json").read_text())["figures"]
+    rows = re.findall(
+        r"^\| (\d+) \| ([\d.]+) ms \| ([\d.]+) ms \| ([\d.]+) \|$", PAGE, re.MULTILINE
+    )
+    found = {f"{n} people": (float(a), float(b), float(r)) for n, a, b, r in rows}
+    assert found.keys() == stored.keys()
+    for name, (mine, other, ratio) in found.items():
+        assert mine == pytest.approx(stored[name]["edgepose_ms"], abs=0.051)
+        assert other == pytest.approx(stored[name]["rtmlib_ms"], abs=0.051)
+        assert ratio == pytest.approx(stored[name]["ratio"], abs=0.0051)
+        assert stored[name]["equal_keypoints"] == 1
+        assert ratio <= 0.7
 
 
 def test_options_exist() -> None:
