@@ -143,15 +143,16 @@ class DeviceDecoder:
 
         Args:
             cmap: float32 (batch, K or more, H, W) on the GPU, anything with the CUDA array interface
-                in C order; further channels are ignored.
-            paf: float32 (batch, C, H, W).
+                whose channels lie one after the other; further channels are ignored.
+            paf: float32 (batch, C, H, W), likewise; `channels` takes both from one tensor.
             stream: a PyCUDA stream; that of the kernels where it is None.
 
         Raises:
             EngineError: the maps do not fit the topology.
         """
         where = stream or self.runner.stream
-        maps, fields = self._checked(cmap, "maps"), self._checked(paf, "fields")
+        maps, maps_step = self._checked(cmap, "maps")
+        fields, fields_step = self._checked(paf, "fields")
         table = self.topology.table
         channels = int(table[:, :2].max()) + 1 if len(table) else 0
         if (
@@ -165,7 +166,7 @@ class DeviceDecoder:
                 f"{self.topology.name!r}; it needs {self.block.keypoints} and {channels} channels."
             )
         batch, size = maps[0], (maps[2], maps[3])
-        block, pool, area = self.block, self.runner.pool, maps[2] * maps[3]
+        block, pool = self.block, self.runner.pool
         memory = pool.device((batch, block.item_words), np.int32)
         far = pool.device((batch, block.far_words), np.float32)
         host = pool.pinned(memory.nbytes)
@@ -173,7 +174,7 @@ class DeviceDecoder:
         self._kernels.peaks(
             address_of(cmap),
             batch,
-            maps[1] * area,
+            maps_step,
             size,
             params.keypoint_threshold,
             params.window,
@@ -184,7 +185,7 @@ class DeviceDecoder:
         self._kernels.line_scores(
             address_of(paf),
             batch,
-            fields[1] * area,
+            fields_step,
             size,
             self._table.address,
             params.samples,
@@ -200,7 +201,8 @@ class DeviceDecoder:
         return Pending(self, memory, far, host, done, where, size)
 
     @staticmethod
-    def _checked(maps: Any, what: str) -> tuple[int, ...]:
+    def _checked(maps: Any, what: str) -> tuple[tuple[int, ...], int]:
+        """Shape, and values from item to item of the batch."""
         interface = maps.__cuda_array_interface__
         shape = tuple(int(n) for n in interface["shape"])
         if len(shape) != 4 or 0 in shape or interface["typestr"] != "<f4":
@@ -208,13 +210,35 @@ class DeviceDecoder:
                 f"The decoder needs {what} of float32 and shape (batch, channels, H, W); found "
                 f"{interface['typestr']} {shape}."
             )
-        if interface.get("strides") not in (None, tuple(4 * n for n in _steps(shape))):
-            raise EngineError(f"The decoder needs {what} in C order.")
-        return shape
+        steps = tuple(int(n) // 4 for n in interface.get("strides") or ()) or _steps(shape)
+        if steps[1:] != _steps(shape)[1:]:
+            raise EngineError(f"The decoder needs {what} whose channels lie one after the other.")
+        return shape, steps[0]
 
     def __call__(self, cmap: Any, paf: Any, stream: Any = None) -> list[Decoded]:
         """`start` and wait."""
         return self.start(cmap, paf, stream).result()
+
+
+class _Channels:
+    """Some channels of a tensor on the GPU, without a copy."""
+
+    def __init__(self, tensor: Any, first: int, count: int) -> None:
+        interface = tensor.__cuda_array_interface__
+        batch, _, height, width = (int(n) for n in interface["shape"])
+        strides = interface.get("strides") or tuple(4 * n for n in _steps(interface["shape"]))
+        self._tensor = tensor  # keeps the memory
+        self.__cuda_array_interface__ = {
+            **interface,
+            "shape": (batch, count, height, width),
+            "strides": strides,
+            "data": (address_of(tensor) + first * int(strides[1]), interface["data"][1]),
+        }
+
+
+def channels(tensor: Any, first: int, count: int) -> Any:
+    """Channels [first, first + count) of a float32 tensor (batch, C, H, W) on the GPU, as a view."""
+    return _Channels(tensor, first, count)
 
 
 def _steps(shape: tuple[int, ...]) -> tuple[int, ...]:

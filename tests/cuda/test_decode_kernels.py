@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from edgepose.cuda.kernels import DecodeBlock
 from edgepose.cuda.pictures import address_of
 from edgepose.decode.bottom_up import BottomUpParams, decode_numpy, decode_rest, stages_numpy
-from edgepose.decode.device import DeviceDecoder, unpack
+from edgepose.decode.device import DeviceDecoder, channels, unpack
 from edgepose.errors import BackendUnavailable, EngineError
 from edgepose.networks.topology import Topology
 
@@ -165,6 +165,18 @@ def test_a_crowd_needs_a_second_copy(device: Any) -> None:
             want = decode_numpy(c[:3], p, topology.table, params)
             np.testing.assert_array_equal(decoded.keypoints, want.keypoints)
             np.testing.assert_array_equal(decoded.links, want.links)
+
+
+@pytest.mark.gpu
+def test_maps_and_fields_of_one_tensor(device: Any, frames: Any) -> None:
+    cmap, paf, topology = frames
+    both = device.put(np.concatenate([paf, cmap], axis=1))
+    decoder = DeviceDecoder(topology, BottomUpParams(), device.kernels)
+    results = decoder(channels(both, 42, 18), channels(both, 0, 42))
+    for decoded, c, p in zip(results, cmap, paf, strict=True):
+        want = decode_numpy(c, p, topology.table, BottomUpParams())
+        np.testing.assert_array_equal(decoded.keypoints, want.keypoints)
+        np.testing.assert_array_equal(decoded.links, want.links)
 
 
 @pytest.mark.gpu
