@@ -21,6 +21,7 @@ from edgepose.timing import Stopwatch
 from edgepose.types import Box, Frame, Link, Pose
 
 DEFAULT_THRESHOLD = 0.3
+OUTSIDE = 0.05  # of a pose's size, by which points may lie beyond the frame's border
 Tensor = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
 
@@ -179,11 +180,13 @@ def make_poses(
             COCO's top-down entries do.
         boxes: (N, 4) xyxy in image pixels; None = around the keypoints.
         topology: keypoints and links.
-        frame: where they were found; points and boxes are clamped to it.
+        frame: where they were found; boxes, and points that lie a little outside, are clamped to it;
+            points farther outside are missing, as nothing of them is in the picture.
         limits: what is kept.
     """
     rows = np.array(points, np.float32)
     seen = (rows[..., 2] > max(limits.threshold, 0.0)) & np.isfinite(rows).all(axis=2)
+    seen &= _outside(rows[..., :2], frame) <= OUTSIDE * _extent(rows[..., :2])[:, None]
     rows[..., :2] = np.clip(rows[..., :2], 0, (frame.width, frame.height))
     rows[..., 2] = np.clip(rows[..., 2], 0, 1)
     rows[~seen] = (np.nan, np.nan, 0)
@@ -196,6 +199,19 @@ def make_poses(
         links = _links(topology, rows[i, :, 2].tolist())
         poses.append(Pose(number, rows[i], topology.keypoints, links, float(scores[i]), box))
     return tuple(poses)
+
+
+def _outside(xy: NDArray[np.floating], frame: Frame) -> NDArray[np.floating]:
+    """How far points (N, K, 2) lie beyond the frame's border, 0 inside."""
+    beyond = np.maximum(-xy, xy - (frame.width, frame.height))
+    return np.asarray(np.maximum(beyond, 0).max(axis=2))
+
+
+def _extent(xy: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Longer side (N,) of the box around the points of each pose."""
+    if not len(xy):
+        return np.zeros(0)
+    return np.asarray((xy.max(axis=1) - xy.min(axis=1)).max(axis=1))
 
 
 def _links(topology: Topology, scores: list[float]) -> tuple[Link, ...]:

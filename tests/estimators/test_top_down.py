@@ -15,6 +15,7 @@ from edgepose.engines import EngineOptions
 from edgepose.errors import EngineError, NetworkFileError, UsageError
 from edgepose.estimators.base import EstimatorOptions
 from edgepose.estimators.detector import Detector
+from edgepose.estimators.people import Limits, make_poses
 from edgepose.estimators.top_down import TopDown
 from edgepose.geometry import box_iou
 from edgepose.networks import registry
@@ -210,6 +211,18 @@ def test_frames_on_the_device_are_fetched_for_cpu_engines(
     (host,) = estimator.estimate([Frame(picture())], Stopwatch())
     (device,) = estimator.estimate([Frame(OnDevice(picture()))], Stopwatch())
     np.testing.assert_array_equal(xy(host), xy(device))
+
+
+def test_what_lies_outside_the_picture_is_missing() -> None:
+    rows = np.zeros((1, 3, 3), np.float32)
+    rows[0] = [[10, 10, 0.9], [50, 83, 0.9], [50, 95, 0.9]]  # 3 and 15 below a picture of 80
+    limits = Limits(0.1, 1, 0.0)
+    frame = Frame(np.zeros((80, 100, 3), np.uint8))
+    (pose,) = make_poses(rows, np.ones(1), None, DOTS, frame, limits)
+    assert list(pose) == ["left_dot", "right_dot"]
+    assert (pose["right_dot"].x, pose["right_dot"].y) == (50, 80)
+    assert [(link.a, link.b) for link in pose.links] == [(0, 1)]
+    assert make_poses(rows[:0], np.ones(0), None, DOTS, frame, limits) == ()
 
 
 def test_nobody_one_limit_and_two_hundred_people(
