@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,33 +97,41 @@ def find_backend(name: str) -> Backend:
     raise UnknownNameError("engine", name, NAMES)
 
 
-def choose(model: Path, options: EngineOptions) -> Choice:
+def choose(model: Path, options: EngineOptions, failed: Mapping[str, str] | None = None) -> Choice:
     """Which engine would run the model here, and why; nothing is loaded but what must be asked.
+
+    Args:
+        failed: engines that were tried and did not start, with the reason; "auto" leaves them out.
 
     Raises:
         NetworkFileError: the model file is missing or of no known kind.
-        UnknownNameError: no such engine.
-        UsageError: the engine asked for cannot read that kind of file.
+        UnknownNameError: no such engine or device.
+        UsageError: the engine asked for cannot read that kind of file, or has no such device.
         BackendUnavailable: no engine (or not the one asked for) runs here.
     """
     kind = check_model_file(options.engine_file or model)
     if options.engine.lower() != "auto":
         backend = find_backend(options.engine)
         _check_format(backend, kind, options.engine_file or model)
+        conflict = device_conflict(backend, options.device)
+        if conflict:
+            raise UsageError(
+                f"--device {options.device} does not go with {backend.name}: {conflict}."
+            )
         reason = probe(backend, options)
         if reason:
             raise BackendUnavailable(
                 f"Engine {backend.name} cannot run here: {reason.rstrip('.')}. {backend.install}"
             )
         return Choice(backend.name, "asked for", notes=_notes(backend.name, options))
-    return _choose_among(kind, options)
+    return _choose_among(kind, options, failed or {})
 
 
-def _choose_among(kind: str, options: EngineOptions) -> Choice:
+def _choose_among(kind: str, options: EngineOptions, failed: Mapping[str, str]) -> Choice:
     chosen: Backend | None = None
     over: list[tuple[str, str]] = []
     for backend in BACKENDS:
-        reason = _why_not(backend, kind, chosen, options)
+        reason = failed.get(backend.name) or _why_not(backend, kind, chosen, options)
         if reason:
             over.append((backend.name, reason))
         else:
@@ -137,10 +147,32 @@ def _why_not(backend: Backend, kind: str, chosen: Backend | None, options: Engin
         return f"does not read {kind} files"
     if not backend.because:
         return "only when asked for by name"
+    conflict = device_conflict(backend, options.device)
+    if conflict:
+        return conflict
     if chosen:
         faster = "; --engine openvino is often faster on Intel and AMD"
         return f"{chosen.name} comes first" + (faster if backend.name == "openvino" else "")
     return probe(backend, options)
+
+
+def device_conflict(backend: Backend, device: str) -> str:
+    """Why a backend cannot run on the device that is asked for, "" where it may.
+
+    CPU, NPU and AUTO are OpenVINO's, a number (also cuda:1) is an NVIDIA GPU, GPU is either's.
+
+    Raises:
+        UnknownNameError: no engine has such a device.
+    """
+    match = re.fullmatch(r"(|CPU|NPU|AUTO|GPU|CUDA)(?:[.:]?(\d+))?", device.upper(), re.ASCII)
+    if match is None:
+        raise UnknownNameError("device", device, ("CPU", "GPU", "NPU", "AUTO", "0", "cuda:1"))
+    kind = "CUDA" if match[2] and not match[1] else match[1]
+    if backend.gpu:
+        return f"{kind} is asked for" if kind in ("CPU", "NPU", "AUTO") else ""
+    if backend.name == "onnxruntime":
+        return "it runs on the CPU only" if kind not in ("", "CPU") else ""
+    return "it has no CUDA" if kind == "CUDA" else ""
 
 
 def probe(backend: Backend, options: EngineOptions) -> str:
@@ -162,13 +194,22 @@ def load_engine(model: Path, options: EngineOptions | None = None) -> Engine:
     """Load a network with the engine that the options name, or the best one here.
 
     Raises:
-        NetworkFileError, UsageError, EngineError: as `choose` and the engine's own `load`.
+        NetworkFileError, UsageError, EngineError: as `choose` and the engine's own `load`; with
+            "auto", an engine that does not start makes room for the next one.
     """
     options = options or EngineOptions()
-    choice = choose(model, options)
-    engine: Engine = _module(find_backend(choice.name)).load(model, options)
-    engine.choice = choice
-    return engine
+    failed: dict[str, str] = {}
+    while True:
+        choice = choose(model, options, failed)
+        try:
+            engine: Engine = _module(find_backend(choice.name)).load(model, options)
+        except BackendUnavailable as e:
+            if options.engine.lower() != "auto":
+                raise
+            failed[choice.name] = str(e).rstrip(".")
+            continue
+        engine.choice = choice
+        return engine
 
 
 def _module(backend: Backend) -> Any:

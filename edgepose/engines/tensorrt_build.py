@@ -246,10 +246,14 @@ class BuildLog:
             kept[severity].append(" ".join(message.split()))
             del kept[severity][:-50]
 
-    def last(self) -> str:
-        """The first error that tells something, shortened; "" where there is none."""
+    def first(self) -> str:
+        """The first error that tells something (what follows from it comes later), shortened."""
         told = [e for e in self.errors if "catchCudaError" not in e] or self.errors
         return told[0][:240] if told else ""
+
+    def last(self) -> str:
+        """The newest error, shortened; "" where there is none."""
+        return self.errors[-1][:240] if self.errors else ""
 
 
 def make_logger(trt: Any, log: BuildLog) -> Any:
@@ -339,7 +343,7 @@ class _Job:
         try:
             builder = self.trt.Builder(logger)
         except (RuntimeError, TypeError) as e:
-            raise EngineError(f"TensorRT cannot start here: {self.log.last() or e}.") from e
+            raise EngineError(f"TensorRT cannot start here: {self.log.first() or e}.") from e
         self._check_dla(builder)
         typed_model = self._typed_model()
         network = self._parse(builder, logger, typed_model)
@@ -400,7 +404,7 @@ class _Job:
     def _parse(self, builder: Any, logger: Any, typed_model: bytes | None) -> Any:
         network = builder.create_network(self._network_flags(typed_model))
         if network is None:
-            raise EngineError(f"TensorRT cannot make a network: {self.log.last()}.")
+            raise EngineError(f"TensorRT cannot make a network: {self.log.first()}.")
         parser = self.trt.OnnxParser(network, logger)
         self.keep.append(parser)  # it owns the weights until the network is built
 
@@ -430,7 +434,7 @@ class _Job:
         errors = [parser.get_error(i) for i in range(parser.num_errors)]
         if not errors:
             return NetworkFileError(
-                f"TensorRT cannot parse {self.plan.model}: {self.log.last() or 'no reason given'}."
+                f"TensorRT cannot parse {self.plan.model}: {self.log.first() or 'no reason given'}."
             )
         more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
         told = parser_error_text(errors[0], self.plan.outline)
@@ -497,7 +501,7 @@ class _Job:
         if config.add_optimization_profile(profile) < 0:
             raise EngineError(
                 f"TensorRT refuses the input shapes {self.plan.shapes()} for batch "
-                f"{self.plan.batch}: {self.log.last()}."
+                f"{self.plan.batch}: {self.log.first()}."
             )
         self._set_calibrator(config, profile)
 
@@ -547,7 +551,7 @@ class _Job:
     def _failed(self) -> EdgeposeError:
         if self.stopped.is_set():
             return Interrupted("The build was cancelled; nothing was kept.")
-        told = self.log.last()
+        told = self.log.first()
         return EngineError(
             f"TensorRT could not build {self.plan.model.name} in {self.plan.precision}: "
             f"{told.rstrip('.') or 'it gave no reason'}. {build_advice(told, self.plan)}"

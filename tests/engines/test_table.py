@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgepose.engines import NAMES, EngineOptions, choose, probe_all
+from edgepose.engines import NAMES, EngineOptions, choose, load_engine, probe_all
 from edgepose.engines.options import BatchRange, parse_batch, parse_shape
 from edgepose.engines.table import BACKENDS
 from edgepose.errors import BackendUnavailable, UnknownNameError, UsageError
@@ -116,3 +116,62 @@ def test_any_other_text_is_a_usage_error(text: str) -> None:
         except UsageError:
             continue
         assert min(values) >= 1
+
+
+@pytest.mark.parametrize(
+    ("device", "chosen"),
+    [
+        ("", "tensorrt"),
+        ("0", "tensorrt"),
+        ("cuda:1", "tensorrt"),
+        ("GPU", "tensorrt"),
+        ("CPU", "onnxruntime"),
+        ("NPU", "openvino"),
+        ("auto", "openvino"),
+        ("GPU.1", "tensorrt"),
+    ],
+)
+def test_auto_looks_at_the_device(
+    onnx_file: Maker, monkeypatch: pytest.MonkeyPatch, device: str, chosen: str
+) -> None:
+    only(monkeypatch)
+    assert choose(onnx_file(), EngineOptions(device=device)).name == chosen
+
+
+def test_gpu_without_cuda_is_openvinos(onnx_file: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    only(monkeypatch, **dict.fromkeys(("tensorrt", "tensorrt_rtx", "onnxruntime_cuda"), "no GPU"))
+    choice = choose(onnx_file(), EngineOptions(device="GPU"))
+    assert choice.name == "openvino"
+    assert dict(choice.passed_over)["onnxruntime"] == "it runs on the CPU only"
+
+
+@pytest.mark.parametrize(
+    ("engine", "device"),
+    [("onnxruntime", "GPU"), ("onnxruntime", "NPU"), ("tensorrt", "CPU"), ("openvino", "cuda:0")],
+)
+def test_devices_that_an_engine_does_not_have(onnx_file: Maker, engine: str, device: str) -> None:
+    with pytest.raises(UsageError, match=f"--device {device} does not go with {engine}"):
+        choose(onnx_file(), EngineOptions(engine, device=device))
+
+
+@pytest.mark.parametrize("device", ["TPU", "gpu.x", "-1", "cuda:"])
+def test_unknown_devices(onnx_file: Maker, device: str) -> None:
+    with pytest.raises(UsageError):
+        choose(onnx_file(), EngineOptions(device=device))
+
+
+def test_an_engine_that_does_not_start_makes_room(
+    onnx_file: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import edgepose.engines.onnxruntime_cuda as cuda
+
+    def load(model: Path, options: EngineOptions) -> None:
+        raise BackendUnavailable("cuDNN is missing.")
+
+    only(monkeypatch, tensorrt="gone", tensorrt_rtx="gone")
+    monkeypatch.setattr(cuda, "load", load)
+    engine = load_engine(onnx_file())
+    assert engine.choice.name == "onnxruntime"
+    assert dict(engine.choice.passed_over)["onnxruntime-cuda"] == "cuDNN is missing"
+    with pytest.raises(BackendUnavailable, match="cuDNN"):
+        load_engine(onnx_file(), EngineOptions("onnxruntime-cuda"))
