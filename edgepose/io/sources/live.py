@@ -26,6 +26,7 @@ from edgepose.types import Frame
 
 FIRST_DELAY = 0.25
 LONGEST_DELAY = 30.0
+STABLE_SECONDS = 1.0
 MAX_STUCK_THREADS = 3
 CLOSE_SECONDS = 0.8
 
@@ -95,8 +96,8 @@ class Backoff:
         return min(self._longest, base * self._random.uniform(1 - self._jitter, 1 + self._jitter))
 
     def lived(self, seconds: float) -> None:
-        """A connection lasted so long: start over, unless it died before the next delay was up."""
-        if seconds >= self._next:
+        """A connection delivered for so long: start over, unless it is one that dies at once."""
+        if seconds >= STABLE_SECONDS:
             self._next = self._first
 
 
@@ -435,6 +436,7 @@ class _Reader(threading.Thread):
         self._source, self._pause = source, pause
         self._timeout = source._options.timeout
         self._capture: Capture | None = None
+        self._delivers_since = 0.0  # when the connection gave its first picture; 0 before
         if not pause:
             self._expect()
 
@@ -445,7 +447,7 @@ class _Reader(threading.Thread):
         source, pause = self._source, self._pause
         while not self.abandoned.wait(pause):
             self._expect()
-            start = time.monotonic()
+            self._delivers_since = 0.0
             try:
                 if self._read_until_the_end():
                     source.on_ended(self)
@@ -460,7 +462,8 @@ class _Reader(threading.Thread):
             self.deadline = None
             if not source.on_lost(self, error):
                 return
-            self.backoff.lived(time.monotonic() - start)
+            if self._delivers_since:
+                self.backoff.lived(time.monotonic() - self._delivers_since)
             pause = self.backoff.delay()
 
     def _read_until_the_end(self) -> bool:
@@ -473,6 +476,7 @@ class _Reader(threading.Thread):
                 if picture is None:
                     return True
                 self._expect()
+                self._delivers_since = self._delivers_since or time.monotonic()
                 if not self._source.on_arrived(self, picture):
                     return False
             return False

@@ -92,7 +92,10 @@ def _local_path(scheme: str, rest: str) -> str:
 
 def _network(text: str, scheme: str, rest: str) -> Uri:
     userinfo, at, rest = _split_userinfo(rest)
-    display = _SECRET.sub(r"\1***", f"{scheme}://{'@' if at and not userinfo else ''}{rest}")
+    shown = f"{'@' if at and not userinfo else ''}{rest}"
+    if userinfo and "@" in rest:
+        shown = f"***@{rest.rpartition('@')[2]}"  # all before may be part of a password
+    display = _SECRET.sub(r"\1***", f"{scheme}://{shown}")
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     host, port = _host_port(authority, display)
     path, _, query = rest[len(authority) :].partition("#")[0].partition("?")

@@ -11,18 +11,35 @@ from typing import Any
 
 import numpy as np
 import pytest
+from peers import wait_for
 
+from edgepose.closing import Closing
 from edgepose.errors import (
     BackendUnavailable,
+    OutputError,
     SourceError,
     SourceLost,
     UnknownNameError,
     UsageError,
 )
 from edgepose.io import jetson
-from edgepose.io.base import SourceOptions
+from edgepose.io.base import OutputOptions, SourceOptions
+from edgepose.io.outputs import jetson as jetson_output
+from edgepose.io.outputs import open_output
+from edgepose.io.outputs.fanout import FanOut
 from edgepose.io.sources import csi, open_source
 from edgepose.io.sources.uri import parse
+from edgepose.types import Frame
+
+
+class Host(Closing):
+    """An output that keeps the pixels that it gets."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def write(self, frame: Frame) -> None:
+        self.seen.append(frame.pixels)
 
 
 @pytest.fixture
@@ -88,6 +105,37 @@ def test_what_it_cannot_open(utils: Any) -> None:
         open_source("rtsp://absent/x")
     with pytest.raises(SourceError, match="chooses the RTSP transport"):
         open_source("rtsp://h/x", SourceOptions(transport="udp"))
+
+
+def test_a_window_shows_device_images_without_a_copy(
+    utils: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = utils.cudaFromNumpy(np.full((24, 32, 3), 9, np.uint8))
+    events: list[dict[str, Any]] = []
+    window = open_output("display://0", OutputOptions(width=320))
+    host = Host()
+    with FanOut([("window", window), ("file", host)], report=events.append) as fan:
+        fan.write(Frame(device))
+        wait_for(lambda: ("Render", (24, 32, 3), 9) in utils.calls and host.seen)
+        fan.write(Frame(np.full((24, 32, 3), 5, np.uint8)))
+        wait_for(lambda: ("Render", (24, 32, 3), 5) in utils.calls)
+        assert not fan.closed
+        window.status("12 frames/s")  # type: ignore[attr-defined]
+        window._output.Close()  # type: ignore[attr-defined]
+        assert fan.closed
+    assert isinstance(host.seen[0], np.ndarray)
+    assert next(c for c in utils.calls if c[0] == "videoOutput")[3]["width"] == 320
+    with pytest.raises(OutputError, match="EDGEPOSE_VIDEO=pyav"):
+        jetson_output.open_jetson(utils, parse("rtp://absent:5"), OutputOptions())
+
+
+def test_its_encoders_on_demand(utils: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_output("rtp://127.0.0.1:5") as out:
+        assert not isinstance(out, jetson_output.JetsonOutput)
+    monkeypatch.setenv("EDGEPOSE_VIDEO", "jetson")
+    for uri in ("rtp://127.0.0.1:5", "rtsp://@:8554/x"):
+        with open_output(uri) as out:
+            assert isinstance(out, jetson_output.JetsonOutput)
 
 
 def test_host_pixels(utils: Any) -> None:

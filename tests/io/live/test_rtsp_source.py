@@ -137,3 +137,8 @@ def test_a_host_that_never_answers_is_a_timeout(nothing_left: None) -> None:
 )
 def test_the_address_for_the_library(text: str, url: str) -> None:
     assert network_url(parse(text)) == url
+
+
+def test_an_ambiguous_password_is_not_shown_in_part() -> None:
+    shown = parse("rtsp://me:p@ss/w:rd?@127.0.0.1:554/live").display
+    assert shown == "rtsp://***@127.0.0.1:554/live"

@@ -217,3 +217,18 @@ with open_source("/dev/video0", SourceOptions(timeout=60, width=320, height=240)
 print(json.dumps(out))
 """
     assert camera_script(fake_camera, tmp_path, text)["alive"] == []
+
+
+def test_devices_lists_it(fake_camera: Path, tmp_path: Path) -> None:
+    text = """
+import glob
+glob.glob = lambda pattern, real=glob.glob: ["/dev/video0"] if "video" in pattern else real(pattern)
+from edgepose.cli.devices import devices
+import contextlib, io
+with contextlib.redirect_stdout(io.StringIO()) as said:
+    devices(as_json=False)
+print(json.dumps(said.getvalue()))
+"""
+    said = camera_script(fake_camera, tmp_path, text)
+    assert "/dev/video0  Fake camera\n" in said
+    assert "    YUYV  640x480  30, 15 frames/s\n" in said
