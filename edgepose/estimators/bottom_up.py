@@ -221,6 +221,11 @@ def _fit_input(manifest: Manifest, engine: Engine, options: EstimatorOptions) ->
             f"Network {manifest.name!r}: input sizes are multiples of {spec.multiple}, not "
             f"{options.size[0]}x{options.size[1]}."
         )
+    if min(wanted) < 1:
+        raise NetworkFileError(
+            f"Network {manifest.name!r} takes pictures of any size and nothing says which; choose one "
+            "with --network-size WxH, such as 256x256."
+        )
     changes: dict[str, Any] = {"width": wanted[0], "height": wanted[1]}
     if options.resize:
         changes["resize"] = options.resize

@@ -7,6 +7,7 @@ track; each becomes an enter or an exit.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -95,7 +96,9 @@ def _write(db: sqlite3.Connection, rows: list[tuple[int, str, str, str]], source
 
 def _moment(text: object) -> float | None:
     """UTC seconds of "2021-11-05 10:12:13.123456"."""
+    # Python 3.10 knows fractions of 3 or 6 digits only
+    whole = re.sub(r"\.(\d{1,6})\d*$", lambda m: "." + m[1].ljust(6, "0"), str(text))
     try:
-        return datetime.fromisoformat(str(text)).replace(tzinfo=timezone.utc).timestamp()
+        return datetime.fromisoformat(whole).replace(tzinfo=timezone.utc).timestamp()
     except ValueError:
         return None

@@ -12,6 +12,7 @@ import base64
 import errno
 import hashlib
 import http.client
+import io
 import ipaddress
 import json
 import os
@@ -28,7 +29,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from edgepose.errors import DownloadError
 from edgepose.networks.progress import Progress, Silent
@@ -368,7 +369,8 @@ class _Transfer:
         limit = total or self.expected.bytes or self.options.max_bytes
         self.progress.begin(self.label, total or self.expected.bytes or None, start)
         try:
-            with self._disk(lambda: self.part.open("r+b" if start else "wb")) as file:
+            # without a buffer: closing after a full disk has nothing left to fail with
+            with self._disk(lambda: self.part.open("r+b" if start else "wb", 0)) as file:
                 file.seek(start)
                 end = self._copy(response, file, start, limit)
         finally:
@@ -379,7 +381,7 @@ class _Transfer:
             raise _Broken(f"ended after {end} of {self.expected.bytes} bytes")
 
     def _copy(
-        self, response: http.client.HTTPResponse, file: IO[bytes], at: int, limit: int
+        self, response: http.client.HTTPResponse, file: io.RawIOBase, at: int, limit: int
     ) -> int:
         window = _Window(self.options)
         while True:
@@ -395,7 +397,7 @@ class _Transfer:
             if at > limit:
                 self._forget()
                 raise _Rejected(f"sends more than {limit} bytes")
-            self._disk(lambda b=block: file.write(b))  # type: ignore[misc]
+            self._disk(lambda b=block: _write_all(file, b))  # type: ignore[misc]
             self.progress.advance(len(block))
             window.add(len(block))
 
@@ -418,6 +420,13 @@ class _Transfer:
                 f"{self.label}: cannot write {self.part}: {e.strerror or e}. "
                 "What has arrived is kept; run the same command to go on."
             ) from None
+
+
+def _write_all(file: io.RawIOBase, data: bytes) -> None:
+    """Write all of it to a file without a buffer, which may take less at a time."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) or 0 :]
 
 
 class _Window:
