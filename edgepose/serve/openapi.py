@@ -35,7 +35,14 @@ EVENT = _object(
     snapshot=TEXT,
     note=TEXT,
 )
+PERSON = _object(
+    track=WHOLE,
+    order=MAYBE_WHOLE,
+    score=MAYBE_NUMBER,
+    since={"type": "string", "format": "date-time"},
+)
 STATUS = _object(
+    time={"type": "string", "format": "date-time"},
     source=TEXT,
     input=TEXT,
     state={"type": "string", "enum": ["idle", "connecting", "live", "lost", "ended", "failed"]},
@@ -44,12 +51,29 @@ STATUS = _object(
     frames=WHOLE,
     fps=NUMBER,
     inference_ms=NUMBER,
-    stages_ms={"type": "object"},
+    stages_ms={"type": "object", "additionalProperties": NUMBER},
     people=WHOLE,
+    inside=_list(PERSON),
     network=TEXT,
     engine=TEXT,
 )
 ERROR = _object(error=TEXT)
+HEALTH = _object(ok={"type": "boolean"}, failed=_list(TEXT), events_written={"type": "boolean"})
+STATS = _object(
+    source=TEXT,
+    sources=_list(_object(name=TEXT, input=TEXT)),
+    network=TEXT,
+    uptime_s=NUMBER,
+    channels=_list(STATUS),
+    events=_object(stored={"type": "boolean"}, dropped=WHOLE, error=TEXT),
+)
+NETWORK = _object(
+    name=TEXT,
+    family=TEXT,
+    description=TEXT,
+    installed={"type": "boolean"},
+    current={"type": "boolean"},
+)
 
 
 def _query(name: str, schema: Schema, description: str) -> Schema:
@@ -57,12 +81,20 @@ def _query(name: str, schema: Schema, description: str) -> Schema:
 
 
 def _answers(schema: Schema, *errors: int) -> Schema:
-    texts = {400: "A parameter cannot be meant.", 404: "There is no such thing.", 503: "Not well."}
+    texts = {
+        400: "A parameter or the body cannot be meant.",
+        401: "A token is needed.",
+        403: "It came from another origin.",
+        404: "There is no such thing.",
+        413: "The body is too long.",
+        415: "The body is not JSON.",
+        503: "Not now.",
+    }
     answers: Schema = {
         "200": {"description": "Done.", "content": {"application/json": {"schema": schema}}}
     }
-    for code in errors:
-        content = {"application/json": {"schema": ERROR if code != 503 else {"type": "object"}}}
+    for code in (401, 403, *errors):
+        content = {"application/json": {"schema": ERROR}}
         answers[str(code)] = {"description": texts[code], "content": content}
     return answers
 
@@ -97,6 +129,7 @@ def document(sources: list[str]) -> Schema:
             {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 99999999999}},
             "Track ids.",
         ),
+        _query("source", _list({"type": "string", "enum": sources}), "Inputs."),
         _query("since", time_text, "Not before."),
         _query("until", time_text, "Before."),
     ]
@@ -112,13 +145,37 @@ def document(sources: list[str]) -> Schema:
                 _query("order", {"type": "string", "enum": ["newest", "oldest"]}, "Which first."),
             ],
             400,
+            404,
+            503,
         ),
         "/api/v1/events/hours": _get(
             "Counts by hour",
             _object(hours=_list(_object(start=time_text, enter=WHOLE, exit=WHOLE, cross=WHOLE))),
             filters,
             400,
+            404,
+            503,
         ),
+        "/api/v1/events/{number}/snapshot": {
+            "get": {
+                "summary": "The picture stored with an event",
+                "parameters": [
+                    {
+                        "name": "number",
+                        "in": "path",
+                        "required": True,
+                        "schema": {"type": "integer", "minimum": 0},
+                    }
+                ],
+                "responses": {
+                    **_answers(ERROR, 404, 503),
+                    "200": {
+                        "description": "Done.",
+                        "content": {"image/jpeg": {"schema": {"type": "string"}}},
+                    },
+                },
+            }
+        },
         "/api/v1/poses": _get(
             "Poses of the newest frame",
             {
@@ -129,8 +186,8 @@ def document(sources: list[str]) -> Schema:
             400,
             404,
         ),
-        "/api/v1/stats": _get("States and speed", {"type": "object"}),
-        "/api/v1/networks": _get("Networks", _object(networks=_list({"type": "object"}))),
+        "/api/v1/stats": _get("States and speed", STATS),
+        "/api/v1/networks": _get("Networks", _object(networks=_list(NETWORK))),
         "/api/v1/source": {
             **_get("The current source", source_schema),
             "put": {
@@ -143,7 +200,7 @@ def document(sources: list[str]) -> Schema:
                         }
                     },
                 },
-                "responses": _answers(source_schema, 400),
+                "responses": _answers(source_schema, 400, 413, 415),
             },
         },
         "/detections": _get(
@@ -160,8 +217,28 @@ def document(sources: list[str]) -> Schema:
             ],
             400,
             404,
+            503,
         ),
-        "/healthz": _get("Is all well?", {"type": "object"}, None, 503),
+        "/healthz": {
+            "get": {
+                "summary": "Is all well? Needs no token",
+                "responses": {
+                    str(code): {
+                        "description": text,
+                        "content": {"application/json": {"schema": HEALTH}},
+                    }
+                    for code, text in ((200, "Yes."), (503, "No."))
+                },
+            }
+        },
+        "/metrics": {
+            "get": {
+                "summary": "For Prometheus",
+                "responses": {
+                    "200": {"description": "Done.", "content": {"text/plain": {"schema": TEXT}}}
+                },
+            }
+        },
     }
     return {
         "openapi": "3.1.0",

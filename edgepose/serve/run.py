@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,8 @@ def bind(host: str, port: int) -> socket.socket:
         listening.listen(128)
     except OSError as e:
         listening.close()
+        if e.errno == errno.EADDRNOTAVAIL:
+            raise UsageError(f"--host {host} is no address of this machine.") from None
         raise OutputError(
             f"{host}:{port} cannot be opened: {e.strerror}. Give another --port, or 0 for a free one."
         ) from None
@@ -57,7 +60,9 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def address(listening: socket.socket, host: str) -> str:
-    """The address of the page."""
+    """The address of the page; where all addresses are listened on, by the machine's name."""
+    if host in ("", "0.0.0.0", "::"):
+        host = socket.gethostname()
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{listening.getsockname()[1]}/"
 

@@ -151,22 +151,30 @@ class Studio:
             elif known != "AUTO" or is_ir:
                 engine = replace(engine, engine="openvino", device=known)
         if precision:
-            known = precision.upper().replace("INT8", "FP16-INT8").replace("FP16-FP16", "FP16")
+            known = {"INT8": "FP16-INT8"}.get(precision.upper(), precision.upper())
             if known not in PRECISIONS:
                 raise UnknownNameError("precision", precision[:20], PRECISIONS)
-            model = registry.installed(network.manifest, known)
-            if model is not None:  # weights of that precision
+            model = self._weights(known)
+            if model is not None:
                 network = replace(network, model=model, variant=known)
-            elif known not in str(network.model.parent.name):
-                if known == "FP16-INT8":
-                    raise UsageError(
-                        f"{network.manifest.name} is not installed as {known}: "
-                        f"edgepose download {network.manifest.name} --variant {known}"
-                    )
+            elif known == "FP16-INT8":
+                raise UsageError(f"There are no {known} weights of {network.manifest.name} here.")
+            else:
                 engine = replace(engine, precision=known.lower())
         if self._same(engine) and network.model == self.network.model:
             return self._engine, self.network
         return engine, network
+
+    def _weights(self, precision: str) -> Path | None:
+        """Weights of a precision that are here: those in use, or an installed variant."""
+        if self.network.model.parent.name.upper() == precision:
+            return self.network.model
+        if self.network.variant.upper() == precision:
+            return self.network.model
+        try:
+            return registry.installed(self.network.manifest, precision)
+        except UnknownNameError:
+            return None
 
     def _same(self, engine: EngineOptions) -> bool:
         """True where an engine asked for by name is what "auto" would take."""
