@@ -68,3 +68,10 @@ def test_two_columns_in_one_run(hpe_int8: Path, tmp_path: Path) -> None:
         total = sum(column["stages_ms"][s]["mean"] for s in stages)
         assert total == pytest.approx(column["total_ms"]["mean"], rel=0.01)
     assert "| ratio" in result.stdout
+    listed = subprocess.run(
+        [sys.executable, "-m", "edgepose", "networks", "--json"], capture_output=True, check=True
+    )
+    rows = {row["name"]: row for row in json.loads(listed.stdout)["networks"]}
+    medians = [c["stages_ms"]["network"]["p50"] for c in data["columns"]]
+    ms = rows["human-pose-estimation-0001"]["measured"]["ms"]
+    assert min(abs(ms - median) for median in medians) < 0.01

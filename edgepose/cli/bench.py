@@ -46,6 +46,7 @@ def bench(
     from edgepose import bench as b
     from edgepose.engines import EngineOptions
     from edgepose.networks import registry
+    from edgepose.networks.measured import store
 
     talk = Talk()
     base = EngineOptions(engine=engine, threads=threads, log=talk.info)
@@ -55,6 +56,8 @@ def bench(
     before = b.conditions()
     measured = _measure(b, found, columns, pictures, frames, warmup, talk)
     after = b.conditions()
+    fastest = min(measured, key=lambda m: m.total.percentile(50))
+    store(found.manifest.name, fastest.stages["network"].percentile(50), fastest.engine)
     data = {
         "network": found.manifest.name,
         "input": input,

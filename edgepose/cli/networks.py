@@ -44,7 +44,8 @@ def networks(
         print(json.dumps({"networks": rows, "engines": engines, "problems": broken}, indent=2))
         return EXIT_DONE
     print_table(
-        ("network", "family", "input", "AP", "licence", "installed"), [_row(m) for m in known]
+        ("network", "family", "input", "AP", "MB", "ms", "licence", "installed"),
+        [_row(m) for m in known],
     )
     if engines:
         print()
@@ -101,10 +102,19 @@ def remove(
     return EXIT_DONE
 
 
+def size(weights: Weights) -> int:
+    """Bytes of a variant where they are published or the file is shipped, else 0."""
+    from edgepose.paths import data_networks
+
+    if weights.shipped:
+        return (data_networks() / weights.model).stat().st_size
+    return sum(d.bytes for d in weights.downloads)
+
+
 # facts ------------------------------------------------------------------------------------------
 def summary(m: Manifest) -> dict[str, Any]:
     """What the table says about a network."""
-    from edgepose.networks import registry
+    from edgepose.networks import measured, registry
 
     return {
         "name": m.name,
@@ -114,6 +124,8 @@ def summary(m: Manifest) -> dict[str, Any]:
         "input": [m.input.width, m.input.height],
         "metrics": dict(m.metrics),
         "license": m.license,
+        "bytes": max((size(w) for w in m.weights.values()), default=0),
+        "measured": measured.load().get(m.name),
         "default": m.name == registry.DEFAULT,
         "installed": {
             v: str(path) for v in m.weights if (path := registry.installed(m, v)) is not None
@@ -198,8 +210,21 @@ def cached_engines() -> list[dict[str, Any]]:
 
 # printing ---------------------------------------------------------------------------------------
 def _row(m: Manifest) -> tuple[str, ...]:
-    size = f"{m.input.width}x{m.input.height}" if m.input.width else "any"
-    return (m.name, m.family, size, _ap(m), m.license, _where(m))
+    from edgepose.networks import measured
+
+    shape = f"{m.input.width}x{m.input.height}" if m.input.width else "any"
+    megabytes = max((size(w) for w in m.weights.values()), default=0) / 1e6
+    time = measured.load().get(m.name)
+    return (
+        m.name,
+        m.family,
+        shape,
+        _ap(m),
+        f"{megabytes:.1f}" if megabytes else "",
+        f"{time['ms']:.1f}" if time else "",
+        m.license.partition(";")[0],
+        _where(m),
+    )
 
 
 def _ap(m: Manifest) -> str:

@@ -44,7 +44,7 @@ def test_the_list(run: Run, installed: Path) -> None:
     code, out, err = run()
     assert (code, err) == (0, "")
     head, *rows = out.splitlines()
-    assert head.split() == ["network", "family", "input", "AP", "licence", "installed"]
+    assert head.split() == ["network", "family", "input", "AP", "MB", "ms", "licence", "installed"]
     by_name = {row.split()[0]: row for row in rows}
     assert set(by_name) == set(registry.names())
     assert by_name["openpose-mobilenet-v2-small"].endswith(str(installed.parent))
