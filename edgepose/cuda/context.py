@@ -28,7 +28,7 @@ def pycuda_driver() -> Any:
         import pycuda.driver as driver
     except ModuleNotFoundError:
         raise BackendUnavailable(
-            "PyCUDA is not installed; run 'pip install edgepose[gpu]' (Jetson: docs/jetson.md)."
+            "PyCUDA is not installed; run 'pip install edgepose[gpu]' (Jetson: docs/install-jetson.md)."
         ) from None
     except ImportError as e:
         raise BackendUnavailable(f"PyCUDA does not load: {e}. Is the NVIDIA driver here?") from None

@@ -37,10 +37,10 @@ def copy_to_device(runner: Any, array: np.ndarray) -> Any:
     """A copy in GPU memory that lives until the context closes; rows may be apart."""
     from edgepose.cuda.buffers import DeviceArray
 
-    span = np.lib.array_utils.byte_bounds(array)
     start = array.__array_interface__["data"][0]
-    assert span[0] == start
-    flat = np.ctypeslib.as_array((ctypes.c_uint8 * (span[1] - start)).from_address(start))
+    steps = zip(array.shape, array.strides, strict=True)
+    span = sum((n - 1) * stride for n, stride in steps) + array.itemsize
+    flat = np.ctypeslib.as_array((ctypes.c_uint8 * span).from_address(start))
     block = runner.pool.device(flat.shape, np.uint8)
     with runner.context.active():
         runner.context.driver.memcpy_htod(block.address, np.array(flat))

@@ -40,7 +40,9 @@ def test_all_targets_compile_with_nvcc(target: str) -> None:
 
 
 def test_the_shipped_ptx_is_of_these_sources() -> None:
-    ptx = compiler.shipped_ptx().decode()  # raises where it is not: make it again, see docs/kernels.md
+    ptx = (
+        compiler.shipped_ptx().decode()
+    )  # raises where it is not: make it again, see docs/kernels.md
     assert all(f".entry {name}(" in ptx for name in ARGUMENTS)
     version = re.search(r"^\.version (\d+)\.(\d+)$", ptx, re.MULTILINE)
     assert version is not None

@@ -83,7 +83,7 @@ def cases(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray, BottomUp
 
 @given(case=cases())
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_kernels_equal_their_twins(on: Any, case: Any) -> None:
     cmap, paf, table, params, near = case

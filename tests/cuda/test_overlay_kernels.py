@@ -37,7 +37,7 @@ shapes = st.builds(
     st.integers(0, 7),
 )
 @settings(
-    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_kernel_equals_its_twin(
     on: Any, drawn: list[Shape], width: int, height: int, channels: int, bgr: bool, padding: int

@@ -82,7 +82,7 @@ def cases(draw: st.DrawFn) -> tuple[list[tuple[Any, int]], list[Affine], TensorL
 
 @given(case=cases())
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_kernels_equal_their_twin(on: Any, case: Any) -> None:
     made, affines, layout = case

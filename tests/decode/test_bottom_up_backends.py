@@ -74,6 +74,27 @@ def test_every_stage_is_equal(
     assert (decoded.keypoints[..., 2].max(axis=1, initial=0) > 0).all()
 
 
+def test_without_wide_vectors_results_are_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "_host.so"
+    if problem := host_build.build(target, ("-DEP_CLONES=",)):
+        pytest.skip(f"the compiled decoder is not here: {problem}")
+    plain = host.load(target)
+    monkeypatch.setattr(host, "library", lambda: plain)
+    table = np.array([[0, 1, 0, 1], [2, 3, 2, 1], [4, 5, 0, 2]], np.int32)
+    rng = np.random.default_rng(7)
+    for window in (1, 3, 5, 7, 11):
+        for size in ((1, 1), (7, 50), (56, 56)):
+            cmap = rng.normal(0, 0.3, (3, *size)).astype(np.float32)
+            paf = rng.normal(0, 1, (6, *size)).astype(np.float32)
+            params = BottomUpParams(window=window)
+            got = HostDecoder(table, params).stages(cmap, paf)
+            want = stages_numpy(cmap, paf, table, params)
+            for a, b in zip(got[1:], want[1:], strict=True):
+                np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.usefixtures("compiled")
 def test_maps_of_changing_size_and_several_threads(oracle: Any) -> None:
     decode = BottomUpDecoder(oracle.topology, backend="host")
