@@ -27,6 +27,7 @@ class Lazy:
         self.blocks: dict[int, Any] = {}
         self.streams: dict[int, Any] = {}
         self.depth = threading.local()
+        self.running = threading.RLock()
         self.freed = 0
         self.driver = self._make()
 
@@ -67,9 +68,11 @@ class Lazy:
                 self.work.append(work)
 
             def run(self, until: int) -> None:
-                while self.done < until:
-                    self.done += 1
-                    self.work[self.done - 1]()
+                # work that another thread has begun is not done yet
+                with lazy.running:
+                    while self.done < until:
+                        self.done += 1
+                        self.work[self.done - 1]()
 
             def synchronize(self) -> None:
                 lazy.need_context()
