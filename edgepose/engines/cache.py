@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +223,18 @@ class PlanCache:
         ]
         return min(found, key=lambda k: len(k.differences(key)), default=None)
 
+    def calibrated(self, name: str, key: PlanKey) -> list[Path]:
+        """Whole plans that differ from a key in the calibration pictures only, newest first."""
+        found = [
+            (e.sidecar.created, e.path)
+            for e in self.entries()
+            if e.sidecar
+            and e.sidecar.name == name
+            and e.sidecar.key == replace(key, calibration=e.sidecar.key.calibration)
+            and not self.damage(e.path)
+        ]
+        return [path for _, path in sorted(found, reverse=True)]
+
     def damage(self, path: Path, key: PlanKey | None = None) -> str:
         """What is wrong with a cached plan, "" = nothing: size, checksum, and the sidecar's key."""
         try:
@@ -324,8 +336,6 @@ def write_plan(path: Path, plan: bytes, sidecar: Sidecar) -> Sidecar:
     Raises:
         OutputError: the folder cannot be written, or the disk is full.
     """
-    from dataclasses import replace
-
     full = replace(sidecar, bytes=len(plan), sha256=hashlib.sha256(plan).hexdigest())
     _make_folder(path.parent)
     write_atomically(path, plan)

@@ -161,16 +161,21 @@ class _Obtain:
         self.cache, self.must_keep = cache, must_keep
         self.model, self.name = model, model.stem
         outline = read_outline(model)
-        self.plan = builder.plan_build(flavour.trt, model, outline, options, machine.gpu)
+        self.plan = builder.plan_build(model, outline, options)
         self.key = plan_key(flavour, self.plan, machine.gpu)
 
     def run(self) -> Plan:
         lookup = Lookup(None, "asked for")
         if not self.options.rebuild:
+            for path in self._calibrated():
+                cached, _ = self._use(Lookup(path), "cached, calibrated before")
+                if cached:
+                    return cached
             lookup = self.cache.look_up(self.name, self.key)
             cached, lookup = self._use(lookup)
             if cached:
                 return cached
+        builder.check_calibration(self.plan)
         if not self.options.build:
             raise EngineError(
                 f"No engine for {self.model.name} fits here ({lookup.reason}), and building is "
@@ -184,6 +189,13 @@ class _Obtain:
                 if cached:
                     return cached
             return self._build(lookup, keep)
+
+    def _calibrated(self) -> list[Path]:
+        """int8 plans of whatever pictures, where int8 (or the best) is asked and none are given."""
+        asked = self.options.precision in ("int8", "best") and not self.options.calibration
+        if not asked or self.plan.outline.quantised:
+            return []
+        return self.cache.calibrated(self.name, replace(self.key, precision="int8"))
 
     def _use(self, lookup: Lookup, reason: str = "cached") -> tuple[Plan | None, Lookup]:
         """The cached plan, or the lookup with the reason why it cannot be used."""

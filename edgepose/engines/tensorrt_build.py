@@ -83,16 +83,14 @@ class BuildPlan:
 # --- decisions, before anything is built
 
 
-def plan_build(
-    trt: Any, model: Path, outline: OnnxOutline, options: EngineOptions, gpu: Gpu | None
-) -> BuildPlan:
+def plan_build(model: Path, outline: OnnxOutline, options: EngineOptions) -> BuildPlan:
     """Decide precision, shapes and limits.
 
     Raises:
         UsageError: options that contradict each other or the network.
         NetworkFileError: inputs that cannot be given a shape.
     """
-    precision, notes = choose_precision(trt, outline, options)
+    precision, notes = choose_precision(outline, options)
     batch, profiles = choose_shapes(outline.inputs, options)
     if options.dla is not None and precision == "fp32":
         raise UsageError("A deep learning accelerator computes fp16 and int8 only, not fp32.")
@@ -112,28 +110,28 @@ def plan_build(
     )
 
 
-def choose_precision(
-    trt: Any, outline: OnnxOutline, options: EngineOptions
-) -> tuple[str, tuple[str, ...]]:
-    """fp32, fp16 or int8, and what was decided against what was asked.
-
-    Raises:
-        UsageError: int8 without calibration pictures.
-    """
+def choose_precision(outline: OnnxOutline, options: EngineOptions) -> tuple[str, tuple[str, ...]]:
+    """fp32, fp16 or int8, and what was decided against what was asked."""
     asked = options.precision
-    if asked == "int8" and not outline.quantised and not options.calibration:
-        raise UsageError(
-            "int8 needs pictures like those the network will see: add --calibration FOLDER "
-            "(a few hundred are enough)."
-        )
     if outline.quantised:  # its Q/DQ nodes are int8 whatever is asked
         over = f", so {asked} has no effect" if asked in ("fp32", "fp16") else ""
         return "int8", (f"the ONNX file carries its own int8 scales{over}",)
     if asked == "best":
         return ("int8", ()) if options.calibration else ("fp16", ())
-    if asked:
-        return asked, ()
-    return "fp16", ()
+    return asked or "fp16", ()
+
+
+def check_calibration(plan: BuildPlan) -> None:
+    """See that there are pictures where they are needed.
+
+    Raises:
+        UsageError: int8 without.
+    """
+    if plan.precision == "int8" and not plan.outline.quantised and not plan.calibration:
+        raise UsageError(
+            "int8 needs pictures like those the network will see; run `edgepose build-engine "
+            "NETWORK --precision int8 --calibration FOLDER` (a few hundred are enough)."
+        )
 
 
 def choose_shapes(
@@ -306,6 +304,7 @@ def build(
         EngineError: the builder failed.
         Interrupted: cancelled.
     """
+    check_calibration(plan)
     job = _Job(trt, plan, progress, timing_cache, calibrator)
 
     def work() -> bytes:

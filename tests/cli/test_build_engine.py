@@ -105,7 +105,7 @@ def test_every_option_reaches_the_builder(run: Run, trt: Any, model: Path, tmp_p
         (["--shape", "32"], 2, "is not HEIGHTxWIDTH"),
         (["--batch", "3:2:1"], 2, "MIN:OPT:MAX in ascending order"),
         (["--precision", "fp8"], 2, "use fp32, fp16, int8, best"),
-        (["--precision", "int8", "--shape", "32x48"], 2, "add --calibration FOLDER"),
+        (["--precision", "int8", "--shape", "32x48"], 2, "--calibration FOLDER"),
         (["--dla", "5", "--shape", "32x48"], 2, "DLA core 5 is asked for, but this device has 2"),
         (["--engine", "onnxruntime"], 2, "nothing is built for it"),
         (["--engine", "tensort"], 2, "Did you mean 'tensorrt'"),

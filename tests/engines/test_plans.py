@@ -23,7 +23,13 @@ from edgepose.engines.gpu import Gpu
 from edgepose.engines.options import BatchRange, Calibration, EngineOptions
 from edgepose.engines.plans import Flavour, Machine, Plan, obtain
 from edgepose.engines.tensorrt_build import BuildLog, make_logger
-from edgepose.errors import EngineError, Interrupted, NetworkFileError, OutputError
+from edgepose.errors import (
+    EngineError,
+    Interrupted,
+    NetworkFileError,
+    OutputError,
+    UsageError,
+)
 from tests.engines import trt_double
 from tests.engines.conftest import Maker
 from tests.engines.onnx_nets import pose_like
@@ -164,6 +170,28 @@ def test_builder_options_and_calibration_are_part_of_the_key(
     ):
         assert bench.get(model, **options).built, options
         assert not bench.get(model, **options).built, options
+
+
+def test_int8_plans_serve_runs_that_have_no_pictures(bench: Bench, onnx_file: Maker) -> None:
+    """build-engine has the pictures; posenet --precision int8 has not."""
+    model = onnx_file()
+    with pytest.raises(UsageError, match="edgepose build-engine NETWORK --precision int8"):
+        bench.get(model, precision="int8")
+    assert bench.said == []
+    assert bench.get(model, precision="best").sidecar.key.precision == "fp16"  # type: ignore[union-attr]
+    bench.get(model, precision="int8", calibration=pictures("one"))
+    newest = bench.get(model, precision="int8", calibration=pictures("two"))
+    builds = bench.builds
+    for precision in ("int8", "best"):
+        plan = bench.get(model, precision=precision)
+        assert (plan.built, plan.path) == (False, newest.path)
+    assert bench.builds == builds
+    assert not bench.get(model, precision="fp16").built
+    with pytest.raises(UsageError):
+        bench.get(model, precision="int8", rebuild=True)
+    bench.gpu = replace(ORIN, driver="13.0")
+    with pytest.raises(UsageError):
+        bench.get(model, precision="int8")
 
 
 def test_hardware_compatible_plans_serve_other_gpus(bench: Bench, onnx_file: Maker) -> None:
