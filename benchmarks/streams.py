@@ -166,7 +166,7 @@ def spread(seconds: list[float]) -> dict[str, float]:
 # -- cpu ---------------------------------------------------------------------------------------------
 OURS = """
 import sys, time
-from edgepose.io.base import SourceOptions
+from edgepose.io.base import OutputOptions, SourceOptions
 from edgepose.io.outputs import open_output
 from edgepose.io.outputs.fanout import FanOut
 from edgepose.io.sources import open_source

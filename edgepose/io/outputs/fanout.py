@@ -126,7 +126,8 @@ class Lane:
             self._failed(e)
             return
         self.counters.written += 1
-        if self._not_before:
+        # one that connects in the background takes frames before it knows whether anybody listens
+        if self._not_before and getattr(self.output, "ready", True):
             self._not_before, self._backoff = 0.0, Backoff()
             self._say({"event": "output_back"})
 
@@ -188,10 +189,7 @@ class FanOut(Closing):
         report: Callable[[dict[str, Any]], None] | None = None,
     ) -> None:
         self._report = report
-        self.lanes = [
-            Lane(name, output, live=live, report=report)
-            for name, output in outputs
-        ]
+        self.lanes = [Lane(name, output, live=live, report=report) for name, output in outputs]
         self._closed = False
 
     def write(self, frame: Frame) -> None:

@@ -168,6 +168,18 @@ class PushOutput(StreamOutput):
 
     _last_words = ""
 
+    @property
+    def ready(self) -> bool:
+        """The server has taken the stream."""
+        child = self._child
+        if child is None or child.stdout is None or self._said_ok is child:
+            return child is not None
+        if select.select([child.stdout], [], [], 0)[0] and child.stdout.readline() == b"ok\n":
+            self._said_ok = child
+        return self._said_ok is child
+
+    _said_ok: object = None
+
     def _why(self, error: Exception) -> str:
         reason = self._last_words.rpartition("error ")[2].strip() or "no answer"
         return f"{self._shown} cannot be sent to ({reason}). Check that it listens there."
