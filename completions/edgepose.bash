@@ -1,0 +1,66 @@
+# written by tools/make_completions.py from the command line
+# Source it, or put it into /usr/share/bash-completion/completions/edgepose
+_edgepose() {
+    local current="${COMP_WORDS[COMP_CWORD]}" previous="${COMP_WORDS[COMP_CWORD-1]}" command="edgepose"
+    local options="" commands="" word at
+    COMPREPLY=()
+    # bash splits --name=value at the sign
+    if [[ $current == "=" ]]; then current=""; fi
+    if [[ $previous == "=" ]]; then previous="${COMP_WORDS[COMP_CWORD-2]}"; fi
+    for ((at = 1; at < COMP_CWORD; at++)); do
+        word="${COMP_WORDS[at]}"
+        case "$command $word" in
+            "edgepose bench"|"edgepose build-engine"|"edgepose config"|"edgepose config show"|"edgepose devices"|"edgepose doctor"|"edgepose download"|"edgepose engines"|"edgepose engines export"|"edgepose engines import"|"edgepose engines list"|"edgepose engines prune"|"edgepose engines show"|"edgepose eval"|"edgepose events"|"edgepose events export"|"edgepose events hours"|"edgepose events import"|"edgepose events list"|"edgepose export"|"edgepose networks"|"edgepose networks remove"|"edgepose networks show"|"edgepose posenet"|"edgepose serve") command="$command $word" ;;
+        esac
+    done
+    case "$previous" in
+    --engine) COMPREPLY=($(compgen -W "auto tensorrt tensorrt_rtx onnxruntime-cuda onnxruntime-tensorrt onnxruntime openvino" -- "$current")); return ;;
+    --precision) COMPREPLY=($(compgen -W "fp32 fp16 int8 best" -- "$current")); return ;;
+    --network|-n) COMPREPLY=($(compgen -W "densenet121-body edgepose-lite-body hrnet-w32 hrnet-w48 human-pose-estimation-0001 mediapipe-hand mediapipe-palm openpose-mobilenet-v2-small person-detection-retail-0013 resnet18-body resnet18-hand rtmo-l rtmo-m rtmo-s rtmpose-l rtmpose-m rtmpose-s rtmpose-t simdr-w32 simdr-w48 yolox-m yolox-nano yolox-tiny" -- "$current")); return ;;
+    --resize) COMPREPLY=($(compgen -W "stretch letterbox" -- "$current")); return ;;
+    --detector) COMPREPLY=($(compgen -W "mediapipe-palm person-detection-retail-0013 yolox-m yolox-nano yolox-tiny" -- "$current")); return ;;
+    --event) COMPREPLY=($(compgen -W "enter exit cross" -- "$current")); return ;;
+    --format) COMPREPLY=($(compgen -W "json csv dict" -- "$current")); return ;;
+    --input-flip|--flip-method|--input-flip-method) COMPREPLY=($(compgen -W "none counterclockwise rotate-180 clockwise horizontal vertical upper-right-diagonal upper-left-diagonal" -- "$current")); return ;;
+    --rtsp-transport) COMPREPLY=($(compgen -W "tcp udp" -- "$current")); return ;;
+    --overlay) COMPREPLY=($(compgen -W "boxes ids keypoints links scores stats" -- "$current")); return ;;
+    --log-level) COMPREPLY=($(compgen -W "silent error warning info verbose debug" -- "$current")); return ;;
+    --model|--input|-i|--compare|--frames|--warmup|--threads|--json|--plot|--batch|--shape|--variant|--calibration|--like|--workspace|--dla|--optimization-level|--timing-cache|--device|--output|-o|--report|--from|--bundle|--timeout|--tries|--older-than|--annotations|--images|--pose-model|--topology|--limit|--results|--checker|--threshold|--min-keypoints|--network-size|--detector-model|--det-model|--detector-size|--box-threshold|--nms-threshold|--max-people|--batch-size|--db|--zone|--track|--source|--session|--since|--until|--cursor|--size|--name|--colors|--input-blob|--output-cmap|--output-paf|--keypoint-threshold|--link-threshold|--min-score|--img-size|--conf-thres|--iou-thres|--input-width|--width|--input-height|--height|--input-rate|--framerate|--input-loop|--loop|--input-codec|--input-save|--input-latency|--input-rtsp-latency|--start|--reconnect-limit|--batch-timeout|--output-codec|--codec|--bitrate|--output-rate|--output-width|--output-height|--keypoint-scale|--link-scale|--line-width|--alpha|--csv|--coco|--mqtt|--metrics|--engine-file|--example|--host|--port|--quality|--longest|--max-viewers|--device-name|--zones|--enter-after|--exit-after|--keep-days|--keep-megabytes) COMPREPLY=($(compgen -f -- "$current")); return ;;
+    esac
+    case "$command" in
+    "edgepose") options="--version" commands="bench build-engine config devices doctor download engines eval events export networks posenet serve" ;;
+    "edgepose bench") options="--model --input -i --compare --frames --warmup --engine --threads --no-download --json --plot" commands="" ;;
+    "edgepose build-engine") options="--precision --batch --shape --variant --calibration --like --workspace --dla --optimization-level --timing-cache --hardware-compatible --engine --device --force --output -o --no-download --json --quiet -q" commands="" ;;
+    "edgepose config") options="" commands="show" ;;
+    "edgepose config show") options="--json" commands="" ;;
+    "edgepose devices") options="--json" commands="" ;;
+    "edgepose doctor") options="--json --offline --self-test --quick --report" commands="" ;;
+    "edgepose download") options="--all --list --json --variant --from --offline --bundle --force --no-verify --repin --timeout --tries --quiet -q" commands="" ;;
+    "edgepose engines") options="" commands="export import list prune show" ;;
+    "edgepose engines export") options="" commands="" ;;
+    "edgepose engines import") options="" commands="" ;;
+    "edgepose engines list") options="--json" commands="" ;;
+    "edgepose engines prune") options="--all --older-than --dry-run -n --json" commands="" ;;
+    "edgepose engines show") options="--json" commands="" ;;
+    "edgepose eval") options="--annotations --images --network -n --model --pose-model --topology --variant --limit --pck --json --compare --results --resume --checker --threshold --min-keypoints --resize --network-size --detector --detector-model --det-model --detector-size --box-threshold --nms-threshold --max-people --flip-test --engine --device --threads --precision --batch-size --no-download --quiet -q --no-progress" commands="" ;;
+    "edgepose events") options="" commands="export hours import list" ;;
+    "edgepose events export") options="--db --event --zone --track --source --session --since --until --format" commands="" ;;
+    "edgepose events hours") options="--db --event --zone --track --source --session --since --until --of-day --json" commands="" ;;
+    "edgepose events import") options="--db --json" commands="" ;;
+    "edgepose events list") options="--db --event --zone --track --source --session --since --until --limit -n --cursor --json" commands="" ;;
+    "edgepose export") options="--output -o --size --topology --batch --name --install --no-install --json" commands="" ;;
+    "edgepose networks") options="--json" commands="remove show" ;;
+    "edgepose networks remove") options="--variant" commands="" ;;
+    "edgepose networks show") options="--json --verify" commands="" ;;
+    "edgepose posenet") options="--network -n --model --pose-model --variant --topology --colors --input-blob --output-cmap --output-paf --no-download --threshold --keypoint-threshold --link-threshold --min-keypoints --min-score --resize --network-size --detector --detector-model --det-model --detector-size --img-size --box-threshold --conf-thres --nms-threshold --iou-thres --max-people --flip-test --source --input -i --input-width --width --input-height --height --input-rate --framerate --input-flip --flip-method --input-flip-method --input-loop --loop --input-codec --input-save --input-latency --input-rtsp-latency --rtsp-transport --start --frames --timeout --reconnect --no-reconnect --reconnect-limit --wait --batch-timeout --output -o --output-codec --codec --bitrate --output-rate --output-width --output-height --no-audio --headless --no-display --overlay --keypoint-scale --link-scale --line-width --alpha --json --csv --coco --format --mqtt --metrics --track --smooth --engine --device --threads --precision --batch-size --no-build --engine-file --profile --log-level --verbose -v --quiet -q --no-progress --version" commands="" ;;
+    "edgepose serve") options="--example --no-loop --no-pace --always --timeout --rtsp-transport --host --port --overlay --quality --longest --max-viewers --network -n --model --variant --topology --no-download --threshold --engine --device --device-name --precision --threads --db --zones --enter-after --exit-after --snapshots --keep-days --keep-megabytes --verbose -v --quiet -q" commands="" ;;
+    esac
+    if [[ $current == -* ]]; then
+        COMPREPLY=($(compgen -W "$options --help" -- "$current"))
+    elif [[ -n $commands ]]; then
+        COMPREPLY=($(compgen -W "$commands" -- "$current"))
+    else
+        COMPREPLY=($(compgen -f -- "$current"))
+    fi
+}
+complete -o filenames -o bashdefault -F _edgepose edgepose

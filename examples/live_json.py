@@ -1,0 +1,39 @@
+"""The latest poses of a camera as JSON at http://127.0.0.1:8000/, with the standard library alone.
+
+usage: python examples/live_json.py [SOURCE] [PORT]   (`edgepose serve` is the grown-up version)
+"""
+
+import json
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from edgepose import PoseNet
+from edgepose.io.sources import open_source
+
+latest = {"frame": None, "people": []}
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = json.dumps(latest).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def main(uri="test://people", port="8000"):
+    server = ThreadingHTTPServer(("127.0.0.1", int(port)), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    print(f"http://127.0.0.1:{server.server_port}/", flush=True)
+    with PoseNet("edgepose-lite-body") as net, open_source(uri) as source:
+        for frame in source:
+            poses = net.process(frame.pixels)
+            people = [{k.name: [round(k.x), round(k.y)] for k in p.keypoints} for p in poses]
+            latest.update(frame=frame.index, people=people)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
