@@ -120,7 +120,7 @@ def _compile(core: Any, network: Any, model: Path, device: str, options: EngineO
         there = ", ".join(core.available_devices) or "none"
         if device.partition(".")[0] not in {*there.split(", "), "CPU"}:
             raise BackendUnavailable(
-                f"OpenVINO has no device {device} here (it has {there}): {_readable(e)}."
+                f"OpenVINO has no device {device} here (it has {there}); is its driver installed?"
             ) from e
         raise EngineError(f"OpenVINO cannot compile {model} for {device}: {_readable(e)}.") from e
 

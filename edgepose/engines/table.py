@@ -137,8 +137,10 @@ def _choose_among(kind: str, options: EngineOptions, failed: Mapping[str, str]) 
         else:
             chosen = backend
     if chosen is None:
-        reasons = "; ".join(f"{n}: {why}" for n, why in over if "does not read" not in why)
-        raise BackendUnavailable(f"No engine here reads {kind} files. {reasons}")
+        dull = ("does not read", "is asked for", "only when")
+        reasons = "; ".join(f"{n}: {w}" for n, w in over if not any(d in w for d in dull))
+        where = f"on {options.device}" if options.device else "here"
+        raise BackendUnavailable(f"No engine runs {kind} files {where}. {reasons.rstrip('.?')}.")
     return Choice(chosen.name, chosen.because, tuple(over), _notes(chosen.name, options))
 
 

@@ -55,7 +55,9 @@ def test_auto_without_onnxruntime(onnx_file: Maker, monkeypatch: pytest.MonkeyPa
     only(monkeypatch, **gone)
     assert choose(onnx_file(), EngineOptions()).name == "openvino"
     only(monkeypatch, **gone, openvino="gone too")
-    with pytest.raises(BackendUnavailable, match=r"No engine here reads .onnx.*openvino: gone too"):
+    with pytest.raises(
+        BackendUnavailable, match=r"No engine runs .onnx files here.*openvino: gone too"
+    ):
         choose(onnx_file(), EngineOptions())
 
 
