@@ -116,7 +116,8 @@ def test_the_twin_is_opencv_warp_inside_the_picture() -> None:
     picture, size = smooth(200, 160), (64, 48)
     affine = crop((100, 80), (90, 60), size, 0.6)
     want = cv2.warpAffine(picture.astype(np.float32), affine.opencv_matrix, size)
-    np.testing.assert_allclose(levels(picture, affine, size), want, atol=0.01)
+    # OpenCV 4 rounds positions to a 32nd of a pixel
+    np.testing.assert_allclose(levels(picture, affine, size), want, atol=0.5)
 
 
 def test_no_aliasing_where_a_rotated_crop_shrinks() -> None:
