@@ -38,13 +38,9 @@ NO_MEANING = [
     "prototxt",
     "mean_pixel",
     "input_decoder",
-    "output_encoder",
     "output_save",
     "output_latency",
     "num_buffers",
-    "stun_server",
-    "ssl_key",
-    "ssl_cert",
     "log_file",
     "maximized",
     "fullscreen",
@@ -67,9 +63,20 @@ def run(arguments: Mapping[str, Any]) -> int:
             )
     inputs, outputs = split_positionals(a["inputs"] or [], a["source"] or [], a["output"] or [])
     broken: list[str] = []
+    _web_settings(a)
     terminate_as_interrupt()
     with ExitStack() as stack:
         return _run(a, inputs, outputs, talk, broken, stack)
+
+
+def _web_settings(a: Mapping[str, Any]) -> None:
+    """jetson-inference's options of WebRTC and https, which our servers read from the environment."""
+    for name, variable in (("ssl_cert", "SSL_CERT"), ("ssl_key", "SSL_KEY")):
+        if a[name]:
+            os.environ[variable] = a[name]
+    if a["stun_server"] and a["stun_server"] != "disabled":
+        server = str(a["stun_server"])
+        os.environ["EDGEPOSE_STUN"] = server if ":" in server[:6] else f"stun:{server}"
 
 
 def split_positionals(
@@ -403,6 +410,7 @@ def _open_outputs(
     options = OutputOptions(
         codec=a["output_codec"],
         bitrate=a["bitrate"],
+        encoder=a["output_encoder"],
         rate=a["output_rate"],
         input_rate=source.rate,
         width=a["output_width"],
