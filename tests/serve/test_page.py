@@ -1,0 +1,217 @@
+"""The page in a real browser: headless Chromium driven over WebDriver."""
+
+from __future__ import annotations
+
+import base64
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from served import Served, wait_for
+
+from edgepose.io.sources.testsrc import read_clock
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+FLAGS = (
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--window-size=1280,1000",
+)  # fmt: skip
+# what the page's picture shows now, as a PNG
+GRAB = """
+const p = document.getElementById("picture"), c = document.createElement("canvas");
+if (!p.naturalWidth) return "";
+c.width = p.naturalWidth; c.height = p.naturalHeight;
+c.getContext("2d").drawImage(p, 0, 0);
+return c.toDataURL("image/png");
+"""
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    driver = shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("chromium and chromedriver are not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    made = webdriver.Chrome(options, webdriver.ChromeService(driver))
+    yield made
+    made.quit()
+
+
+@pytest.fixture
+def page(browser: Any, server: Served) -> Iterator[Any]:
+    """The page, opened and live; at the end the browser must have nothing to complain of."""
+    browser.get(server.url + "/")
+    wait_for(lambda: text(browser, "connection") == "Live", "the connection")
+    yield browser
+    said = [x for x in browser.get_log("browser") if x["level"] in ("SEVERE", "WARNING")]
+    browser.get("about:blank")
+    assert said == []
+
+
+def text(browser: Any, id: str) -> str:
+    return str(browser.execute_script("return document.getElementById(arguments[0]).innerText", id))
+
+
+def grab(browser: Any) -> Any:
+    data = browser.execute_script(GRAB)
+    if not data:
+        return None
+    png = np.frombuffer(base64.b64decode(data.partition(",")[2]), np.uint8)
+    return cv2.imdecode(png, cv2.IMREAD_COLOR_RGB)
+
+
+def clock(browser: Any) -> float | None:
+    picture = grab(browser)
+    return None if picture is None else read_clock(picture)
+
+
+def test_the_picture_changes(page: Any) -> None:
+    first = wait_for(lambda: clock(page), "a picture")
+    wait_for(lambda: (clock(page) or first) > first, "a later picture")
+    assert page.execute_script("return document.getElementById('picture').alt")
+
+
+def test_people_figures_and_stages_show_up(page: Any) -> None:
+    wait_for(lambda: text(page, "people") == "3", "three people")
+    wait_for(lambda: float(text(page, "fps")) > 0, "a rate")
+    assert float(text(page, "inference")) > 0
+    assert "#1" in text(page, "inside")
+    assert "network" in text(page, "stages")
+    assert text(page, "network") == "edgepose-lite-body"
+    wait_for(
+        lambda: page.execute_script("return document.querySelectorAll('#chart .trace').length"),
+        "the chart",
+    )
+    assert "now 3" in wait_for(
+        lambda: (
+            label
+            if "now 3" in (label := page.find_element("id", "chart").get_attribute("aria-label"))
+            else ""
+        ),
+        "its words",
+    )
+    assert page.title == "3 people · edgepose"
+
+
+def test_the_source_is_switched_and_back(page: Any, server: Served) -> None:
+    assert text(page, "input").startswith("test://people")
+    page.execute_script("document.querySelector('input[value=example]').click()")
+    wait_for(lambda: "figures.mp4" in text(page, "input"), "the film")
+    wait_for(lambda: text(page, "connection") == "Live", "its connection")
+    # a film of two seconds: its clock is never far
+    wait_for(lambda: 0 < (clock(page) or 9) < 2.1, "its picture")
+    # the camera has lost its viewer
+    wait_for(lambda: server.state("camera")["state"] == "idle", "the camera's rest")
+    page.execute_script("document.querySelector('input[value=camera]').click()")
+    wait_for(lambda: text(page, "input").startswith("test://people"), "the camera")
+    wait_for(lambda: text(page, "connection") == "Live", "its connection")
+
+
+def test_events_arrive_by_themselves(page: Any) -> None:
+    page.execute_script("document.querySelector('input[value=example]').click()")
+    wait_for(lambda: "figures.mp4" in text(page, "input"), "the film")
+    rows = "return [...document.querySelectorAll('#rows tr.new .what')].map(x => x.innerText)"
+    wait_for(lambda: {"enter", "exit"} <= set(page.execute_script(rows)), "events of both kinds")
+    assert "Person" in text(page, "said")
+    assert "visits in the last five minutes" in wait_for(
+        lambda: page.find_element("id", "visits").get_attribute("aria-label"), "the visits"
+    )
+    page.execute_script(
+        "const k = document.getElementById('kind'); k.value = 'exit'; k.onchange();"
+    )
+    shown = "return [...document.querySelectorAll('#rows .what')].map(x => x.innerText)"
+    wait_for(lambda: set(page.execute_script(shown)) == {"exit"}, "exits alone")
+    before = len(page.execute_script(shown))
+    wait_for(lambda: len(page.execute_script(shown)) > before, "another exit")
+
+
+def test_the_picture_can_be_held(page: Any) -> None:
+    wait_for(lambda: clock(page), "a picture")
+    page.find_element("id", "pause").click()
+    wait_for(
+        lambda: str(page.find_element("id", "picture").get_attribute("src")).startswith("blob:"),
+        "the held picture",
+    )
+    held = wait_for(lambda: clock(page), "the held picture's clock")
+    wait_for(lambda: float(text(page, "fps")) > 0, "figures that go on")
+    assert clock(page) == held
+    page.find_element("id", "pause").click()
+    wait_for(lambda: (clock(page) or held) != held, "moving pictures")
+
+
+def test_the_keyboard_reaches_everything(page: Any) -> None:
+    keys = webdriver.Keys
+    seen = []
+    for _ in range(14):
+        page.switch_to.active_element.send_keys(keys.TAB)
+        e = page.switch_to.active_element
+        seen.append(e.get_attribute("id") or e.get_attribute("value") or e.text)
+    assert {"camera", "pause", "full", "kind"} <= set(seen)
+    radio = page.find_element("css selector", "input[value=camera]")
+    radio.send_keys(keys.ARROW_RIGHT)
+    wait_for(lambda: "figures.mp4" in text(page, "input"), "the film by the arrow key")
+
+
+def test_device_and_precision_are_passed_on(browser: Any, server: Served) -> None:
+    browser.get(f"{server.url}/?device-name=CPU&precision=FP7")
+    wait_for(lambda: "FP7" in text(browser, "cover"), "the reason")
+    assert text(browser, "connection") == "Failed"
+    source = browser.find_element("id", "picture").get_attribute("src") or ""
+    browser.get(f"{server.url}/?device-name=CPU")
+    wait_for(lambda: text(browser, "connection") == "Live", "the connection")
+    source = browser.find_element("id", "picture").get_attribute("src")
+    assert "/camera_feed?device-name=CPU" in source
+    browser.get_log("browser")  # the refused feed is in there
+
+
+def test_it_fits_a_phone_in_both_colours(page: Any) -> None:
+    metrics = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    back = "return getComputedStyle(document.body).backgroundColor"
+    try:
+        wait_for(lambda: text(page, "people") == "3", "three people")
+        assert page.execute_script("return document.documentElement.scrollWidth") <= 360
+        colours = set()
+        for scheme in ("light", "dark"):
+            features = [{"name": "prefers-color-scheme", "value": scheme}]
+            page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+            colours.add(page.execute_script(back))
+        assert len(colours) == 2
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_it_comes_back_after_the_server_was_gone(browser: Any, tmp_path: Path) -> None:
+    words = ("test://people?size=160x120&rate=15&frames=12", "--db", str(tmp_path / "e.db"))
+    served = Served(tmp_path, *words)
+    ids = "return [...document.querySelectorAll('#rows time')].map(x => x.dateTime)"
+    again = None
+    try:
+        browser.get(served.url + "/")
+        wait_for(lambda: len(browser.execute_script(ids)) >= 3, "events")
+        served.process.kill()
+        wait_for(lambda: text(browser, "connection") == "No connection", "the loss")
+        again = Served(tmp_path, *words, "--port", str(served.port))
+        wait_for(lambda: text(browser, "connection") == "Live", "the return")
+        # what was closed at the start, while the page was away, has been filled in
+        stored = {e["time"] for e in again.get("/api/v1/events", limit=1000)["events"]}
+        wait_for(lambda: stored <= set(browser.execute_script(ids)), "all events")
+        picture = "return document.getElementById('picture').naturalWidth"
+        wait_for(lambda: browser.execute_script(picture) == 160, "the picture")
+    finally:
+        browser.get("about:blank")
+        browser.get_log("browser")
+        served.end()
+        if again is not None:
+            again.end()
