@@ -299,3 +299,58 @@ def test_chromium_shows_our_pages(mjpeg: tuple[Feeder, str], chromium: browser.B
         assert chromium.value("document.getElementById('state').textContent") == "connected"
     finally:
         feeder.stop()
+
+
+def test_the_camera_of_a_browser_comes_in(tmp_path: Path) -> None:
+    if not browser.find():
+        pytest.skip("Chromium is not installed")
+    if aiortc is None:
+        pytest.skip("the webrtc extra is not installed")
+    pytest.importorskip("websockets", reason="the serve extra is not installed")
+    flags = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+    page = browser.Browser(tmp_path / "profile", *flags)
+    source: Any = open_source("webrtc://@127.0.0.1:0/phone?", SourceOptions(frames=3))
+    try:
+        page.open(f"http://127.0.0.1:{source.port}/phone")
+        frames = list(source)
+    finally:
+        source.close()
+        page.close()
+    assert len(frames) == 3
+    assert frames[-1].width >= 160
+    assert frames[-1].pixels.std() > 5  # the browser's test picture, and not black
+
+
+def test_https(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import shutil
+    import ssl
+    import subprocess
+
+    if not shutil.which("openssl"):
+        pytest.skip("openssl is not installed")
+    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
+    subprocess.run(
+        f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout {key} "
+        f"-out {certificate}".split(),
+        check=True,
+        capture_output=True,
+    )
+    monkeypatch.setenv("SSL_CERT", str(certificate))
+    monkeypatch.setenv("SSL_KEY", str(key))
+    output: Any = open_output("https://@127.0.0.1:0/cam?")
+    output.write(frame(0, 5.0))
+    trusting = ssl.create_default_context()
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    url = f"https://127.0.0.1:{output.port}/cam?picture"
+    with urllib.request.urlopen(url, timeout=10, context=trusting) as answer:
+        assert answer.headers["Content-Type"] == "image/jpeg"
+    # a client that opens a connection and says nothing holds nobody up
+    with (
+        socket.create_connection(("127.0.0.1", output.port)),
+        urllib.request.urlopen(url, timeout=10, context=trusting) as answer,
+    ):
+        assert answer.status == 200
+    output.close()
+    monkeypatch.setenv("SSL_CERT", str(tmp_path / "absent.pem"))
+    with pytest.raises(OutputError, match="SSL_CERT"):
+        open_output("https://@127.0.0.1:0/cam?")
