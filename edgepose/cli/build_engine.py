@@ -192,8 +192,8 @@ def _calibration(
     folder: Path, model: Path, manifest: Manifest, options: EngineOptions
 ) -> Calibration:
     from edgepose.calibration import calibration
+    from edgepose.engines.build_plan import choose_shapes
     from edgepose.engines.onnx_file import read_outline
-    from edgepose.engines.tensorrt_build import choose_shapes
 
     inputs = read_outline(model).inputs
     picture = next((t for t in inputs if t.name == manifest.input.name), inputs[0])

@@ -15,12 +15,12 @@ import numpy as np
 from edgepose import paths
 from edgepose.engines import onnxruntime as cpu
 from edgepose.engines.base import Choice, max_batch, shape_text
+from edgepose.engines.build_plan import choose_shapes
 from edgepose.engines.device import Cuda, DeviceEngine, Shape, Slot
 from edgepose.engines.files import first_line
 from edgepose.engines.gpu import find_gpu, gpu_index
 from edgepose.engines.onnx_file import Tensor, read_outline
 from edgepose.engines.options import EngineOptions
-from edgepose.engines.tensorrt_build import choose_shapes
 from edgepose.errors import BackendUnavailable, EngineError
 from edgepose.types import TensorSpec
 

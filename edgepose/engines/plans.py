@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from edgepose.engines import build_plan as decide
 from edgepose.engines import tensorrt_build as builder
 from edgepose.engines.cache import (
     Lookup,
@@ -66,7 +67,7 @@ class Machine:
 
     gpu: Gpu | None = None
     deserialise: Callable[[bytes], Any] | None = None
-    calibrator: Callable[[Any, builder.BuildPlan], Any] | None = None
+    calibrator: Callable[[Any, decide.BuildPlan], Any] | None = None
     on_device: Callable[[], AbstractContextManager[Any]] = nullcontext
 
 
@@ -91,11 +92,11 @@ class Plan:
     reason: str
 
 
-def plan_key(flavour: Flavour, plan: builder.BuildPlan, gpu: Gpu | None) -> PlanKey:
+def plan_key(flavour: Flavour, plan: decide.BuildPlan, gpu: Gpu | None) -> PlanKey:
     """The cache key of a build."""
     options = []
     if plan.workspace:
-        options.append(f"workspace={plan.workspace // builder.MIB}")
+        options.append(f"workspace={plan.workspace // decide.MIB}")
     if plan.level is not None:
         options.append(f"level={plan.level}")
     if plan.hardware_compatible:
@@ -161,7 +162,7 @@ class _Obtain:
         self.cache, self.must_keep = cache, must_keep
         self.model, self.name = model, model.stem
         outline = read_outline(model)
-        self.plan = builder.plan_build(model, outline, options)
+        self.plan = decide.plan_build(model, outline, options)
         self.key = plan_key(flavour, self.plan, machine.gpu)
 
     def run(self) -> Plan:
@@ -175,7 +176,7 @@ class _Obtain:
             cached, lookup = self._use(lookup)
             if cached:
                 return cached
-        builder.check_calibration(self.plan)
+        decide.check_calibration(self.plan)
         if not self.options.build:
             raise EngineError(
                 f"No engine for {self.model.name} fits here ({lookup.reason}), and building is "
@@ -231,7 +232,7 @@ class _Obtain:
         return True
 
     def _build(self, lookup: Lookup, keep: bool) -> Plan:
-        workspace, warning = builder.check_memory(self.plan, self.machine.gpu, host_memory())
+        workspace, warning = decide.check_memory(self.plan, self.machine.gpu, host_memory())
         self._announce(lookup, warning)
         start = time.monotonic()
         content = builder.build(

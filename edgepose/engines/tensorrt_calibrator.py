@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from edgepose.engines.base import Feeds
+from edgepose.engines.build_plan import BuildPlan
 from edgepose.engines.cache import write_atomically
 from edgepose.engines.device import Cuda
-from edgepose.engines.tensorrt_build import BuildPlan
 from edgepose.errors import OutputError
 
 

@@ -19,6 +19,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from edgepose.engines import build_plan as decide
 from edgepose.engines import tensorrt_build as tb
 from edgepose.engines.base import Feeds
 from edgepose.engines.gpu import Gpu, HostMemory
@@ -58,7 +59,7 @@ def pictures(count: int = 3) -> Calibration:
 
 def build(trt: Any, model: Path, calibrator: Any = None, **options: Any) -> bytes:
     settings = EngineOptions(**options)
-    plan = tb.plan_build(model, read_outline(model), settings)
+    plan = decide.plan_build(model, read_outline(model), settings)
     return tb.build(trt, plan, progress=settings.progress, calibrator=calibrator)
 
 
@@ -148,7 +149,7 @@ def test_fp32_is_exact(trt: Any, onnx_file: Maker) -> None:
 
 def test_int8_is_a_calibrator_or_qdq(trt: Any, onnx_file: Maker) -> None:
     class Calibrator:
-        def __init__(self, module: Any, plan: tb.BuildPlan) -> None:
+        def __init__(self, module: Any, plan: decide.BuildPlan) -> None:
             assert plan.calibration is not None
             self.left = [0x1000] * plan.calibration.count
 
@@ -190,9 +191,9 @@ def test_best_is_int8_where_there_are_pictures(trt: Any, onnx_file: Maker) -> No
     model = onnx_file()
     outline = read_outline(model)
     best = EngineOptions(precision="best")
-    assert tb.choose_precision(outline, best)[0] == "fp16"
+    assert decide.choose_precision(outline, best)[0] == "fp16"
     best = EngineOptions(precision="best", calibration=pictures())
-    assert tb.choose_precision(outline, best)[0] == "int8"
+    assert decide.choose_precision(outline, best)[0] == "int8"
 
 
 def test_a_quantised_file_is_int8_whatever_is_asked(
@@ -202,7 +203,7 @@ def test_a_quantised_file_is_int8_whatever_is_asked(
 
     path = tmp_path / "q.onnx"
     path.write_bytes(to_int8(onnx_file(), pictures()))
-    plan = tb.plan_build(path, read_outline(path), EngineOptions(precision="fp16"))
+    plan = decide.plan_build(path, read_outline(path), EngineOptions(precision="fp16"))
     assert plan.precision == "int8"
     assert plan.calibration is None
     assert "fp16 has no effect" in plan.notes[0]
@@ -325,6 +326,7 @@ def test_ctrl_c_cancels_a_build(tmp_path: Path, onnx_file: Maker) -> None:
         """
         import sys, threading
         from pathlib import Path
+        from edgepose.engines import build_plan as decide
         from edgepose.engines import tensorrt_build as tb
         from edgepose.engines.onnx_file import read_outline
         from edgepose.engines.options import EngineOptions
@@ -334,7 +336,7 @@ def test_ctrl_c_cancels_a_build(tmp_path: Path, onnx_file: Maker) -> None:
         gate = threading.Event()
         trt = trt_double.make(sys.argv[2], gate=gate)
         model = Path(sys.argv[1])
-        plan = tb.plan_build(model, read_outline(model), EngineOptions(precision="fp32"))
+        plan = decide.plan_build(model, read_outline(model), EngineOptions(precision="fp32"))
         class Told:
             def phase(self, name, steps=0):
                 print(name, flush=True)
@@ -373,18 +375,18 @@ def test_ctrl_c_cancels_a_build(tmp_path: Path, onnx_file: Maker) -> None:
 
 def test_memory_preflight(onnx_file: Maker) -> None:
     model = onnx_file()
-    plan = tb.plan_build(model, read_outline(model), EngineOptions())
-    mib = tb.MIB
-    workspace, warning = tb.check_memory(plan, ORIN, HostMemory(1000 * mib, 0))
+    plan = decide.plan_build(model, read_outline(model), EngineOptions())
+    mib = decide.MIB
+    workspace, warning = decide.check_memory(plan, ORIN, HostMemory(1000 * mib, 0))
     assert workspace == 250 * mib
     assert "add swap" in warning
-    workspace, warning = tb.check_memory(plan, ORIN, HostMemory(6000 * mib, 4000 * mib))
+    workspace, warning = decide.check_memory(plan, ORIN, HostMemory(6000 * mib, 4000 * mib))
     assert (workspace, warning) == (1024 * mib, "")
     with pytest.raises(EngineError, match=r"Only 200 MiB of memory and swap are free.*mkswap"):
-        tb.check_memory(plan, ORIN, HostMemory(200 * mib, 0))
+        decide.check_memory(plan, ORIN, HostMemory(200 * mib, 0))
     desktop = Gpu(0, "RTX 4090", "8.9", "13.0", 24 << 30, False)
-    assert tb.check_memory(plan, desktop, HostMemory(mib, 0)) == (0, "")
-    assert tb.check_memory(plan, ORIN, None) == (0, "")
+    assert decide.check_memory(plan, desktop, HostMemory(mib, 0)) == (0, "")
+    assert decide.check_memory(plan, ORIN, None) == (0, "")
 
 
 # --- the timing cache
@@ -392,7 +394,7 @@ def test_memory_preflight(onnx_file: Maker) -> None:
 
 def test_timing_cache_grows_and_survives_damage(trt: Any, onnx_file: Maker, tmp_path: Path) -> None:
     model, path = onnx_file(), tmp_path / "timing" / "orin.timing"
-    plan = tb.plan_build(model, read_outline(model), EngineOptions(precision="fp32"))
+    plan = decide.plan_build(model, read_outline(model), EngineOptions(precision="fp32"))
     tb.build(trt, plan, timing_cache=path)
     assert path.read_bytes() == b"+"
     tb.build(trt, plan, timing_cache=path)
@@ -407,7 +409,7 @@ def test_a_timing_cache_that_cannot_be_written_is_no_error(
     trt: Any, onnx_file: Maker, tmp_path: Path
 ) -> None:
     model = onnx_file()
-    plan = tb.plan_build(model, read_outline(model), EngineOptions(precision="fp32"))
+    plan = decide.plan_build(model, read_outline(model), EngineOptions(precision="fp32"))
     (tmp_path / "file").touch()
     assert tb.build(trt, plan, timing_cache=tmp_path / "file" / "x.timing")
 
@@ -503,7 +505,7 @@ def test_rtx_explains_an_unknown_operator(rtx: Any, tmp_path: Path) -> None:
 def test_build_runs_on_the_device_of_the_caller(onnx_file: Maker) -> None:
     trt = trt_double.make("10.3.0")
     model = onnx_file()
-    plan = tb.plan_build(model, read_outline(model), EngineOptions())
+    plan = decide.plan_build(model, read_outline(model), EngineOptions())
     seen: list[str] = []
 
     class Current:
