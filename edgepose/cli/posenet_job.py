@@ -382,6 +382,14 @@ def _open_sources(
     )
 
 
+def _sound_of(source: Source, files: Sequence[str]) -> str:
+    """The film whose sound goes into the output; "" where there is none."""
+    from edgepose.io.sources.uri import parse
+
+    silent = source.stills or source.live or len(files) != 1 or parse(files[0]).scheme == "test"
+    return "" if silent else files[0]
+
+
 def files_of(source: Source, inputs: Sequence[str]) -> Sequence[str]:
     """The files behind the inputs where they are known (a folder's pictures), else the inputs."""
     return getattr(source, "paths", None) or inputs
@@ -415,7 +423,7 @@ def _open_outputs(
         input_rate=source.rate,
         width=a["output_width"],
         height=a["output_height"],
-        audio="" if a["no_audio"] or source.stills or source.live or len(files) != 1 else files[0],
+        audio="" if a["no_audio"] else _sound_of(source, files),
         inputs=tuple(files),
     )
     outputs: list[Output] = [

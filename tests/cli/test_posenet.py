@@ -279,3 +279,21 @@ def test_a_signal_finishes_the_files(
         frames = len(list(made.decode(video=0)))
     assert frames == len(lines) > 0
     assert "Traceback" not in errors
+
+
+def test_an_unpaced_test_source_becomes_a_film(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    lite = ["--network", "edgepose-lite-body", "-q"]
+    result = posenet("test://people?rate=0&frames=5", "o.mp4", *lite, cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    with av.open(str(tmp_path / "o.mp4")) as made:
+        assert len(list(made.decode(video=0))) == 5
+
+
+def test_a_network_that_leaves_its_size_open_needs_one(tmp_path: Path) -> None:
+    shipped = ROOT / "data/networks"
+    words = ["--model", str(shipped / "edgepose-lite-body.onnx"), "--topology", "human_pose"]
+    result = posenet(ASTRONAUT, *words, cwd=tmp_path)
+    assert_short(result, 1, "--network-size")
+    done = posenet(ASTRONAUT, "o.jpg", *words, "--network-size", "256x256", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
