@@ -449,8 +449,8 @@ def _in_thread(work: Callable[[], bytes], job: _Job) -> bytes:
             failure.append(e)
 
     thread = threading.Thread(target=run, name="tensorrt-build", daemon=True)
-    thread.start()
     try:
+        thread.start()  # Ctrl-C may come while this waits for the thread to begin
         while thread.is_alive():
             thread.join(0.1)
     except KeyboardInterrupt:
