@@ -24,6 +24,11 @@ class ByName(Closing):
         self._open = open_
         self._writers: dict[str, Any] = {}
 
+    @property
+    def drops(self) -> bool:
+        """The targets are streams, which may lose frames (see `outputs.fanout`)."""
+        return "://" in self._pattern and not self._pattern.lower().startswith("file://")
+
     def write(self, item: Any) -> None:
         """Write to the target of `item.name`."""
         name = item.name or "source"

@@ -25,7 +25,7 @@ from edgepose.types import Frame
 FILE_FRAMES = 4
 LIVE_FILE_FRAMES = 16
 STREAM_FRAMES = 2
-CLOSE_SECONDS = 2.0  # of windows and streams; files may take as long as they need
+CLOSE_SECONDS = 1.0  # of all windows and streams; files may take as long as they need
 
 
 @dataclass
@@ -163,9 +163,10 @@ class Lane:
             self._abandoned = self.is_stream
             self._change.notify_all()
 
-    def end_close(self) -> None:
-        """Wait for the thread; one stuck in a stream is left behind."""
-        self._thread.join(CLOSE_SECONDS if self.is_stream else None)
+    def end_close(self, deadline: float) -> None:
+        """Wait for the thread; one that is stuck in a stream at the deadline is left behind."""
+        rest = max(0.0, deadline - time.monotonic())
+        self._thread.join(rest if self.is_stream else None)
         if self.error is not None:
             raise self.error
 
@@ -229,9 +230,10 @@ class FanOut(Closing):
         for lane in self.lanes:
             lane.begin_close()
         failure: EdgeposeError | None = None
+        deadline = time.monotonic() + CLOSE_SECONDS
         for lane in self.lanes:
             try:
-                lane.end_close()
+                lane.end_close(deadline)
             except EdgeposeError as e:
                 failure = failure or e
         if failure is not None:

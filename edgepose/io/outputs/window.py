@@ -43,7 +43,7 @@ class WindowOutput(Closing):
         self._size = (options.width, options.height)
         self.closed = False
         self._stop = False
-        self._frames: dict[str, Frame] = {}
+        self._frames: dict[tuple[str, str], Frame] = {}
         self._fresh = False
         self._title = "edgepose"
         self._lock = threading.Lock()
@@ -72,7 +72,7 @@ class WindowOutput(Closing):
     def write(self, frame: Frame) -> None:
         """Show a frame soon."""
         with self._lock:
-            self._frames[frame.source] = frame
+            self._frames[frame.name, frame.source] = frame
             self._fresh = True
 
     def status(self, text: str) -> None:

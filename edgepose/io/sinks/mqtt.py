@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 IN_FLIGHT = 20
 START_SECONDS = 5.0
-CLOSE_SECONDS = 2.0
+CLOSE_SECONDS = 1.0
 KEEPALIVE_SECONDS = 20
 FIRST_DELAY, LONGEST_DELAY = 1, 30
 
@@ -197,7 +197,7 @@ class MqttSink(Closing):
         self._spool = Spool(s.spool, s.queue)
         self.sent = 0
         self._connected, self._news = threading.Event(), threading.Event()
-        self._refused = ""
+        self._refused, self._absent = "", False
         self._stop = False
         self._flying: dict[int, int] = {}
         self._early: set[int] = set()
@@ -227,6 +227,7 @@ class MqttSink(Closing):
         client.reconnect_delay_set(FIRST_DELAY, LONGEST_DELAY)
         client.max_inflight_messages_set(IN_FLIGHT)
         client.on_connect = self._on_connect
+        client.on_connect_fail = self._on_connect_fail
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
         return client
@@ -235,8 +236,8 @@ class MqttSink(Closing):
         s = self._settings
         end = time.monotonic() + START_SECONDS
         while not self._connected.wait(0.05) and not self._refused and time.monotonic() < end:
-            if s.wait:
-                return
+            if s.wait or self._absent:
+                break
         if self._connected.is_set():
             return
         refused = self._refused
@@ -259,6 +260,9 @@ class MqttSink(Closing):
         client.publish(f"{self._settings.topic}/status", "online", qos=1, retain=True)
         self._connected.set()
         self._news.set()
+
+    def _on_connect_fail(self, client: Any, _: Any) -> None:
+        self._absent = True
 
     def _on_disconnect(self, client: Any, _: Any, flags: Any, reason: Any, properties: Any) -> None:
         if self._connected.is_set() and not self._stop:
@@ -331,7 +335,7 @@ class MqttSink(Closing):
         return {"sent": self.sent, "waiting": len(self._spool), "dropped": self._spool.dropped}
 
     def close(self) -> None:
-        """Send what is queued for up to two seconds, say goodbye; a spool keeps the rest."""
+        """Send what is queued for up to a second, say goodbye; a spool keeps the rest."""
         if self._stop:
             return
         end = time.monotonic() + CLOSE_SECONDS
@@ -359,4 +363,5 @@ class MqttSink(Closing):
         self._sender.join(2)
         self._spool.close()
         # paho closes its wake-up sockets when it is collected: leave it no cycle through us
-        client.on_connect = client.on_disconnect = client.on_publish = None
+        client.on_connect = client.on_connect_fail = None
+        client.on_disconnect = client.on_publish = None

@@ -12,6 +12,7 @@ from peers import wait_for
 
 from edgepose.errors import OutputError
 from edgepose.io.base import Closing
+from edgepose.io.named import ByName
 from edgepose.io.outputs import fanout
 from edgepose.io.outputs.fanout import FanOut
 from edgepose.io.sources.live import Backoff
@@ -134,6 +135,14 @@ def test_an_unexpected_failure_is_an_output_error() -> None:
         write_many(out)
     with pytest.raises(OutputError):
         out.close()
+
+
+def test_targets_by_name_are_streams_or_files() -> None:
+    def opened(target: str) -> Recorder:
+        return Recorder()
+
+    assert fanout.may_drop(ByName("rtsp://@:8554/{name}", opened))  # type: ignore[arg-type]
+    assert not fanout.may_drop(ByName("out/{name}.mp4", opened))  # type: ignore[arg-type]
 
 
 def test_a_closed_window_is_noticed() -> None:

@@ -108,7 +108,8 @@ RTMP_SERVER = """
 import sys, av
 from edgepose.io.sources.testsrc import latency
 url = f"rtmp://127.0.0.1:{sys.argv[1]}/live/cam"
-with av.open(url, options={"listen": "1"}, timeout=(30, 10)) as peer:
+options = {"listen": "1", "analyzeduration": "300000"}
+with av.open(url, options=options, timeout=(30, 10)) as peer:
     for number, frame in enumerate(peer.decode(video=0)):
         print(latency(frame.to_ndarray(format="rgb24")), flush=True)
         if number == 4:
