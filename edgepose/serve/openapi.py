@@ -140,7 +140,9 @@ def document(sources: list[str]) -> Schema:
             _object(events=_list(EVENT), cursor=TEXT),
             [
                 *filters,
-                _query("cursor", TEXT, "Of the page before."),
+                _query(
+                    "cursor", {"type": "string", "pattern": "^[0-9]{0,18}$"}, "Of the page before."
+                ),
                 _query("limit", page, "Events in a page."),
                 _query("order", {"type": "string", "enum": ["newest", "oldest"]}, "Which first."),
             ],
