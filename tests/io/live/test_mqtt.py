@@ -177,6 +177,7 @@ def test_the_last_will_speaks_for_a_killed_program(broker: Broker, subscribe: Su
     )
     assert program.stdout is not None
     assert program.stdout.readline() == b"up\n"
+    wait_for(lambda: seen.texts("cam/door/status") == ["online"])
     program.kill()
     program.communicate()
     wait_for(lambda: seen.texts("cam/door/status") == ["online", "offline"])
