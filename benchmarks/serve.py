@@ -127,6 +127,7 @@ def one_viewer(home: Path, shared: Path, seconds: float) -> dict[str, Any]:
     """Frames a second over a film that is not paced."""
     model = shared / "networks/human-pose-estimation-0001/FP16-INT8/human-pose-estimation-0001.xml"
     film = shared / "media/one-by-one-person-detection.mp4"
+    before = sequential(model, film, seconds / 3)
     words = (
         "--network",
         "human-pose-estimation-0001",
