@@ -19,7 +19,7 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from edgepose.errors import StoreError, UsageError
+from edgepose.errors import BackendUnavailable, StoreError, UsageError
 from edgepose.events.event import KINDS, iso_time
 from edgepose.events.log import Filter
 from edgepose.serve.channel import BOUNDARY, Channel
@@ -27,6 +27,7 @@ from edgepose.serve.feed import FeedClosed, Listener
 from edgepose.serve.openapi import document
 from edgepose.serve.security import App, Guard
 from edgepose.serve.studio import NoEvents, Studio
+from edgepose.serve.webrtc import Peers, available
 
 if TYPE_CHECKING:
     from edgepose.events.event import Event
@@ -62,8 +63,10 @@ def make_app(studio: Studio, token: str = "") -> App:
         Route("/api/v1/stats", site.stats),
         Route("/api/v1/networks", site.networks),
         Route("/api/v1/source", site.source, methods=["GET", "PUT"]),
+        Route("/api/v1/webrtc", site.webrtc, methods=["POST"]),
     ]
     errors = {HTTPException: _answer(), NoEvents: _answer(404), UsageError: _answer(400)}
+    errors[BackendUnavailable] = _answer(501)
     app = Starlette(routes=routes, exception_handlers={**errors, StoreError: _answer(503)})
     return Guard(app, token)
 
@@ -84,6 +87,7 @@ class _Site:
 
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
+        self.peers = Peers()
 
     # pages --------------------------------------------------------------------------------------
     async def index(self, request: Request) -> Response:
@@ -207,11 +211,25 @@ class _Site:
 
     async def source(self, request: Request) -> Response:
         if request.method == "PUT":
-            name = await _body_source(request)
-            if name not in self.studio.sources:
+            body = await _json(request)
+            name = body.get("source") if isinstance(body, dict) else None
+            if not isinstance(name, str) or name not in self.studio.sources:
                 raise HTTPException(400, f"'source' is one of {', '.join(self.studio.sources)}.")
             await run_in_threadpool(self.studio.switch, name)
-        return JSONResponse({"source": self.studio.current, "sources": list(self.studio.sources)})
+        return JSONResponse(
+            {
+                "source": self.studio.current,
+                "sources": list(self.studio.sources),
+                "webrtc": available(),
+            }
+        )
+
+    async def webrtc(self, request: Request) -> Response:
+        """The answer to a WebRTC offer."""
+        name = request.query_params.get("source", self.studio.current)
+        channel = await self._channel(name, request)
+        self._check_room(channel.pictures.listeners)
+        return JSONResponse(await self.peers.answer(channel, await _json(request)))
 
     async def openapi(self, request: Request) -> Response:
         return JSONResponse(document(list(self.studio.sources)))
@@ -263,15 +281,13 @@ async def _until_gone(socket: WebSocket) -> None:
         continue
 
 
-async def _body_source(request: Request) -> str:
+async def _json(request: Request) -> Any:
     try:
-        body = json.loads(await request.body() or b"null")
+        return json.loads(await request.body() or b"null")
     except ClientDisconnect:
         raise HTTPException(413, "The body is too long.") from None
     except (ValueError, RecursionError):
         raise HTTPException(400, "The body is not JSON.") from None
-    name = body.get("source") if isinstance(body, dict) else None
-    return name if isinstance(name, str) else ""
 
 
 def _whole(request: Request, name: str, default: int, most: int) -> int:

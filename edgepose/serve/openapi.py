@@ -67,6 +67,7 @@ STATS = _object(
     channels=_list(STATUS),
     events=_object(stored={"type": "boolean"}, dropped=WHOLE, error=TEXT),
 )
+OFFER = _object(sdp=TEXT, type={"type": "string", "enum": ["offer"]})
 NETWORK = _object(
     name=TEXT,
     family=TEXT,
@@ -88,6 +89,7 @@ def _answers(schema: Schema, *errors: int) -> Schema:
         404: "There is no such thing.",
         413: "The body is too long.",
         415: "The body is not JSON.",
+        501: "An optional package is missing.",
         503: "Not now.",
     }
     answers: Schema = {
@@ -133,7 +135,9 @@ def document(sources: list[str]) -> Schema:
         _query("since", time_text, "Not before."),
         _query("until", time_text, "Before."),
     ]
-    source_schema = _object(source={"type": "string", "enum": sources}, sources=_list(TEXT))
+    source_schema = _object(
+        source={"type": "string", "enum": sources}, sources=_list(TEXT), webrtc={"type": "boolean"}
+    )
     paths: Schema = {
         "/api/v1/events": _get(
             "Events, page by page",
@@ -204,6 +208,19 @@ def document(sources: list[str]) -> Schema:
                 },
                 "responses": _answers(source_schema, 400, 413, 415),
             },
+        },
+        "/api/v1/webrtc": {
+            "post": {
+                "summary": "The live view over WebRTC: an answer to an offer",
+                "parameters": [
+                    _query("source", {"type": "string", "enum": sources}, "Which input.")
+                ],
+                "requestBody": {
+                    "required": True,
+                    "content": {"application/json": {"schema": OFFER}},
+                },
+                "responses": _answers(_object(sdp=TEXT, type=TEXT), 400, 404, 413, 415, 501, 503),
+            }
         },
         "/detections": _get(
             "Enter and exit events in the shape of the application that edgepose replaces",

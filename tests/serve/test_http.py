@@ -227,8 +227,8 @@ def test_snapshots_by_the_number_of_their_event(
 def test_answers_are_as_openapi_says(server: Served, events: list[dict[str, Any]]) -> None:
     document = server.get("/api/v1/openapi.json")
     for path, operations in document["paths"].items():
-        if "{" in path:
-            continue
+        if "{" in path or "post" in operations:
+            continue  # test_snapshots..., test_webrtc.py
         for method, operation in operations.items():
             body = {"source": server.get("/api/v1/source")["source"]}
             answer = server.http.request(method, path, json=body if method == "put" else None)
@@ -243,7 +243,8 @@ def test_answers_are_as_openapi_says(server: Served, events: list[dict[str, Any]
 
 
 def test_the_current_source_is_switched_for_all(server: Served) -> None:
-    assert server.get("/api/v1/source") == {"source": "camera", "sources": ["camera", "example"]}
+    there = server.get("/api/v1/source")
+    assert (there["source"], there["sources"]) == ("camera", ["camera", "example"])
     with connect(f"ws://127.0.0.1:{server.port}/ws?source=camera") as socket:
         assert json.loads(socket.recv(timeout=20))["type"] == "state"
         answer = server.http.put("/api/v1/source", json={"source": "example"})

@@ -149,6 +149,19 @@ def test_the_picture_can_be_held(page: Any) -> None:
     wait_for(lambda: (clock(page) or held) != held, "moving pictures")
 
 
+def test_the_video_comes_by_webrtc_too(page: Any, server: Served) -> None:
+    if not server.get("/api/v1/source")["webrtc"]:
+        pytest.skip("aiortc is not installed")
+    page.find_element("id", "rtc").click()
+    size = "const v = document.getElementById('video'); return [v.videoWidth, v.videoHeight]"
+    wait_for(lambda: page.execute_script(size) == [320, 240], "the video")
+    played = "return document.getElementById('video').currentTime"
+    before = page.execute_script(played)
+    wait_for(lambda: page.execute_script(played) > before, "moving pictures")
+    page.find_element("id", "rtc").click()
+    wait_for(lambda: clock(page), "the MJPEG picture again")
+
+
 def test_the_keyboard_reaches_everything(page: Any) -> None:
     keys = webdriver.Keys
     seen = []

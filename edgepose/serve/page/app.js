@@ -25,6 +25,7 @@ for (const name of ["device-name", "precision"]) {
 
 const page = {
   source: "", socket: null, tries: 0, retry: 0, paused: false,
+  rtc: false, peer: null, // video by WebRTC instead of MJPEG
   status: null, clock: 0, // server's time minus ours, ms
   people: [], // {t: ms of the server, n: people or null where it is not known}
   visits: new Map(), // by session and track: {track, from, to (null while inside)}
@@ -119,17 +120,56 @@ function choose(source) {
 function show_picture() {
   const picture = $("picture");
   if (page.paused || document.hidden) return;
+  if (page.rtc) { show_video(); return; }
   picture.src = FEEDS[page.source] + query({ n: Date.now() });
   picture.alt = `Live view of the ${page.source} with skeletons`;
 }
 function hide_picture() {
   // a frozen copy stays where the stream was
+  hang_up();
   const picture = $("picture");
   const copy = document.createElement("canvas");
   if (!picture.naturalWidth) return picture.removeAttribute("src");
   [copy.width, copy.height] = [picture.naturalWidth, picture.naturalHeight];
   copy.getContext("2d").drawImage(picture, 0, 0);
   copy.toBlob((blob) => { if (page.paused || document.hidden) picture.src = URL.createObjectURL(blob); });
+}
+async function show_video() {
+  hang_up();
+  const peer = page.peer = new RTCPeerConnection();
+  peer.ontrack = (event) => { if (page.peer === peer) $("video").srcObject = new MediaStream([event.track]); };
+  peer.onconnectionstatechange = () => {
+    if (page.peer === peer && peer.connectionState === "failed") use_webrtc(false);
+  };
+  try {
+    peer.addTransceiver("video", { direction: "recvonly" });
+    await peer.setLocalDescription(await peer.createOffer());
+    await new Promise((done) => { // all candidates go with the offer
+      if (peer.iceGatheringState === "complete") done();
+      else peer.onicegatheringstatechange = () => peer.iceGatheringState === "complete" && done();
+      setTimeout(done, 2000);
+    });
+    const answer = await fetch("/api/v1/webrtc" + query({ source: page.source }), {
+      method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(peer.localDescription),
+    });
+    if (!answer.ok) throw new Error((await answer.json()).error);
+    if (page.peer === peer) await peer.setRemoteDescription(await answer.json());
+  } catch {
+    if (page.peer === peer) use_webrtc(false);
+  }
+}
+function hang_up() {
+  if (page.peer) page.peer.close();
+  page.peer = null;
+}
+function use_webrtc(on) {
+  page.rtc = on;
+  $("rtc").setAttribute("aria-pressed", on);
+  $("video").hidden = !on;
+  $("picture").hidden = on;
+  if (on) $("picture").removeAttribute("src");
+  else hang_up();
+  show_picture();
 }
 function set_state(state, reason = "") {
   const [word, advice] = WORDS[state] || [state, ""];
@@ -388,9 +428,11 @@ async function start() {
     radio.onchange = () => choose(radio.value);
   }
   $("sources").hidden = there.sources.length < 2;
+  $("rtc").hidden = !(there.webrtc && window.RTCPeerConnection);
   const first = asked.get("source");
   choose(there.sources.includes(first) ? first : there.source);
 }
+$("rtc").onclick = () => use_webrtc(!page.rtc);
 $("pause").onclick = () => {
   page.paused = !page.paused;
   $("pause").setAttribute("aria-pressed", page.paused);

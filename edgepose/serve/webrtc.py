@@ -1,0 +1,131 @@
+"""The live view over WebRTC (aiortc, the extra `webrtc`): far less to transfer than MJPEG, one encoder a viewer.
+
+Signalling is one request: the offer comes in, the answer with all candidates goes out. No STUN server is asked
+unless EDGEPOSE_STUN names one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import os
+import time
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from edgepose.errors import UsageError
+from edgepose.serve.feed import FeedClosed, Listener
+
+if TYPE_CHECKING:
+    from edgepose.serve.channel import Channel
+
+MAX_PEERS = 8  # each has an encoder of its own
+CLOCK = 90_000
+KEEP = 5.0  # seconds after which a still picture is sent again
+
+
+def available() -> bool:
+    """True where aiortc is installed."""
+    return importlib.util.find_spec("aiortc") is not None
+
+
+class Peers:
+    """The open connections."""
+
+    def __init__(self) -> None:
+        self.open: set[Any] = set()
+
+    async def answer(self, channel: Channel, offer: object) -> dict[str, str]:
+        """Connect a viewer to a channel's pictures; the answer to the browser's offer.
+
+        Raises:
+            BackendUnavailable: no aiortc. UsageError: it is no offer of video, or there are too many peers.
+        """
+        from edgepose.io.webrtc import require
+
+        a = require()
+        if not isinstance(offer, dict) or offer.get("type") != "offer":
+            raise UsageError("The body is no WebRTC offer.")
+        if len(self.open) >= MAX_PEERS:
+            raise UsageError(f"There are {MAX_PEERS} WebRTC viewers already; take the MJPEG feed.")
+        stun = os.environ.get("EDGEPOSE_STUN", "")
+        servers = [a.RTCIceServer(urls=stun)] if stun else []
+        peer = a.RTCPeerConnection(a.RTCConfiguration(iceServers=servers))
+        self.open.add(peer)
+        listener = channel.pictures.listen()
+
+        @peer.on("connectionstatechange")  # type: ignore[untyped-decorator,unused-ignore]
+        async def changed() -> None:
+            if peer.connectionState in ("failed", "closed", "disconnected"):
+                await self._hang_up(peer, listener)
+
+        try:
+            track = _track(listener, lambda: asyncio.ensure_future(self._hang_up(peer, listener)))
+            transceiver = peer.addTransceiver(track, direction="sendonly")
+            known = a.RTCRtpSender.getCapabilities("video").codecs
+            h264 = [c for c in known if c.mimeType == "video/H264"]
+            # must come before the offer is read, or VP8 is sent, which takes three times the processor
+            transceiver.setCodecPreferences(h264 + [c for c in known if c not in h264])
+            description = a.RTCSessionDescription(sdp=str(offer.get("sdp")), type="offer")
+            await peer.setRemoteDescription(description)
+            await peer.setLocalDescription(await peer.createAnswer())
+        except Exception as e:
+            await self._hang_up(peer, listener)
+            raise UsageError(f"The offer cannot be used ({type(e).__name__}).") from None
+        channel.look()
+        return {"sdp": peer.localDescription.sdp, "type": peer.localDescription.type}
+
+    async def _hang_up(self, peer: Any, listener: Listener[bytes]) -> None:
+        listener.__exit__(None, None, None)
+        if peer in self.open:
+            self.open.discard(peer)
+            await peer.close()
+
+
+def _track(listener: Listener[bytes], on_end: Any) -> Any:
+    """A video track of a channel's newest pictures."""
+    from edgepose.io.webrtc import require
+
+    a = require()
+    base: Any = a.MediaStreamTrack
+
+    class Newest(base):  # type: ignore[misc,unused-ignore]
+        kind = "video"
+
+        def __init__(self) -> None:
+            super().__init__()
+            self._started = time.monotonic()
+            self._last = b""
+
+        async def recv(self) -> Any:
+            while True:
+                try:
+                    items = await listener.get(KEEP)
+                except FeedClosed:
+                    on_end()
+                    self.stop()
+                    raise a.mediastreams.MediaStreamError from None
+                self._last = items[-1] if items else self._last
+                if self._last:
+                    break
+            loop = asyncio.get_running_loop()
+            seconds = time.monotonic() - self._started
+            return await loop.run_in_executor(None, _video_frame, self._last, seconds)
+
+    return Newest()
+
+
+def _video_frame(part: bytes, seconds: float) -> Any:
+    """A frame for aiortc's encoders, even in size, of a part of the MJPEG stream."""
+    import av
+    import cv2
+    import numpy as np
+
+    with contextlib.suppress(ValueError):
+        part = part[part.index(b"\r\n\r\n") + 4 :]
+    pixels: Any = cv2.imdecode(np.frombuffer(part, np.uint8), cv2.IMREAD_COLOR)
+    height, width = (n // 2 * 2 for n in pixels.shape[:2])
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels[:height, :width]), "bgr24")
+    frame.pts, frame.time_base = round(seconds * CLOCK), Fraction(1, CLOCK)
+    return frame

@@ -1,0 +1,51 @@
+"""The live view over WebRTC, with aiortc as the viewer."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+from served import Served, wait_for
+
+from edgepose.io.sources.testsrc import read_clock
+
+aiortc = pytest.importorskip("aiortc", reason="the webrtc extra is not installed")
+
+
+def test_pictures_move(server: Served) -> None:
+    async def watch() -> list[float | None]:
+        peer = aiortc.RTCPeerConnection()
+        arrived: asyncio.Queue[object] = asyncio.Queue()
+        peer.on("track", arrived.put_nowait)
+        peer.addTransceiver("video", direction="recvonly")
+        await peer.setLocalDescription(await peer.createOffer())
+        offer = {"sdp": peer.localDescription.sdp, "type": "offer"}
+        async with httpx.AsyncClient(base_url=server.url, timeout=20, trust_env=False) as http:
+            answer = await http.post("/api/v1/webrtc?source=camera", json=offer)
+        assert answer.status_code == 200, answer.text
+        assert "H264" in answer.json()["sdp"]
+        await peer.setRemoteDescription(aiortc.RTCSessionDescription(**answer.json()))
+        track = await arrived.get()
+        clocks: list[float | None] = []
+        while len({c for c in clocks if c is not None}) < 3:
+            frame = await track.recv()  # type: ignore[attr-defined]
+            assert (frame.width, frame.height) == (320, 240)
+            clocks.append(read_clock(frame.to_ndarray(format="rgb24")))
+        await peer.close()
+        return [c for c in clocks if c is not None]
+
+    clocks = asyncio.run(asyncio.wait_for(watch(), 60))
+    assert clocks == sorted(clocks)  # type: ignore[type-var]
+    wait_for(lambda: server.state("camera")["viewers"] == 0, "the viewer's going away")
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [None, [], {"type": "answer", "sdp": ""}, {"type": "offer"}, {"type": "offer", "sdp": "v=9"}],
+)
+def test_what_is_no_offer_is_refused_and_leaves_no_viewer(server: Served, offer: object) -> None:
+    answer = server.http.post("/api/v1/webrtc?source=example", json=offer)
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["error"]
+    assert server.state("example").get("viewers", 0) == 0
