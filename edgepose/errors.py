@@ -42,6 +42,10 @@ class UsageError(EdgeposeError, ValueError):
     exit_code = EXIT_USAGE
 
 
+def _begins(known: str, name: str) -> bool:
+    return len(name) >= 3 and known.lower().startswith(name.lower())
+
+
 class UnknownNameError(UsageError):
     """A name that is not in a known list; the message suggests the nearest.
 
@@ -55,6 +59,7 @@ class UnknownNameError(UsageError):
     def __init__(self, what: str, name: str, known: Iterable[str], hint: str = "") -> None:
         names = list(known)
         near = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=1, cutoff=0.6)
+        near = near or sorted((n.lower() for n in names if _begins(n, name)), key=len)
         original = next((n for n in names if near and n.lower() == near[0]), None)
         advice = f"Did you mean {original!r}?" if original else hint
         # a long list helps nobody who already has the right name before them

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+_TAKE_FILES = frozenset(("-i", "--input", "--source", "-o", "--output"))
+
 
 def normalise_flags(argv: Sequence[str]) -> list[str]:
     """jetson-inference's flag spellings as ours.
 
     `--input_blob=x` becomes `--input-blob=x`, `-network=x` becomes `--network=x`, names are
-    case-insensitive. Values, positional arguments and everything behind `--` stay as they are.
+    case-insensitive. Values, positional arguments and everything behind `--` stay as they are, and
+    so does a file whose name begins with one dash where an option for files stands before it.
     """
     out: list[str] = []
     for i, word in enumerate(argv):
         if word == "--":
             return out + list(argv[i:])
-        if word.startswith("-") and len(word) > 2 and not _is_number(word):
+        is_file = i > 0 and argv[i - 1] in _TAKE_FILES and not word.startswith("--")
+        if word.startswith("-") and len(word) > 2 and not _is_number(word) and not is_file:
             name, equals, value = word.partition("=")
             stem = name.lstrip("-")
             if name.startswith("--") or len(stem) > 1:

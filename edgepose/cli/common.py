@@ -73,11 +73,23 @@ def _defaults(app: typer.Typer, name: str, args: Sequence[str]) -> dict[str, Any
     return found.get(command, {}) if name == "posenet" else found
 
 
+def _open_closed_streams() -> None:
+    """Give the null device to standard streams that the caller has closed (`2>&-`).
+
+    Else the first file that is opened would get their number, and what is printed would go into it.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # the lowest free number, so the stream's own
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+
+
 def run_app(app: typer.Typer, argv: Sequence[str], name: str) -> int:
     """Run a Typer application and return the exit code; errors end in one or two lines on stderr.
 
     `--debug` anywhere in the arguments shows the traceback of an unexpected error.
     """
+    _open_closed_streams()
     args = normalise_flags(argv)
     debug = "--debug" in args or bool(os.environ.get("EDGEPOSE_DEBUG"))
     args = [a for a in args if a != "--debug"]
@@ -90,8 +102,8 @@ def run_app(app: typer.Typer, argv: Sequence[str], name: str) -> int:
     except typer.Abort:
         return fail("interrupted", EXIT_INTERRUPTED)
     except _CLICK_ERROR as e:
-        e.show()
-        return EXIT_USAGE
+        command = e.ctx.command_path if getattr(e, "ctx", None) else name
+        return fail(f"{e.format_message().rstrip('.')}. See {command} --help.", EXIT_USAGE)
     except KeyboardInterrupt:
         return fail("interrupted", EXIT_INTERRUPTED)
     except EdgeposeError as e:

@@ -26,7 +26,7 @@ from edgepose.errors import (
 )
 
 if TYPE_CHECKING:
-    from edgepose.io.base import Output, Sink, Source
+    from edgepose.io.base import Output, Sink, Source, SourceOptions
     from edgepose.networks.registry import Network
     from edgepose.pipeline import Summary
     from edgepose.types import Frame, Result
@@ -143,6 +143,8 @@ def _run(
     on_event = EventTeller(talk)
     source = _open_sources(a, inputs, talk, broken, on_event)
     stack.callback(source.close)
+    if source.stills and source.length == 0:
+        raise _behind_the_end(source, a["start"])
     # before the network, which may be fetched and built for minutes: outputs that cannot be written
     pictures = _open_outputs(a, outputs, inputs, source, stack, on_event)
     _check_sinks(a)
@@ -174,7 +176,22 @@ def _run(
             if not pipeline.summary.frames:
                 raise
             error = e
-    return _sum_up(pipeline.summary, a, talk, broken, error, outputs)
+    error = _finish(pictures, error)
+    summary = pipeline.summary  # the length of a film may be an estimate: its end says for sure
+    if a["start"] and not (summary.frames or summary.interrupted or broken or error):
+        error = _behind_the_end(source, a["start"])
+    files = max(len(inputs), len(files_of(source, inputs)))
+    return _sum_up(summary, a, talk, broken, error, outputs, files)
+
+
+def _finish(outputs: Sequence[Output], error: EdgeposeError | None) -> EdgeposeError | None:
+    """Close the outputs, so that what is said next is true; the first error of the run."""
+    for output in outputs:
+        try:
+            output.close()
+        except OutputError as e:
+            error = error or e
+    return error
 
 
 # network and engine -----------------------------------------------------------------------------
@@ -333,7 +350,7 @@ def _open_sources(
 ) -> Source:
     from edgepose.io.base import SourceOptions
     from edgepose.io.sources import open_source
-    from edgepose.io.sources.chain import Chain
+    from edgepose.io.sources.chain import in_turn
 
     def on_error(path: str, error: Exception) -> None:
         broken.append(path)
@@ -360,9 +377,9 @@ def _open_sources(
     )
     if len(uris) == 1:
         return open_source(uris[0], options)
-    sources = [open_source(uri, options) for uri in uris]
+    sources = _open_each(uris, options, on_error)
     if not any(source.live for source in sources):
-        return Chain(sources, on_error=on_error)
+        return in_turn(sources, options)
     if not all(source.live for source in sources):
         for source in sources:
             source.close()
@@ -379,6 +396,41 @@ def _open_sources(
         size=min(len(sources), a["batch_size"]),
         deadline=a["batch_timeout"],
         on_error=on_error,
+    )
+
+
+def _open_each(
+    uris: Sequence[str], options: SourceOptions, on_error: Callable[[str, Exception], None]
+) -> list[Source]:
+    """The sources that can be opened; a file that cannot is told, unless it is the last hope.
+
+    Raises:
+        SourceError: a live source, or none of all files, can be opened.
+    """
+    from edgepose.io.sources import open_source
+    from edgepose.io.sources.uri import parse
+
+    sources: list[Source] = []
+    failed: list[tuple[str, SourceError]] = []
+    for uri in uris:
+        try:
+            sources.append(open_source(uri, options))
+        except SourceError as e:
+            failed.append((uri, e))
+            if parse(uri).scheme != "file" or len(failed) == len(uris):
+                for source in sources:
+                    source.close()
+                for other, earlier in failed[:-1]:
+                    on_error(other, earlier)
+                raise
+    for uri, error in failed:
+        on_error(uri, error)
+    return sources
+
+
+def _behind_the_end(source: Source, start: int) -> SourceError:
+    return SourceError(
+        f"{source.name} has no frame {start} (--start): it ends before; 0 is the first."
     )
 
 
@@ -432,6 +484,10 @@ def _open_outputs(
         else open_output(uri, options)
         for uri in uris
     ]
+    whole = source.stills and not a["start"] and not a["frames"]
+    for output in outputs:
+        if hasattr(output, "expect"):
+            output.expect(getattr(source, "paths", ()) if whole else (), source.length)
     if not uris and not _stdout_taken(a):
         window = default_output(options, a["headless"])
         outputs += [window] if window is not None else []
@@ -512,7 +568,7 @@ def _teller(talk: Talk, source: Source, *, quiet_data: bool) -> Any:
     def tell(frame: Frame, result: Result) -> None:
         people = len(result.poses)
         talk.info(
-            f"{os.path.basename(frame.source)}: {people} {'person' if people == 1 else 'people'}, "
+            f"{os.path.basename(frame.source)}: {_count(people, 'person', 'people')}, "
             f"{result.inference_ms:.1f} ms"
         )
         for pose in result.poses:
@@ -525,6 +581,10 @@ def _teller(talk: Talk, source: Source, *, quiet_data: bool) -> Any:
     return tell
 
 
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
 def _sum_up(
     summary: Summary,
     a: Mapping[str, Any],
@@ -532,20 +592,23 @@ def _sum_up(
     broken: Sequence[str],
     error: EdgeposeError | None,
     outputs: Sequence[str],
+    files: int,
 ) -> int:
     if error is not None:
         talk.error(f"edgepose: {error}")
     rate = summary.frames / summary.seconds if summary.seconds else 0.0
     where = f"; written to {', '.join(outputs)}" if outputs else ""
     talk.info(
-        f"{summary.frames} frames, {summary.people} people, {summary.seconds:.1f} s, "
+        f"{_count(summary.frames, 'frame', 'frames')}, "
+        f"{_count(summary.people, 'person', 'people')}, {summary.seconds:.1f} s, "
         f"{rate:.1f} frames/s{where}"
     )
     if a["profile"]:
         print(profile_table(summary), file=sys.stderr)
-    if broken:
+    if broken and files > 1:
+        count = len(set(broken))
         talk.error(
-            f"edgepose: {len(broken)} of {len(broken) + summary.frames} inputs could not be read."
+            f"edgepose: {count} of {max(files, count)} inputs could not be read, or not to the end."
         )
     if summary.interrupted:
         return EXIT_INTERRUPTED

@@ -16,6 +16,7 @@ import pytest
 from edgepose.cli.posenet_job import parse_size, split_positionals
 from edgepose.errors import UsageError
 from edgepose.flags import normalise_flags
+from edgepose.io.outputs.images import encode_image
 
 ROOT = Path(__file__).resolve().parents[2]
 ASTRONAUT = ROOT / "examples/images/astronaut.jpg"
@@ -40,6 +41,12 @@ def photos(tmp_path: Path, shared: Path) -> Path:
     for path in sorted((shared / "datasets/coco-mini/images").glob("*.jpg"))[:3]:
         shutil.copy(path, folder)
     return folder
+
+
+def encode_noise(side: int) -> bytes:
+    """A PNG that compresses badly: about three bytes a pixel."""
+    pixels = np.random.default_rng(1).integers(0, 256, (side, side, 3), np.uint8)
+    return encode_image(pixels, "noise.png")
 
 
 def assert_short(result: subprocess.CompletedProcess, code: int, *words: str) -> None:
@@ -179,6 +186,49 @@ def test_one_broken_picture_among_many_is_named_and_the_others_are_done(
     assert len(list((tmp_path / "out").iterdir())) == 3
 
 
+def test_names_from_the_shell_count_like_a_folder(
+    intel: list[str], photos: Path, tmp_path: Path
+) -> None:
+    (photos / "0-empty.jpg").touch()
+    names = sorted(photos.iterdir())
+    result = posenet(*intel, *names, tmp_path / "no.jpg", tmp_path / "out")
+    assert result.returncode == 3, result.stderr
+    assert "2 of 5 inputs" in result.stderr
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [p.name for p in names[1:]]
+    posenet(*intel, *names[1:], "-o", tmp_path / "second", "--start", 1, "--frames", 1)
+    assert [p.name for p in (tmp_path / "second").iterdir()] == [names[2].name]
+
+
+def test_a_disk_that_fills_is_told_once_and_what_is_done_stays(
+    intel: list[str], photos: Path, tmp_path: Path
+) -> None:
+    # a picture above the limit stands for the one that no longer fits
+    command = [sys.executable, "-m", "edgepose", "posenet", *intel, str(photos), "out/"]
+    small, big = sorted(photos.iterdir())[:2]
+    (photos / "zz.png").write_bytes(encode_noise(900))
+    limit = 1_000_000
+    script = f"import resource, os, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit})); os.execv(sys.argv[1], sys.argv[1:])"
+    result = subprocess.run(
+        [sys.executable, "-c", script, *command],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=120,
+    )
+    assert_short(result, 3, "zz.png")
+    assert result.stderr.count("zz.png cannot be written") == 1
+    assert {small.name, big.name} <= {p.name for p in (tmp_path / "out").iterdir()}
+
+
+def test_closed_streams_are_no_reason_to_fail(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "edgepose", "posenet", "--no-download", "-n"]
+    words += ["edgepose-lite-body", str(ASTRONAUT), "o.jpg"]
+    script = 'exec "$@" >&- 2>&- <&-'
+    done = subprocess.run(["sh", "-c", script, "sh", *words], cwd=tmp_path, timeout=120)
+    assert done.returncode == 0
+    assert (tmp_path / "o.jpg").read_bytes()[:2] == b"\xff\xd8"
+
+
 def test_a_damaged_video_keeps_the_frames_before_the_damage(
     intel: list[str], shared: Path, tmp_path: Path
 ) -> None:
@@ -222,6 +272,14 @@ def test_a_damaged_video_keeps_the_frames_before_the_damage(
         (["ok.jpg", "--resize", "squeeze"], 2, "squeeze"),
         (["ok.jpg", "--format", "yaml"], 2, "yaml"),
         (["ok.jpg", "--json", "-", "--csv", "-"], 2, "stdout"),
+        (["--treshold", "0.3", "ok.jpg"], 2, "--threshold"),
+        (["ok.jpg", "--threshold", "3"], 2, "--threshold"),
+        (["ok.jpg", "--engine", "onnx"], 2, "Did you mean 'onnxruntime'"),
+        (["ok.jpg", "o.jpg", "--start", "5"], 1, "no frame 5"),
+        (["many/*.jpg", "o.jpg"], 1, "o_%i.jpg"),
+        (["many/*", "o/"], 1, "o/a.png"),
+        (["missing.jpg", "nor_this.jpg", "o/"], 1, "missing.jpg"),
+        (["-i", "-dash.jpg", "--no-download"], 1, "edgepose: -dash.jpg"),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else None,
 )
@@ -232,6 +290,9 @@ def test_bad_input_ends_in_a_line_or_two(
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "text.mp4").write_text("this is no film")
     (tmp_path / "folder").mkdir()
+    (tmp_path / "many").mkdir()
+    for name in ("a.jpg", "b.jpg", "a.gif", "a.png"):  # a.gif is written as a.png
+        shutil.copy(ASTRONAUT, tmp_path / "many" / name)
     before = sorted(p.name for p in tmp_path.iterdir())
     result = posenet(*intel, *words, cwd=tmp_path)
     assert_short(result, code, said)

@@ -7,6 +7,7 @@ whole. A run never writes two different pictures to one name; files of earlier r
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,22 @@ class ImageOutput(Closing):
             folder, name = os.path.split(path)
             self._path = os.path.join(folder, name.replace("*", "%i", 1))
 
+    def expect(self, stills: Sequence[str], frames: int | None) -> None:
+        """Refuse at the start what the names of a long job would only show in its middle.
+
+        Args:
+            stills: the pictures that will come, in their order; empty where they are not known.
+            frames: how many frames will come, where known.
+
+        Raises:
+            OutputError: two pictures would be written to one file.
+        """
+        if self._shape == "file" and (frames or 0) > 1:
+            raise self._full()
+        if self._shape == "folder":
+            for path in stills:
+                self._check_first(self._still(path, Path(path).stem), path)
+
     def write(self, frame: Frame) -> None:
         """Write one frame.
 
@@ -70,35 +87,39 @@ class ImageOutput(Closing):
             return os.path.join(folder, NUMBER.sub(lambda m: m[0] % self._count, name, count=1))
         if frame.pts is not None:
             return os.path.join(self._path, f"{frame.name or 'frame'}-{frame.index:06d}.jpg")
-        source = Path(os.path.basename(frame.source))
-        extension = source.suffix.lower() if frame.source else ".jpg"
-        if extension[1:] not in IMAGES or not _is_writable(extension):
+        return self._still(frame.source, frame.name or str(frame.index))
+
+    def _still(self, source: str, name: str) -> str:
+        """The file of a still picture in the folder."""
+        extension = Path(os.path.basename(source)).suffix if source else ".jpg"  # .JPG stays .JPG
+        if extension[1:].lower() not in IMAGES or not _is_writable(extension.lower()):
             extension = ".png"
-        elif frame.source:
-            extension = source.suffix  # .JPG stays .JPG
-        return os.path.join(self._path, (frame.name or source.stem or str(frame.index)) + extension)
+        return os.path.join(self._path, name + extension)
 
     def _claim(self, path: str, frame: Frame) -> None:
         """Take the name for this picture; the same picture may come again in a loop."""
         if self._shape == "file" and self._count:
-            raise OutputError(
-                f"{path} holds one picture, and a second one came. Give a folder, or a pattern such "
-                f"as {os.path.splitext(path)[0]}_%i{os.path.splitext(path)[1]}."
-            )
+            raise self._full()
         if self._shape == "folder":
-            self._check_first(path, frame)
+            # a film's frames differ by their numbers: its name is taken once for all of them
+            name = path if frame.pts is None else os.path.join(self._path, frame.name)
+            self._check_first(name, frame.source or str(frame.index))
         refuse_input(path, (frame.source,) if frame.pts is None else ())
         if self._inputs and os.path.realpath(path) in self._inputs:
             refuse_input(path, self._options.inputs)
 
-    def _check_first(self, path: str, frame: Frame) -> None:
-        # a film's frames differ by their numbers: its name is taken once for all of them
-        name = path if frame.pts is None else os.path.join(self._path, frame.name)
-        picture = frame.source or str(frame.index)
+    def _full(self) -> OutputError:
+        stem, extension = os.path.splitext(self._path)
+        return OutputError(
+            f"{self._path} holds one picture, and there is more than one. Give a folder, or a "
+            f"pattern such as {stem}_%i{extension}."
+        )
+
+    def _check_first(self, name: str, picture: str) -> None:
         earlier = self._written.setdefault(name, picture)
         if earlier != picture:
             raise OutputError(
-                f"{earlier} and {picture} would both be written to {path}. "
+                f"{earlier} and {picture} would both be written to {name}. "
                 "Give a pattern such as %i.jpg, or run them one after the other."
             )
 
