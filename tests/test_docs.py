@@ -163,7 +163,7 @@ def test_python_examples_run(page: Path, code: str, desk: Path) -> None:
 ELSEWHERE = re.compile(  # cameras, networks and windows; files that are not on the desk
     r"/dev/|csi:|rtsp|rtp:|https?:|webrtc|mqtt|display:|rtmp|srt:|\$|<|"
     r"resnet18|densenet|human-pose|rtm|hrnet|simdr|--model|--zones|--metrics|camera|"
-    r"^edgepose (download|serve|build-engine|export|eval|engines|events import)"
+    r"--self-test|^edgepose (download|serve|build-engine|export|eval|engines|events import)"
 )
 
 

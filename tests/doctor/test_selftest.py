@@ -18,6 +18,11 @@ from edgepose.doctor.proof import Proof, attempt
 from edgepose.engines.table import NAMES
 from edgepose.errors import BackendUnavailable, UsageError
 from edgepose.networks import registry
+from tests.cuda.test_on_a_fake_driver import (  # noqa: F401 - fixtures
+    fake_driver,
+    pycuda_path,
+    run_python,
+)
 
 
 def command(*words: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -105,6 +110,27 @@ def test_a_wrong_kernel_is_seen() -> None:
     bad = list(proof_kernels._on_place("wrong", Wrong))
     assert [p.state for p in bad[:2]] == ["fail"] * 2
     assert "off by" in bad[0].found
+
+
+KERNELS_ON_A_GPU = """
+from edgepose.doctor import proof_kernels, selftest
+for proof in proof_kernels.prove():
+    print(proof.state, proof.name, proof.found, sep=" | ")
+assert selftest.gpu_mb() is None or selftest.gpu_mb() >= 0
+"""
+
+
+def test_kernels_are_proven_on_a_gpu(
+    pycuda_path: str,  # noqa: F811
+    fake_driver: Path,  # noqa: F811
+) -> None:
+    """Real PyCUDA on the stand-in for a driver, which runs the kernels by their host build."""
+    run = run_python(["-c", KERNELS_ON_A_GPU], pycuda_path, fake_driver)
+    assert run.returncode == 0, run.stderr
+    rows = [line.split(" | ") for line in run.stdout.splitlines()]
+    on_gpu = [row for row in rows if row[1].endswith("GPU")]
+    assert [row[0] for row in on_gpu] == ["ok"] * 3, run.stdout
+    assert all("Fake, shipped PTX" in row[2] for row in on_gpu)
 
 
 def test_the_scenes_have_people_in_them() -> None:
