@@ -2,8 +2,9 @@
 
 Each output has a lane: a bounded queue and a thread. Windows and network streams lose the oldest
 frame of a full queue and count it; when they fail, that is reported once and they are tried again
-after a growing delay. Files keep every frame of a file: the pipeline waits for them. Of a live
-source, which cannot wait, a file loses frames only when it falls behind by a longer queue. A file
+after a growing delay. Of a live source, which cannot wait, a file loses frames only when it falls
+behind by a longer queue. Where the source is a film, the pipeline waits: for files as long as it
+takes, for streams, which play films in their own time, unless they take nothing any more. A file
 that fails ends the run.
 """
 
@@ -25,6 +26,7 @@ from edgepose.types import Frame
 FILE_FRAMES = 4
 LIVE_FILE_FRAMES = 16
 STREAM_FRAMES = 2
+STUCK_SECONDS = 2.0
 CLOSE_SECONDS = 1.0  # of all windows and streams; files may take as long as they need
 
 
@@ -60,15 +62,16 @@ class Lane:
     ) -> None:
         self.name, self.output = name, output
         self.is_stream = may_drop(output)  # fails and drops without harm
-        self.drops = live or self.is_stream
+        self.live = live
         self.counters = LaneCounters()
         self.error: EdgeposeError | None = None
         self._report = report
         self._change = threading.Condition()
         self._frames: deque[Frame] = deque()
-        self._room = FILE_FRAMES
-        if self.drops:
-            self._room = STREAM_FRAMES if self.is_stream else LIVE_FILE_FRAMES
+        self._room = LIVE_FILE_FRAMES if live else FILE_FRAMES
+        if self.is_stream:
+            self._room = STREAM_FRAMES
+        self._stuck = False
         self._closing = self._abandoned = False
         self._backoff = Backoff()
         self._not_before = 0.0
@@ -82,8 +85,8 @@ class Lane:
             OutputError: a file has failed.
         """
         with self._change:
-            while not self.drops and len(self._frames) >= self._room and self._wanted():
-                self._change.wait(0.5)
+            if not self.live:
+                self._wait_for_room()
             if self.error is not None:
                 raise self.error
             if not self._wanted():
@@ -93,6 +96,13 @@ class Lane:
                 self.counters.dropped += 1
             self._frames.append(frame)
             self._change.notify_all()
+
+    def _wait_for_room(self) -> None:
+        """Until the queue has room; for a stream not for ever, and not again while it is stuck."""
+        end = time.monotonic() + STUCK_SECONDS
+        while len(self._frames) >= self._room and self._wanted() and not self._stuck:
+            self._change.wait(0.5)
+            self._stuck = self.is_stream and time.monotonic() > end
 
     def _wanted(self) -> bool:
         return self.error is None and not self._closing
@@ -113,6 +123,7 @@ class Lane:
             if self._abandoned or not self._frames:
                 return None
             frame = self._frames.popleft()
+            self._stuck = False
             self._change.notify_all()
             return frame
 
@@ -157,10 +168,10 @@ class Lane:
                 self._failed(e)
 
     def begin_close(self) -> None:
-        """Take no more frames; what is queued is still written, unless it is a stream."""
+        """Take no more frames; what is queued is still written, unless it is a live stream."""
         with self._change:
             self._closing = True
-            self._abandoned = self.is_stream
+            self._abandoned = self.is_stream and self.live
             self._change.notify_all()
 
     def end_close(self, deadline: float) -> None:

@@ -115,7 +115,18 @@ class RtspServer:
         self._ready.set()
 
     def add(self, output: RtspOutput) -> int:
-        """Mount an output; its number."""
+        """Mount an output; its number.
+
+        Raises:
+            UsageError: paths with and without a password on one port; viewers of the latter would
+                be refused.
+        """
+        protected = {bool(o.setting["user"]) for o in (*self.mounts.values(), output)}
+        if len(protected) == 2:
+            raise UsageError(
+                f"RTSP port {self.port}: either all its paths ask for a password or none. Serve the "
+                "others on another port."
+            )
         with self._lock:
             number = max(self.mounts, default=-1) + 1
             self.mounts[number] = output
@@ -202,7 +213,11 @@ class RtspOutput(Closing):
         }
         self._key = (uri.host, uri.port or DEFAULT_PORT)
         self._server: RtspServer | None = _server(self._key)
-        self._number = self._server.add(self)
+        try:
+            self._number = self._server.add(self)
+        except BaseException:
+            self._server = None
+            raise
         self.mounted.wait(START_SECONDS)
 
     def write(self, frame: Frame) -> None:

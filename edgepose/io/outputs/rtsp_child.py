@@ -62,7 +62,8 @@ class Mount:
         factory.set_latency(0)
         factory.connect("media-configure", self.configured)
         if setting.get("user"):
-            self.protect(server, factory, setting["user"], setting.get("password", ""))
+            # roles are names of GStreamer's, which allow fewer letters than user names
+            protect(server, factory, f"viewer{number}", setting)
         server.get_mount_points().add_factory(setting["path"], factory)
 
     def configured(self, _: Any, media: Any) -> None:
@@ -88,19 +89,19 @@ class Mount:
         if source is not None:
             source.emit("push-buffer", Gst.Buffer.new_wrapped(data))
 
-    @staticmethod
-    def protect(server: Any, factory: Any, user: str, password: str) -> None:
-        """Ask for a user name and password (digest)."""
-        permissions = GstRtspServer.RTSPPermissions()
-        permissions.add_permission_for_role(user, "media.factory.access", True)
-        permissions.add_permission_for_role(user, "media.factory.construct", True)
-        factory.set_permissions(permissions)
-        auth = server.get_auth() or GstRtspServer.RTSPAuth()
-        auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
-        token = GstRtspServer.RTSPToken()
-        token.set_string("media.factory.role", user)
-        auth.add_digest(user, password, token)
-        server.set_auth(auth)
+
+def protect(server: Any, factory: Any, role: str, setting: dict[str, str]) -> None:
+    """Ask for a user name and password (digest)."""
+    permissions = GstRtspServer.RTSPPermissions()
+    permissions.add_permission_for_role(role, "media.factory.access", True)
+    permissions.add_permission_for_role(role, "media.factory.construct", True)
+    factory.set_permissions(permissions)
+    auth = server.get_auth() or GstRtspServer.RTSPAuth()
+    auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
+    token = GstRtspServer.RTSPToken()
+    token.set_string("media.factory.role", role)
+    auth.add_digest(setting["user"], setting.get("password", ""), token)
+    server.set_auth(auth)
 
 
 class Child:

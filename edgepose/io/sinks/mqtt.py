@@ -131,6 +131,8 @@ class Spool:
                 )
                 self._count = self._base.execute("SELECT count(*) FROM messages").fetchone()[0]
         except sqlite3.Error as e:
+            if hasattr(self, "_base"):
+                self._base.close()
             raise OutputError(
                 f"The MQTT spool {path} cannot be used ({e}). Name another file, one for each run."
             ) from None

@@ -58,12 +58,17 @@ def test_files_keep_every_frame_in_order() -> None:
     assert out.counters["a"] == {"written": 50, "dropped": 0, "failures": 0}
 
 
-def test_a_stuck_stream_drops_and_the_others_go_on() -> None:
+@pytest.mark.parametrize("live", [True, False])
+def test_a_stuck_stream_drops_and_the_others_go_on(
+    live: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fanout, "STUCK_SECONDS", 0.1)
     stuck, film = Recorder(drops=True), Recorder()
     stuck.gate = threading.Event()
-    out = FanOut([("stuck", stuck), ("film", film)])
+    out = FanOut([("stuck", stuck), ("film", film)], live=live)
     for i in range(40):
         out.write(frame(i))
+        time.sleep(0.002)
     start = time.monotonic()
     out.close()
     assert time.monotonic() - start < 10
@@ -72,6 +77,19 @@ def test_a_stuck_stream_drops_and_the_others_go_on() -> None:
     assert dropped >= 37  # one is being written, two wait
     stuck.gate.set()
     wait_for(lambda: stuck.closed_)
+
+
+def test_a_film_waits_for_a_stream_that_plays_it() -> None:
+    class Player(Recorder):
+        def write(self, frame: Frame) -> None:
+            time.sleep(0.01)
+            super().write(frame)
+
+    player = Player(drops=True)
+    with FanOut([("player", player)]) as out:
+        for i in range(30):
+            out.write(frame(i))
+    assert player.seen == list(range(30))
 
 
 def test_a_film_of_a_live_source_drops_only_when_it_falls_far_behind() -> None:

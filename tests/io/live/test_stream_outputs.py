@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from peers import RtspPeer, free_port, wait_for
 
-from edgepose.errors import OutputError, UnknownNameError, UsageError
+from edgepose.errors import OutputError, SourceError, UnknownNameError, UsageError
 from edgepose.io.base import Output, OutputOptions, SourceOptions
 from edgepose.io.outputs import open_output
 from edgepose.io.outputs import rtsp as rtsp_output
@@ -163,6 +163,17 @@ def test_rtsp_server_has_many_viewers_who_come_and_go(
         assert_live(watch(url))  # one that comes back
         assert_live([next(frames) for _ in range(3)])
     feeder.stop()
+
+
+def test_an_rtsp_server_with_a_password(can_serve_rtsp: None, feeders: list[Feeder]) -> None:
+    port = free_port()
+    feeders.append(Feeder(open_output(f"rtsp://m%20e:hun%3Fter2@:{port}/door")))
+    with pytest.raises(UsageError, match="another port"):
+        open_output(f"rtsp://@:{port}/garden")
+    for wrong in ("", "me:hunter3@"):
+        with pytest.raises(SourceError, match="user name or password"):
+            watch(f"rtsp://{wrong}127.0.0.1:{port}/door")
+    assert_live(watch(f"rtsp://m%20e:hun%3Fter2@127.0.0.1:{port}/door", 2))
 
 
 def test_two_paths_of_one_port_and_a_killed_server(
