@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import av
+import pytest
 from peers import RtspPeer, free_port, wait_for
 
 QUIET = ["--network", "edgepose-lite-body", "--headless", "--no-progress"]
@@ -69,6 +71,11 @@ def test_sigterm_ends_it_with_everything_valid(tmp_path: Path) -> None:
     assert 'edgepose_source_up{source="people"} 1.0' in metrics
     assert f'edgepose_output_failures_total{{output="http://@127.0.0.1:{port}/cam"}} 0.0' in metrics
     assert any(r.get("event") == "ended" for r in rows(data))
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = files("edgepose.io.sinks").joinpath("result.schema.json").read_text()
+    validator = jsonschema.Draft202012Validator(json.loads(schema))
+    for row in rows(data):
+        validator.validate(row)
 
 
 def test_a_camera_that_dies_and_returns(rtsp_peer: RtspPeer, tmp_path: Path) -> None:
