@@ -103,7 +103,11 @@ def run_app(app: typer.Typer, argv: Sequence[str], name: str) -> int:
         return fail("interrupted", EXIT_INTERRUPTED)
     except _CLICK_ERROR as e:
         command = e.ctx.command_path if getattr(e, "ctx", None) else name
-        return fail(f"{e.format_message().rstrip('.')}. See {command} --help.", EXIT_USAGE)
+        message = e.format_message().strip()
+        if not message:  # a group without a command: its help was shown
+            return EXIT_USAGE
+        stop = "" if message[-1] in ".?!" else "."
+        return fail(f"{message}{stop} See {command} --help.", EXIT_USAGE)
     except KeyboardInterrupt:
         return fail("interrupted", EXIT_INTERRUPTED)
     except EdgeposeError as e:

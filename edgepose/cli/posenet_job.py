@@ -270,6 +270,7 @@ def _estimator(a: Mapping[str, Any], network: Network, talk: Talk) -> Any:
             engine=_engine_options(a, talk),
         ),
     )
+    _check_tensor_names(a, getattr(estimator, "engine", None))
     choice = getattr(getattr(estimator, "engine", None), "choice", None)
     talk.info(f"{network.manifest.name} on {estimator.engine_name}{_why(choice, a['engine'])}")
     for line in choice.lines() if choice is not None else ():
@@ -277,6 +278,25 @@ def _estimator(a: Mapping[str, Any], network: Network, talk: Talk) -> Any:
     for note in choice.notes if choice is not None else ():
         talk.once(note)
     return estimator
+
+
+def _check_tensor_names(a: Mapping[str, Any], engine: Any) -> None:
+    """Of a custom network the tensors that are named must be there: no guess replaces them.
+
+    Raises:
+        UnknownNameError: one is not; says which there are.
+    """
+    if engine is None or a["topology"] is None:
+        return
+    for flag, tensors in (
+        ("input_blob", engine.inputs),
+        ("output_cmap", engine.outputs),
+        ("output_paf", engine.outputs),
+    ):
+        names = [t.name for t in tensors]
+        if a[flag] and a[flag] not in names:
+            engine.close()
+            raise UnknownNameError(f"tensor for --{flag.replace('_', '-')}", a[flag], names)
 
 
 def _why(choice: Any, asked: str) -> str:

@@ -98,3 +98,16 @@ def test_colours_of_ones_own_are_drawn(tmp_path: Path) -> None:
     assert picture[int(512 * 8.5 / 16), int(512 * 8.5 / 16)].tolist() == pytest.approx(
         [255, 0, 255], abs=70
     )
+
+
+def test_a_tensor_that_is_named_must_be_there(tmp_path: Path) -> None:
+    model = dumbbell(tmp_path / "d.onnx")
+    for flag, there in (("--input_blob", "input"), ("--output-cmap", "a"), ("--output-paf", "b")):
+        names = {"--output-cmap": "a", "--output-paf": "b", "--input_blob": "input"}
+        names[flag] = "nosuch"
+        words = [f"{k}={v}" for k, v in names.items()]
+        result = run(tmp_path, "--model", model, *words)
+        assert result.returncode == 2, result.stderr
+        assert "'nosuch'" in result.stderr
+        assert f"{there}" in result.stderr.partition("Known:")[2]
+        assert result.stdout == ""

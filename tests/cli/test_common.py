@@ -1,0 +1,53 @@
+"""What the commands share: usage errors, as a user sees them."""
+
+from __future__ import annotations
+
+import pytest
+import typer
+
+from edgepose.cli.common import run_app
+from edgepose.errors import EXIT_USAGE
+
+
+def app() -> typer.Typer:
+    made = typer.Typer(no_args_is_help=True)
+
+    @made.command()
+    def count(number: int, *, least: int = 0) -> None:
+        """Count."""
+
+    @made.command()
+    def other() -> None:
+        """Another, so that the first is a sub-command."""
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["cuont"], "No such command 'cuont'"),
+        (["count"], "Missing argument"),
+        (["count", "x"], "Invalid value for"),
+        (["count", "1", "--laest", "2"], "No such option: --laest"),
+    ],
+)
+def test_a_usage_error_is_one_line(
+    capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    assert run_app(app(), words, "edgepose") == EXIT_USAGE
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("edgepose: ")
+    assert said in err
+    assert err.count("\n") == 1
+    assert err.rstrip().endswith("--help.")
+    assert ".." not in err
+    assert "?." not in err
+
+
+def test_a_group_without_a_command_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_app(app(), [], "edgepose") == EXIT_USAGE
+    out, err = capsys.readouterr()
+    assert "count" in out + err
+    assert "edgepose: " not in err
