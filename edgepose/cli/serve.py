@@ -107,7 +107,9 @@ def serve(
             "--device", "--device-name", panel=ENGINE, help="CPU, GPU, NPU, AUTO, or GPU number."
         ),
     ] = "",
-    precision: Annotated[str, option(panel=ENGINE, help="fp32, fp16, int8 or best.")] = "",
+    precision: Annotated[
+        str, option(panel=ENGINE, help="fp32, fp16, int8 or best; or a variant of the weights.")
+    ] = "",
     threads: Annotated[int, option(min=0, panel=ENGINE, help="Threads of a CPU engine.")] = 0,
     # events
     db: Annotated[
@@ -215,7 +217,8 @@ def _studio(a: Mapping[str, Any], talk: Talk) -> Studio:
     if a["rtsp_transport"] not in ("tcp", "udp"):
         raise UnknownNameError("value of --rtsp-transport", a["rtsp_transport"], ("tcp", "udp"))
     sources = _sources(a["source"], a["example"])
-    network, detector = _networks(a, talk)
+    variant, precision = _variant(a)
+    network, detector = _networks({**a, "variant": variant}, talk)
     return Studio(
         sources,
         network,
@@ -223,7 +226,7 @@ def _studio(a: Mapping[str, Any], talk: Talk) -> Studio:
         EngineOptions(
             engine=a["engine"],
             device=a["device"],
-            precision=a["precision"],
+            precision=precision,
             threads=a["threads"],
             log=talk.info,
         ),
@@ -270,6 +273,18 @@ def _sources(source: str, example: str) -> dict[str, str]:
         elif uri.scheme == "v4l2" and not Path(uri.path).exists():
             raise SourceError(f"{uri.display} does not exist. See `edgepose devices`.")
     return sources
+
+
+def _variant(a: Mapping[str, Any]) -> tuple[str, str]:
+    """Variant of the weights and precision of the engine; the weights may have what --precision names."""
+    from edgepose.networks import registry
+
+    name, precision = a["network"], a["precision"]
+    if a["variant"] or a["model"] or not (name and precision):
+        return a["variant"], "int8" if precision.upper() == "FP16-INT8" else precision.lower()
+    if precision.upper() in registry.find(name).weights:
+        return precision.upper(), ""
+    return "", precision.lower()
 
 
 def _networks(a: Mapping[str, Any], talk: Talk) -> tuple[Network, Network | None]:

@@ -106,10 +106,10 @@ class Channel:
         self.pictures.close()
         self.messages.close()
 
-    def close(self) -> None:
-        """End everything; safe to call twice."""
+    def close(self, timeout: float = 5.0) -> None:
+        """End everything, waiting at most so many seconds; safe to call twice."""
         self.stop()
-        self._thread.join(5)
+        self._thread.join(timeout)
 
     # the run ------------------------------------------------------------------------------------
     def _run(self) -> None:

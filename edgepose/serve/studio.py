@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from edgepose.networks.registry import Network
 
 MAX_ENGINES = 3  # device and precision may be asked for by address: not without bound
+CLOSE_SECONDS = 1.5
 DEVICES = ("CPU", "GPU", "NPU", "AUTO")
 PRECISIONS = ("FP32", "FP16", "FP16-INT8")
 
@@ -350,12 +351,13 @@ class Studio:
     def close(self) -> None:
         """End channels, engines and the store; safe to call twice."""
         self.stop()
-        for channel in self.channels:
-            channel.close()
+        deadline = time.monotonic() + CLOSE_SECONDS
+        for channel in self.channels:  # one may hang in a driver or in connecting
+            channel.close(max(0.0, deadline - time.monotonic()))
         for shared in self._estimators.values():
             shared.release()
         if self._store is not None:
-            self._store.close(2.0)
+            self._store.close(1.0)
         if self._log is not None:
             with contextlib.suppress(EdgeposeError, StoreError):
                 self._log.close()

@@ -29,14 +29,14 @@ const page = {
   status: null, clock: 0, // server's time minus ours, ms
   people: [], // {t: ms of the server, n: people or null where it is not known}
   visits: new Map(), // by session and track: {track, from, to (null while inside)}
-  newest: 0, cursor: "", known: new Set(), asking: 0,
+  newest: 0, cursor: "", known: new Set(), asking: 0, loaded: false,
 };
 
 const now = () => Date.now() + page.clock;
 const query = (more = {}) => {
   const all = new URLSearchParams(passed);
   for (const [name, value] of Object.entries(more)) all.set(name, value);
-  return all.size ? `?${all}` : "";
+  return String(all) ? `?${all}` : "";
 };
 async function ask(path, more) {
   const answer = await fetch(path + query(more), { headers: { accept: "application/json" } });
@@ -132,7 +132,7 @@ function hide_picture() {
   if (!picture.naturalWidth) return picture.removeAttribute("src");
   [copy.width, copy.height] = [picture.naturalWidth, picture.naturalHeight];
   copy.getContext("2d").drawImage(picture, 0, 0);
-  copy.toBlob((blob) => { if (page.paused || document.hidden) picture.src = URL.createObjectURL(blob); });
+  copy.toBlob((blob) => { if (page.paused || document.hidden) picture.src = URL.createObjectURL(blob); }, "image/jpeg", 0.9);
 }
 async function show_video() {
   hang_up();
@@ -326,7 +326,7 @@ function show_visits() {
 
 // events ---------------------------------------------------------------------------------------------
 function forget_events() {
-  page.newest = 0; page.cursor = ""; page.known.clear(); page.visits.clear();
+  page.newest = 0; page.loaded = false; page.cursor = ""; page.known.clear(); page.visits.clear();
   $("rows").replaceChildren();
   $("no-events").hidden = false;
   $("no-events").textContent = "No events yet.";
@@ -343,6 +343,7 @@ async function load_events(cursor = "") {
     const answer = await ask("/api/v1/events", wanted({ limit: 100, ...(cursor ? { cursor } : {}) }));
     if (asking !== page.asking) return; // the source was changed meanwhile
     page.cursor = answer.cursor;
+    page.loaded = true;
     $("older").hidden = !answer.cursor;
     add_events(answer.events, false);
   } catch (error) {
@@ -351,7 +352,7 @@ async function load_events(cursor = "") {
 }
 async function catch_up() {
   // what happened while there was no connection, oldest first, page by page
-  if (!page.newest) return;
+  if (!page.loaded) return; // what is being loaded is newer than this connection
   const asking = page.asking;
   try {
     for (let more = true; more;) {
@@ -432,6 +433,9 @@ async function start() {
   const first = asked.get("source");
   choose(there.sources.includes(first) ? first : there.source);
 }
+$("picture").onerror = () => { // too many viewers, for example; while there is no connection, that comes first
+  if (page.status && page.socket?.readyState === WebSocket.OPEN) setTimeout(show_picture, 3000);
+};
 $("rtc").onclick = () => use_webrtc(!page.rtc);
 $("pause").onclick = () => {
   page.paused = !page.paused;
