@@ -16,13 +16,14 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-from edgepose.estimators.base import Estimator
+from edgepose.estimators.base import Ahead, Estimator, Finish
 from edgepose.io.base import Output, Sink, Source
 from edgepose.timing import RateMeter, Statistics, Stopwatch
 from edgepose.types import Frame, Pose, Result
@@ -118,6 +119,9 @@ class _Job:
     frame: Frame
     watch: Stopwatch
     poses: tuple[Pose, ...] = ()
+
+
+_Run = tuple[list[_Job], Stopwatch, Finish]  # frames under way, their time, what waits for them
 
 
 class Pipeline:
@@ -250,15 +254,33 @@ class Pipeline:
             yield _Job(frame, watch)
 
     def _infer(self) -> None:
+        # a live frame is not kept waiting for the next one
+        ahead = 0 if self.source.live else getattr(self.estimator, "ahead", 0)
+        under_way: deque[_Run] = deque()
         for jobs in self._batches():
             if self._written.is_set():
                 return
-            shared = Stopwatch()
-            found = self.estimator.estimate([job.frame for job in jobs], shared)
-            for job, poses in zip(jobs, found, strict=True):
-                job.watch.stages.update({k: v / len(jobs) for k, v in shared.stages.items()})
-                job.poses = self._track(job, poses)
-                self._found.put(job)  # the write stage outlives a stop: no inferred frame is lost
+            under_way.append(self._begin(jobs, ahead))
+            if len(under_way) > ahead:
+                self._finish(*under_way.popleft())
+        for run in under_way:
+            self._finish(*run)
+
+    def _begin(self, jobs: list[_Job], ahead: int) -> _Run:
+        """Start on frames; where the estimator can, the GPU goes on with them by itself."""
+        watch, estimator = Stopwatch(), self.estimator
+        frames = [job.frame for job in jobs]
+        if ahead and isinstance(estimator, Ahead):
+            return jobs, watch, estimator.begin(frames, watch)
+        found = estimator.estimate(frames, watch)
+        return jobs, watch, lambda: found
+
+    def _finish(self, jobs: list[_Job], shared: Stopwatch, finish: Finish) -> None:
+        found = finish()
+        for job, poses in zip(jobs, found, strict=True):
+            job.watch.stages.update({k: v / len(jobs) for k, v in shared.stages.items()})
+            job.poses = self._track(job, poses)
+            self._found.put(job)  # the write stage outlives a stop: no inferred frame is lost
 
     def _batches(self) -> Iterator[list[_Job]]:
         """Frames that share a run of the network: one at a time, unless the source is a group."""

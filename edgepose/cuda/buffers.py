@@ -158,6 +158,12 @@ class Pool:
                 memory.block = None
                 self._free_device[size].append(block)
 
+    def close(self) -> None:
+        """Free every block now, when nothing uses them any more."""
+        with self._context.active():
+            self._free_all()
+        self._context.not_on_close(self._free_all)
+
     def _free_all(self) -> None:
         """Free every block, given back or not; the context is current."""
         with self._lock:

@@ -116,6 +116,11 @@ class Context:
         """Call `closer` when the context closes, the latest first, with the context current."""
         self._closers.append(closer)
 
+    def not_on_close(self, closer: Callable[[], None]) -> None:
+        """Forget what `on_close` was told: it has happened already."""
+        if closer in self._closers:
+            self._closers.remove(closer)
+
     def close(self) -> None:
         """Wait, free what was registered, and release the context; safe to call twice."""
         with _lock:

@@ -69,6 +69,16 @@ class DeviceRunner:
         self._functions.clear()
         self._module = self.stream = None
 
+    def close(self) -> None:
+        """Wait, and free what this runner holds before the context closes; safe to call twice."""
+        if self._module is None:
+            return
+        self.context.synchronize()
+        with self.context.active():
+            self._forget()
+        self.context.not_on_close(self._forget)
+        self.pool.close()
+
     def launch(self, name: str, grid: Grid, arguments: Sequence[Any], stream: Any = None) -> None:
         """Start a kernel and return."""
         where = stream or self.stream

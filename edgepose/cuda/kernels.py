@@ -67,6 +67,10 @@ class Runner(Protocol):
         """A copy of a small table that kernels can read; in stream order."""
         ...
 
+    def close(self) -> None:
+        """Release what it holds."""
+        ...
+
 
 @dataclass(frozen=True)
 class DecodeBlock:

@@ -75,6 +75,12 @@ class Pending:
         self._done, self._stream, self._size = done, stream, size
         self._result: list[Decoded] | None = None
 
+    def wait(self) -> None:
+        """Wait until the GPU is through; what is left to do is the CPU's."""
+        if self._result is None:
+            with self._decoder.runner.context.active():
+                self._done.synchronize()
+
     def result(self) -> list[Decoded]:
         """What was found in each item of the batch; safe to call again."""
         if self._result is None:

@@ -167,7 +167,7 @@ class DeviceEngine:
         self._lock = threading.Lock()  # shapes, addresses and the launch belong together
         self._made = 0
         self._slots = slots
-        self._free: queue.LifoQueue[Slot] = queue.LifoQueue()
+        self._free: queue.Queue[Slot] = queue.Queue()
         with cuda.current():
             self.stream = cuda.stream()
 
@@ -192,27 +192,39 @@ class DeviceEngine:
     # --- running
 
     @contextmanager
-    def slot(self) -> Iterator[Slot]:
-        """A free slot, with the GPU current in this thread; waits where all are in flight."""
+    def slot(self, ahead: bool = False) -> Iterator[Slot]:
+        """A free slot, with the GPU current in this thread; waits where all are in flight.
+
+        Args:
+            ahead: its work will still be queued when it is given back, so that the next frame should
+                not queue behind it: all slots are made, and serve in turns.
+        """
         if self.closed:
             raise EngineError("The engine is closed.")
         with self.cuda.current():
-            slot = self._take()
+            slot = self._take(ahead)
             try:
                 yield slot
             finally:
                 self._free.put(slot)
 
-    def _take(self) -> Slot:
-        try:
-            return self._free.get_nowait()
-        except queue.Empty:
-            pass
+    def _take(self, ahead: bool) -> Slot:
+        if not (ahead and self._made < self._slots):
+            try:
+                return self._free.get_nowait()
+            except queue.Empty:
+                pass
         with self._lock:
             if self._made < self._slots:
-                slot = Slot(self)
-                self._made += 1
-                return slot
+                try:
+                    slot = Slot(self)
+                except EngineError:  # no memory for another: those that are there serve
+                    if not self._made:
+                        raise
+                    self._slots = self._made
+                else:
+                    self._made += 1
+                    return slot
         return self._free.get()
 
     def enqueue(self, slot: Slot, shapes: Mapping[str, Shape]) -> dict[str, DeviceArray]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from edgepose.networks.manifest import Manifest
 from edgepose.networks.topology import Topology
@@ -14,6 +14,8 @@ from edgepose.types import Frame, Pose
 if TYPE_CHECKING:
     from edgepose.engines import EngineOptions
     from edgepose.networks.registry import Network
+
+Finish = Callable[[], list[tuple[Pose, ...]]]  # waits for the poses of frames under way
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,20 @@ class Estimator(Protocol):
 
     def close(self) -> None:
         """Release the engines; safe to call twice."""
+        ...
+
+
+@runtime_checkable
+class Ahead(Protocol):
+    """What estimators on a GPU offer besides: frames are prepared while others are under way."""
+
+    @property
+    def ahead(self) -> int:
+        """How many calls of `begin` may be under way before the first is asked for its poses."""
+        ...
+
+    def begin(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> Finish:
+        """Start on frames, and return what waits for their poses; see `Estimator.estimate`."""
         ...
 
 

@@ -6,8 +6,9 @@ decoding of NVIDIA's trt_pose (see `edgepose.decode.bottom_up`).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 from edgepose.decode.bottom_up import BottomUpDecoder, BottomUpParams, Decoded
 from edgepose.engines.base import Engine
 from edgepose.errors import NetworkFileError
-from edgepose.estimators.base import EstimatorOptions, engine_options
+from edgepose.estimators.base import EstimatorOptions, Finish, engine_options
+from edgepose.estimators.bottom_up_device import DevicePath, device_path
+from edgepose.estimators.device_feed import DeviceFeed, device_feed
 from edgepose.geometry import Affine, keypoints_box
 from edgepose.networks.manifest import Manifest
 from edgepose.networks.topology import Topology
@@ -32,7 +35,7 @@ Maps = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class _Binding:
+class Binding:
     """Where the maps are: tensor name, first channel, number of channels, channels last."""
 
     tensor: str
@@ -57,6 +60,9 @@ class BottomUp:
         topology: keypoints, links and PAF channels.
         options: thresholds and sizes.
 
+    Attributes:
+        device: the way that frames stay on the GPU; None on the CPU, and where it cannot be had.
+
     Raises:
         NetworkFileError: the engine's outputs do not fit the topology.
     """
@@ -69,10 +75,18 @@ class BottomUp:
         self.topology = topology
         self._min_keypoints = options.min_keypoints
         self._min_score = _first(options.min_score, float(manifest.decoder.get("min_score", 0.0)))
-        self._decoder = BottomUpDecoder(topology, _params(self.manifest, options))
+        params = _params(self.manifest, options)
+        self._decoder = BottomUpDecoder(topology, params)
         self._cmap, self._paf = bind_outputs(self.manifest, topology, engine.outputs)
         self._batch = _batch_size(engine, options.batch)
         self._upsample = int(manifest.decoder.get("upsample", 1))
+        first = engine.inputs[0]
+        spec = replace(self.manifest.input, name=first.name)
+        self._feed: DeviceFeed | None = device_feed(engine, spec, max(first.shape[0], 0))
+        self.device: DevicePath | None = None
+        if self._feed is not None:
+            maps = (self._cmap, self._paf)
+            self.device = device_path(engine, self._feed, maps, topology, params, self._upsample)
 
     @classmethod
     def load(cls, network: Network, options: EstimatorOptions) -> BottomUp:
@@ -95,26 +109,80 @@ class BottomUp:
         """What infers."""
         return self.engine.name
 
+    @property
+    def ahead(self) -> int:
+        """How many calls of `begin` may be under way before the first is asked for its poses."""
+        return 1 if self.device else 0
+
+    def begin(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> Finish:
+        """Start on frames, and return what waits for their poses; call it in the same order.
+
+        On a GPU the next frames are prepared while the network works on these. Elsewhere, and for
+        more frames than fit into a run, the work is done before this returns.
+
+        Raises:
+            EngineError: as `estimate`.
+        """
+        if self.device is None or not 0 < len(frames) <= self._batch:
+            found = self.estimate(frames, stopwatch)
+            return lambda: found
+        return self._begin(self.device, frames, stopwatch)
+
     def estimate(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> list[tuple[Pose, ...]]:
         """The poses of each frame; see `Estimator.estimate`."""
         poses: list[tuple[Pose, ...]] = []
+        under_way: deque[Finish] = deque()
         for start in range(0, len(frames), self._batch):
-            poses += self._estimate(frames[start : start + self._batch], stopwatch)
+            part = frames[start : start + self._batch]
+            if self.device is None:
+                poses += self._estimate(part, stopwatch)
+                continue
+            under_way.append(self._begin(self.device, part, stopwatch))
+            if len(under_way) > self.ahead:
+                poses += under_way.popleft()()
+        for finish in under_way:
+            poses += finish()
         return poses
 
+    def _begin(self, device: DevicePath, frames: Sequence[Frame], stopwatch: Stopwatch) -> Finish:
+        places = [fit(self.manifest.input, f.width, f.height) for f in frames]
+        pending = device.start([f.pixels for f in frames], places, stopwatch)
+
+        def finish() -> list[tuple[Pose, ...]]:
+            with stopwatch.stage("network"):
+                pending.wait()
+            with stopwatch.stage("postprocess"):
+                return [
+                    self.poses(decoded, place, frame.width, frame.height)
+                    for decoded, place, frame in zip(pending.result(), places, frames, strict=True)
+                ]
+
+        return finish
+
     def _estimate(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> list[tuple[Pose, ...]]:
-        spec = self.manifest.input
         with stopwatch.stage("preprocess"):
-            places = [fit(spec, f.width, f.height) for f in frames]
-            tensors = [to_tensor(f.pixels, spec, p) for f, p in zip(frames, places, strict=True)]
-            feed = tensors[0][None] if len(tensors) == 1 else np.stack(tensors)
-        with stopwatch.stage("network"):
-            outputs = self.engine.infer({self.engine.inputs[0].name: feed})
+            places = [fit(self.manifest.input, f.width, f.height) for f in frames]
+        outputs = self._infer(frames, places, stopwatch)
         with stopwatch.stage("postprocess"):
             return [
                 self.poses(self._decode(outputs, i), place, frame.width, frame.height)
                 for i, (frame, place) in enumerate(zip(frames, places, strict=True))
             ]
+
+    def _infer(
+        self, frames: Sequence[Frame], places: Sequence[Affine], stopwatch: Stopwatch
+    ) -> dict[str, Maps]:
+        """The network's maps of one batch, on the host."""
+        if self._feed is not None:
+            matrices = np.array([place.matrix for place in places])
+            pixels = [f.pixels for f in frames]
+            return self._feed.run(pixels, range(len(frames)), matrices, stopwatch)
+        spec = self.manifest.input
+        with stopwatch.stage("preprocess"):
+            tensors = [to_tensor(_on_host(f), spec, p) for f, p in zip(frames, places, strict=True)]
+            feed = tensors[0][None] if len(tensors) == 1 else np.stack(tensors)
+        with stopwatch.stage("network"):
+            return self.engine.infer({self.engine.inputs[0].name: feed})
 
     def _decode(self, outputs: dict[str, Maps], item: int) -> Decoded:
         cmap, paf = self._cmap.take(outputs, item), self._paf.take(outputs, item)
@@ -166,8 +234,20 @@ class BottomUp:
         return total / (len(points) + len(links))
 
     def close(self) -> None:
-        """Release the engine."""
+        """Release the engine, and before it what works on its buffers."""
+        if self._feed is not None:
+            self._feed.close()
         self.engine.close()
+
+
+def _on_host(frame: Frame) -> NDArray[np.uint8]:
+    """The frame's pixels, copied from the device where they live there."""
+    if not frame.on_device:
+        pixels: NDArray[np.uint8] = frame.pixels
+        return pixels
+    from edgepose.io.jetson import to_host
+
+    return to_host(frame.pixels)
 
 
 def _first(given: float | None, default: float) -> float:
@@ -241,7 +321,7 @@ def _batch_size(engine: Engine, wanted: int) -> int:
 
 def bind_outputs(
     manifest: Manifest, topology: Topology, outputs: Sequence[TensorSpec]
-) -> tuple[_Binding, _Binding]:
+) -> tuple[Binding, Binding]:
     """Which tensor and channels are the confidence maps and which the PAFs.
 
     By the names in the manifest, else by the number of channels (NCHW or NHWC).
@@ -272,7 +352,7 @@ def _bind(
     role: str,
     needed: int,
     counts: tuple[int, ...],
-) -> _Binding | None:
+) -> Binding | None:
     """The channels of one role; `counts` are the whole numbers of channels its tensor may have."""
     given = manifest.decoder.get(f"{role}_channels")
     first = int(given[0]) if given else 0
@@ -284,5 +364,5 @@ def _bind(
             size = tensor.shape[axis]
             fits = size >= first + needed if given and named else size in counts
             if fits or (named and size < 0 and tensor.shape[4 - axis] < 0):
-                return _Binding(tensor.name, first, needed, axis == 3)
+                return Binding(tensor.name, first, needed, axis == 3)
     return None

@@ -141,7 +141,7 @@ class Detector:
 
     def close(self) -> None:
         """Release the engine."""
-        self._runner.engine.close()
+        self._runner.close()
 
     @property
     def engine_name(self) -> str:

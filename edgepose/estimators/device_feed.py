@@ -3,6 +3,7 @@ crops of a batch in the engine's own input buffer; only its answers come back.""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -15,6 +16,8 @@ from edgepose.errors import BackendUnavailable
 from edgepose.geometry import Affine
 from edgepose.networks.manifest import InputSpec
 from edgepose.timing import Stopwatch
+
+log = logging.getLogger(__name__)
 
 
 class _Slot(Protocol):
@@ -32,7 +35,7 @@ class SlotEngine(Protocol):
 
     cuda: Any
 
-    def slot(self) -> AbstractContextManager[_Slot]: ...
+    def slot(self, ahead: bool = ...) -> AbstractContextManager[_Slot]: ...
 
 
 class DeviceFeed:
@@ -51,7 +54,7 @@ class DeviceFeed:
     ) -> None:
         from edgepose.cuda.pictures import TensorLayout
 
-        self._engine, self._kernels = engine, kernels
+        self._engine, self.kernels = engine, kernels
         self._name, self._rows = spec.name, rows
         self._layout = TensorLayout.of(spec, half)
 
@@ -75,22 +78,48 @@ class DeviceFeed:
         """
         with self._engine.slot() as slot:
             with watch.stage("preprocess"):
-                on_device = {
-                    i: self._kernels.runner.picture(pixels[i], "rgb8", slot.stream)
-                    for i in sorted(set(owners))
-                }
-                self._kernels.preprocess(
-                    [on_device[i] for i in owners],
-                    [Affine.from_matrix(m) for m in places],
-                    self._layout,
-                    slot.inputs[self._name],
-                    slot.stream,
-                )
+                self.place(slot, pixels, owners, [Affine.from_matrix(m) for m in places])
             with watch.stage("network"):
-                outputs = slot.run({self._name: self._layout.shape(self._rows or len(owners))})
-                return self._download(slot, outputs, len(owners))
+                return self.download(slot, self.launch(slot, len(owners)), len(owners))
 
-    def _download(self, slot: _Slot, outputs: Mapping[str, Any], rows: int) -> Outputs:
+    def place(
+        self, slot: _Slot, pixels: Sequence[Any], owners: Sequence[int], places: Sequence[Affine]
+    ) -> None:
+        """Queue the kernel that puts pictures into the slot's input; see `run`."""
+        used = {i: pixels[i] for i in sorted(set(owners))}
+        self._follow_makers(slot, list(used.values()))
+        on_device = {i: self._picture(picture, slot.stream) for i, picture in used.items()}
+        self.kernels.preprocess(
+            [on_device[i] for i in owners],
+            places,
+            self._layout,
+            slot.inputs[self._name],
+            slot.stream,
+        )
+
+    def _picture(self, pixels: Any, stream: Any) -> Any:
+        form = "rgba8" if len(pixels.shape) == 3 and pixels.shape[2] == 4 else "rgb8"
+        return self.kernels.runner.picture(pixels, form, stream)
+
+    def _follow_makers(self, slot: _Slot, pictures: Sequence[Any]) -> None:
+        """Pictures on the device may still be written: wait for the default stream, where jetson-utils
+        and torch work, or for all where a picture names a stream of its own."""
+        made = [p.__cuda_array_interface__ for p in pictures if not isinstance(p, np.ndarray)]
+        if any(interface.get("stream") not in (None, 1, 2) for interface in made):
+            self._engine.cuda.context.synchronize()
+        elif made:
+            self._engine.cuda.follow(slot.stream, None)
+
+    def launch(self, slot: _Slot, rows: int) -> dict[str, Any]:
+        """Queue the network on so many rows; its outputs on the device, of a fixed batch all rows."""
+        return slot.run({self._name: self._layout.shape(self._rows or rows)})
+
+    def download(self, slot: _Slot, outputs: Mapping[str, Any], rows: int) -> Outputs:
+        """Outputs of the first rows, copied to the host; waits.
+
+        Raises:
+            EngineError: values that are not finite.
+        """
         hosts = {}
         for name, array in outputs.items():
             host = slot.host_result(name).reshape(-1)[: int(np.prod(array.shape))]
@@ -104,17 +133,25 @@ class DeviceFeed:
         }
         return check_outputs({n: np.array(h, np.float32) for n, h in cut.items()})
 
+    def close(self) -> None:
+        """Free the kernels' memory, after what is queued; the engine stays open."""
+        self.kernels.runner.close()
+
 
 def device_feed(engine: Engine, spec: InputSpec, rows: int) -> DeviceFeed | None:
-    """A feed for GPU engines, None for others and where the kernels cannot be had."""
+    """A feed for GPU engines, None for others; and where none can be had, which is said."""
     if not hasattr(engine, "slot"):
         return None
     slots: Any = engine
+    dtype = next(t.dtype for t in engine.inputs if t.name == spec.name)
     try:
+        if dtype not in (np.float32, np.float16):
+            raise BackendUnavailable(f"the input {spec.name!r} is {dtype}, not float32 or float16")
         from edgepose.cuda.device import device_kernels
 
-        kernels = device_kernels(slots.cuda.context)
-    except BackendUnavailable:
+        return DeviceFeed(
+            slots, spec, rows, dtype == np.float16, device_kernels(slots.cuda.context)
+        )
+    except Exception as e:  # whatever a driver can think of: the way over the host is still there
+        log.warning("%s: pictures are prepared on the CPU: %s", engine.name, str(e).rstrip("."))
         return None
-    dtype = next(t.dtype for t in engine.inputs if t.name == spec.name)
-    return DeviceFeed(slots, spec, rows, dtype == np.float16, kernels)

@@ -106,4 +106,4 @@ class OneStage:
 
     def close(self) -> None:
         """Release the engine."""
-        self._runner.engine.close()
+        self._runner.close()

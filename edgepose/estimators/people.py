@@ -72,6 +72,12 @@ class Runner:
             return outputs
         return {k: v[:rows] if v.shape[:1] == (len(feed),) else v for k, v in outputs.items()}
 
+    def close(self) -> None:
+        """Release the engine, and before it what works on its buffers."""
+        if self.device is not None:
+            self.device.close()
+        self.engine.close()
+
     def run_placed(
         self, frames: Sequence[Frame], places: Sequence[Placement], watch: Stopwatch
     ) -> Outputs:

@@ -222,7 +222,7 @@ class TopDown:
     def close(self) -> None:
         """Release both engines."""
         self.detector.close()
-        self._runner.engine.close()
+        self._runner.close()
 
 
 def _load(network: Network, options: EstimatorOptions) -> Engine:
