@@ -198,15 +198,23 @@ class Studio:
         for engine in used - {standard}:
             mine = {k: c for k, c in self._channels.items() if k[1:] == engine}
             if not any(c.wanted for c in mine.values()):
-                for key, channel in mine.items():
+                for key in mine:
                     del self._channels[key]
-                    channel.close()
-                with self._engines_guard:
-                    shared = self._estimators.pop(engine, None)
-                if shared is not None:
-                    shared.release()
+                # not here: whoever waits for the lock would wait for the last inference too
+                threading.Thread(
+                    target=self._retire, args=(engine, list(mine.values())), daemon=True
+                ).start()
                 return
         raise UsageError(f"{MAX_ENGINES} engines are in use already; take one of theirs.")
+
+    def _retire(self, engine: tuple[EngineOptions, Path], channels: list[Channel]) -> None:
+        """End channels that were taken out, then their engine."""
+        for channel in channels:
+            channel.close()
+        with self._engines_guard:
+            shared = self._estimators.pop(engine, None)
+        if shared is not None:
+            shared.release()
 
     def _estimator(self, engine: EngineOptions, network: Network) -> SharedEstimator:
         key = (engine, network.model)

@@ -66,6 +66,17 @@ def test_a_port_in_use_is_said(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.db"))
 
 
+def test_a_missing_extra_is_said_with_the_command_that_brings_it() -> None:
+    script = (
+        "import sys; sys.modules['uvicorn'] = None; sys.argv = ['edgepose', 'serve']; "
+        "from edgepose.cli.main import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "pip install 'edgepose[serve]'" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_weak_token_is_refused(tmp_path: Path) -> None:
     done = run(tmp_path, "--port", "0", EDGEPOSE_TOKEN="letmein")
     assert done.returncode == 2

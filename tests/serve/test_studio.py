@@ -1,0 +1,116 @@
+"""What the channels share: engines by address, within bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from served import wait_for
+
+from edgepose.engines import EngineOptions
+from edgepose.errors import UnknownNameError, UsageError
+from edgepose.estimators import EstimatorOptions
+from edgepose.networks import registry
+from edgepose.serve.studio import MAX_ENGINES, NoEvents, Studio
+from edgepose.serve.watch import ChannelOptions
+
+SOURCES = {
+    "camera": "test://people?size=160x120&rate=5",
+    "example": "test://people?size=160x120&rate=5&people=1",
+}
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., Studio]]:
+    made: list[Studio] = []
+
+    def build(model: Path | None = None, **more: Any) -> Studio:
+        name = "human-pose-estimation-0001" if model else "edgepose-lite-body"
+        network = registry.resolve(name, model=model, download=False)
+        studio = Studio(
+            SOURCES, network, EstimatorOptions(), EngineOptions(), ChannelOptions(), **more
+        )
+        made.append(studio)
+        return studio
+
+    yield build
+    for studio in made:
+        studio.close()
+
+
+def test_what_the_server_runs_on_anyway_is_the_same_channel(make: Callable[..., Studio]) -> None:
+    studio = make()
+    first = studio.channel("camera")
+    assert studio.channel("camera", "CPU") is first
+    assert studio.channel("camera", "auto", "fp16") is first  # the weights are of FP16
+    assert studio.channel("example") is not first
+
+
+def test_weights_of_the_precision_asked_for(make: Callable[..., Studio], hpe_int8: Path) -> None:
+    studio = make(hpe_int8)
+    first = studio.channel("camera")
+    assert studio.channel("camera", "CPU", "FP16-INT8") is first
+    exact = studio.channel("camera", "CPU", "FP32")
+    assert exact is not first
+    exact.look()
+    wait_for(lambda: exact.frames, "a frame")
+    assert exact.status()["engine"].endswith("fp32)")
+    assert first.frames == 0
+
+
+def test_names_that_cannot_be_meant(make: Callable[..., Studio]) -> None:
+    studio = make()
+    with pytest.raises(KeyError):
+        studio.channel("roof")
+    with pytest.raises(UnknownNameError, match="TOASTER"):
+        studio.channel("camera", "TOASTER")
+    with pytest.raises(UnknownNameError, match="FP7"):
+        studio.channel("camera", "", "FP7")
+    with pytest.raises(UsageError, match="MYRIAD"):
+        studio.channel("camera", "MYRIAD")
+    assert studio.channels == []
+
+
+def test_engines_are_bounded_and_idle_ones_make_room(make: Callable[..., Studio]) -> None:
+    studio = make()
+    assert MAX_ENGINES == 3
+    made = {words: studio.channel("camera", *words) for words in (("", "FP32"), ("NPU", ""))}
+    # nobody looks through those two: one makes room
+    assert studio.channel("camera", "GPU") in studio.channels
+    (gone,) = [words for words, channel in made.items() if channel not in studio.channels]
+    for channel in studio.channels:
+        channel.always = True
+        channel.look()
+    with pytest.raises(UsageError, match="3 engines"):
+        studio.channel("camera", *gone)
+    assert studio.channel("camera")  # the server's own is always there
+
+
+def test_a_device_that_is_not_there_fails_and_says_so(make: Callable[..., Studio]) -> None:
+    pytest.importorskip("openvino", reason="the openvino extra is not installed")
+    studio = make()
+    channel = studio.channel("camera", "NPU")
+    channel.look()
+    wait_for(lambda: channel.state == "failed", "the failure")
+    assert "NPU" in channel.reason
+    assert studio.health() == {"ok": False, "failed": ["camera"], "events_written": True}
+
+
+def test_always_follows_the_current_source(make: Callable[..., Studio]) -> None:
+    said: list[str] = []
+    studio = make(always=True, on_notice=said.append)
+    assert "onnxruntime" in studio.prepare()
+    camera = studio.channel("camera")
+    wait_for(lambda: camera.frames, "frames without viewers")
+    studio.switch("example")
+    example = studio.channel("example")
+    wait_for(lambda: example.frames, "frames of the other source")
+    assert (camera.always, example.always) == (False, True)
+    assert any(line.endswith(": live") for line in said)
+
+
+def test_without_a_database_there_are_no_events(make: Callable[..., Studio]) -> None:
+    with pytest.raises(NoEvents, match="--db"):
+        make().numbered(1, 10)
