@@ -249,7 +249,7 @@ complete -c edgepose -n '__fish_seen_subcommand_from serve' -l no-download -d 'N
 complete -c edgepose -n '__fish_seen_subcommand_from serve' -l threshold -r -d 'Least score of keypoints and links.'
 complete -c edgepose -n '__fish_seen_subcommand_from serve' -l engine -x -a 'auto tensorrt tensorrt_rtx onnxruntime-cuda onnxruntime-tensorrt onnxruntime openvino' -d 'What infers; see edgepose engines. [default: auto]'
 complete -c edgepose -n '__fish_seen_subcommand_from serve' -l device -l device-name -r -d 'CPU, GPU, NPU, AUTO, or GPU number.'
-complete -c edgepose -n '__fish_seen_subcommand_from serve' -l precision -x -a 'fp32 fp16 int8 best' -d 'fp32, fp16, int8 or best.'
+complete -c edgepose -n '__fish_seen_subcommand_from serve' -l precision -x -a 'fp32 fp16 int8 best' -d 'fp32, fp16, int8 or best; or a variant of the weights.'
 complete -c edgepose -n '__fish_seen_subcommand_from serve' -l threads -r -d 'Threads of a CPU engine.'
 complete -c edgepose -n '__fish_seen_subcommand_from serve' -l db -r -d 'Database of events. [default: EDGEPOSE_EVENTS, else events.db in EDGEPOSE_HOME]'
 complete -c edgepose -n '__fish_seen_subcommand_from serve' -l zones -r -F -d 'Zones and lines (JSON); see docs/events.md.'

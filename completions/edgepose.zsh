@@ -457,7 +457,7 @@ _edgepose_serve() {
         '--threshold=''[Least score of keypoints and links.]:NUMBER: ' \
         '--engine=''[What infers; see edgepose engines. (default\: auto)]:TEXT:(auto tensorrt tensorrt_rtx onnxruntime-cuda onnxruntime-tensorrt onnxruntime openvino)' \
         '(--device --device-name)'{--device=,--device-name=}'[CPU, GPU, NPU, AUTO, or GPU number.]:TEXT: ' \
-        '--precision=''[fp32, fp16, int8 or best.]:TEXT:(fp32 fp16 int8 best)' \
+        '--precision=''[fp32, fp16, int8 or best; or a variant of the weights.]:TEXT:(fp32 fp16 int8 best)' \
         '--threads=''[Threads of a CPU engine.]:NUMBER: ' \
         '--db=''[Database of events. (default\: EDGEPOSE_EVENTS, else events.db in EDGEPOSE_HOME)]:FILE|none: ' \
         '--zones=''[Zones and lines (JSON); see docs/events.md.]:PATH:_files' \
