@@ -19,12 +19,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
 from edgepose.estimators.base import Ahead, Estimator, Finish
 from edgepose.io.base import Output, Sink, Source
+from edgepose.io.jetson import to_host
 from edgepose.timing import RateMeter, Statistics, Stopwatch
 from edgepose.types import Frame, Pose, Result
 
@@ -349,17 +350,17 @@ def frame_time(frame: Frame) -> float:
 
 def writable(frame: Frame) -> Frame:
     """The frame itself where its host pixels may be drawn on, else one with a copy of them."""
-    pixels: Any = frame.pixels
-    if isinstance(pixels, np.ndarray) and pixels.flags.writeable and pixels.flags.c_contiguous:
-        return frame
-    return replace(frame, pixels=np.array(pixels, np.uint8, order="C"))
+    pixels = to_host(frame.pixels)
+    if not (pixels.flags.writeable and pixels.flags.c_contiguous):
+        pixels = np.array(pixels, np.uint8, order="C")
+    return frame if pixels is frame.pixels else replace(frame, pixels=pixels)
 
 
 def overlay_stats(result: Result, rate: float) -> dict[str, object]:
-    """What the `stats` word of the overlay shows."""
-    return {
+    """What the `stats` word of the overlay shows; no rate while there is none to tell."""
+    stats: dict[str, object] = {
         "frame": result.frame,
         "inference_ms": result.inference_ms,
         "people": len(result.poses),
-        "fps": rate,
     }
+    return {**stats, "fps": rate} if rate > 0 else stats

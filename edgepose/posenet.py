@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from edgepose.errors import SourceError, SourceTimeout, UsageError
 from edgepose.estimators import EstimatorOptions, make_estimator
 from edgepose.flags import normalise_flags
 from edgepose.io.base import OutputOptions, SourceOptions
+from edgepose.io.jetson import to_host
 from edgepose.networks import registry
 from edgepose.networks.topology import Topology
 from edgepose.preprocess import as_rgb
@@ -112,7 +114,8 @@ class PoseNet(Closing):
         """The poses in a picture.
 
         Args:
-            image: uint8 RGB (height, width, 3); grey and RGBA work too; anything numpy can view.
+            image: uint8 RGB (height, width, 3); grey and RGBA work too; anything numpy can view, or
+                that lies on a GPU (`__cuda_array_interface__`), where an engine on it takes no copy.
             overlay: words to draw into `image` itself (see `edgepose.draw.overlay`), "none" = leave it.
 
         Raises:
@@ -122,7 +125,7 @@ class PoseNet(Closing):
 
     def process_batch(self, images: Sequence[Any], overlay: str = "none") -> list[list[Pose]]:
         """The poses in several pictures, in one run where the network has a dynamic batch."""
-        frames = [Frame(as_rgb(image), index=self._count + i) for i, image in enumerate(images)]
+        frames = [Frame(_pixels(image), index=self._count + i) for i, image in enumerate(images)]
         watch = Stopwatch()
         found = self._estimator.estimate(frames, watch)
         self._count += len(frames)
@@ -292,8 +295,56 @@ def _from_argv(argv: Sequence[str]) -> dict[str, Any]:
     return found
 
 
+def _pixels(image: Any) -> Any:
+    """What a frame takes: RGB bytes on the device as they are, everything else as uint8 RGB."""
+    interface = getattr(image, "__cuda_array_interface__", None)
+    if interface is None:
+        return as_rgb(image)
+    shape = tuple(interface["shape"])
+    if interface["typestr"] in ("|u1", "<u1") and len(shape) == 3 and shape[2] == 3:
+        return image
+    return as_rgb(to_host(image))
+
+
+class Picture(np.ndarray[Any, np.dtype[np.uint8]]):
+    """A captured picture: an array (height, width, 3) with the attributes of jetson-utils' cudaImage.
+
+    What is computed from it (a part, a copy) is a picture without a `frame`.
+    """
+
+    frame: Frame | None = None
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return int(self.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return int(self.shape[0])
+
+    @property
+    def channels(self) -> int:
+        """Bytes a pixel."""
+        return int(self.shape[2])
+
+    @property
+    def timestamp(self) -> int:
+        """Nanoseconds from the beginning of a film; 0 for a still picture."""
+        return round((self.frame.pts or 0.0) * 1e9) if self.frame else 0
+
+
+def _picture(pixels: Any, frame: Frame) -> Any:
+    if not isinstance(pixels, np.ndarray):
+        return pixels  # on the device: it is jetson-utils' own
+    picture = pixels.view(Picture)
+    picture.frame = frame
+    return picture
+
+
 class videoSource:
-    """jetson-inference's source of pictures: `Capture()` gives numpy arrays (uint8 RGB).
+    """jetson-inference's source of pictures: `Capture()` gives numpy arrays (uint8 RGB; `Picture`).
 
     Args:
         uri: as on the command line (see docs/inputs-outputs.md).
@@ -348,7 +399,9 @@ class videoSource:
         self._count += 1
         self._rate.tick()
         pixels: NDArray[np.uint8] = frame.pixels
-        return pixels[:, :, ::-1].copy() if format.lower().startswith("bgr") else pixels
+        bgr = format.lower().startswith("bgr")
+        picture: NDArray[np.uint8] = _picture(pixels[:, :, ::-1].copy() if bgr else pixels, frame)
+        return picture
 
     def IsStreaming(self) -> bool:
         """False after the end of the stream."""
@@ -433,9 +486,16 @@ class videoOutput:
         pixels = as_rgb(image)
         self._size = (pixels.shape[1], pixels.shape[0])
         if self._output is not None:
-            self._output.write(Frame(pixels, index=self._count, name=f"{self._count}"))
+            self._output.write(self._frame(image, pixels))
         self._count += 1
         self._last_rate = self._rate.tick()
+
+    def _frame(self, image: Any, pixels: NDArray[np.uint8]) -> Frame:
+        """What is written: a captured film keeps its times, so that it plays as fast as before."""
+        captured: Frame | None = getattr(image, "frame", None)
+        if captured is not None and captured.pts is not None:
+            return replace(captured, pixels=pixels)
+        return Frame(pixels, index=self._count, name=f"{self._count}")
 
     def IsStreaming(self) -> bool:
         """False once the user closed the window."""

@@ -124,6 +124,29 @@ def test_an_output_writes_what_it_is_given(tmp_path: Path, image: np.ndarray) ->
     np.testing.assert_array_equal(cv2.imread(str(tmp_path / "o.png"))[:, :, ::-1], image)
 
 
+def test_a_film_keeps_its_times_and_numbers(tmp_path: Path, shared: Path) -> None:
+    film = str(shared / "media/one-by-one-person-detection.mp4")  # 10 frames a second
+    source = videoSource(film, argv=["--input-width=64"])
+    outputs = [videoOutput(str(tmp_path / name)) for name in ("o.mkv", "frames")]
+    for number in range(4):
+        image = source.Capture()
+        assert (image.width, image.height, image.channels) == (64, 36, 3)
+        assert image.timestamp == number * 100_000_000
+        assert not hasattr(image[:5] + 0, "frame") or (image[:5] + 0).frame is None
+        for output in outputs:
+            output.Render(image)
+    source.Close()
+    for output in outputs:
+        output.Close()
+    av = pytest.importorskip("av")
+    with av.open(str(tmp_path / "o.mkv")) as container:
+        times = [frame.time for frame in container.decode(video=0)]
+    assert times == pytest.approx([0, 0.1, 0.2, 0.3], abs=0.002)
+    assert sorted(p.name for p in (tmp_path / "frames").iterdir()) == [
+        f"one-by-one-person-detection-{n:06d}.jpg" for n in range(4)
+    ]
+
+
 def test_a_script_written_for_jetson_inference_runs(
     hpe_int8: Path, shared: Path, tmp_path: Path
 ) -> None:

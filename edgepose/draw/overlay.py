@@ -217,7 +217,7 @@ class Overlay:
             parts.append(f"id {pose.id}" if pose.track is None else f"#{pose.track}")
         if "scores" in self.words:
             parts.append(f"{pose.score:.2f}")
-        return " ".join(parts)
+        return "  ".join(parts)  # one space between two numbers is hard to see
 
 
 def stats_text(stats: Mapping[str, object], what: str = "person") -> str:

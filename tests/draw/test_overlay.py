@@ -237,8 +237,8 @@ def test_who_is_outside_has_no_label() -> None:
 
 def test_the_label_says_order_track_and_score() -> None:
     everything = Overlay(BODY, words("ids,scores,stats"))
-    assert everything._label(2, pose((1, 1), track=7)) == "2 #7 0.87"
-    assert everything._label(1, pose((1, 1))) == "1 id 0 0.87"
+    assert everything._label(2, pose((1, 1), track=7)) == "2  #7  0.87"
+    assert everything._label(1, pose((1, 1))) == "1  id 0  0.87"
     assert Overlay(BODY, words("ids"))._label(1, pose((1, 1), track=7)) == "#7"
 
 
