@@ -25,6 +25,13 @@ from edgepose.doctor.board import Board, detect, read
 
 State = Literal["ok", "note", "warn", "fail"]
 REACH_SECONDS = 1.0
+SOFTWARE_ENCODERS = ("libx264", "libx265", "libvpx-vp9", "mjpeg")
+ENCODER_NODES = ("nvhost-nvenc", "nvhost-msenc", "v4l2-nvenc")  # by L4T release
+# distributions that install the same module over each other; the one to keep is the first
+RIVALS = (
+    ("onnxruntime-gpu", "onnxruntime"),
+    ("opencv-python-headless", "opencv-python", "opencv-contrib-python"),
+)
 NEEDED_SPACE = 2e9  # bytes: a few networks and engines
 
 
@@ -317,26 +324,61 @@ def _openvino(place: Place) -> Iterator[Check]:
     )
 
 
+def _rivals(place: Place) -> Iterator[Check]:
+    for names in RIVALS:
+        there = [name for name in names if _installed(name)]
+        if len(there) > 1:
+            keep = there[0]
+            yield Check(
+                "packages",
+                "warn",
+                f"{' and '.join(there)} are both installed",
+                "they overwrite each other's files: which one is imported is chance",
+                f"pip uninstall -y {' '.join(there)} && pip install {keep}",
+            )
+
+
+def _installed(distribution: str) -> bool:
+    from importlib import metadata
+
+    try:
+        metadata.distribution(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
 # pictures and films -------------------------------------------------------------------------------
 def _codecs(place: Place) -> Iterator[Check]:
     av, reason = _import("av")
     if av is None:
         yield Check("PyAV", "fail", reason, "films and streams", "pip install av")
         return
-    wanted = ("libx264", "libx265", "libvpx-vp9", "mjpeg", "h264_nvenc", "h264_v4l2m2m")
-    have = [name for name in wanted if name in av.codecs_available]
+    have = [name for name in SOFTWARE_ENCODERS if name in av.codecs_available]
     state: State = "ok" if "libx264" in have else "warn"
     yield Check("encoders (software)", state, f"PyAV {av.__version__}: {', '.join(have)}")
-    gst = shutil.which("gst-inspect-1.0")
     if place.board is not None:
-        found = "GStreamer is there" if gst else "no GStreamer tools"
-        yield Check(
-            "codecs (hardware)",
-            "ok" if gst else "warn",
-            found,
-            "through jetson-utils",
-            "" if gst else "sudo apt install gstreamer1.0-tools",
-        )
+        yield from _board_codecs(place)
+    elif "h264_nvenc" in av.codecs_available and (place.root / "proc/driver/nvidia").exists():
+        yield Check("encoders (hardware)", "ok", "h264_nvenc is built in and the driver is there")
+
+
+def _board_codecs(place: Place) -> Iterator[Check]:
+    """Hardware codecs of a Jetson are reached through jetson-utils and GStreamer."""
+    assert place.board is not None
+    nodes = ["nvhost-nvdec", "v4l2-nvdec", *(ENCODER_NODES if place.board.encoder else ())]
+    there = [f"/dev/{name}" for name in nodes if (place.root / "dev" / name).exists()]
+    gst = shutil.which("gst-inspect-1.0")
+    if there and gst:
+        yield Check("codecs (hardware)", "ok", ", ".join(there))
+        return
+    yield Check(
+        "codecs (hardware)",
+        "warn",
+        ", ".join(there) or "no device nodes (/dev/v4l2-nvdec, /dev/nvhost-nvdec)",
+        "films and streams go through the CPU" if not there else "no GStreamer tools to use them",
+        "in a container: --runtime nvidia" if not there else "sudo apt install gstreamer1.0-tools",
+    )
 
 
 def _cameras(place: Place) -> Iterator[Check]:
@@ -535,6 +577,7 @@ CHECKS: tuple[Callable[[Place], Iterable[Check]], ...] = (
     _jetson_utils,
     _onnxruntime,
     _openvino,
+    _rivals,
     _codecs,
     _cameras,
     _argus,

@@ -112,6 +112,35 @@ def test_the_argus_socket_is_seen(board: tuple[str, Path]) -> None:
     assert "hardware encoder" not in rows
 
 
+@pytest.mark.parametrize("board", ["agx-orin", "orin-nano"], indirect=True)
+def test_hardware_codecs_are_their_device_nodes(board: tuple[str, Path]) -> None:
+    name, root = board
+    row = rows_of(root)["codecs (hardware)"]
+    assert row.state == "warn"
+    assert "no device nodes" in row.found
+    (root / "dev").mkdir(exist_ok=True)
+    for node in ("nvhost-nvdec", "v4l2-nvenc"):
+        (root / "dev" / node).touch()
+    found = rows_of(root)["codecs (hardware)"].found
+    assert "/dev/nvhost-nvdec" in found
+    assert ("v4l2-nvenc" in found) == (name == "agx-orin")  # the Nano has no encoder
+
+
+def test_packages_that_overwrite_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "packages" not in rows_of(tmp_path)
+    for name in ("onnxruntime", "onnxruntime_gpu"):
+        folder = tmp_path / f"{name}-1.0.dist-info"
+        folder.mkdir()
+        text = f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 1.0\n"
+        (folder / "METADATA").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    row = rows_of(tmp_path)["packages"]
+    assert row.state == "warn"
+    assert row.fix.endswith("pip install onnxruntime-gpu")
+
+
 def test_a_desktop_is_no_board(tmp_path: Path) -> None:
     assert detect(tmp_path) is None
     rows = rows_of(tmp_path)
