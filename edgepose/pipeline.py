@@ -17,7 +17,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, runtime_checkable
 
@@ -261,11 +261,14 @@ class Pipeline:
         for jobs in self._batches():
             if self._written.is_set():
                 return
-            under_way.append(self._begin(jobs, ahead))
+            try:
+                under_way.append(self._begin(jobs, ahead))
+            except BaseException:
+                self._finish(under_way)  # what fails are the frames behind these
+                raise
             if len(under_way) > ahead:
-                self._finish(*under_way.popleft())
-        for run in under_way:
-            self._finish(*run)
+                self._finish([under_way.popleft()])
+        self._finish(under_way)
 
     def _begin(self, jobs: list[_Job], ahead: int) -> _Run:
         """Start on frames; where the estimator can, the GPU goes on with them by itself."""
@@ -276,12 +279,13 @@ class Pipeline:
         found = estimator.estimate(frames, watch)
         return jobs, watch, lambda: found
 
-    def _finish(self, jobs: list[_Job], shared: Stopwatch, finish: Finish) -> None:
-        found = finish()
-        for job, poses in zip(jobs, found, strict=True):
-            job.watch.stages.update({k: v / len(jobs) for k, v in shared.stages.items()})
-            job.poses = self._track(job, poses)
-            self._found.put(job)  # the write stage outlives a stop: no inferred frame is lost
+    def _finish(self, runs: Iterable[_Run]) -> None:
+        for jobs, shared, finish in runs:
+            found = finish()
+            for job, poses in zip(jobs, found, strict=True):
+                job.watch.stages.update({k: v / len(jobs) for k, v in shared.stages.items()})
+                job.poses = self._track(job, poses)
+                self._found.put(job)  # the write stage outlives a stop: no inferred frame is lost
 
     def _batches(self) -> Iterator[list[_Job]]:
         """Frames that share a run of the network: one at a time, unless the source is a group."""

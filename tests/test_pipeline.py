@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from edgepose.errors import EngineError, OutputError, SourceError
+from edgepose.estimators.base import Finish
 from edgepose.networks.manifest import Manifest
 from edgepose.networks.topology import Topology
 from edgepose.pipeline import Pipeline, frame_time, writable
@@ -153,6 +155,53 @@ def test_a_live_source_is_read_where_it_is_used() -> None:
     assert len(rows.items) == 30
 
 
+class Ahead(Dots):
+    """Dots that are only counted when somebody asks for them; tells what happened when."""
+
+    ahead = 1
+
+    def __init__(self, *, fail_at: int = -1) -> None:
+        super().__init__(fail_at=fail_at)
+        self.events: list[tuple[str, int]] = []
+
+    def begin(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> Finish:
+        number = frames[0].index
+        self.events.append(("begin", number))
+        if number == self._fail_at:
+            raise EngineError("dots: broken")
+
+        def finish() -> list[tuple[Pose, ...]]:
+            self.events.append(("finish", number))
+            return self.estimate(frames, stopwatch)
+
+        return finish
+
+
+def test_on_a_gpu_the_next_frame_is_begun_before_one_is_finished() -> None:
+    dots, rows = Ahead(), Keep()
+    summary = Pipeline(Numbers(30), dots, sinks=[rows]).run()
+    assert [r.poses[0]["dot"].x for r in rows.items] == [float(i) for i in range(30)]
+    between = [event for i in range(29) for event in (("begin", i + 1), ("finish", i))]
+    assert dots.events == [("begin", 0), *between, ("finish", 29)]
+    assert summary.stages["network"].count == 30
+
+
+def test_what_was_begun_before_a_failure_is_written() -> None:
+    rows = Keep()
+    with pytest.raises(EngineError, match="broken"):
+        Pipeline(Numbers(10_000), Ahead(fail_at=7), sinks=[rows]).run()
+    assert [r.frame for r in rows.items] == list(range(7))
+    assert no_threads_left()
+
+
+def test_a_live_frame_does_not_wait_for_the_next_one() -> None:
+    source, dots = Numbers(5), Ahead()
+    source.live = True  # type: ignore[misc]
+    Pipeline(source, dots, sinks=[Keep()]).run()
+    assert dots.events == []
+    assert dots.batches == [1] * 5
+
+
 def test_the_tracker_sees_frames_in_order_with_their_times() -> None:
     class Times:
         def __init__(self) -> None:
@@ -176,6 +225,13 @@ def test_the_overlay_never_draws_on_pixels_that_are_not_the_frames_own() -> None
     assert pixels.max() == 0
     own = Frame(np.zeros((4, 4, 3), np.uint8))
     assert writable(own) is own
+
+
+def test_the_overlay_of_a_device_frame_is_drawn_on_a_copy() -> None:
+    pixels = np.zeros((4, 4, 3), np.uint8)
+    frame = writable(Frame(SimpleNamespace(shape=pixels.shape, get=pixels.copy), index=3))
+    frame.pixels[0, 0] = 9
+    assert (frame.index, frame.on_device, pixels.max()) == (3, False, 0)
 
 
 def test_time_for_the_tracker() -> None:

@@ -21,6 +21,7 @@ from edgepose.estimators.base import EstimatorOptions, Finish, engine_options
 from edgepose.estimators.bottom_up_device import DevicePath, device_path
 from edgepose.estimators.device_feed import DeviceFeed, device_feed
 from edgepose.geometry import Affine, keypoints_box
+from edgepose.io.jetson import to_host
 from edgepose.networks.manifest import Manifest
 from edgepose.networks.topology import Topology
 from edgepose.preprocess import fit, to_tensor
@@ -179,7 +180,8 @@ class BottomUp:
             return self._feed.run(pixels, range(len(frames)), matrices, stopwatch)
         spec = self.manifest.input
         with stopwatch.stage("preprocess"):
-            tensors = [to_tensor(_on_host(f), spec, p) for f, p in zip(frames, places, strict=True)]
+            pictures = zip(frames, places, strict=True)
+            tensors = [to_tensor(to_host(f.pixels), spec, place) for f, place in pictures]
             feed = tensors[0][None] if len(tensors) == 1 else np.stack(tensors)
         with stopwatch.stage("network"):
             return self.engine.infer({self.engine.inputs[0].name: feed})
@@ -238,16 +240,6 @@ class BottomUp:
         if self._feed is not None:
             self._feed.close()
         self.engine.close()
-
-
-def _on_host(frame: Frame) -> NDArray[np.uint8]:
-    """The frame's pixels, copied from the device where they live there."""
-    if not frame.on_device:
-        pixels: NDArray[np.uint8] = frame.pixels
-        return pixels
-    from edgepose.io.jetson import to_host
-
-    return to_host(frame.pixels)
 
 
 def _first(given: float | None, default: float) -> float:

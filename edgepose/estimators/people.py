@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from edgepose.errors import NetworkFileError, UsageError
 from edgepose.estimators.base import EstimatorOptions
 from edgepose.estimators.device_feed import device_feed
 from edgepose.geometry import keypoints_box
+from edgepose.io.jetson import to_host
 from edgepose.networks.manifest import InputSpec, Manifest
 from edgepose.networks.topology import Topology
 from edgepose.preprocess.crops import Placement, normalise
@@ -129,18 +129,7 @@ def chunks(count: int, size: int) -> Iterator[slice]:
 
 def host_pixels(frame: Frame) -> Pixels:
     """The frame's pixels as a contiguous numpy array, copied from the device where they live there."""
-    pixels: Any = frame.pixels
-    if not isinstance(pixels, np.ndarray):
-        pixels = _download(pixels)
-    return np.ascontiguousarray(pixels, np.uint8)
-
-
-def _download(pixels: Any) -> Any:
-    for method in ("get", "cpu"):  # PyCUDA and CuPy, torch
-        fetch: Callable[[], Any] | None = getattr(pixels, method, None)
-        if callable(fetch):
-            return np.asarray(fetch())
-    return np.asarray(pixels)
+    return np.ascontiguousarray(to_host(frame.pixels), np.uint8)
 
 
 @dataclass(frozen=True)

@@ -160,6 +160,39 @@ def test_slots_are_reused_and_waited_for(rig: Rig, onnx_file: Maker) -> None:
     assert len(got) == 1
 
 
+def test_slots_take_turns_where_work_stays_queued(rig: Rig, onnx_file: Maker) -> None:
+    """Nobody waits in between; each answer is of its own frame."""
+    engine = rig.engine(onnx_file())
+    seen, hosts = [], []
+    for value in range(1, 6):
+        with engine.slot(ahead=True) as slot:
+            seen.append(id(slot))
+            feed = np.full((1, 3, 32, 48), value, "f")
+            rig.cuda.upload(feed, slot.inputs["x"], slot.stream)
+            out = slot.run({"x": feed.shape})["cmap"]
+            hosts.append((slot.stream, np.empty(out.shape, "f")))
+            rig.cuda.download(out, hosts[-1][1], slot.stream)
+    assert seen == [*(seen[:2] * 2), seen[0]]
+    assert len(set(seen)) == 2
+    with rig.cuda.current():
+        for value, (stream, host) in enumerate(hosts, 1):
+            stream.synchronize()
+            np.testing.assert_allclose(host, 2 * value)
+    np.testing.assert_allclose(engine.infer({"x": batch_of(1)})["cmap"], 2.0)
+    engine.close()
+
+
+def test_one_slot_serves_where_there_is_no_memory_for_two(rig: Rig, onnx_file: Maker) -> None:
+    engine = rig.engine(onnx_file())
+    seen = []
+    for _ in range(3):
+        with engine.slot(ahead=True) as slot:
+            seen.append(id(slot))
+        rig.lazy.left = 0
+    assert len(set(seen)) == 1
+    engine.close()
+
+
 def test_many_threads(rig: Rig, onnx_file: Maker) -> None:
     engine = rig.engine(onnx_file())
     wrong: list[Any] = []

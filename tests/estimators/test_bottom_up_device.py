@@ -522,3 +522,17 @@ def test_device_frames_are_fetched_for_an_engine_on_the_cpu(
     (wanted,) = host_poses([frames[1]])
     assert len(wanted) >= 1
     assert [p.score for p in found[0]] == [p.score for p in wanted]
+
+
+def test_posenet_leaves_rgb_bytes_where_they_are() -> None:
+    from edgepose.posenet import _pixels
+
+    bytes_ = np.zeros((4, 6, 3), np.uint8)
+    grey = np.full((4, 6, 1), 7, np.uint8)
+    for pixels, stays in ((bytes_, True), (grey, False)):
+        interface = {"shape": pixels.shape, "typestr": "|u1", "data": (0, False), "version": 3}
+        image = SimpleNamespace(__cuda_array_interface__=interface, get=pixels.copy)
+        taken = _pixels(image)
+        assert (taken is image) == stays
+        assert stays or (taken.shape == (4, 6, 3) and (taken == 7).all())
+    assert isinstance(_pixels(bytes_), np.ndarray)
