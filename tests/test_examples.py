@@ -59,6 +59,12 @@ def test_every_example_is_run_here() -> None:
         assert f'"{path.stem}' in tested, f"{path.name} is in no test"
 
 
+def test_every_example_is_on_the_api_page() -> None:
+    page = (EXAMPLES.parent / "docs" / "api.md").read_text()
+    for path in EXAMPLES.glob("*.py"):
+        assert f"`{path.name}`" in page or path.name == "demo.py"
+
+
 @pytest.fixture
 def people(tmp_path: Path) -> Path:
     """A folder with two drawn pictures."""

@@ -30,6 +30,19 @@ with PoseNet("edgepose-lite-body") as net:
 Coordinates are image pixels with the centre of the top left pixel at (0.5, 0.5); scores lie in 0..1. Names that begin with a capital are
 jetson-inference's spellings of the same things, so that its programs run with their import lines changed
 ([coming from jetson-inference](migrate.md)).
+
+Programs to start from, of at most 40 lines each, are in the folder `examples/` of the repository:
+
+| program | what it does |
+|---|---|
+| `poses_to_csv.py` | keypoints of every picture in a folder as one CSV file |
+| `batch.py` | many pictures at once |
+| `count_crossings.py` | counts people who cross a line, with tracks and events |
+| `hands_up.py` | says who raises a hand: gestures as geometry on named keypoints |
+| `blur_faces.py` | blurs faces in pictures and films |
+| `live_json.py` | the latest poses of a camera at an HTTP address |
+| `custom_network.py` | an ONNX network of your own with a topology of your own |
+| `detect.py` | a program written for jetson-inference |
 """
 
 
