@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.doctor.proof import Proof, attempt
-from edgepose.engines import BatchRange, Calibration, EngineOptions, infer_all, load_engine
+from edgepose.engines import Calibration, EngineOptions, infer_all, load_engine
 from edgepose.engines.table import find_backend, probe
 from edgepose.errors import UsageError
 from edgepose.types import Frame, Pose
@@ -96,13 +96,14 @@ class Answer:
 
 def ask(network: Network, options: EngineOptions, frames: Sequence[Frame]) -> Answer:
     """Load an engine, run the frames one by one, close it."""
-    from edgepose.estimators.base import EstimatorOptions
+    from edgepose.estimators.base import EstimatorOptions, engine_options
     from edgepose.estimators.bottom_up import BottomUp
     from edgepose.timing import Stopwatch
 
     assert network.topology is not None
-    engine = load_engine(network.model, options)
-    estimator = BottomUp(engine, network.manifest, network.topology, EstimatorOptions())
+    asked = EstimatorOptions(engine=options)
+    engine = load_engine(network.model, engine_options(network, asked))  # as posenet would
+    estimator = BottomUp(engine, network.manifest, network.topology, asked)
     try:
         name = engine.inputs[0].name
         outputs = [infer_all(engine, {name: tensor}) for tensor in tensors(network, frames)]
@@ -158,13 +159,8 @@ def _options(
     log: Callable[[str], None] | None,
 ) -> EngineOptions:
     """Options of one line; the plan goes into the usual cache, so that it is built once."""
-    spec = network.manifest.input
-    extra: dict[str, Any] = {}
-    if engine.startswith("tensorrt"):
-        extra = {"default_shape": (spec.height, spec.width), "batch": BatchRange()}
-    if precision == "int8":
-        extra["calibration"] = _calibration(network)
-    return EngineOptions(engine=engine, precision=precision, log=log, **extra)
+    calibration = _calibration(network) if precision == "int8" else None
+    return EngineOptions(engine=engine, precision=precision, log=log, calibration=calibration)
 
 
 def _calibration(network: Network) -> Calibration:
