@@ -180,8 +180,16 @@ def _run(
     summary = pipeline.summary  # the length of a film may be an estimate: its end says for sure
     if a["start"] and not (summary.frames or summary.interrupted or broken or error):
         error = _behind_the_end(source, a["start"])
+    if isinstance(error, OutputError) and not _kept(pictures, sinks):
+        raise error
     files = max(len(inputs), len(files_of(source, inputs)))
     return _sum_up(summary, a, talk, broken, error, outputs, files)
+
+
+def _kept(outputs: Sequence[Output], sinks: Sequence[Sink]) -> bool:
+    """Whether anything of a run that an output ended was written."""
+    counters: Any = [getattr(output, "counters", {}) for output in outputs]
+    return bool(sinks) or any(lane["written"] for lanes in counters for lane in lanes.values())
 
 
 def _finish(outputs: Sequence[Output], error: EdgeposeError | None) -> EdgeposeError | None:
@@ -617,7 +625,8 @@ def _sum_up(
     if error is not None:
         talk.error(f"edgepose: {error}")
     rate = summary.frames / summary.seconds if summary.seconds else 0.0
-    where = f"; written to {', '.join(outputs)}" if outputs else ""
+    whole = outputs and not isinstance(error, OutputError)
+    where = f"; written to {', '.join(outputs)}" if whole else ""
     talk.info(
         f"{_count(summary.frames, 'frame', 'frames')}, "
         f"{_count(summary.people, 'person', 'people')}, {summary.seconds:.1f} s, "

@@ -13,7 +13,7 @@ from edgepose.io import sinks
 from edgepose.io.outputs import files as output_files
 from edgepose.io.outputs.video import CONTAINERS
 from edgepose.io.sinks.csv_rows import HEADER
-from edgepose.io.sources import images, open_source
+from edgepose.io.sources import open_source, transform
 from edgepose.io.sources.transform import FLIPS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -51,6 +51,6 @@ def test_tables_are_complete() -> None:
         assert f".{extension}" in text
     for container in CONTAINERS.values():
         assert ", ".join(container.codecs) in text
-    assert f"{images.MAX_PIXELS // 1_000_000} megapixels" in text
+    assert f"{transform.MAX_PIXELS // 1_000_000} megapixels" in text
     assert set(output_files.VIDEOS) == set(CONTAINERS)
     assert ",".join(HEADER) in (DOCS / "json.md").read_text(encoding="utf-8")

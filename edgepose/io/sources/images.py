@@ -21,13 +21,10 @@ from edgepose.errors import SourceError
 from edgepose.io.base import Closing, SourceOptions
 from edgepose.io.sources import header
 from edgepose.io.sources.span import Span
-from edgepose.io.sources.transform import Transform
+from edgepose.io.sources.transform import MAX_PIXELS, Transform
 from edgepose.types import Frame
 
 Pixels = NDArray[np.uint8]
-
-# one above 20,000 x 20,000; its RGB pixels are 1.6 GB
-MAX_PIXELS = 1 << 29
 
 # formats that OpenCV decodes: where it finds one of these broken, no other decoder is asked, since
 # FFmpeg fills what is missing of a cut JPEG with grey

@@ -16,6 +16,9 @@ from edgepose.io.base import SourceOptions
 
 Pixels = NDArray[np.uint8]
 
+# one above 20,000 x 20,000; its RGB pixels are 1.6 GB
+MAX_PIXELS = 1 << 29
+
 # name -> (transpose first, flip up-down, flip left-right)
 FLIPS: dict[str, tuple[bool, bool, bool]] = {
     "none": (False, False, False),
@@ -68,12 +71,21 @@ def size_for(width: int, height: int, asked: tuple[int, int]) -> tuple[int, int]
 
 
 def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """Resize (H, W, C) pixels to (width, height): by area when smaller, else bilinear."""
+    """Resize (H, W, C) pixels to (width, height): by area when smaller, else bilinear.
+
+    Raises:
+        UsageError: a size above `MAX_PIXELS`.
+    """
     import cv2
 
     height, width = pixels.shape[:2]
     if (width, height) == size:
         return pixels
+    if size[0] * size[1] > MAX_PIXELS:
+        raise UsageError(
+            f"{width}x{height} pixels cannot be made {size[0]}x{size[1]}: the limit is "
+            f"{MAX_PIXELS / 1e6:.0f} megapixels. Choose a smaller width or height."
+        )
     smaller = size[0] * size[1] < width * height
     out: Any = cv2.resize(
         pixels, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR

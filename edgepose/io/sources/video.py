@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from edgepose.errors import SourceError
 from edgepose.io.base import Closing, SourceOptions
 from edgepose.io.sources import header
-from edgepose.io.sources.images import MAX_PIXELS, NOT_PICTURES
+from edgepose.io.sources.images import NOT_PICTURES
 from edgepose.io.sources.span import Span
-from edgepose.io.sources.transform import Pixels, Transform, flip
+from edgepose.io.sources.transform import MAX_PIXELS, Pixels, Transform, flip
 from edgepose.types import Frame
 
 # a film that is shorter by more seconds than its container says was cut
