@@ -203,7 +203,8 @@ def run(
                 open_output(str(Path(folder) / f"{i}.mp4"), OutputOptions(rate=30))
                 for i in range(len(runners))
             ]
-            for start in range(-warmup, frames, BLOCK):
+            # two ranges, so that a block is either counted or not, however few the frames
+            for start in (*range(-warmup, 0, BLOCK), *range(0, frames, BLOCK)):
                 for runner, output in zip(runners, outputs, strict=True):
                     size = max(BLOCK, runner.measured.configuration.batch)
                     block = [pictures[(start + i) % len(pictures)] for i in range(size)]

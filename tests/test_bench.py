@@ -9,9 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from edgepose.bench import clocks, parse_configuration, power_watts, spread
+from edgepose.bench import (
+    BLOCK,
+    clocks,
+    parse_configuration,
+    power_watts,
+    read_pictures,
+    run,
+    spread,
+)
 from edgepose.engines import EngineOptions
 from edgepose.errors import UnknownNameError, UsageError
+from edgepose.networks import registry
 
 
 def test_a_column_changes_only_what_it_names() -> None:
@@ -75,3 +84,13 @@ def test_two_columns_in_one_run(hpe_int8: Path, tmp_path: Path) -> None:
     medians = [c["stages_ms"]["network"]["p50"] for c in data["columns"]]
     ms = rows["human-pose-estimation-0001"]["measured"]["ms"]
     assert min(abs(ms - median) for median in medians) < 0.01
+
+
+def test_a_few_frames_are_counted_whatever_the_warm_up() -> None:
+    network = registry.resolve("edgepose-lite-body", download=False)
+    pictures = read_pictures("test://people?size=64x64&frames=2", 2)
+    for frames, warmup in ((3, 1), (6, 7), (2, 0)):
+        column = parse_configuration("onnxruntime", EngineOptions())
+        (measured,) = run(network, [column], pictures, frames=frames, warmup=warmup)
+        assert frames <= measured.total.count < frames + BLOCK
+        assert measured.stages["network"].percentile(50) > 0
