@@ -179,8 +179,10 @@ with open_source(sys.argv[1]) as source:
         frames += 1
         if time.monotonic() - start > float(sys.argv[3]):
             break
-    print((time.process_time() - cpu) / frames * 1e3, frames)
+    spent = time.process_time() - cpu
     fan.close()
+    frames = fan.counters["x"]["written"]
+    print(spent / frames * 1e3, frames)
 """
 
 ALONE = """

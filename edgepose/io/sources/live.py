@@ -27,6 +27,7 @@ from edgepose.types import Frame
 FIRST_DELAY = 0.25
 LONGEST_DELAY = 30.0
 STABLE_SECONDS = 1.0
+GROWTH = 1.5
 MAX_STUCK_THREADS = 3
 CLOSE_SECONDS = 0.8
 
@@ -73,9 +74,10 @@ class Capture(Protocol):
 
 
 class Backoff:
-    """Delays between tries: 0.25 s doubling to 30 s, each multiplied by a random 0.75 to 1.25.
+    """Delays between tries: 0.25 s, growing by half to 30 s, each times a random 0.75 to 1.25.
 
-    The jitter keeps many clients from knocking in step after a server's restart.
+    Growing by half rather than doubling finds a server that was away for some seconds again within
+    half of that time. The jitter keeps many clients from knocking in step after its restart.
     """
 
     def __init__(
@@ -92,7 +94,7 @@ class Backoff:
     def delay(self) -> float:
         """The next delay in seconds."""
         base = self._next
-        self._next = min(self._longest, base * 2)
+        self._next = min(self._longest, base * GROWTH)
         return min(self._longest, base * self._random.uniform(1 - self._jitter, 1 + self._jitter))
 
     def lived(self, seconds: float) -> None:

@@ -233,15 +233,15 @@ def test_backoff_grows_within_its_bounds(seed: int, tries: int) -> None:
     backoff = Backoff(random_=random.Random(seed))
     delays = [backoff.delay() for _ in range(tries)]
     for i, delay in enumerate(delays):
-        base = min(30.0, 0.25 * 2**i)
+        base = min(30.0, 0.25 * 1.5**i)
         assert 0.75 * base <= delay <= min(30.0, 1.25 * base)
 
 
 def test_backoff_starts_over_after_a_connection_that_held() -> None:
     backoff = Backoff(jitter=0.0)
-    assert [backoff.delay() for _ in range(3)] == [0.25, 0.5, 1.0]
+    assert [backoff.delay() for _ in range(3)] == [0.25, 0.375, 0.5625]
     backoff.lived(0.5)  # it dies at once: do not hammer it
-    assert backoff.delay() == 2.0
+    assert backoff.delay() == 0.84375
     backoff.lived(60.0)
     assert backoff.delay() == 0.25
 
