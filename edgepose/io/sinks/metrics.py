@@ -6,7 +6,6 @@
 | edgepose_people | source | people in the last frame |
 | edgepose_people_found_total | source | people found in all frames |
 | edgepose_stage_seconds | stage | histogram of stage times (decode, preprocess, network, ...) |
-| edgepose_latency_seconds | source | histogram: arrival of a live frame to its result |
 | edgepose_source_frames_total | source, state | read, taken, dropped, late (live sources) |
 | edgepose_source_events_total | source, event | connected, lost, back, ended |
 | edgepose_source_up | source | 1 while the source delivers |
@@ -79,13 +78,6 @@ class MetricsSink(Closing):
         self._stages = p.Histogram(
             "edgepose_stage_seconds", "Stage times", ["stage"], registry=r, buckets=BUCKETS
         )
-        self._latency = p.Histogram(
-            "edgepose_latency_seconds",
-            "Arrival of a live frame to its result",
-            ["source"],
-            registry=r,
-            buckets=BUCKETS,
-        )
         self._events = p.Counter(
             "edgepose_source_events", "Status events", ["source", "event"], registry=r
         )
@@ -99,10 +91,6 @@ class MetricsSink(Closing):
         self._found.labels(name).inc(len(result.poses))
         for stage, milliseconds in result.stages.items():
             self._stages.labels(stage).observe(milliseconds / 1e3)
-
-    def latency(self, name: str, seconds: float) -> None:
-        """Count the time from a live frame's arrival to its result."""
-        self._latency.labels(name).observe(seconds)
 
     def event(self, event: Mapping[str, Any]) -> None:
         """Count a status event."""
