@@ -140,6 +140,7 @@ def _run(
     from edgepose.pipeline import Pipeline
 
     words = parse_overlay(a["overlay"])
+    _refuse_one_name_twice([*outputs, *(target for _, target in _wanted_sinks(a))])
     on_event = EventTeller(talk)
     source = _open_sources(a, inputs, talk, broken, on_event)
     stack.callback(source.close)
@@ -535,6 +536,24 @@ def _wanted_sinks(a: Mapping[str, Any]) -> list[tuple[str, str]]:
     if sum(target == "-" for _, target in wanted) > 1:
         raise UsageError("Only one kind of data can be printed on stdout; give the others a file.")
     return wanted
+
+
+def _refuse_one_name_twice(targets: Sequence[str]) -> None:
+    """Two outputs or sinks into one file would destroy each other; folders may be shared.
+
+    Raises:
+        UsageError: a file is named twice.
+    """
+    from edgepose.io.sources.uri import parse
+
+    seen: set[str] = set()
+    for target in targets:
+        path = os.path.realpath(os.path.expanduser(parse(target).path))
+        if parse(target).scheme != "file" or (os.path.exists(path) and not os.path.isfile(path)):
+            continue  # a stream, a folder, a device
+        if path in seen:
+            raise UsageError(f"{target} is named for two outputs. Give each a file of its own.")
+        seen.add(path)
 
 
 def _check_sinks(a: Mapping[str, Any]) -> None:

@@ -281,6 +281,8 @@ def test_a_damaged_video_keeps_the_frames_before_the_damage(
         (["missing.jpg", "nor_this.jpg", "o/"], 1, "missing.jpg"),
         (["-i", "-dash.jpg", "--no-download"], 1, "edgepose: -dash.jpg"),
         (["ok.jpg", "--input-width", "99999"], 2, "megapixels"),
+        (["ok.jpg", "-o", "o.mp4", "-o", "./o.mp4"], 2, "two outputs"),
+        (["ok.jpg", "o.jpg", "--json", "o.jpg"], 2, "two outputs"),
         (["ok.jpg", "o.jpg", "--output-width", "99999"], 2, "megapixels"),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else None,
