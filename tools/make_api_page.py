@@ -23,7 +23,7 @@ Everything on this page is imported from `edgepose`; names load on first use, so
 from edgepose import PoseNet
 
 with PoseNet("edgepose-lite-body") as net:
-    for pose in net.process(image):                 # uint8 RGB, (height, width, 3)
+    for pose in net.process(image):     # uint8 RGB, (height, width, 3)
         print(pose.id, round(pose.score, 2), [k.name for k in pose.keypoints])
 ```
 
@@ -57,7 +57,7 @@ def page() -> str:
     """The whole page."""
     out = [HEAD.rstrip()]
     for name, thing in public().items():
-        out.append(f"## {name}")
+        out.append(f"## `{name}`" if name.startswith("_") else f"## {name}")
         if not inspect.isclass(thing):
             out.append(
                 f"A {type(thing).__name__}." if name != "__version__" else "The version as text."
