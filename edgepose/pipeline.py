@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
+from edgepose.draw.on_device import DevicePainter
 from edgepose.estimators.base import Ahead, Estimator, Finish
 from edgepose.io.base import Output, Sink, Source
 from edgepose.io.jetson import to_host
@@ -169,6 +170,7 @@ class Pipeline:
         self._found: _Queue[_Job] = _Queue(depth, self._written)
         self._error: BaseException | None = None
         self._rate = RateMeter()
+        self._painter = DevicePainter()
 
     def stop(self) -> None:
         """End the run from any thread: no new frames, what was inferred is still written."""
@@ -234,6 +236,7 @@ class Pipeline:
             if stage == self._write:
                 self._written.set()
                 self._stop.set()
+                self._painter.close()
 
     # the three stages ---------------------------------------------------------------------------
     def _read(self) -> None:
@@ -340,7 +343,10 @@ class Pipeline:
         if self.overlay is None or not self.outputs:
             return job.frame
         with job.watch.stage("overlay"):
-            frame = writable(job.frame)
+            frame = job.frame
+            if frame.on_device and self._painter.draw(self.overlay, frame.pixels, job.poses):
+                return frame
+            frame = writable(frame)
             self.overlay.draw(frame.pixels, job.poses, overlay_stats(result, self.summary.rate))
         return frame
 

@@ -77,9 +77,10 @@ class Pending:
 
     def wait(self) -> None:
         """Wait until the GPU is through; what is left to do is the CPU's."""
-        if self._result is None:
-            with self._decoder.runner.context.active():
+        with self._decoder.runner.context.active():
+            if self._done is not None:
                 self._done.synchronize()
+            self._done = None  # freed here, where its context is current: PyCUDA cannot elsewhere
 
     def result(self) -> list[Decoded]:
         """What was found in each item of the batch; safe to call again."""
@@ -89,8 +90,8 @@ class Pending:
 
     def _finish(self) -> list[Decoded]:
         runner, block = self._decoder.runner, self._decoder.block
+        self.wait()
         with runner.context.active():
-            self._done.synchronize()
             words = self._host.view(self._memory.shape, np.dtype(np.int32))
             crowded = any(total_scores(block, item) > block.near for item in words)
             far = (

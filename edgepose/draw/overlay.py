@@ -6,6 +6,7 @@ import colorsys
 import math
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from edgepose.types import Box, Pose
 
 WORDS = ("links", "keypoints", "boxes", "ids", "scores", "stats")
 DEFAULT = frozenset({"links", "keypoints"})
+TEXTS = frozenset({"ids", "scores", "stats"})
 _MEANING: dict[str, frozenset[str]] = {
     **{word: frozenset({word}) for word in WORDS},
     "link": frozenset({"links"}),
@@ -124,19 +126,32 @@ class Overlay:
             self._draw(copy, poses, stats or {})
             pixels[:] = copy
 
+    @property
+    def needs_host(self) -> bool:
+        """True where there is text or a translucent skeleton, which only a `Canvas` draws."""
+        return bool(self.words & TEXTS) or not self._opaque
+
     def _draw(self, pixels: Pixels, poses: Sequence[Pose], stats: Mapping[str, object]) -> None:
         canvas = Canvas(pixels)
-        longest = max(canvas.width, canvas.height)
-        radius = max(longest * self._keypoint_scale, MIN_RADIUS)
-        width = self._line_width or max(longest * self._link_scale, MIN_WIDTH)
+        self.put(canvas, poses)
+        if self.words & TEXTS:
+            self._labels(canvas, poses, stats, self._sizes(canvas)[0])
+
+    def put(self, canvas: Any, poses: Sequence[Pose]) -> None:
+        """Boxes, links and keypoints onto a `Canvas`, or onto what stands for one."""
+        radius, width = self._sizes(canvas)
         if "boxes" in self.words:
             for pose in poses:
                 self._box(canvas, pose, width)
         if self.words & DEFAULT:
             for pose in poses:
                 self._skeleton(canvas, pose, radius, width)
-        if self.words & {"ids", "scores", "stats"}:
-            self._labels(canvas, poses, stats, radius)
+
+    def _sizes(self, canvas: Any) -> tuple[float, float]:
+        """Radius of keypoints and width of links in pixels."""
+        longest = max(canvas.width, canvas.height)
+        radius = max(longest * self._keypoint_scale, MIN_RADIUS)
+        return radius, self._line_width or max(longest * self._link_scale, MIN_WIDTH)
 
     def _box(self, canvas: Canvas, pose: Pose, width: float) -> None:
         box = _sane_box(pose)

@@ -139,7 +139,8 @@ class Slot:
         return result
 
     def free(self) -> None:
-        """Release the device memory."""
+        """Release the device memory, and the stream while the GPU is current."""
+        self.stream = None
         held = (self.inputs, self.outputs, self.feeds, self.results)
         for memory in held:
             for array in memory.values():
@@ -275,6 +276,7 @@ class DeviceEngine:
                 slot.free()
             self._made = 0
             self.release()
+            self.stream = None
 
 
 def _front(array: NDArray[Any], shape: Shape) -> NDArray[Any]:

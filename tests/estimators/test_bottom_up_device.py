@@ -9,6 +9,7 @@ and puts its maps there.
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -21,6 +22,7 @@ import pytest
 
 from edgepose.cuda.pictures import Picture, address_of
 from edgepose.cuda.twins import preprocess
+from edgepose.draw.overlay import Overlay
 from edgepose.engines import EngineOptions, load_engine
 from edgepose.engines.base import Choice
 from edgepose.engines.device import DeviceEngine, Shape
@@ -29,6 +31,7 @@ from edgepose.estimators.base import EstimatorOptions
 from edgepose.estimators.bottom_up import BottomUp
 from edgepose.networks import registry
 from edgepose.networks.manifest import Manifest
+from edgepose.pipeline import Pipeline
 from edgepose.preprocess import as_rgb, fit, to_tensor
 from edgepose.timing import Stopwatch
 from edgepose.types import Frame, Pose, TensorSpec
@@ -413,6 +416,44 @@ def test_an_answer_that_is_not_finite_is_an_error(gpu: Any, frames: list[Frame])
 
 
 @pytest.mark.gpu
+def test_a_run_draws_into_the_device_frames_in_place(
+    gpu: Any, frames: list[Frame], recwarn: pytest.WarningsRecorder
+) -> None:
+    """Source to output on the device: the same frames come out, with what was found drawn in."""
+    on = estimator(CpuNetwork())
+    runner: Any = on._feed.kernels.runner  # type: ignore[union-attr]
+    images = [replace(f, pixels=CudaImage(f.pixels, runner)) for f in frames]
+
+    class Images:
+        live, name, stills = False, "device", False
+
+        def __iter__(self) -> Iterator[Frame]:
+            return iter(images)
+
+        def close(self) -> None:
+            pass
+
+    gc.collect()  # of the tests before
+    written: list[Frame] = []
+    output: Any = SimpleNamespace(write=written.append)
+    Pipeline(Images(), on, overlay=Overlay(on.topology), outputs=[output]).run()
+    wanted = on.estimate(frames, Stopwatch())
+    # what PyCUDA cannot free, as it lost its last user in a thread without the GPU
+    late = [f"{w.message} {w.filename}:{w.lineno}" for w in recwarn if "clean" in str(w.message)]
+    assert late == []
+    assert [a.pixels is b.pixels for a, b in zip(written, images, strict=True)] == [True] * 5
+    for frame, plain, poses in zip(written, frames, wanted, strict=True):
+        drawn = runner.download(frame.pixels._memory)
+        expected = plain.pixels.copy()
+        Overlay(on.topology).draw(expected, poses)
+        touched = (expected != plain.pixels).any(axis=2)
+        off = np.abs(drawn.astype(int) - expected).max(axis=2)
+        assert (off > 60).sum() <= 0.2 * touched.sum()
+        assert not len(poses) or (drawn != plain.pixels).any()
+    on.close()
+
+
+@pytest.mark.gpu
 def test_no_frames_and_frames_without_people(gpu: Any) -> None:
     on = estimator(CpuNetwork(2))
     assert on.estimate([], Stopwatch()) == []
@@ -434,8 +475,6 @@ def test_estimators_come_and_go_without_leaving_memory_behind(
         pytest.skip("only the stand-in counts")
 
     def counts() -> list[int]:
-        import gc
-
         gc.collect()
         now = (ctypes.c_int * 6)()
         live(now)
@@ -471,6 +510,7 @@ def test_all_of_it_on_a_stand_in(
 LIFE = """
 import ctypes, gc
 import cv2, sys
+from edgepose.pipeline import Pipeline
 from edgepose.preprocess import as_rgb
 from edgepose.timing import Stopwatch
 from edgepose.types import Frame
