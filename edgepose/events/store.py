@@ -123,11 +123,12 @@ class EventStore:
         self._lock = self._prepare()
         try:
             self._db = self._first_connection()
-        except sqlite3.Error as e:
+        except BaseException as e:
             self._lock.close()
-            raise StoreError(f"Events {self.path} cannot be written: {e}.") from None
-        except BaseException:
-            self._lock.close()
+            if self._lock_is_new:  # nothing is left beside a file that is not ours
+                Path(self._lock.name).unlink(missing_ok=True)
+            if isinstance(e, sqlite3.Error):
+                raise StoreError(f"Events {self.path} cannot be written: {e}.") from None
             raise
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
         self._thread.start()
@@ -197,7 +198,9 @@ class EventStore:
         """Make the folder and open the lock file."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            return open(self.path.with_name(self.path.name + ".lock"), "a")
+            lock = self.path.with_name(self.path.name + ".lock")
+            self._lock_is_new = not lock.exists()
+            return open(lock, "a")
         except OSError as e:
             raise StoreError(f"Events {self.path} cannot be made: {e}.") from None
 

@@ -423,6 +423,19 @@ def test_a_file_of_a_newer_edgepose_is_refused(path: Path) -> None:
             opener(path)
 
 
+def test_nothing_is_left_beside_a_file_of_another_program(path: Path) -> None:
+    db = sqlite3.connect(path)
+    db.execute("CREATE TABLE theirs (x)")
+    db.execute("PRAGMA application_id = 7")
+    db.commit()
+    db.close()
+    before = path.read_bytes()
+    with pytest.raises(StoreError):
+        EventStore(path)
+    assert path.read_bytes() == before
+    assert [p.name for p in path.parent.iterdir() if p.name.endswith(".lock")] == []
+
+
 def test_retention_by_age(path: Path) -> None:
     day = 86400.0
     with EventStore(path, clock=lambda: NOW) as recorder:
