@@ -104,12 +104,30 @@ def split_positionals(
     *inputs, output = words
     if is_input_only(output):
         return words, []
+    if len(inputs) == 1 and is_photo(output):
+        raise UsageError(
+            f"The second name is the output, and {output} is a photo out of a camera. Write "
+            f"--output {output} if it is to be overwritten; quote the glob ('*.jpg') if it is an input."
+        )
     if len(inputs) > 1 and Path(output).is_file():
         raise UsageError(
             f"The last of several names is the output, and {output} is an existing file. Quote the "
             "glob ('*.jpg') or name the output with --output."
         )
     return inputs, [output]
+
+
+def is_photo(name: str) -> bool:
+    """True for an existing picture with a camera's EXIF data, which no output of ours has.
+
+    `posenet *.jpg` in a folder of two photos must not overwrite the second.
+    """
+    try:
+        with open(name, "rb") as file:
+            head = file.read(65536)
+    except OSError:
+        return False
+    return head.startswith(b"\xff\xd8") and b"Exif\0\0" in head
 
 
 def is_input_only(word: str) -> bool:

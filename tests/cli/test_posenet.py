@@ -86,6 +86,18 @@ def test_the_last_positional_is_the_output_unless_outputs_are_named(tmp_path: Pa
         split_positionals(["a.jpg", "b.jpg", str(existing)], [], [])
 
 
+def test_a_photo_out_of_a_camera_is_never_the_output_by_accident(tmp_path: Path) -> None:
+    photo, drawn = tmp_path / "b.jpg", tmp_path / "c.jpg"
+    data = ASTRONAUT.read_bytes()
+    exif = b"\xff\xe1\x00\x10Exif\0\0II*\0\x08\0\0\0"
+    photo.write_bytes(data[:2] + exif + data[2:])
+    drawn.write_bytes(data)
+    with pytest.raises(UsageError, match="photo out of a camera"):
+        split_positionals(["a.jpg", str(photo)], [], [])
+    assert split_positionals(["a.jpg", str(drawn)], [], []) == (["a.jpg"], [str(drawn)])
+    assert split_positionals(["a.jpg"], [], [str(photo)]) == (["a.jpg"], [str(photo)])
+
+
 @pytest.mark.parametrize("text", ["256", "0x3", "axb", "1x2x3", "99999x2", "-1x5", "²x2"])
 def test_sizes_are_two_numbers(text: str) -> None:
     with pytest.raises(UsageError, match="WIDTHxHEIGHT"):
