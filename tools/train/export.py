@@ -52,11 +52,11 @@ class Shipped(nn.Module):
         return self.cmap(z), self.paf(z)
 
 
-def load_average(path: Path) -> Network:
-    """The averaged weights of a checkpoint, in a network of its configuration."""
+def load_checkpoint(path: Path, which: str = "average") -> Network:
+    """The "average" or the last ("network") weights of a checkpoint, in their configuration."""
     state = torch.load(path, map_location="cpu")
     network = Network(Config(**state["config"]))
-    network.load_state_dict(state["average"])
+    network.load_state_dict(state[which])
     return network.eval()
 
 
@@ -143,8 +143,10 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("onnx", type=Path)
     parser.add_argument("--fp32", action="store_true", help="store weights in full precision")
+    parser.add_argument("--last", action="store_true", help="the last weights, not the average")
     options = parser.parse_args()
-    model = to_onnx(load_average(options.checkpoint))
+    which = "network" if options.last else "average"
+    model = to_onnx(load_checkpoint(options.checkpoint, which))
     if not options.fp32:
         store_half(model)
     model.producer_name, model.doc_string = "edgepose tools/train", "edgepose-lite-body"

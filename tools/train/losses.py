@@ -119,7 +119,7 @@ def cell_weights(weights: Tensor, targets: Tensor, peak: float = 3.0, limb: floa
     """Weights with the foreground raised, or the maps collapse to zero.
 
     Cells near a keypoint weigh up to 1 + `peak`, cells of a limb up to 1 + `limb` times a
-    background cell; affinity as a whole counts a third.
+    background cell.
     """
     raised = weights.clone()
     raised[:, :N_CMAP].addcmul_(weights[:, :N_CMAP], targets[:, :N_CMAP], value=peak)
@@ -127,7 +127,7 @@ def cell_weights(weights: Tensor, targets: Tensor, peak: float = 3.0, limb: floa
     strength = paf[:, 0::2].square() + paf[:, 1::2].square()
     for half in (0, 1):
         part = raised[:, N_CMAP + half :: 2]
-        part.addcmul_(part, strength, value=limb).mul_(1 / 3)
+        part.addcmul_(part, strength, value=limb)
     return raised
 
 
