@@ -181,9 +181,10 @@ def _option(param: Any, hint: Any) -> Option:
 
 def _types(hint: Any) -> list[type]:
     """The plain types in a hint."""
-    if isinstance(hint, type):
-        return [hint]
-    return [t for part in typing.get_args(hint) for t in _types(part)]
+    inner = typing.get_args(hint)  # first: Python 3.10 takes list[int] for a type
+    if inner:
+        return [t for part in inner for t in _types(part)]
+    return [hint] if isinstance(hint, type) else []
 
 
 def _worth_saying(param: Any) -> bool:
