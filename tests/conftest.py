@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,11 @@ from hypothesis import settings
 # a busy machine is no failure
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
+
+# a suite started in the background of a script inherits an ignored SIGINT and would hand it on to the
+# programs that the tests interrupt
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[1]
 
