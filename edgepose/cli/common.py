@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
@@ -125,3 +125,17 @@ def run_app(app: typer.Typer, argv: Sequence[str], name: str) -> int:
             f"unexpected {type(e).__name__}: {e}. This is a defect; run again with --debug and "
             "report what it prints."
         )
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with an exit code.
+
+    After a cancelled TensorRT build at once: threads of the builder may still call its logger, and in
+    an interpreter that is being torn down that aborts the process.
+    """
+    build = sys.modules.get("edgepose.engines.tensorrt_build")
+    if build is not None and build.was_cancelled():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from edgepose.cli.common import run_app, version_option
+from edgepose.cli.common import leave, run_app, version_option
 from edgepose.cli.help import PlainHelp
 
 # command name -> module in edgepose.cli that has `register(app)`; the order is that of --help
@@ -67,4 +67,4 @@ def _plain_help(app: typer.Typer) -> None:
 
 def main() -> None:
     """Entry point of `edgepose` and `python -m edgepose`."""
-    sys.exit(run_app(make_app(), sys.argv[1:], "edgepose"))
+    leave(run_app(make_app(), sys.argv[1:], "edgepose"))

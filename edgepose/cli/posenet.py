@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgepose.cli.common import run_app, version_option
+from edgepose.cli.common import leave, run_app, version_option
 from edgepose.cli.help import PlainHelp
 
 NETWORK = "Network"
@@ -496,4 +496,4 @@ def main() -> None:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     register(app)
-    sys.exit(run_app(app, sys.argv[1:], "posenet"))
+    leave(run_app(app, sys.argv[1:], "posenet"))

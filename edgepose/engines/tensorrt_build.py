@@ -436,6 +436,12 @@ def _make_monitor(trt: Any, job: _Job) -> Any:
 # --- the thread that builds, so that the main thread hears Ctrl-C
 
 _abandoned: list[threading.Thread] = []
+_cancelled = threading.Event()
+
+
+def was_cancelled() -> bool:
+    """True where a build of this process was cancelled: threads of the builder may still be at work."""
+    return _cancelled.is_set()
 
 
 def _in_thread(work: Callable[[], bytes], job: _Job) -> bytes:
@@ -455,6 +461,7 @@ def _in_thread(work: Callable[[], bytes], job: _Job) -> bytes:
             thread.join(0.1)
     except KeyboardInterrupt:
         job.stopped.set()
+        _cancelled.set()
         if job.can_stop:
             _wait(thread)
         else:
