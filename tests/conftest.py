@@ -45,24 +45,3 @@ def hpe_int8(shared: Path) -> Path:
     """Intel's human-pose-estimation-0001 FP16-INT8 as an OpenVINO IR."""
     pytest.importorskip("openvino", reason="the openvino extra is not installed")
     return shared / "networks/human-pose-estimation-0001/FP16-INT8/human-pose-estimation-0001.xml"
-
-
-# tests with real processes, servers, signals and browsers: on a machine that stalls for a second one
-# of hundreds may miss its moment; it is run once more, and the report says so (R)
-REAL_PEERS = (
-    "tests/cli/",
-    "tests/io/live/",
-    "tests/serve/",
-    "tests/networks/",
-    "tests/tools/",
-    "tests/events/",
-    "tests/engines/",
-)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests with real peers to be run a second time where they fail."""
-    for item in items:
-        place = item.path.relative_to(ROOT).as_posix()
-        if place.startswith(REAL_PEERS):
-            item.add_marker(pytest.mark.flaky(reruns=1, reruns_delay=1))
