@@ -20,7 +20,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from .network import N_CMAP, Config, Network, double, folded
+from .network import N_CMAP, Config, Network, folded
 
 OPSET = 13
 KEEP_FP32 = 64  # tensors up to this many values (biases, scales of Resize) stay fp32
@@ -44,11 +44,7 @@ class Shipped(nn.Module):
         return part
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        net = self.network
-        f4, f8, f16, f32 = net.trunk(x)
-        y = net.context(net.from8(f8) + double(net.from16(f16) + double(net.from32(f32))))
-        y = net.refine(net.merge(torch.cat([y, net.guess(y)], 1))) + y
-        z = net.fine(net.from4(f4) + double(net.up(y)))
+        z, _ = self.network.decode(self.network.trunk(x))
         return self.cmap(z), self.paf(z)
 
 
@@ -76,7 +72,18 @@ def to_onnx(network: Network) -> onnx.ModelProto:
             opset_version=OPSET,
             dynamo=False,
         )
-        return onnx.load(str(path))
+        model = onnx.load(str(path))
+    if network.config.trunk == "movenet":
+        pad_below_and_right(model)
+    return model
+
+
+def pad_below_and_right(model: onnx.ModelProto) -> None:
+    """Give the trunk's strided convolutions the padding they were trained with, in place."""
+    for node in model.graph.node:
+        attributes = {a.name: a for a in node.attribute}
+        if "/trunk/" in node.name and node.op_type == "Conv" and attributes["strides"].ints[0] == 2:
+            attributes["pads"].ints[:] = [0, 0, 1, 1]
 
 
 def store_half(model: onnx.ModelProto) -> None:

