@@ -6,7 +6,7 @@ usage: python examples/detect.py INPUT [OUTPUT] [--network=NAME] [--overlay=link
 import argparse
 import sys
 
-from edgepose import poseNet, videoOutput, videoSource
+from edgepose import EdgeposeError, poseNet, videoOutput, videoSource
 
 parser = argparse.ArgumentParser()
 parser.add_argument("input")
@@ -16,22 +16,30 @@ parser.add_argument("--overlay", default="links,keypoints")
 parser.add_argument("--threshold", type=float, default=0.15)
 args, _ = parser.parse_known_args()
 
-net = poseNet(args.network, sys.argv, args.threshold)
-source = videoSource(args.input, argv=sys.argv)
-output = videoOutput(args.output, argv=sys.argv)
 
-while True:
-    image = source.Capture()
-    if image is None:  # nothing came in time
-        continue
-    poses = net.Process(image, overlay=args.overlay)
-    print(f"detected {len(poses)} objects in image")
-    for pose in poses:
-        print(pose.ID, [round(v) for v in pose.ROI], pose.Links)
-        nose = pose.FindKeypoint("nose")
-        if nose >= 0:
-            print("  nose at", round(pose.Keypoints[nose].x), round(pose.Keypoints[nose].y))
-    output.Render(image)
-    output.SetStatus(f"{args.network} | {net.GetNetworkFPS():.0f} network frames/s")
-    if not source.IsStreaming() or not output.IsStreaming():
-        break
+def main() -> None:
+    net = poseNet(args.network, sys.argv, args.threshold)
+    source = videoSource(args.input, argv=sys.argv)
+    output = videoOutput(args.output, argv=sys.argv)
+
+    while True:
+        image = source.Capture()
+        if image is None:  # nothing came in time
+            continue
+        poses = net.Process(image, overlay=args.overlay)
+        print(f"detected {len(poses)} objects in image")
+        for pose in poses:
+            print(pose.ID, [round(v) for v in pose.ROI], pose.Links)
+            nose = pose.FindKeypoint("nose")
+            if nose >= 0:
+                print("  nose at", round(pose.Keypoints[nose].x), round(pose.Keypoints[nose].y))
+        output.Render(image)
+        output.SetStatus(f"{args.network} | {net.GetNetworkFPS():.0f} network frames/s")
+        if not source.IsStreaming() or not output.IsStreaming():
+            break
+
+
+try:
+    main()
+except EdgeposeError as error:
+    sys.exit(str(error))

@@ -82,6 +82,12 @@ def test_jetson_inferences_methods(net: PoseNet, image: np.ndarray) -> None:
     assert (net.GetKeypointScale(), net.GetLinkScale()) == (0.01, 0.002)
 
 
+@pytest.mark.parametrize("wrong", [-0.1, 3, float("nan")])
+def test_a_threshold_that_is_no_score_is_refused(wrong: float) -> None:
+    with pytest.raises(UsageError, match="0 to 1"):
+        PoseNet("edgepose-lite-body", threshold=wrong)
+
+
 def test_the_threshold_counts(hpe_int8: Path, image: np.ndarray) -> None:
     with PoseNet(INTEL, model=hpe_int8, threshold=0.15) as net:
         many = len(net.process(image)[0])

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from edgepose.errors import UsageError
 from edgepose.networks.manifest import Manifest
 from edgepose.networks.topology import Topology
 from edgepose.timing import Stopwatch
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from edgepose.engines import EngineOptions
     from edgepose.networks.registry import Network
 
+SCORES = (
+    "threshold", "keypoint_threshold", "link_threshold", "min_score", "box_threshold",
+    "nms_threshold",
+)  # fmt: skip
 Finish = Callable[[], list[tuple[Pose, ...]]]  # waits for the poses of frames under way
 
 
@@ -34,6 +39,9 @@ class EstimatorOptions:
         box_threshold, nms_threshold, max_people: of detectors and one-stage networks.
         flip_test: top-down: average with the mirrored crop.
         batch: at most so many people or frames in one run.
+
+    Raises:
+        UsageError: a threshold or score outside 0..1.
     """
 
     threshold: float | None = None
@@ -51,6 +59,12 @@ class EstimatorOptions:
     flip_test: bool = False
     batch: int = 8
     engine: EngineOptions | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        for name in SCORES:
+            value = getattr(self, name)
+            if value is not None and not 0 <= value <= 1:
+                raise UsageError(f"{name} is {value}; scores and thresholds go from 0 to 1.")
 
 
 class Estimator(Protocol):
