@@ -19,7 +19,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -44,9 +44,8 @@ from .network import INPUT_MEAN, INPUT_STD, Config, Network, load_imagenet  # no
 
 # Share of the budget spent up to which a size is trained at: samples first, full size to finish.
 SIZES = ((0.58, 160), (0.86, 192), (1.0, 256))
-# How often each source is drawn; the rest of the sources share `REST` by their number of images.
+# How often each source is drawn; the others share the rest by their number of images.
 SHARES = {"lspet": 0.45, "flickr8k": 0.42}
-REST = 0.13
 
 
 def arguments() -> argparse.Namespace:
@@ -84,18 +83,23 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--sizes", default=json.dumps(SIZES), help="JSON: [share of the run until, pixels] each"
     )
+    parser.add_argument(
+        "--shares", default=json.dumps(SHARES), help="JSON: how often each source is drawn"
+    )
     parser.add_argument("--recipe", default="{}", help="JSON: fields of augment.Recipe to change")
     parser.add_argument("--network", default="{}", help="JSON: fields of network.Config to change")
     return parser.parse_args()
 
 
-def sampler(samples: list[dataset.Sample]) -> Callable[[np.random.Generator], int]:
-    """A draw by source (see SHARES), evenly within a source."""
+def sampler(
+    samples: list[dataset.Sample], shares: Mapping[str, float] = SHARES
+) -> Callable[[np.random.Generator], int]:
+    """A draw by source (see SHARES), evenly within a source; the others share what is left of 1."""
     groups: dict[str, list[int]] = {}
     for i, s in enumerate(samples):
-        groups.setdefault(s.source if s.source in SHARES else "", []).append(i)
+        groups.setdefault(s.source if s.source in shares else "", []).append(i)
     names = list(groups)
-    odds = np.array([SHARES.get(n, REST) for n in names])
+    odds = np.array([shares.get(n, 1 - sum(shares.values())) for n in names])
     odds = odds / odds.sum()
 
     def pick(rng: np.random.Generator) -> int:
@@ -374,7 +378,10 @@ def main() -> None:
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, stop)
     train = dataset.read(options.data / "train.json", options.limit)
-    pick, recipe = sampler(train), augment.Recipe(**json.loads(options.recipe))
+    pick, recipe = (
+        sampler(train, json.loads(options.shares)),
+        augment.Recipe(**json.loads(options.recipe)),
+    )
     sizes = json.loads(options.sizes)
     print(f"{len(train)} images in memory")
     seed = options.seed + 1000 * options.rank
