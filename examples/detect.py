@@ -16,13 +16,11 @@ parser.add_argument("--overlay", default="links,keypoints")
 parser.add_argument("--threshold", type=float, default=0.15)
 args, _ = parser.parse_known_args()
 
-
-def main() -> None:
+try:
     net = poseNet(args.network, sys.argv, args.threshold)
     source = videoSource(args.input, argv=sys.argv)
     output = videoOutput(args.output, argv=sys.argv)
-
-    while True:
+    while source.IsStreaming() and output.IsStreaming():
         image = source.Capture()
         if image is None:  # nothing came in time
             continue
@@ -35,11 +33,5 @@ def main() -> None:
                 print("  nose at", round(pose.Keypoints[nose].x), round(pose.Keypoints[nose].y))
         output.Render(image)
         output.SetStatus(f"{args.network} | {net.GetNetworkFPS():.0f} network frames/s")
-        if not source.IsStreaming() or not output.IsStreaming():
-            break
-
-
-try:
-    main()
 except EdgeposeError as error:
     sys.exit(str(error))

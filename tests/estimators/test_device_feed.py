@@ -136,7 +136,7 @@ def test_the_same_poses_as_over_the_host(
         input=InputSpec(width=48, height=64, mean=(0.1, 0.2, 0.3), std=(0.5, 0.4, 0.3)),
         decoder={"type": "simcc", "split": 1.0, "padding": 1.0},
     )
-    options = EstimatorOptions(threshold=-1, min_keypoints=1, flip_test=flip, batch=2)
+    options = EstimatorOptions(threshold=0, min_keypoints=1, flip_test=flip, batch=2)
 
     def estimator() -> TopDown:
         finder = Detector(load_engine(boxes, ENGINE), detector, options)
