@@ -43,8 +43,8 @@ class Sample:
 
     Attributes:
         pixels: RGB uint8 HWC.
-        keypoints: (people, 18, 3) float32: x, y in pixels (0.5 is the centre of the first pixel,
-            as COCO's annotators click), and 1 where labelled, else 0.
+        keypoints: (people, 18, 3) float32: x, y in pixels (0.5 is the centre of the first pixel;
+            the files count pixels from 0, as COCO does), and 1 where labelled, else 0.
         complete: (people,) bool: False where a missing keypoint says nothing at all (people
             labelled by hand without a head), True where a labeller looked and saw none.
         ignore: (regions, 4) float32 x, y, w, h: the loss is masked there.
@@ -98,6 +98,7 @@ def _sample(
         len(people), len(order), 3
     )
     points = points[:, order]
+    points[:, :, :2] += 0.5  # the files count pixels; 0.5 is the centre of the first one here
     points[:, :, 2] = points[:, :, 2] > 0
     return Sample(
         pixels=decode_image(folder / image["file_name"]),

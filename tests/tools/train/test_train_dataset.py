@@ -49,7 +49,7 @@ def test_people_regions_and_pixels_are_read(tmp_path: Path) -> None:
     assert first.pixels.shape == (20, 30, 3)
     assert first.pixels[3, 3].tolist() == [200, 0, 0]  # RGB
     assert first.keypoints.shape == (2, 18, 3)
-    assert first.keypoints[0, 5].tolist() == [5.5, 10, 1]
+    assert first.keypoints[0, 5].tolist() == [6, 10.5, 1]  # pixel numbers to points
     assert first.keypoints[1, :, 2].tolist() == [0] * 17 + [1]
     assert first.complete.tolist() == [True, False]
     assert first.ignore.tolist() == [[1, 2, 3, 4]]
@@ -61,7 +61,7 @@ def test_people_regions_and_pixels_are_read(tmp_path: Path) -> None:
 def test_keypoints_are_found_by_name(tmp_path: Path) -> None:
     backwards = list(dataset.KEYPOINTS)[::-1]
     sample = dataset.read(write_set(tmp_path, backwards))[0]
-    assert sample.keypoints[0, 17].tolist() == [0.5, 0, 1]
+    assert sample.keypoints[0, 17].tolist() == [1, 0.5, 1]
 
 
 def test_limit_keeps_a_spread(tmp_path: Path) -> None:
