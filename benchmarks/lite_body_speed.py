@@ -116,6 +116,9 @@ def resnet18_shapes() -> ModelProto:
 def session(model: bytes | str, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
+    # As edgepose runs it. Otherwise the threads of one session, turning while they wait, take a core
+    # from the other's run.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
