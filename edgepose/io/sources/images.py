@@ -79,7 +79,7 @@ def _check_size(size: tuple[int, int] | None, name: str) -> None:
     if width * height > MAX_PIXELS:
         raise SourceError(
             f"{name} is {width}x{height} = {width * height / 1e6:.0f} megapixels; the limit is "
-            f"{MAX_PIXELS / 1e6:.0f}. Scale it down first."
+            f"{MAX_PIXELS // 10**6}. Scale it down first."
         )
     need = width * height * 3 * 2  # the pixels, and the decoder's or the rotation's copy
     free = available_memory()

@@ -84,7 +84,7 @@ def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     if size[0] * size[1] > MAX_PIXELS:
         raise UsageError(
             f"{width}x{height} pixels cannot be made {size[0]}x{size[1]}: the limit is "
-            f"{MAX_PIXELS / 1e6:.0f} megapixels. Choose a smaller width or height."
+            f"{MAX_PIXELS // 10**6} megapixels. Choose a smaller width or height."
         )
     smaller = size[0] * size[1] < width * height
     out: Any = cv2.resize(
