@@ -24,22 +24,24 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# (expansion, channels, repeats, first stride), all with 3x3 kernels (Sandler et al., CVPR 2018).
+from .residual import build_stages, run_stages
+
+# (expansion, channels, repeats, first stride, kernel) of MobileNetV2 (Sandler et al., CVPR 2018).
 STAGES = (
-    (1, 24, 1, 1),
-    (6, 40, 2, 2),
-    (6, 48, 3, 2),
-    (6, 96, 4, 2),
-    (6, 144, 3, 1),
-    (6, 240, 3, 2),
-    (6, 480, 1, 1),
+    (1, 24, 1, 1, 3),
+    (6, 40, 2, 2, 3),
+    (6, 48, 3, 2, 3),
+    (6, 96, 4, 2, 3),
+    (6, 144, 3, 1, 3),
+    (6, 240, 3, 2, 3),
+    (6, 480, 1, 1, 3),
 )
 TOP, PYRAMID = 1280, (64, 32, 24)  # channels of the pyramid before each of its three enlargements
 NAME = "StatefulPartitionedCall/center_net_mobile_net_v2fpn_feature_extractor/model_1/"
 
 
 class Conv(nn.Conv2d):
-    """Convolution that pads as TensorFlow does; depthwise weights stay as they are."""
+    """Convolution that pads even sizes as TensorFlow does; depthwise weights stay as they are."""
 
     def __init__(self, cin: int, cout: int, k: int, stride: int = 1, groups: int = 1) -> None:
         padding = 0 if stride == 2 else k // 2
@@ -57,23 +59,6 @@ class Conv(nn.Conv2d):
         if torch.onnx.is_in_onnx_export():  # export.py puts the padding right: one node, no Pad
             return F.conv2d(x, self.weight, self.bias, 2, 1, 1, self.groups)
         return super().forward(F.pad(x, (0, 1, 0, 1)))
-
-
-class Block(nn.Module):
-    """Inverted residual, normalisation folded in."""
-
-    def __init__(self, cin: int, cout: int, expansion: int, stride: int) -> None:
-        super().__init__()
-        mid = cin * expansion
-        self.expand = Conv(cin, mid, 1) if expansion != 1 else None
-        self.depthwise = Conv(mid, mid, 3, stride, groups=mid)
-        self.project = Conv(mid, cout, 1)
-        self.skip = stride == 1 and cin == cout
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = x if self.expand is None else F.relu6(self.expand(x))
-        y = self.project(F.relu6(self.depthwise(y)))
-        return x + y if self.skip else y
 
 
 class Separable(nn.Module):
@@ -106,15 +91,8 @@ class Trunk(nn.Module):
         super().__init__()
         self.frozen = frozen
         self.stem = Conv(3, 48, 3, 2)
-        self.stages = nn.ModuleList()
-        cin = 48
-        for expansion, c, repeats, stride in STAGES:
-            blocks = [
-                Block(cin if i == 0 else c, c, expansion, stride if i == 0 else 1)
-                for i in range(repeats)
-            ]
-            self.stages.append(nn.Sequential(*blocks))
-            cin = c
+        self.stages = build_stages(Conv, 48, STAGES)
+        cin = STAGES[-1][1]
         p32, p8, p4 = PYRAMID
         self.top, self.from32 = Conv(cin, TOP, 1), Conv(TOP, p32, 1)
         self.from16, self.from8, self.from4 = Conv(96, p32, 1), Conv(48, p8, 1), Conv(40, p4, 1)
@@ -123,15 +101,8 @@ class Trunk(nn.Module):
             module.requires_grad_(False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        features = []
-        tracking = torch.is_grad_enabled()
-        with torch.set_grad_enabled(False):
-            x = F.relu6(self.stem(x))
-        for i, stage in enumerate(self.stages):
-            with torch.set_grad_enabled(tracking and i >= self.frozen):
-                x = stage(x)
-            features.append(x)
-        p = self.from32(F.relu6(self.top(x)))
+        features = run_stages(self.stem, self.stages, self.frozen, x)
+        p = self.from32(F.relu6(self.top(features[-1])))
         p = self.to8(enlarge(p) + self.from16(features[3]))
         p8 = self.to4(enlarge(p) + self.from8(features[2]))
         p4 = self.last(enlarge(p8) + self.from4(features[1]))

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from . import movenet
+from .residual import build_stages, run_stages
 
 # (expansion, channels, repeats, stride, kernel) of EfficientNet-Lite0 (Tan & Le 2019; Lite 2020).
 STAGES = (
@@ -71,23 +72,6 @@ class Conv(nn.Conv2d):
         return super().forward(x)
 
 
-class Block(nn.Module):
-    """Inverted residual (no squeeze-and-excitation), normalisation folded in."""
-
-    def __init__(self, cin: int, cout: int, expansion: int, stride: int, kernel: int) -> None:
-        super().__init__()
-        mid = cin * expansion
-        self.expand = Conv(cin, mid, 1) if expansion != 1 else None
-        self.depthwise = Conv(mid, mid, kernel, stride, groups=mid)
-        self.project = Conv(mid, cout, 1)
-        self.skip = stride == 1 and cin == cout
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = x if self.expand is None else F.relu6(self.expand(x))
-        y = self.project(F.relu6(self.depthwise(y)))
-        return x + y if self.skip else y
-
-
 class Trunk(nn.Module):
     """EfficientNet-Lite0 without its top; answers the features at strides 4, 8, 16 and 32."""
 
@@ -96,27 +80,12 @@ class Trunk(nn.Module):
         self.frozen = config.frozen
         self.channels = (24, 40, 112, STAGES[config.stages - 1][1])
         self.stem = Conv(3, 32, 3, 2)
-        self.stages = nn.ModuleList()
-        cin = 32
-        for expansion, c, repeats, stride, k in STAGES[: config.stages]:
-            blocks = [
-                Block(cin if i == 0 else c, c, expansion, stride if i == 0 else 1, k)
-                for i in range(repeats)
-            ]
-            self.stages.append(nn.Sequential(*blocks))
-            cin = c
+        self.stages = build_stages(Conv, 32, STAGES[: config.stages])
         for module in (self.stem, *self.stages[: self.frozen]):
             module.requires_grad_(False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        features = []
-        tracking = torch.is_grad_enabled()
-        with torch.set_grad_enabled(False):
-            x = F.relu6(self.stem(x))
-        for i, stage in enumerate(self.stages):
-            with torch.set_grad_enabled(tracking and i >= self.frozen):
-                x = stage(x)
-            features.append(x)
+        features = run_stages(self.stem, self.stages, self.frozen, x)
         return features[1], features[2], features[4], features[-1]
 
 
