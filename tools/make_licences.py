@@ -169,7 +169,7 @@ def page() -> str:
 
 def sbom() -> dict[str, Any]:
     """CycloneDX 1.5 of edgepose and its core dependencies as installed here."""
-    from edgepose import __version__
+    from edgepose.version import __version__
 
     core = below(requirements()["core"])
     components = []

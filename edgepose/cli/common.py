@@ -23,7 +23,7 @@ _CLICK_ERROR: type[Any] = next(
 
 def _print_version(value: bool) -> None:
     if value:
-        from edgepose import __version__
+        from edgepose.version import __version__
 
         print(f"edgepose {__version__}")
         raise typer.Exit

@@ -89,7 +89,10 @@ class Talk:
 
 
 class _ToTalk(logging.Handler):
-    """Sends what the library logs to people, at the level they asked for."""
+    """Sends what the library logs to people, at the level they asked for.
+
+    WARNING is what may surprise (said once), INFO what happens, DEBUG what `-v` asks for.
+    """
 
     def __init__(self, talk: Talk) -> None:
         super().__init__()
@@ -101,6 +104,8 @@ class _ToTalk(logging.Handler):
             self._talk.error(record.getMessage())
         elif record.levelno >= logging.WARNING:
             self._talk.once(record.getMessage())
+        elif record.levelno >= logging.INFO:
+            self._talk.info(record.getMessage())
         else:
             self._talk.verbose(record.getMessage())
 
@@ -110,7 +115,7 @@ def _show_logs(talk: Talk) -> None:
     logger = logging.getLogger("edgepose")
     logger.handlers = [_ToTalk(talk)]
     logger.propagate = False
-    logger.setLevel(logging.INFO if talk.level >= LEVELS.index("verbose") else logging.WARNING)
+    logger.setLevel(logging.DEBUG if talk.level >= LEVELS.index("verbose") else logging.INFO)
 
 
 class Ticker:

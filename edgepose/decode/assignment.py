@@ -1,6 +1,6 @@
 """Optimal one-to-one assignment of the peaks at both ends of a link.
 
-`edgepose/cuda/host_decode.cpp` does the same operations as `edgepose.assignment` in the same order, so that ties
+`edgepose/cuda/host_decode.cpp` does the same operations as `edgepose.matching` in the same order, so that ties
 fall alike.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.assignment import maximum_matching
+from edgepose.matching import maximum_matching
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int32]

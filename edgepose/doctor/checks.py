@@ -87,7 +87,7 @@ def run_checks(root: Path = Path("/"), *, network: bool = True) -> list[Check]:
 
 # edgepose and Python ------------------------------------------------------------------------------
 def _edgepose(place: Place) -> Iterator[Check]:
-    from edgepose import __version__
+    from edgepose.version import __version__
 
     version = platform.python_version()
     yield Check("edgepose", "ok", f"{__version__}, Python {version}, {platform.machine()}")

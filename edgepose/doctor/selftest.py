@@ -130,7 +130,7 @@ def _jetson_utils() -> Proof:
 # the report ---------------------------------------------------------------------------------------
 def report(checks: Sequence[Check], proofs: Sequence[Proof]) -> dict[str, Any]:
     """Everything that a bug report needs."""
-    from edgepose import __version__
+    from edgepose.version import __version__
 
     states = [p.state for p in proofs]
     return {

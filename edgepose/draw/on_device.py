@@ -84,7 +84,7 @@ class DevicePainter:
 
                 self._kernels = device_kernels()
             except Exception as e:  # whatever a driver can think of: the host draws as well
-                log.info("the overlay is drawn on the CPU: %s", str(e).rstrip("."))
+                log.debug("the overlay is drawn on the CPU: %s", str(e).rstrip("."))
         return self._kernels is not None
 
     def close(self) -> None:

@@ -20,8 +20,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from edgepose import __version__, paths
+from edgepose import paths
 from edgepose.errors import EngineError, NetworkFileError, OutputError
+from edgepose.version import __version__
 
 FORMAT = 1
 SUFFIX = ".engine"

@@ -91,7 +91,7 @@ def device_path(
     """The path where the engine's outputs can be decoded in place, else None; the reason is logged."""
     reason = _why_not(engine, bindings, upsample)
     if reason:
-        log.info("%s: its maps are decoded on the CPU, as %s", engine.name, reason)
+        log.debug("%s: its maps are decoded on the CPU, as %s", engine.name, reason)
         return None
     try:
         from edgepose.decode.device import DeviceDecoder

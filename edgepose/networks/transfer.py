@@ -306,7 +306,7 @@ class _Transfer:
 
     # request and answer -----------------------------------------------------------------------
     def _open(self, url: str, start: int) -> Any:
-        from edgepose import __version__
+        from edgepose.version import __version__
 
         parts = urllib.parse.urlsplit(url)
         userinfo, _, host = parts.netloc.rpartition("@")

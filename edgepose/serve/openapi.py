@@ -115,7 +115,7 @@ def _get(
 
 def document(sources: list[str]) -> Schema:
     """The document, for a server with these sources."""
-    from edgepose import __version__
+    from edgepose.version import __version__
 
     page = {"type": "integer", "minimum": 1, "maximum": 1000}
     time_text = {"type": "string", "format": "date-time"}

@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.assignment import maximum_matching
+from edgepose.matching import maximum_matching
 from edgepose.networks.topology import Topology
 from edgepose.track.motion import Motion
 from edgepose.track.one_euro import OneEuro, empty_state
