@@ -19,7 +19,7 @@ detach=0
 dry=0
 root="${EDGEPOSE_ROOT:-}" # stands for "/" where the script is tested
 
-usage() { sed -n '2,13p' "$0" | sed 's/^# \{0,1\}//'; }
+usage() { sed -n '2,12p' "$0" | sed 's/^# \{0,1\}//'; }
 
 while [ $# -gt 0 ]; do
   case "$1" in

@@ -159,6 +159,14 @@ def test_python_examples_run(page: Path, code: str, desk: Path) -> None:
     exec(compile(code, str(page), "exec"), known)
 
 
+def test_no_page_installs_what_no_index_has() -> None:
+    """edgepose is installed from a clone until it is published."""
+    for page in hand_written():
+        assert not re.search(
+            r"pip install '?edgepose(\[|'|\s|$)(?!.*(mqtt|metrics|window|webrtc))", page.read_text()
+        ), page
+
+
 # commands -----------------------------------------------------------------------------------------
 ELSEWHERE = re.compile(  # cameras, networks and windows; files that are not on the desk
     r"/dev/|csi:|rtsp|rtp:|https?:|webrtc|mqtt|display:|rtmp|srt:|\$|<|"

@@ -120,3 +120,12 @@ def test_what_a_dockerfile_copies_exists(name: str) -> None:
     for line in re.findall(r"^COPY (?!--from)(.+)$", (FOLDER / name).read_text(), re.MULTILINE):
         for source in line.split()[:-1]:
             assert (FOLDER.parent / source).exists(), f"{name} copies {source}"
+
+
+def test_the_help_is_the_remark_at_the_top_and_nothing_behind_it(machine: Path) -> None:
+    remark = []
+    for line in (FOLDER / "run.sh").read_text().splitlines()[1:]:
+        if not line.startswith("#"):
+            break
+        remark.append(line.removeprefix("#").removeprefix(" "))
+    assert run(machine, "--help").stdout.splitlines() == remark
