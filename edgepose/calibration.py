@@ -12,7 +12,7 @@ import numpy as np
 from edgepose.engines.base import Feeds
 from edgepose.engines.options import Calibration
 from edgepose.errors import SourceError, UsageError
-from edgepose.io.sources.files import IMAGES, natural
+from edgepose.io.sources.file import IMAGES, natural
 from edgepose.io.sources.images import read_image
 from edgepose.networks.manifest import InputSpec
 from edgepose.preprocess import fit, to_tensor

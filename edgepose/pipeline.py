@@ -26,7 +26,7 @@ import numpy as np
 from edgepose.draw.on_device import DevicePainter
 from edgepose.estimators.base import Ahead, Estimator, Finish
 from edgepose.io.base import Output, Sink, Source
-from edgepose.io.jetson import to_host
+from edgepose.io.jetson_utils import to_host
 from edgepose.timing import RateMeter, Statistics, Stopwatch
 from edgepose.types import Frame, Pose, Result
 

@@ -23,7 +23,7 @@ from edgepose.errors import SourceError, SourceTimeout, UsageError
 from edgepose.estimators import EstimatorOptions, make_estimator
 from edgepose.flags import normalise_flags
 from edgepose.io.base import OutputOptions, SourceOptions
-from edgepose.io.jetson import to_host
+from edgepose.io.jetson_utils import to_host
 from edgepose.networks import registry
 from edgepose.networks.topology import Topology
 from edgepose.preprocess import as_rgb

@@ -19,7 +19,7 @@ def values() -> dict[str, tuple[str, ...]]:
     from edgepose.draw.overlay import WORDS
     from edgepose.engines.options import PRECISIONS
     from edgepose.engines.table import NAMES
-    from edgepose.io.sources.transform import FLIPS
+    from edgepose.io.pixels import FLIPS
     from edgepose.networks import registry
 
     return {

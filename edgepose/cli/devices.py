@@ -24,11 +24,11 @@ def devices(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     """List cameras and what else can be an input."""
-    from edgepose.io import jetson
+    from edgepose.io import jetson_utils
     from edgepose.io.sources import csi, v4l2
 
     cameras = v4l2.cameras()
-    utils, reason = jetson.find()
+    utils, reason = jetson_utils.find()
     argus = csi.has_element("nvarguscamerasrc")
     if as_json:
         print(json.dumps({"cameras": [_row(c) for c in cameras], "csi": argus,

@@ -133,7 +133,7 @@ def is_photo(name: str) -> bool:
 def is_input_only(word: str) -> bool:
     """True for names that nothing can be written to: cameras, test sources."""
     from edgepose.io import outputs, sources
-    from edgepose.io.sources.uri import parse
+    from edgepose.io.uri import parse
 
     scheme = parse(word).scheme
     return scheme in sources.SCHEMES and scheme not in outputs.SCHEMES
@@ -455,7 +455,7 @@ def _open_each(
         SourceError: a live source, or none of all files, can be opened.
     """
     from edgepose.io.sources import open_source
-    from edgepose.io.sources.uri import parse
+    from edgepose.io.uri import parse
 
     sources: list[Source] = []
     failed: list[tuple[str, SourceError]] = []
@@ -483,7 +483,7 @@ def _behind_the_end(source: Source, start: int) -> SourceError:
 
 def _sound_of(source: Source, files: Sequence[str]) -> str:
     """The film whose sound goes into the output; "" where there is none."""
-    from edgepose.io.sources.uri import parse
+    from edgepose.io.uri import parse
 
     silent = source.stills or source.live or len(files) != 1 or parse(files[0]).scheme == "test"
     return "" if silent else files[0]
@@ -511,7 +511,7 @@ def _open_outputs(
     from edgepose.io.named import PLACE, ByName
     from edgepose.io.outputs import default_output, open_output
     from edgepose.io.outputs.fanout import FanOut
-    from edgepose.io.sources.uri import parse
+    from edgepose.io.uri import parse
 
     files = files_of(source, inputs)
     options = OutputOptions(
@@ -562,7 +562,7 @@ def _refuse_one_name_twice(targets: Sequence[str]) -> None:
     Raises:
         UsageError: a file is named twice.
     """
-    from edgepose.io.sources.uri import parse
+    from edgepose.io.uri import parse
 
     seen: set[str] = set()
     for target in targets:
@@ -576,7 +576,7 @@ def _refuse_one_name_twice(targets: Sequence[str]) -> None:
 
 def _check_sinks(a: Mapping[str, Any]) -> None:
     """Refuse files that cannot be written, without making them yet."""
-    from edgepose.io.outputs.files import check_folder
+    from edgepose.io.targets import check_folder
 
     for kind, target in _wanted_sinks(a):
         if target != "-" and kind in ("json", "csv", "coco"):

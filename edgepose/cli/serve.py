@@ -258,7 +258,7 @@ def _sources(source: str, example: str) -> dict[str, str]:
     """
     from edgepose.errors import SourceError, UnknownNameError
     from edgepose.io.sources import SCHEMES, open_source
-    from edgepose.io.sources.uri import parse
+    from edgepose.io.uri import parse
 
     if not source and not example:
         example = DEFAULT_EXAMPLE

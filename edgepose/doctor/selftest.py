@@ -116,9 +116,9 @@ def gpu_mb() -> float | None:
 
 def _jetson_utils() -> Proof:
     """Whether cameras and streams go through jetson-utils."""
-    from edgepose.io import jetson
+    from edgepose.io import jetson_utils
 
-    module, reason = jetson.find()
+    module, reason = jetson_utils.find()
     if module is None:
         return Proof("jetson-utils adapter", "absent", reason)
     wanted = ("videoSource", "videoOutput", "cudaToNumpy", "cudaDeviceSynchronize")

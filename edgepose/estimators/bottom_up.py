@@ -21,7 +21,7 @@ from edgepose.estimators.base import EstimatorOptions, Finish, engine_options
 from edgepose.estimators.bottom_up_device import DevicePath, device_path
 from edgepose.estimators.device_feed import DeviceFeed, device_feed
 from edgepose.geometry import Affine, keypoints_box
-from edgepose.io.jetson import to_host
+from edgepose.io.jetson_utils import to_host
 from edgepose.networks.manifest import Manifest
 from edgepose.networks.topology import Topology
 from edgepose.preprocess import fit, to_tensor

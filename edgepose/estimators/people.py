@@ -13,7 +13,7 @@ from edgepose.errors import NetworkFileError, UsageError
 from edgepose.estimators.base import EstimatorOptions
 from edgepose.estimators.device_feed import device_feed
 from edgepose.geometry import keypoints_box
-from edgepose.io.jetson import to_host
+from edgepose.io.jetson_utils import to_host
 from edgepose.networks.manifest import InputSpec, Manifest
 from edgepose.networks.topology import Topology
 from edgepose.preprocess.crops import Placement, normalise

@@ -14,7 +14,7 @@ from edgepose.errors import EdgeposeError, StoreError, UnknownNameError, UsageEr
 from edgepose.estimators import EstimatorOptions, make_estimator
 from edgepose.events.log import EventLog, Filter
 from edgepose.events.store import EventStore, Retention
-from edgepose.io.sources.uri import parse
+from edgepose.io.uri import parse
 from edgepose.networks import registry
 from edgepose.serve.channel import Channel
 from edgepose.serve.watch import ChannelOptions, SharedEstimator

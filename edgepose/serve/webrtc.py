@@ -42,7 +42,7 @@ class Peers:
         Raises:
             BackendUnavailable: no aiortc. UsageError: it is no offer of video, or there are too many peers.
         """
-        from edgepose.io.webrtc import require
+        from edgepose.io.peers import require
 
         a = require()
         if not isinstance(offer, dict) or offer.get("type") != "offer":
@@ -85,7 +85,7 @@ class Peers:
 
 def _track(listener: Listener[bytes], on_end: Any) -> Any:
     """A video track of a channel's newest pictures."""
-    from edgepose.io.webrtc import require
+    from edgepose.io.peers import require
 
     a = require()
     base: Any = a.MediaStreamTrack

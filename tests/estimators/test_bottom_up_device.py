@@ -557,7 +557,7 @@ def test_device_frames_are_fetched_for_an_engine_on_the_cpu(
         utils = SimpleNamespace(
             cudaDeviceSynchronize=lambda: waited.append(1), cudaToNumpy=lambda image: pixels
         )
-        monkeypatch.setattr("edgepose.io.jetson.find", lambda: (utils, ""))
+        monkeypatch.setattr("edgepose.io.jetson_utils.find", lambda: (utils, ""))
     found = host_poses([Frame(image)])
     (wanted,) = host_poses([frames[1]])
     assert len(wanted) >= 1

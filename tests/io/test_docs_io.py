@@ -9,12 +9,11 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from edgepose.io import sinks
-from edgepose.io.outputs import files as output_files
+from edgepose.io import pixels, sinks, targets
 from edgepose.io.outputs.video import CONTAINERS
+from edgepose.io.pixels import FLIPS
 from edgepose.io.sinks.csv_rows import HEADER
-from edgepose.io.sources import open_source, transform
-from edgepose.io.sources.transform import FLIPS
+from edgepose.io.sources import open_source
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -47,10 +46,10 @@ def test_tables_are_complete() -> None:
     text = (DOCS / "inputs-outputs.md").read_text(encoding="utf-8")
     for flip in FLIPS:
         assert f"`{flip}`" in text
-    for extension in (*CONTAINERS, *output_files.IMAGES):
+    for extension in (*CONTAINERS, *targets.IMAGES):
         assert f".{extension}" in text
     for container in CONTAINERS.values():
         assert ", ".join(container.codecs) in text
-    assert f"{transform.MAX_PIXELS // 1_000_000} megapixels" in text
-    assert set(output_files.VIDEOS) == set(CONTAINERS)
+    assert f"{pixels.MAX_PIXELS // 1_000_000} megapixels" in text
+    assert set(targets.VIDEOS) == set(CONTAINERS)
     assert ",".join(HEADER) in (DOCS / "json.md").read_text(encoding="utf-8")

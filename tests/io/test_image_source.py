@@ -24,7 +24,7 @@ from media import (
 from edgepose.errors import SourceError, UsageError
 from edgepose.io.base import SourceOptions
 from edgepose.io.sources import header, images, open_source
-from edgepose.io.sources.files import natural
+from edgepose.io.sources.file import natural
 from edgepose.io.sources.images import ImageSource, available_memory, decode_image
 from edgepose.types import Frame
 

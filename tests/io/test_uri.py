@@ -13,7 +13,7 @@ from edgepose.io.base import OutputOptions, SourceOptions
 from edgepose.io.outputs import open_output
 from edgepose.io.sinks import open_sink
 from edgepose.io.sources import SCHEMES, open_source
-from edgepose.io.sources.uri import parse
+from edgepose.io.uri import parse
 
 
 @pytest.mark.parametrize(

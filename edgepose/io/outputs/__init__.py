@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from edgepose.errors import EdgeposeError
 from edgepose.io.base import Output, OutputOptions, load
-from edgepose.io.sources.uri import Uri, parse
+from edgepose.io.uri import Uri, parse
 
 # scheme -> "module:function" of an opener (Uri, OutputOptions) -> Output; a module is imported only
 # when its scheme is used
 SCHEMES: dict[str, str] = {
-    "file": "edgepose.io.outputs.files:open_file",
+    "file": "edgepose.io.outputs.file:open_file",
     "display": "edgepose.io.outputs.window:open_window",
     "rtp": "edgepose.io.outputs.stream:open_rtp",
     "rtmp": "edgepose.io.outputs.stream:open_rtmp",

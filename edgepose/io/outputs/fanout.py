@@ -18,9 +18,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from edgepose.errors import EdgeposeError, OutputError
+from edgepose.io.backoff import Backoff
 from edgepose.io.base import Closing, Output
-from edgepose.io.jetson import to_host
-from edgepose.io.sources.live import Backoff
+from edgepose.io.jetson_utils import to_host
 from edgepose.types import Frame
 
 FILE_FRAMES = 4

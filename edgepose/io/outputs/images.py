@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from edgepose.errors import OutputError
 from edgepose.io.base import Closing, OutputOptions
-from edgepose.io.outputs.files import IMAGES, NUMBER, check_folder, refuse_input
-from edgepose.io.sources.transform import resize, size_for
+from edgepose.io.pixels import resize, size_for
+from edgepose.io.targets import IMAGES, NUMBER, check_folder, refuse_input
 from edgepose.types import Frame
 
 

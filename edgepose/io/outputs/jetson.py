@@ -11,7 +11,7 @@ from typing import Any
 
 from edgepose.errors import OutputError
 from edgepose.io.base import Closing, Output, OutputOptions
-from edgepose.io.sources.uri import Uri
+from edgepose.io.uri import Uri
 from edgepose.types import Frame
 
 

@@ -12,12 +12,11 @@ import os
 import threading
 
 from edgepose.errors import OutputError, UsageError
+from edgepose.io import web
 from edgepose.io.base import Closing, Output, OutputOptions
-from edgepose.io.outputs import web
-from edgepose.io.outputs.encoder import Pacer
-from edgepose.io.outputs.video import letterbox
-from edgepose.io.sources.transform import size_for
-from edgepose.io.sources.uri import Uri
+from edgepose.io.outputs.live_encoder import Pacer
+from edgepose.io.pixels import letterbox, size_for
+from edgepose.io.uri import Uri
 from edgepose.types import Frame
 
 DEFAULT_PORT = 8080

@@ -15,12 +15,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from edgepose.errors import EdgeposeError, OutputError, UsageError
-from edgepose.io import jetson
+from edgepose.io import jetson_utils
 from edgepose.io.base import Closing, Output, OutputOptions
-from edgepose.io.outputs.encoder import LiveEncoder, Pacer
 from edgepose.io.outputs.jetson import open_jetson
+from edgepose.io.outputs.live_encoder import LiveEncoder, Pacer
 from edgepose.io.outputs.stream import push_rtsp
-from edgepose.io.sources.uri import Uri
+from edgepose.io.uri import Uri
 from edgepose.types import Frame
 
 DEFAULT_PORT = 8554
@@ -270,7 +270,7 @@ def open_rtsp(uri: Uri, options: OutputOptions) -> Output:
     Raises:
         OutputError: no gst-rtsp-server, or the port is taken. UsageError: the codec.
     """
-    utils = jetson.insisted()
+    utils = jetson_utils.insisted()
     if utils is not None and listens(uri):
         return open_jetson(utils, uri, options)
     return RtspOutput(uri, options) if listens(uri) else push_rtsp(uri, options)

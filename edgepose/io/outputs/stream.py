@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from edgepose.errors import EdgeposeError, OutputError, UsageError
-from edgepose.io import jetson
+from edgepose.io import jetson_utils
 from edgepose.io.base import Closing, Output, OutputOptions
-from edgepose.io.outputs.encoder import LiveEncoder, Pacer
-from edgepose.io.outputs.files import check_folder
+from edgepose.io.ffmpeg import network_url
 from edgepose.io.outputs.jetson import open_jetson
-from edgepose.io.sources.av_capture import network_url
-from edgepose.io.sources.uri import Uri
+from edgepose.io.outputs.live_encoder import LiveEncoder, Pacer
+from edgepose.io.targets import check_folder
+from edgepose.io.uri import Uri
 from edgepose.types import Frame
 
 WRITE_SECONDS = 5.0
@@ -214,7 +214,7 @@ def open_rtp(uri: Uri, options: OutputOptions) -> Output:
         UsageError: host or port is missing.
     """
     _needs_host_and_port(uri, "rtp://192.168.1.20:5004")
-    utils = jetson.insisted()
+    utils = jetson_utils.insisted()
     if utils is not None:
         return open_jetson(utils, uri, options)
     host = f"[{uri.host}]" if ":" in uri.host else uri.host

@@ -25,9 +25,9 @@ from edgepose.errors import (
     UsageError,
 )
 from edgepose.io.base import Closing, OutputOptions
-from edgepose.io.outputs.files import refuse_input
-from edgepose.io.sources.transform import Pixels, resize, size_for
-from edgepose.io.sources.video import open_container
+from edgepose.io.outputs.sound import Sound
+from edgepose.io.pixels import letterbox, pad, size_for
+from edgepose.io.targets import refuse_input
 from edgepose.types import Frame
 
 log = logging.getLogger(__name__)
@@ -268,7 +268,7 @@ class _Film:
         try:
             self._stream: Any = self._container.add_stream(encoder.name, rate=base)
             setup.apply(self._stream.codec_context, encoder)
-            self._sound = _Sound.open(options.audio, self._container, first) if kind.sound else None
+            self._sound = Sound.open(options.audio, self._container, first) if kind.sound else None
             self._container.start_encoding()
         except BaseException:
             self.abandon()
@@ -302,7 +302,7 @@ class _Film:
         import av
         from av.video.reformatter import ColorRange, Colorspace
 
-        fitted = _pad(letterbox(pixels, self._size), self._padded)
+        fitted = pad(letterbox(pixels, self._size), self._padded)
         rgb = av.VideoFrame.from_ndarray(np.ascontiguousarray(fitted), format="rgb24")
         full = self._stream.codec_context.name == "mjpeg"
         hd = _is_hd(self._padded)
@@ -433,80 +433,6 @@ class _Clock:
         return new
 
 
-class _Sound:
-    """The audio of a file, copied packet by packet beside the film."""
-
-    def __init__(self, source: Any, stream: Any, container: Any, start: float) -> None:
-        self._source = source
-        self._target = container.add_stream_from_template(stream)
-        self._container = container
-        self._packets: Any = source.demux(stream)
-        self._start = start
-        self._held: Any = None
-
-    @classmethod
-    def open(cls, path: str, container: Any, first: Frame) -> _Sound | None:
-        """The sound of a file, None where it has none that the container holds.
-
-        Raises:
-            OutputError: the file cannot be read.
-        """
-        import av
-
-        if not path:
-            return None
-        try:
-            source = open_container(path)
-        except (av.FFmpegError, OSError) as e:
-            raise OutputError(f"Audio of {path} cannot be read: {e.strerror or e}.") from None
-        streams = source.streams.audio
-        if not streams:
-            source.close()
-            return None
-        holds, name = container.supported_codecs, streams[0].codec_context.name
-        # FFmpeg lists for MPEG-TS only what it would encode itself
-        if name not in holds and container.format.name != "mpegts":
-            log.warning("the audio of %s (%s) is left out: %s", path, name, container.format.name)
-            source.close()
-            return None
-        start = first.pts or 0.0
-        if source.streams.video:
-            film = source.streams.video[0]
-            start += float((film.start_time or 0) * film.time_base)
-        return cls(source, streams[0], container, start)
-
-    def up_to(self, seconds: float) -> None:
-        """Write the packets that start before a time of the film."""
-        while True:
-            packet = self._held or self._next()
-            self._held = packet
-            if packet is None or packet.pts * packet.time_base >= seconds:
-                return
-            self._held = None
-            packet.stream = self._target
-            self._container.mux(packet)
-
-    def _next(self) -> Any:
-        """The next packet, its times counted from the film's start; None at the end or at damage."""
-        import av
-
-        try:
-            for packet in self._packets:
-                if not packet.size or packet.pts is None or packet.dts is None:
-                    continue
-                shift = round(self._start / float(packet.time_base))
-                packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
-                if packet.dts >= 0:
-                    return packet
-        except (av.FFmpegError, OSError):
-            log.warning("the audio is damaged and ends here")
-        return None
-
-    def close(self) -> None:
-        """Release the file that the sound comes from."""
-        self._source.close()
-
-
 def _encoders(codec: str, asked: str) -> tuple[Encoder, ...]:
     """The encoders to try: all of a codec, those of a kind, or one by FFmpeg's name."""
     known = ENCODERS[codec]
@@ -521,32 +447,6 @@ def _encoders(codec: str, asked: str) -> tuple[Encoder, ...]:
 
 def _is_hd(size: tuple[int, int]) -> bool:
     return size[1] >= 720 or size[0] >= 1280
-
-
-def letterbox(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """The picture scaled to fit into (width, height) and centred on black."""
-    height, width = pixels.shape[:2]
-    if (width, height) == size:
-        return pixels
-    ratio = min(size[0] / width, size[1] / height)
-    inner = (
-        max(1, min(size[0], round(width * ratio))),
-        max(1, min(size[1], round(height * ratio))),
-    )
-    scaled = resize(pixels, inner)
-    if inner == size:
-        return scaled
-    out = np.zeros((size[1], size[0], 3), np.uint8)
-    left, top = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
-    out[top : top + inner[1], left : left + inner[0]] = scaled
-    return out
-
-
-def _pad(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    height, width = pixels.shape[:2]
-    if (width, height) == size:
-        return pixels
-    return np.pad(pixels, ((0, size[1] - height), (0, size[0] - width), (0, 0)), mode="edge")
 
 
 def cut_to_whole_boxes(path: str) -> None:

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 
 from edgepose.errors import UsageError
+from edgepose.io import web
 from edgepose.io.base import Closing, Output, OutputOptions
-from edgepose.io.outputs import web
-from edgepose.io.outputs.encoder import CLOCK, Pacer
-from edgepose.io.outputs.video import letterbox
-from edgepose.io.sources.transform import size_for
-from edgepose.io.sources.uri import Uri
-from edgepose.io.webrtc import Peers, require
+from edgepose.io.outputs.live_encoder import CLOCK, Pacer
+from edgepose.io.peers import Peers, require
+from edgepose.io.pixels import letterbox, size_for
+from edgepose.io.uri import Uri
 from edgepose.types import Frame
 
 DEFAULT_PORT = 8554

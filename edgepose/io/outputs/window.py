@@ -14,7 +14,7 @@ from typing import Any
 
 from edgepose.errors import OutputError
 from edgepose.io.base import Closing, Output, OutputOptions
-from edgepose.io.sources.uri import Uri
+from edgepose.io.uri import Uri
 from edgepose.types import Frame
 
 OPEN_SECONDS = 10.0
@@ -175,9 +175,9 @@ def open_window(uri: Uri, options: OutputOptions) -> Output:
     Raises:
         OutputError: no display, no pygame-ce, or SDL cannot open it.
     """
-    from edgepose.io import jetson
+    from edgepose.io import jetson_utils
 
-    utils = jetson.wanted()
+    utils = jetson_utils.wanted()
     if utils is not None:
         from edgepose.io.outputs.jetson import open_jetson
 

@@ -11,7 +11,7 @@ KINDS: dict[str, str] = {
     "json": "edgepose.io.sinks.json_lines:JsonSink",
     "csv": "edgepose.io.sinks.csv_rows:CsvSink",
     "coco": "edgepose.io.sinks.coco:CocoSink",
-    "dict": "edgepose.io.sinks.seed_dict:DictSink",
+    "dict": "edgepose.io.sinks.openvino_demo:DictSink",
     "mqtt": "edgepose.io.sinks.mqtt:MqttSink",
     "metrics": "edgepose.io.sinks.metrics:MetricsSink",
 }

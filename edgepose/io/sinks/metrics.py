@@ -19,8 +19,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from edgepose.errors import BackendUnavailable, UsageError
+from edgepose.io import web
 from edgepose.io.base import Closing, SinkOptions
-from edgepose.io.outputs import web
 from edgepose.types import Result
 
 PATH = "/metrics"

@@ -31,7 +31,7 @@ from typing import Any
 from edgepose.errors import BackendUnavailable, OutputError, UnknownNameError, UsageError
 from edgepose.io.base import Closing, SinkOptions
 from edgepose.io.sinks.rows import plain, result_row, to_json
-from edgepose.io.sources.uri import Uri, parse
+from edgepose.io.uri import Uri, parse
 from edgepose.types import Result
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from edgepose.errors import OutputError
 from edgepose.io.base import Closing
-from edgepose.io.outputs.files import check_folder, refuse_input
+from edgepose.io.targets import check_folder, refuse_input
 
 
 class Target(Closing):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edgepose.io.base import Source, SourceOptions, load
-from edgepose.io.sources.uri import Uri, parse
+from edgepose.io.uri import Uri, parse
 
 # scheme -> "module:function" of an opener (Uri, SourceOptions) -> Source; a module is imported only
 # when its scheme is used
 SCHEMES: dict[str, str] = {
-    "file": "edgepose.io.sources.files:open_file",
+    "file": "edgepose.io.sources.file:open_file",
     "test": "edgepose.io.sources.testsrc:open_test",
     "rtsp": "edgepose.io.sources.rtsp:open_rtsp",
     "rtsps": "edgepose.io.sources.rtsp:open_rtsp",

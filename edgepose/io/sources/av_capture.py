@@ -14,18 +14,17 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import quote
 
 from edgepose.errors import EdgeposeError, SourceError, SourceLost, SourceTimeout
 from edgepose.io.base import SourceOptions
+from edgepose.io.ffmpeg import open_container
+from edgepose.io.pixels import Transform
 from edgepose.io.sources.live import Picture
-from edgepose.io.sources.transform import Transform
-from edgepose.io.sources.uri import Uri
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
 
-    from edgepose.io.sources.transform import Pixels
+    from edgepose.io.pixels import Pixels
 
 MAX_BROKEN_PACKETS = 300
 MAX_RATE = 1000.0  # beyond, the number is a clock and no frame rate
@@ -82,7 +81,7 @@ class AvCapture:
         self._reformatter = VideoReformatter()
         half, start = options.timeout / 2, time.monotonic()
         try:
-            self._container = av.open(
+            self._container = open_container(
                 address.file() if address.file is not None else address.url,
                 format=address.format or None,
                 options=address.options,
@@ -283,24 +282,6 @@ def free_name(path: str) -> str:
         number += 1
         name = given.with_name(f"{given.stem}-{number}{given.suffix}")
     return str(name)
-
-
-def network_url(uri: Uri) -> str:
-    """The address for FFmpeg with user and password percent-encoded (FFmpeg decodes them)."""
-    if not (uri.user or uri.password):
-        return uri.text.replace("://@", "://", 1)
-    host = f"[{uri.host}]" if ":" in uri.host else uri.host
-    rest = uri.text.partition("://")[2]
-    tail = next((t for t in _behind_at(rest) if t.startswith(host)), host)
-    secret = f":{quote(uri.password, safe='')}" if uri.password else ""
-    return f"{uri.scheme}://{quote(uri.user, safe='')}{secret}@{tail}"
-
-
-def _behind_at(text: str) -> Iterator[str]:
-    """What follows each @."""
-    for i, letter in enumerate(text):
-        if letter == "@":
-            yield text[i + 1 :]
 
 
 # -- errors ------------------------------------------------------------------------------------------

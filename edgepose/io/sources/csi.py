@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import SourceError, SourceLost, UsageError
-from edgepose.io import jetson
+from edgepose.io import jetson_utils
 from edgepose.io.base import Source, SourceOptions
+from edgepose.io.pixels import flip, flip_name
 from edgepose.io.sources.av_capture import silent
 from edgepose.io.sources.jetson import open_jetson
 from edgepose.io.sources.live import LiveSource, Picture
-from edgepose.io.sources.transform import flip, flip_name
-from edgepose.io.sources.uri import Uri
+from edgepose.io.uri import Uri
 
 DEFAULT_SIZE = (1280, 720)
 DEFAULT_RATE = 30.0
@@ -140,7 +140,7 @@ def open_csi(uri: Uri, options: SourceOptions) -> Source:
     number = uri.path.strip("/") or "0"
     if not number.isdigit():
         raise UsageError(f"{uri.display}: {number!r} is no sensor number. Example: csi://0")
-    utils = jetson.wanted()
+    utils = jetson_utils.wanted()
     if utils is not None:
         return open_jetson(utils, uri, options, f"csi://{number}")
     if not has_element("nvarguscamerasrc"):

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 from edgepose.errors import SourceLost, SourceTimeout
 from edgepose.io.base import Source, SourceOptions
-from edgepose.io.sources.av_capture import Address, AvCapture, network_url
+from edgepose.io.ffmpeg import network_url
+from edgepose.io.sources.av_capture import Address, AvCapture
 from edgepose.io.sources.live import Capture, LiveSource
-from edgepose.io.sources.uri import Uri
 from edgepose.io.sources.whole import WholeSource, interruptible
+from edgepose.io.uri import Uri
 
 Opener = Callable[[], Capture]
 

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from edgepose.errors import SourceError
 from edgepose.io.base import Closing, SourceOptions
+from edgepose.io.ffmpeg import NOT_PICTURES, open_container
+from edgepose.io.pixels import MAX_PIXELS, Transform
 from edgepose.io.sources import header
 from edgepose.io.sources.span import Span
-from edgepose.io.sources.transform import MAX_PIXELS, Transform
 from edgepose.types import Frame
 
 Pixels = NDArray[np.uint8]
@@ -180,7 +181,7 @@ def _by_pyav(data: bytes, kind: str, extension: str) -> Pixels | None:
             context: Any = av.CodecContext.create(_BY_EXTENSION[extension], "r")
             context.options = limit
             return _first(context.decode(av.Packet(data)))
-        with av.open(io.BytesIO(data)) as container:
+        with open_container(io.BytesIO(data)) as container:
             if container.format.name in NOT_PICTURES or not container.streams.video:
                 return None
             stream = container.streams.video[0]
@@ -193,10 +194,6 @@ def _by_pyav(data: bytes, kind: str, extension: str) -> Pixels | None:
 def _first(frames: Iterable[Any]) -> Pixels | None:
     frame = next(iter(frames), None)
     return None if frame is None else np.ascontiguousarray(frame.to_ndarray(format="rgb24"))
-
-
-# FFmpeg demuxers that draw text as if it were a film
-NOT_PICTURES = frozenset(("tty", "bin", "xbin", "adf", "idf"))
 
 
 class ImageSource(Closing):

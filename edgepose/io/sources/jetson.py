@@ -10,7 +10,7 @@ from edgepose.errors import SourceError, SourceLost
 from edgepose.io.base import Source, SourceOptions
 from edgepose.io.sources.av_capture import silent
 from edgepose.io.sources.live import LiveSource, Picture
-from edgepose.io.sources.uri import Uri
+from edgepose.io.uri import Uri
 
 SLICE_MS = 500  # a read is asked again so often, so that it can be ended
 

@@ -13,7 +13,6 @@ clock changes nothing.
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,13 +20,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from edgepose.errors import EdgeposeError, SourceError, SourceLost, SourceTimeout
+from edgepose.io.backoff import Backoff
 from edgepose.io.base import Closing, SourceOptions
 from edgepose.types import Frame
 
-FIRST_DELAY = 0.25
-LONGEST_DELAY = 30.0
-STABLE_SECONDS = 1.0
-GROWTH = 1.5
 MAX_STUCK_THREADS = 3
 CLOSE_SECONDS = 0.8
 
@@ -71,36 +67,6 @@ class Capture(Protocol):
     def close(self) -> None:
         """Release the connection."""
         ...
-
-
-class Backoff:
-    """Delays between tries: 0.25 s, growing by half to 30 s, each times a random 0.75 to 1.25.
-
-    Growing by half rather than doubling finds a server that was away for some seconds again within
-    half of that time. The jitter keeps many clients from knocking in step after its restart.
-    """
-
-    def __init__(
-        self,
-        first: float = FIRST_DELAY,
-        longest: float = LONGEST_DELAY,
-        jitter: float = 0.25,
-        random_: random.Random | None = None,
-    ) -> None:
-        self._first, self._longest, self._jitter = first, longest, jitter
-        self._random = random_ or random.Random()
-        self._next = first
-
-    def delay(self) -> float:
-        """The next delay in seconds."""
-        base = self._next
-        self._next = min(self._longest, base * GROWTH)
-        return min(self._longest, base * self._random.uniform(1 - self._jitter, 1 + self._jitter))
-
-    def lived(self, seconds: float) -> None:
-        """A connection delivered for so long: start over, unless it is one that dies at once."""
-        if seconds >= STABLE_SECONDS:
-            self._next = self._first
 
 
 @dataclass

@@ -10,12 +10,13 @@ import io
 import ipaddress
 
 from edgepose.errors import UnknownNameError, UsageError
-from edgepose.io import jetson
+from edgepose.io import jetson_utils
 from edgepose.io.base import Source, SourceOptions
-from edgepose.io.sources.av_capture import Address, AvCapture, network_url
+from edgepose.io.ffmpeg import network_url
+from edgepose.io.sources.av_capture import Address, AvCapture
 from edgepose.io.sources.jetson import open_jetson
 from edgepose.io.sources.live import LiveSource
-from edgepose.io.sources.uri import Uri
+from edgepose.io.uri import Uri
 
 # codec -> (payload type, encoding name), RFC 3551 and the codecs' own payload formats
 PAYLOADS = {
@@ -64,7 +65,7 @@ def description(uri: Uri, codec: str) -> str:
 def open_rtp(uri: Uri, options: SourceOptions) -> Source:
     """Receive RTP, supervised; the newest frame wins."""
     sdp = description(uri, options.codec).encode()
-    utils = jetson.wanted()
+    utils = jetson_utils.wanted()
     if utils is not None:
         return open_jetson(utils, uri, options)
     ffmpeg = {

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from edgepose.errors import UnknownNameError
-from edgepose.io import jetson
+from edgepose.io import jetson_utils
 from edgepose.io.base import Source, SourceOptions
-from edgepose.io.sources.av_capture import Address, AvCapture, network_url
+from edgepose.io.ffmpeg import network_url
+from edgepose.io.sources.av_capture import Address, AvCapture
 from edgepose.io.sources.jetson import open_jetson
 from edgepose.io.sources.live import LiveSource
-from edgepose.io.sources.uri import Uri
+from edgepose.io.uri import Uri
 
 TRANSPORTS = ("tcp", "udp", "udp_multicast", "http", "https")
 
@@ -41,7 +42,7 @@ def address(uri: Uri, options: SourceOptions) -> Address:
 def open_rtsp(uri: Uri, options: SourceOptions) -> Source:
     """Open an RTSP stream, supervised; the newest frame wins."""
     where = address(uri, options)
-    utils = jetson.wanted()
+    utils = jetson_utils.wanted()
     if utils is not None:
         return open_jetson(utils, uri, options)
     return LiveSource(lambda: AvCapture(where, options), options, uri=uri.display, name=uri.name)

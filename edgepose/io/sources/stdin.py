@@ -9,8 +9,8 @@ import sys
 from edgepose.errors import UnknownNameError, UsageError
 from edgepose.io.base import Source, SourceOptions
 from edgepose.io.sources.av_capture import Address, AvCapture
-from edgepose.io.sources.uri import Uri
 from edgepose.io.sources.whole import WholeSource, interruptible
+from edgepose.io.uri import Uri
 
 # --input-codec -> FFmpeg's demuxer of the bare codec, where probing is not wanted
 RAW_FORMATS = {"h264": "h264", "h265": "hevc", "mjpeg": "mjpeg", "vp8": "ivf", "vp9": "ivf"}

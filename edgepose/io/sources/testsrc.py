@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from edgepose.errors import SourceError, UnknownNameError, UsageError
 from edgepose.io.base import Closing, Source, SourceOptions
 from edgepose.io.sources.live import LiveSource, Picture
-from edgepose.io.sources.uri import Uri
+from edgepose.io.uri import Uri
 from edgepose.types import Frame
 
 Pixels = NDArray[np.uint8]

@@ -16,12 +16,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from edgepose.errors import EdgeposeError, SourceError, SourceLost, UnknownNameError
-from edgepose.io import jetson
+from edgepose.io import jetson_utils
 from edgepose.io.base import Source, SourceOptions
 from edgepose.io.sources.av_capture import Address, AvCapture
 from edgepose.io.sources.jetson import open_jetson
 from edgepose.io.sources.live import LiveSource
-from edgepose.io.sources.uri import Uri
+from edgepose.io.uri import Uri
 
 DEFAULT_SIZE = (1280, 720)
 
@@ -320,7 +320,7 @@ def permission_advice(path: str) -> str:
 def open_v4l2(uri: Uri, options: SourceOptions) -> Source:
     """Open a camera, supervised: unplugged and plugged in again it goes on."""
     path = node(uri)
-    utils = jetson.wanted()
+    utils = jetson_utils.wanted()
     if utils is not None:
         return open_jetson(utils, uri, options, f"v4l2://{os.path.realpath(path)}")
     return LiveSource(lambda: open_camera(path, options), options, uri=uri.display, name=uri.name)

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from edgepose.errors import SourceError
 from edgepose.io.base import Closing, SourceOptions
+from edgepose.io.ffmpeg import NOT_PICTURES, file_name, open_container
+from edgepose.io.pixels import MAX_PIXELS, Pixels, Transform, flip
 from edgepose.io.sources import header
-from edgepose.io.sources.images import NOT_PICTURES
 from edgepose.io.sources.span import Span
-from edgepose.io.sources.transform import MAX_PIXELS, Pixels, Transform, flip
 from edgepose.types import Frame
 
 # a film that is shorter by more seconds than its container says was cut
@@ -361,27 +361,11 @@ def _rows(rgb: Any) -> Pixels:
     return np.ascontiguousarray(pixels.reshape(rgb.height, rgb.width, 3))
 
 
-def open_container(path: str) -> Any:
-    """A film or sound file opened by PyAV, whatever bytes its titles are made of.
-
-    Raises:
-        av.FFmpegError, OSError, ValueError: it cannot be opened.
-    """
-    import av
-
-    # "file:" keeps a name with a colon from being taken for a protocol
-    name: Any = f"file:{path}"
-    try:
-        return av.open(name, metadata_errors="replace")
-    except TypeError:  # PyAV 19 has no such option and needs none
-        return av.open(name)
-
-
 def _open(path: str) -> Any:
     import av
 
     try:
-        container = open_container(path)
+        container = open_container(file_name(path))
     except (av.FFmpegError, OSError, ValueError) as e:
         raise SourceError(_why_not(path, e)) from None
     try:

@@ -12,12 +12,12 @@ from functools import partial
 from typing import Any
 
 from edgepose.errors import SourceError, SourceLost
+from edgepose.io import web
 from edgepose.io.base import Source, SourceOptions
-from edgepose.io.outputs import web
+from edgepose.io.peers import Peers
+from edgepose.io.pixels import Transform
 from edgepose.io.sources.live import Capture, LiveSource, Picture
-from edgepose.io.sources.transform import Transform
-from edgepose.io.sources.uri import Uri
-from edgepose.io.webrtc import Peers
+from edgepose.io.uri import Uri
 
 DEFAULT_PORT = 8554
 WAITING = 2  # pictures between the network's thread and the capture thread

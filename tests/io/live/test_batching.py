@@ -14,7 +14,7 @@ from edgepose.errors import SourceError, SourceLost
 from edgepose.io.base import SourceOptions
 from edgepose.io.sources.live import Counters, LiveSource
 from edgepose.io.sources.testsrc import open_test
-from edgepose.io.sources.uri import parse
+from edgepose.io.uri import parse
 from edgepose.types import Frame
 
 PIXELS = np.zeros((2, 2, 3), np.uint8)

@@ -11,11 +11,11 @@ import pytest
 from peers import wait_for
 
 from edgepose.errors import OutputError
+from edgepose.io.backoff import Backoff
 from edgepose.io.base import Closing
 from edgepose.io.named import ByName
 from edgepose.io.outputs import fanout
 from edgepose.io.outputs.fanout import FanOut
-from edgepose.io.sources.live import Backoff
 from edgepose.types import Frame
 
 

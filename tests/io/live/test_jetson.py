@@ -22,13 +22,13 @@ from edgepose.errors import (
     UnknownNameError,
     UsageError,
 )
-from edgepose.io import jetson
+from edgepose.io import jetson_utils
 from edgepose.io.base import OutputOptions, SourceOptions
 from edgepose.io.outputs import jetson as jetson_output
 from edgepose.io.outputs import open_output
 from edgepose.io.outputs.fanout import FanOut
 from edgepose.io.sources import csi, open_source
-from edgepose.io.sources.uri import parse
+from edgepose.io.uri import parse
 from edgepose.types import Frame
 
 
@@ -82,9 +82,9 @@ def test_a_taken_image_is_not_written_again(utils: Any) -> None:
     with open_source("csi://0", SourceOptions(reconnect=False)) as source:
         frames = iter(source)
         first = next(frames)
-        value = int(jetson.to_host(first.pixels)[0, 0, 0])
+        value = int(jetson_utils.to_host(first.pixels)[0, 0, 0])
         time.sleep(0.1)  # the ring of four goes round
-        assert int(jetson.to_host(first.pixels)[0, 0, 0]) == value
+        assert int(jetson_utils.to_host(first.pixels)[0, 0, 0]) == value
         with pytest.raises(SourceLost):
             list(frames)
 
@@ -140,29 +140,29 @@ def test_its_encoders_on_demand(utils: Any, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_host_pixels(utils: Any) -> None:
     array = np.zeros((2, 3, 3), np.uint8)
-    assert jetson.to_host(array) is array
-    copy = jetson.to_host(utils.cudaFromNumpy(array + 7))
+    assert jetson_utils.to_host(array) is array
+    copy = jetson_utils.to_host(utils.cudaFromNumpy(array + 7))
     np.testing.assert_array_equal(copy, array + 7)
     assert utils.calls[-1] == ("cudaDeviceSynchronize",)
 
 
 def test_pyav_on_demand(utils: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEPOSE_VIDEO", "pyav")
-    assert jetson.wanted() is None
+    assert jetson_utils.wanted() is None
     monkeypatch.setenv("EDGEPOSE_VIDEO", "jetsun")
     with pytest.raises(UnknownNameError, match="Did you mean 'jetson'"):
-        jetson.wanted()
+        jetson_utils.wanted()
 
 
 def test_the_unrelated_package_of_the_same_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jetson_utils", ModuleType("jetson_utils"))
-    module, reason = jetson.find()
+    module, reason = jetson_utils.find()
     assert module is None
     assert "pip uninstall jetson-utils" in reason
-    assert jetson.wanted() is None
+    assert jetson_utils.wanted() is None
     monkeypatch.setenv("EDGEPOSE_VIDEO", "jetson")
     with pytest.raises(BackendUnavailable, match="unrelated"):
-        jetson.wanted()
+        jetson_utils.wanted()
 
 
 def test_csi_without_a_jetson() -> None:

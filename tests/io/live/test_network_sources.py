@@ -21,7 +21,7 @@ from edgepose.errors import SourceError, SourceLost, UnknownNameError, UsageErro
 from edgepose.io.base import SourceOptions
 from edgepose.io.sources import open_source, rtp
 from edgepose.io.sources.testsrc import Painter, TestPattern, read_clock
-from edgepose.io.sources.uri import parse
+from edgepose.io.uri import parse
 
 PAINTER = Painter(TestPattern(rate=20, width=160, height=120))
 

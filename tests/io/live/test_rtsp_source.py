@@ -16,7 +16,7 @@ from edgepose.errors import SourceError, SourceLost, SourceTimeout, UnknownNameE
 from edgepose.io.base import SourceOptions
 from edgepose.io.sources import open_source
 from edgepose.io.sources.av_capture import network_url
-from edgepose.io.sources.uri import parse
+from edgepose.io.uri import parse
 
 
 def opened(url: str, **options: Any) -> Any:

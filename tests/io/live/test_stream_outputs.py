@@ -20,8 +20,8 @@ from edgepose.errors import OutputError, SourceError, UnknownNameError, UsageErr
 from edgepose.io.base import Output, OutputOptions, SourceOptions
 from edgepose.io.outputs import open_output
 from edgepose.io.outputs import rtsp as rtsp_output
-from edgepose.io.outputs.encoder import LiveEncoder, Pacer
 from edgepose.io.outputs.fanout import FanOut
+from edgepose.io.outputs.live_encoder import LiveEncoder, Pacer
 from edgepose.io.sources import open_source
 from edgepose.io.sources.testsrc import latency, read_clock
 from edgepose.types import Frame

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from edgepose.errors import SourceError, SourceLost, UnknownNameError
 from edgepose.io.base import SourceOptions
 from edgepose.io.sources import open_source, v4l2
-from edgepose.io.sources.uri import parse
 from edgepose.io.sources.v4l2 import Mode, choose
+from edgepose.io.uri import parse
 
 WEBCAM = (
     Mode("YUYV", 640, 480, 30.0),

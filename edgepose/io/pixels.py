@@ -112,3 +112,29 @@ class Transform:
         pixels = flip(pixels, self.flip)
         height, width = pixels.shape[:2]
         return resize(pixels, size_for(width, height, self.size))
+
+
+def letterbox(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """The picture scaled to fit into (width, height) and centred on black."""
+    height, width = pixels.shape[:2]
+    if (width, height) == size:
+        return pixels
+    ratio = min(size[0] / width, size[1] / height)
+    inner = (
+        max(1, min(size[0], round(width * ratio))),
+        max(1, min(size[1], round(height * ratio))),
+    )
+    scaled = resize(pixels, inner)
+    if inner == size:
+        return scaled
+    out = np.zeros((size[1], size[0], 3), np.uint8)
+    left, top = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    out[top : top + inner[1], left : left + inner[0]] = scaled
+    return out
+
+
+def pad(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    height, width = pixels.shape[:2]
+    if (width, height) == size:
+        return pixels
+    return np.pad(pixels, ((0, size[1] - height), (0, size[0] - width), (0, 0)), mode="edge")

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from edgepose.errors import SourceError, UsageError
 from edgepose.io.base import Source, SourceOptions
 from edgepose.io.sources import header
-from edgepose.io.sources.uri import Uri
+from edgepose.io.uri import Uri
 
 _IMAGES = (
     "jpg jpeg jpe png bmp dib webp tif tiff gif tga targa psd hdr pic pnm pbm pgm ppm pam pxm "

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edgepose.errors import UnknownNameError, UsageError
 from edgepose.io.base import SourceOptions
-from edgepose.io.sources.transform import FLIPS, Pixels, Transform, flip, size_for
+from edgepose.io.pixels import FLIPS, Pixels, Transform, flip, size_for
 
 # what GStreamer's videoflip methods of these names do, said in numpy
 DEFINITIONS: dict[str, Callable[[Pixels], Pixels]] = {

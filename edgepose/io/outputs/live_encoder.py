@@ -11,7 +11,7 @@ import numpy as np
 
 from edgepose.errors import OutputError, UnknownNameError
 from edgepose.io.base import OutputOptions
-from edgepose.io.outputs.video import letterbox
+from edgepose.io.pixels import letterbox
 from edgepose.types import Frame
 
 CLOCK = 90_000

@@ -1,4 +1,4 @@
-"""What an output path names: an image, a folder of images, a numbered pattern, a film."""
+"""What outputs and sinks write into: the extensions they know, and what is checked before the first byte."""
 
 from __future__ import annotations
 
@@ -7,54 +7,11 @@ import re
 import tempfile
 from collections.abc import Iterable
 
-from edgepose.errors import OutputError, UnknownNameError, UsageError
-from edgepose.io.base import Output, OutputOptions
-from edgepose.io.sources.uri import Uri
+from edgepose.errors import OutputError, UsageError
 
 IMAGES = ("jpg", "jpeg", "png", "bmp", "webp", "tif", "tiff", "ppm", "jp2", "avif")
 VIDEOS = ("mp4", "m4v", "mov", "qt", "mkv", "avi", "webm", "flv", "ts", "h264", "264", "h265", "265", "hevc")  # fmt: skip
 NUMBER = re.compile(r"%(?:0?\d+)?[diu]")
-
-
-def open_file(uri: Uri, options: OutputOptions) -> Output:
-    """Open an image file, a folder, a pattern or a film file for writing.
-
-    Raises:
-        UsageError: an extension that nothing writes, or the output is one of the inputs.
-        OutputError: the folder is missing or cannot be written.
-    """
-    path = os.path.expanduser(uri.path)
-    name = os.path.basename(path)
-    extension = os.path.splitext(name)[1][1:].lower()
-    if os.path.isdir(path) or not extension:
-        return _images(path, "folder", options)
-    if NUMBER.search(name) or "*" in name:
-        _known(extension, IMAGES, path)
-        return _images(path, "pattern", options)
-    if extension in VIDEOS:
-        from edgepose.io.outputs.video import VideoOutput
-
-        refuse_input(path, (*options.inputs, options.audio))
-        check_folder(os.path.dirname(path), create=True)
-        return VideoOutput(path, extension, options)
-    _known(extension, IMAGES + VIDEOS, path)
-    return _images(path, "file", options)
-
-
-def _images(path: str, shape: str, options: OutputOptions) -> Output:
-    from edgepose.io.outputs.images import ImageOutput
-
-    folder = path if shape == "folder" else os.path.dirname(path)
-    check_folder(folder, create=False)
-    if shape == "file":
-        refuse_input(path, options.inputs)
-    return ImageOutput(path, shape, options)
-
-
-def _known(extension: str, known: tuple[str, ...], path: str) -> None:
-    if extension not in known:
-        hint = f"End it with / if {path} is to be a folder."
-        raise UnknownNameError("output extension", extension, known, hint)
 
 
 def check_folder(folder: str, create: bool) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from edgepose.errors import BackendUnavailable
-from edgepose.io.outputs import web
+from edgepose.io import web
 
 T = TypeVar("T")
 ANSWER_SECONDS = 10.0
