@@ -161,10 +161,8 @@ def test_python_examples_run(page: Path, code: str, desk: Path) -> None:
 
 def test_no_page_installs_what_no_index_has() -> None:
     """edgepose is installed from a clone until it is published."""
-    for page in hand_written():
-        assert not re.search(
-            r"pip install '?edgepose(\[|'|\s|$)(?!.*(mqtt|metrics|window|webrtc))", page.read_text()
-        ), page
+    for page in hand_written():  # an extra of what is installed already can be added by name
+        assert not re.search(r"pip install '?edgepose['`\s]", page.read_text()), page
 
 
 # commands -----------------------------------------------------------------------------------------
