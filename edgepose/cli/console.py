@@ -170,3 +170,8 @@ class Ticker:
             self._task = self._bar.add_task("", total=self._total, people=0, fps="0")
             yield self
         self._bar = None
+
+
+def size_text(count: float) -> str:
+    """Bytes as people read them."""
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.1f} kB"

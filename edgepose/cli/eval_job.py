@@ -80,7 +80,7 @@ def _network(a: Mapping[str, Any]) -> Network:
 
 
 def _options(a: Mapping[str, Any], network: Network) -> EstimatorOptions:
-    from edgepose.cli.posenet_job import parse_size
+    from edgepose.cli.wanted import parse_size
     from edgepose.engines import EngineOptions
     from edgepose.estimators import EstimatorOptions
     from edgepose.networks import registry

@@ -37,7 +37,7 @@ def export(
     install: Annotated[bool, typer.Option("--install/--no-install", help="Install as a named network.")] = True,
     json_: Annotated[bool, typer.Option("--json", help="One JSON object instead of the path.")] = False,
 ) -> None:  # fmt: skip
-    from edgepose.cli.posenet_job import parse_size
+    from edgepose.cli.wanted import parse_size
     from edgepose.export.convert import ExportOptions, convert
 
     done = convert(

@@ -289,7 +289,7 @@ def _variant(a: Mapping[str, Any]) -> tuple[str, str]:
 
 def _networks(a: Mapping[str, Any], talk: Talk) -> tuple[Network, Network | None]:
     """The network that the arguments name, and the detector it needs."""
-    from edgepose.cli.download import progress_for
+    from edgepose.cli.progress import progress_for
     from edgepose.networks import registry
 
     download, progress = not a["no_download"], progress_for(talk)

@@ -17,7 +17,7 @@ import numpy as np
 import onnx
 import pytest
 
-from edgepose.cli.build_engine import Bar, Lines
+from edgepose.cli.build_progress import Bar, Lines
 from edgepose.cli.common import run_app
 from edgepose.cli.console import Talk
 from edgepose.cli.main import make_app

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgepose.cli.posenet_job import parse_size, split_positionals
+from edgepose.cli.inputs import split_positionals
+from edgepose.cli.wanted import parse_size
 from edgepose.errors import UsageError
 from edgepose.flags import normalise_flags
 from edgepose.io.outputs.images import encode_image

@@ -1,0 +1,185 @@
+"""The inputs of `posenet`: which words of the command line they are, and how they are opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from edgepose.cli.console import Talk
+from edgepose.cli.wanted import one_of
+from edgepose.errors import SourceError, UsageError
+
+if TYPE_CHECKING:
+    from edgepose.io.base import Source, SourceOptions
+
+OnEvent = Callable[[dict[str, Any]], None]
+
+
+def split_positionals(
+    words: Sequence[str], sources: Sequence[str], outputs: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Inputs and outputs of a command line.
+
+    As jetson-inference: `INPUT [OUTPUT]`. With more words all but the last are inputs; where
+    --output is given all are. Where an input is given by option, words are outputs.
+
+    Raises:
+        UsageError: no input, or an unquoted glob whose last match would become the output.
+    """
+    words = list(words)
+    if sources:
+        return list(sources), list(outputs) + words
+    if not words:
+        if _is_jetson():
+            return ["csi://0"], list(outputs)
+        raise UsageError(
+            "Name an input: a picture, a video, /dev/video0, rtsp://... ; see posenet --help."
+        )
+    if outputs or len(words) == 1:
+        return words, list(outputs)
+    *inputs, output = words
+    if is_input_only(output):
+        return words, []
+    if len(inputs) == 1 and is_photo(output):
+        raise UsageError(
+            f"The second name is the output, and {output} is a photo out of a camera. Write "
+            f"--output {output} if it is to be overwritten; quote the glob ('*.jpg') if it is an input."
+        )
+    if len(inputs) > 1 and Path(output).is_file():
+        raise UsageError(
+            f"The last of several names is the output, and {output} is an existing file. Quote the "
+            "glob ('*.jpg') or name the output with --output."
+        )
+    return inputs, [output]
+
+
+def is_photo(name: str) -> bool:
+    """True for an existing picture with a camera's EXIF data, which no output of ours has.
+
+    `posenet *.jpg` in a folder of two photos must not overwrite the second.
+    """
+    try:
+        with open(name, "rb") as file:
+            head = file.read(65536)
+    except OSError:
+        return False
+    return head.startswith(b"\xff\xd8") and b"Exif\0\0" in head
+
+
+def is_input_only(word: str) -> bool:
+    """True for names that nothing can be written to: cameras, test sources."""
+    from edgepose.io import outputs, sources
+    from edgepose.io.uri import parse
+
+    scheme = parse(word).scheme
+    return scheme in sources.SCHEMES and scheme not in outputs.SCHEMES
+
+
+def _is_jetson() -> bool:
+    try:
+        return "jetson" in Path("/proc/device-tree/model").read_text(errors="replace").lower()
+    except OSError:
+        return False
+
+
+def open_sources(
+    a: Mapping[str, Any], uris: Sequence[str], talk: Talk, broken: list[str], on_event: OnEvent
+) -> Source:
+    from edgepose.io.base import SourceOptions
+    from edgepose.io.sources import open_source
+    from edgepose.io.sources.chain import in_turn
+
+    def on_error(path: str, error: Exception) -> None:
+        broken.append(path)
+        talk.error(f"edgepose: {error}")
+
+    options = SourceOptions(
+        width=a["input_width"],
+        height=a["input_height"],
+        rate=a["input_rate"],
+        flip=a["input_flip"],
+        loop=a["input_loop"],
+        start=a["start"],
+        frames=a["frames"],
+        codec=a["input_codec"],
+        latency=a["input_latency"],
+        transport=one_of("--rtsp-transport", a["rtsp_transport"], ("tcp", "udp")),
+        timeout=a["timeout"],
+        reconnect=a["reconnect"],
+        reconnect_limit=a["reconnect_limit"],
+        wait=a["wait"],
+        save=a["input_save"],
+        on_event=on_event,
+        on_error=on_error,
+    )
+    if len(uris) == 1:
+        return open_source(uris[0], options)
+    sources = _open_each(uris, options, on_error)
+    if not any(source.live for source in sources):
+        return in_turn(sources, options)
+    if not all(source.live for source in sources):
+        for source in sources:
+            source.close()
+        raise UsageError("Files and live inputs cannot be mixed in one command; run posenet twice.")
+    from edgepose.batching import DynamicBatcher
+
+    seen: dict[str, int] = {}
+    for source in sources:  # two cameras of one name must not share a file
+        seen[source.name] = seen.get(source.name, 0) + 1
+        if seen[source.name] > 1:
+            source.name = f"{source.name}-{seen[source.name]}"
+    return DynamicBatcher(
+        cast("list[Any]", sources),
+        size=min(len(sources), a["batch_size"]),
+        deadline=a["batch_timeout"],
+        on_error=on_error,
+    )
+
+
+def _open_each(
+    uris: Sequence[str], options: SourceOptions, on_error: Callable[[str, Exception], None]
+) -> list[Source]:
+    """The sources that can be opened; a file that cannot is told, unless it is the last hope.
+
+    Raises:
+        SourceError: a live source, or none of all files, can be opened.
+    """
+    from edgepose.io.sources import open_source
+    from edgepose.io.uri import parse
+
+    sources: list[Source] = []
+    failed: list[tuple[str, SourceError]] = []
+    for uri in uris:
+        try:
+            sources.append(open_source(uri, options))
+        except SourceError as e:
+            failed.append((uri, e))
+            if parse(uri).scheme != "file" or len(failed) == len(uris):
+                for source in sources:
+                    source.close()
+                for other, earlier in failed[:-1]:
+                    on_error(other, earlier)
+                raise
+    for uri, error in failed:
+        on_error(uri, error)
+    return sources
+
+
+def behind_the_end(source: Source, start: int) -> SourceError:
+    return SourceError(
+        f"{source.name} has no frame {start} (--start): it ends before; 0 is the first."
+    )
+
+
+def sound_of(source: Source, files: Sequence[str]) -> str:
+    """The film whose sound goes into the output; "" where there is none."""
+    from edgepose.io.uri import parse
+
+    silent = source.stills or source.live or len(files) != 1 or parse(files[0]).scheme == "test"
+    return "" if silent else files[0]
+
+
+def files_of(source: Source, inputs: Sequence[str]) -> Sequence[str]:
+    """The files behind the inputs where they are known (a folder's pictures), else the inputs."""
+    return getattr(source, "paths", None) or inputs
