@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from edgepose.errors import SourceError
 from edgepose.io.base import Closing, SourceOptions
 from edgepose.io.ffmpeg import NOT_PICTURES, file_name, open_container
 from edgepose.io.pixels import MAX_PIXELS, Pixels, Transform, flip
-from edgepose.io.sources import header
+from edgepose.io.sources import header, segments
+from edgepose.io.sources.segments import FilmPlan, NotAsPlanned, Segment
 from edgepose.io.sources.span import Span
 from edgepose.types import Frame
 
@@ -36,21 +38,27 @@ class VideoSource(Closing):
     film's rotation. A damaged or cut film gives all frames that can be decoded, and then reports: to
     `options.on_error` where there is one, else by raising.
 
+    With `options.start` the film is entered at a key frame before, where its packets tell which frame
+    is which; else it is read from its beginning.
+
     Args:
         path: the file. options: size, rate, flip, loop, start, frames, on_error.
+        segment: read these frames alone.
 
     Raises:
         SourceError: not a film; while iterating: nothing could be decoded, or the film is damaged
             and there is no `on_error`.
+        NotAsPlanned: while iterating over a segment: read the whole film instead.
     """
 
     live = False
     stills = False
 
-    def __init__(self, path: str, options: SourceOptions) -> None:
+    def __init__(self, path: str, options: SourceOptions, segment: Segment | None = None) -> None:
         self.path = path
         self.name = Path(path).stem
         self._span = Span.of(options)
+        self._segment = segment
         self._transform = Transform(options)
         self._on_error = options.on_error
         self._asked_rate = max(0.0, options.rate)
@@ -63,6 +71,15 @@ class VideoSource(Closing):
         thinning = self.rate / film.rate if film.rate else 1.0
         total = film.count
         self.length = self._span.length(round(total * thinning) if total else None)
+        if segment is not None:
+            self.length = segment.count
+
+    @cached_property
+    def _entry(self) -> Segment | None:
+        """Where a pass begins to read; None = at the beginning."""
+        if self._segment is not None or not self._span.start or not os.path.isfile(self.path):
+            return self._segment
+        return segments.entry(plan_film(self.path, self._span.start), self._span.start)
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -111,18 +128,31 @@ class _Pass:
 
     def __init__(self, source: VideoSource, report: bool) -> None:
         self._source = source
-        self._report = report
-        self.index = 0
-        self.end = 0.0
-        self._zero: float | None = None
-        self._last = 0.0
+        self._report = report and source._segment is None
         self._slot = -1
+        self._begin(None, 0.0)
+
+    def _begin(self, entry: Segment | None, tick: float) -> None:
+        """As it is before the first frame of an entry; None = of the film."""
+        self.index = entry.first if entry else 0
+        self._zero = float(entry.zero * tick) if entry else None
+        self._last = float(entry.before * tick) - float(entry.zero * tick) if entry else 0.0
+        self.end = 0.0
         self._packets = 0
         self._packets_end = 0.0
         self._damaged = 0
         self._damaged_after = 0
+        self._broken = 0  # packets that cannot be decoded
 
     def __iter__(self) -> Iterator[Frame]:
+        try:
+            yield from self._read(self._source._entry)
+        except NotAsPlanned:
+            if self._source._segment is not None:
+                raise
+            yield from self._read(None)
+
+    def _read(self, entry: Segment | None) -> Iterator[Frame]:
         source = self._source
         with source._lock:
             if source._closed:
@@ -131,8 +161,9 @@ class _Pass:
             source._container, source._reading = container, True
         try:
             film = _Film(container)
+            self._begin(entry, float(film.stream.time_base or 0))
             convert = _Converter()
-            for decoded in self._decoded(film):
+            for decoded in self._frames(film, entry):
                 frame = self._take(decoded, film, convert)
                 if frame is not None:
                     yield frame
@@ -142,6 +173,20 @@ class _Pass:
             with source._lock:
                 source._reading = False
                 source._release()
+
+    def _frames(self, film: _Film, entry: Segment | None) -> Iterator[Any]:
+        """Decoded frames from an entry on."""
+        if entry is None:
+            return self._decoded(film, film.container.demux(film.stream))
+        import av
+
+        try:
+            packets = segments.enter(film.container, film.stream, entry)
+        except (av.FFmpegError, OSError):
+            packets = None
+        if packets is None:
+            raise NotAsPlanned("its key frame is not found")
+        return segments.planned(entry, self._decoded(film, packets), lambda: not self._broken)
 
     def _take(self, decoded: Any, film: _Film, convert: _Converter) -> Frame | None:
         """The frame where it is asked for, None where it is skipped; counts both."""
@@ -184,9 +229,8 @@ class _Pass:
         self._slot = slot
         return True
 
-    def _decoded(self, film: _Film) -> Iterator[Any]:
+    def _decoded(self, film: _Film, packets: Iterator[Any]) -> Iterator[Any]:
         """Decoded frames in presentation order; what is damaged is counted and passed over."""
-        packets = film.container.demux(film.stream)
         while not self._source._closed:
             with self._source._lock:
                 frames = self._step(packets, film)
@@ -202,6 +246,7 @@ class _Pass:
             packet = next(packets, None)
         except (av.FFmpegError, OSError):
             # the container itself is broken here; what the decoder still holds comes out
+            self._broken += 1
             self._damage()
             return self._flush(film)
         if packet is None:
@@ -214,6 +259,7 @@ class _Pass:
         try:
             frames = packet.decode()
         except (av.FFmpegError, OSError):
+            self._broken += 1
             self._damage()
             return []
         for frame in frames:
@@ -253,6 +299,23 @@ class _Pass:
         if self._source._on_error is None:
             raise error
         self._source._on_error(path, error)
+
+
+def plan_film(path: str, frame: int | None = None) -> FilmPlan:
+    """Where a film can be cut, by all its packets or by those up to a frame.
+
+    Raises:
+        SourceError: not a film.
+    """
+    import av
+
+    container = _open(path)
+    try:
+        return segments.read_plan(container, _video_stream(container), frame)
+    except (av.FFmpegError, OSError):
+        return FilmPlan(whole="its container is damaged")
+    finally:
+        container.close()
 
 
 class _Film:
