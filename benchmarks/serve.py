@@ -106,10 +106,10 @@ def sequential(model: Path, film: Path, seconds: float) -> float:
     from edgepose.estimators import EstimatorOptions, make_estimator
     from edgepose.io.base import SourceOptions
     from edgepose.io.sources import open_source
-    from edgepose.networks import registry
+    from edgepose.networks.resolve import resolve
     from edgepose.timing import Stopwatch
 
-    network = registry.resolve("human-pose-estimation-0001", model=model)
+    network = resolve("human-pose-estimation-0001", model=model)
     estimator = make_estimator(network, EstimatorOptions(engine=EngineOptions("openvino")))
     frames, start = -5, 0.0
     with open_source(str(film), SourceOptions(loop=-1)) as source:

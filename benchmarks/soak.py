@@ -214,10 +214,10 @@ def _estimator(network: str) -> Any:
     if network == "none":
         return lambda frames: [() for _ in frames]
     from edgepose.estimators import EstimatorOptions, make_estimator
-    from edgepose.networks import registry
+    from edgepose.networks.resolve import resolve
     from edgepose.timing import Stopwatch
 
-    estimator = make_estimator(registry.resolve(network), EstimatorOptions())
+    estimator = make_estimator(resolve(network), EstimatorOptions())
 
     def estimate(frames: list[Frame]) -> Any:
         return estimator.estimate(frames, Stopwatch())

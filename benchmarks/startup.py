@@ -25,11 +25,12 @@ from edgepose.estimators import EstimatorOptions, make_estimator
 from edgepose.io.base import SourceOptions
 from edgepose.io.sources import open_source
 from edgepose.networks import registry
+from edgepose.networks.resolve import resolve
 from edgepose.pipeline import Pipeline
 video, model, network, frames = sys.argv[1:]
 def rss():
     return int(Path('/proc/self/statm').read_text().split()[1]) * 4096 / 1e6
-found = registry.resolve(network, model=model or None)
+found = resolve(network, model=model or None)
 estimator = make_estimator(found, EstimatorOptions(engine=EngineOptions()))
 seen = []
 class Watch:

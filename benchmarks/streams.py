@@ -293,11 +293,11 @@ def batch(count: int = 8, rounds: int = 12, seconds: float = 2.0) -> dict[str, A
     from edgepose.batching import DynamicBatcher
     from edgepose.engines import EngineOptions
     from edgepose.estimators import EstimatorOptions, make_estimator
-    from edgepose.networks import registry
+    from edgepose.networks.resolve import resolve
     from edgepose.timing import Stopwatch
     from edgepose.types import Frame
 
-    network = registry.resolve("edgepose-lite-body")
+    network = resolve("edgepose-lite-body")
     options = EstimatorOptions(batch=count, engine=EngineOptions(engine="onnxruntime"))
     estimator = make_estimator(network, options)
     painter = Painter(TestPattern(width=640, height=480))

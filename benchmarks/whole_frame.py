@@ -21,7 +21,7 @@ from edgepose.estimators import Estimator, EstimatorOptions, make_estimator
 from edgepose.io.base import OutputOptions, SourceOptions
 from edgepose.io.outputs import open_output
 from edgepose.io.sources import open_source
-from edgepose.networks import registry
+from edgepose.networks.resolve import resolve
 from edgepose.pipeline import Pipeline
 from edgepose.timing import Stopwatch
 
@@ -32,7 +32,7 @@ LIBRARIES = ("decode", "network", "output")
 def estimator_of(folder: Path, threads: int) -> Estimator:
     """Intel's network on OpenVINO."""
     model = folder / "networks/human-pose-estimation-0001/FP16-INT8/human-pose-estimation-0001.xml"
-    network = registry.resolve("human-pose-estimation-0001", model=model)
+    network = resolve("human-pose-estimation-0001", model=model)
     options = EstimatorOptions(engine=EngineOptions(engine="openvino", threads=threads))
     return make_estimator(network, options)
 

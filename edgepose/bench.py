@@ -23,7 +23,7 @@ from edgepose.types import Frame
 if TYPE_CHECKING:
     from edgepose.engines import EngineOptions
     from edgepose.estimators import Estimator
-    from edgepose.networks.registry import Network
+    from edgepose.networks.resolve import Network
 
 STAGES = ("decode", "preprocess", "network", "postprocess", "overlay", "encode")
 BLOCK = 5  # frames of one configuration before the next has its turn

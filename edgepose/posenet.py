@@ -24,7 +24,7 @@ from edgepose.estimators import EstimatorOptions, make_estimator
 from edgepose.flags import normalise_flags
 from edgepose.io.base import OutputOptions, SourceOptions
 from edgepose.io.jetson_utils import to_host
-from edgepose.networks import registry
+from edgepose.networks.resolve import resolve
 from edgepose.networks.topology import Topology
 from edgepose.preprocess import as_rgb
 from edgepose.timing import RateMeter, Stopwatch
@@ -67,7 +67,7 @@ class PoseNet(Closing):
 
         chosen = _from_argv(argv) if argv else {}
         options = options or EstimatorOptions()
-        found = registry.resolve(
+        found = resolve(
             chosen.get("network", network),
             model=chosen.get("model", model),
             topology=chosen.get("topology", topology),

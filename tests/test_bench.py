@@ -20,7 +20,7 @@ from edgepose.bench import (
 )
 from edgepose.engines import EngineOptions
 from edgepose.errors import UnknownNameError, UsageError
-from edgepose.networks import registry
+from edgepose.networks.resolve import resolve
 
 
 def test_a_column_changes_only_what_it_names() -> None:
@@ -87,7 +87,7 @@ def test_two_columns_in_one_run(hpe_int8: Path, tmp_path: Path) -> None:
 
 
 def test_a_few_frames_are_counted_whatever_the_warm_up() -> None:
-    network = registry.resolve("edgepose-lite-body", download=False)
+    network = resolve("edgepose-lite-body", download=False)
     pictures = read_pictures("test://people?size=64x64&frames=2", 2)
     for frames, warmup in ((3, 1), (6, 7), (2, 0)):
         column = parse_configuration("onnxruntime", EngineOptions())

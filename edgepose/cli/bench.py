@@ -45,13 +45,13 @@ def bench(
     """
     from edgepose import bench as b
     from edgepose.engines import EngineOptions
-    from edgepose.networks import registry
     from edgepose.networks.measured import store
+    from edgepose.networks.resolve import resolve
 
     talk = Talk()
     base = EngineOptions(engine=engine, threads=threads, log=talk.info)
     columns = [b.parse_configuration(text, base) for text in compare or [engine]]
-    found = registry.resolve(network, model=model, download=not no_download)
+    found = resolve(network, model=model, download=not no_download)
     pictures = b.read_pictures(input, 32)
     before = b.conditions()
     measured = _measure(b, found, columns, pictures, frames, warmup, talk)

@@ -144,6 +144,7 @@ def find_model(
         UsageError: an OpenVINO network, which TensorRT does not read.
     """
     from edgepose.networks import registry
+    from edgepose.networks.resolve import resolve
 
     path = Path(text).expanduser()
     if path.suffix.lower() in (".onnx", ".xml", ".engine", ".plan") or path.is_file():
@@ -153,14 +154,14 @@ def find_model(
 
         if like:
             raise UsageError("--like goes with an ONNX file; a named network prepares its own way.")
-        found = registry.resolve(text, variant=variant, download=download, progress=downloads(talk))
+        found = resolve(text, variant=variant, download=download, progress=downloads(talk))
         model, manifest = found.model, found.manifest
     _check_onnx(model)
     return model, manifest
 
 
 def _check_onnx(model: Path) -> None:
-    from edgepose.engines.files import check_model_file
+    from edgepose.networks.model_file import check_model_file
 
     kind = check_model_file(model)
     if kind != ".onnx":
@@ -193,7 +194,7 @@ def _calibration(
 ) -> Calibration:
     from edgepose.calibration import calibration
     from edgepose.engines.build_plan import choose_shapes
-    from edgepose.engines.onnx_file import read_outline
+    from edgepose.networks.onnx_file import read_outline
 
     inputs = read_outline(model).inputs
     picture = next((t for t in inputs if t.name == manifest.input.name), inputs[0])

@@ -250,8 +250,8 @@ def _tensors(tensors: dict[str, Any]) -> dict[str, str]:
 
 def _source_state(sidecar: Any) -> str:
     """Whether the ONNX file is still the one that the engine was built from."""
-    from edgepose.engines.onnx_file import model_digest, read_outline
     from edgepose.errors import NetworkFileError
+    from edgepose.networks.onnx_file import model_digest, read_outline
 
     path = Path(sidecar.source)
     if not path.is_file():

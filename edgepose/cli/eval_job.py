@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from edgepose.estimators import EstimatorOptions
     from edgepose.eval.annotations import Annotations
     from edgepose.eval.report import Measurement
-    from edgepose.networks.registry import Network
+    from edgepose.networks.resolve import Network
 
 
 def run(a: Mapping[str, Any]) -> None:
@@ -66,11 +66,11 @@ def _beside(results: Path | None) -> Path | None:
 
 
 def _network(a: Mapping[str, Any]) -> Network:
-    from edgepose.networks import registry
+    from edgepose.networks.resolve import resolve
 
     if not a["network"] and a["model"] is None:
         raise UsageError("Name what to measure: --network NAME, or --model FILE --topology FILE.")
-    return registry.resolve(
+    return resolve(
         a["network"],
         variant=a["variant"],
         model=a["model"],
@@ -83,13 +83,13 @@ def _options(a: Mapping[str, Any], network: Network) -> EstimatorOptions:
     from edgepose.cli.wanted import parse_size
     from edgepose.engines import EngineOptions
     from edgepose.estimators import EstimatorOptions
-    from edgepose.networks import registry
+    from edgepose.networks.resolve import resolve
 
     family = network.manifest.family
     detector = None
     if family == "top-down":
         name = a["detector"] or network.manifest.detector
-        detector = registry.resolve(name, model=a["detector_model"], download=not a["no_download"])
+        detector = resolve(name, model=a["detector_model"], download=not a["no_download"])
     if a["resize"] not in ("", "stretch", "letterbox"):
         raise UsageError(f"--resize {a['resize']!r} is not stretch or letterbox.")
     threshold = a["threshold"]

@@ -115,6 +115,7 @@ def size(weights: Weights) -> int:
 def summary(m: Manifest) -> dict[str, Any]:
     """What the table says about a network."""
     from edgepose.networks import measured, registry
+    from edgepose.networks.resolve import DEFAULT
 
     return {
         "name": m.name,
@@ -126,7 +127,7 @@ def summary(m: Manifest) -> dict[str, Any]:
         "license": m.license,
         "bytes": max((size(w) for w in m.weights.values()), default=0),
         "measured": measured.load().get(m.name),
-        "default": m.name == registry.DEFAULT,
+        "default": m.name == DEFAULT,
         "installed": {
             v: str(path) for v in m.weights if (path := registry.installed(m, v)) is not None
         },
@@ -138,7 +139,7 @@ def details(m: Manifest) -> dict[str, Any]:
     from dataclasses import asdict
 
     from edgepose.networks import registry
-    from edgepose.networks.registry import own_topology
+    from edgepose.networks.resolve import own_topology
 
     topology = own_topology(m) if m.topology else None
     return {

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edgepose.cli.console import Talk
-    from edgepose.networks.registry import Network
+    from edgepose.networks.resolve import Network
     from edgepose.serve.studio import Studio
 
 DEFAULT_EXAMPLE = "test://people"
@@ -290,10 +290,10 @@ def _variant(a: Mapping[str, Any]) -> tuple[str, str]:
 def _networks(a: Mapping[str, Any], talk: Talk) -> tuple[Network, Network | None]:
     """The network that the arguments name, and the detector it needs."""
     from edgepose.cli.progress import progress_for
-    from edgepose.networks import registry
+    from edgepose.networks.resolve import resolve
 
     download, progress = not a["no_download"], progress_for(talk)
-    network = registry.resolve(
+    network = resolve(
         a["network"],
         variant=a["variant"],
         model=a["model"],
@@ -304,4 +304,4 @@ def _networks(a: Mapping[str, Any], talk: Talk) -> tuple[Network, Network | None
     if network.manifest.family != "top-down":
         return network, None
     name = network.manifest.detector
-    return network, registry.resolve(name, download=download, progress=progress)
+    return network, resolve(name, download=download, progress=progress)

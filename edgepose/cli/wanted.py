@@ -9,7 +9,7 @@ from edgepose.cli.console import Talk
 from edgepose.errors import UnknownNameError, UsageError
 
 if TYPE_CHECKING:
-    from edgepose.networks.registry import Network
+    from edgepose.networks.resolve import Network
 
 
 def find_network(a: Mapping[str, Any], talk: Talk) -> Network:
@@ -19,7 +19,7 @@ def find_network(a: Mapping[str, Any], talk: Talk) -> Network:
     jetson-inference, else the one that edgepose ships, said in one line.
     """
     from edgepose.cli.progress import progress_for
-    from edgepose.networks import registry
+    from edgepose.networks.resolve import resolve
 
     chosen = {
         "variant": a["variant"],
@@ -32,7 +32,7 @@ def find_network(a: Mapping[str, Any], talk: Talk) -> Network:
         "download": not a["no_download"],
         "progress": progress_for(talk),
     }
-    return registry.resolve(a["network"], **chosen)
+    return resolve(a["network"], **chosen)
 
 
 def engine_options(a: Mapping[str, Any], talk: Talk) -> Any:
@@ -54,12 +54,12 @@ def engine_options(a: Mapping[str, Any], talk: Talk) -> Any:
 def load_estimator(a: Mapping[str, Any], network: Network, talk: Talk) -> Any:
     from edgepose.cli.progress import progress_for
     from edgepose.estimators import EstimatorOptions, make_estimator
-    from edgepose.networks import registry
+    from edgepose.networks.resolve import resolve
 
     detector = None
     if network.manifest.family == "top-down":
         name = a["detector"] or network.manifest.detector
-        detector = registry.resolve(
+        detector = resolve(
             name,
             model=a["detector_model"],
             download=not a["no_download"],

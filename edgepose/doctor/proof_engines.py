@@ -21,7 +21,7 @@ from edgepose.errors import UsageError
 from edgepose.types import Frame, Pose
 
 if TYPE_CHECKING:
-    from edgepose.networks.registry import Network
+    from edgepose.networks.resolve import Network
 
 NETWORK = "edgepose-lite-body"
 CALIBRATION_PICTURES = 32

@@ -35,10 +35,10 @@ def run(*, frames: int = FRAMES, log: Callable[[str], None] | None = None) -> It
         log: told what an engine build has to say.
     """
     from edgepose.doctor import proof_engines, proof_kernels
-    from edgepose.networks import registry
+    from edgepose.networks.resolve import resolve
 
     yield from proof_kernels.prove()
-    network = registry.resolve(proof_engines.NETWORK, download=False)
+    network = resolve(proof_engines.NETWORK, download=False)
     pictures = proof_engines.drawn(PICTURES)
     yield from proof_engines.prove(network, pictures, log)
     yield attempt("memory", lambda: _memory(network, frames))

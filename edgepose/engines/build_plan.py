@@ -8,10 +8,10 @@ from pathlib import Path
 
 from edgepose.engines.base import shape_text
 from edgepose.engines.gpu import Gpu, HostMemory
-from edgepose.engines.onnx_file import OnnxOutline, Tensor
 from edgepose.engines.onnxruntime import image_axes
 from edgepose.engines.options import BatchRange, Calibration, EngineOptions
 from edgepose.errors import EngineError, NetworkFileError, UsageError
+from edgepose.networks.onnx_file import OnnxOutline, Tensor
 
 MIB = 1 << 20
 Shape = tuple[int, ...]

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from edgepose.engines.files import first_line
+from edgepose.engines.messages import first_line
 from edgepose.engines.options import Calibration
 from edgepose.errors import BackendUnavailable, EngineError
 

@@ -16,7 +16,7 @@ from edgepose.engines.base import (
     max_batch,
     shape_text,
 )
-from edgepose.engines.files import first_line
+from edgepose.engines.messages import first_line
 from edgepose.engines.options import EngineOptions
 from edgepose.errors import BackendUnavailable, EngineError, NetworkFileError, UsageError
 from edgepose.types import TensorSpec

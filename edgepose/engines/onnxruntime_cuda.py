@@ -17,11 +17,11 @@ from edgepose.engines import onnxruntime as cpu
 from edgepose.engines.base import Choice, max_batch, shape_text
 from edgepose.engines.build_plan import choose_shapes
 from edgepose.engines.device import Cuda, DeviceEngine, Shape, Slot
-from edgepose.engines.files import first_line
 from edgepose.engines.gpu import find_gpu, gpu_index
-from edgepose.engines.onnx_file import Tensor, read_outline
+from edgepose.engines.messages import first_line
 from edgepose.engines.options import EngineOptions
 from edgepose.errors import BackendUnavailable, EngineError
+from edgepose.networks.onnx_file import Tensor, read_outline
 from edgepose.types import TensorSpec
 
 CUDA_PROVIDER = "CUDAExecutionProvider"

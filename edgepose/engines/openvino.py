@@ -9,7 +9,7 @@ import numpy as np
 
 from edgepose import paths
 from edgepose.engines.base import Choice, Feeds, Outputs, check_feeds, check_outputs, max_batch
-from edgepose.engines.files import first_line
+from edgepose.engines.messages import first_line
 from edgepose.engines.options import EngineOptions
 from edgepose.errors import (
     BackendUnavailable,

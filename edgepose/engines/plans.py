@@ -26,9 +26,9 @@ from edgepose.engines.cache import (
     write_plan,
 )
 from edgepose.engines.gpu import Gpu, host_memory
-from edgepose.engines.onnx_file import model_digest, read_outline
 from edgepose.engines.options import EngineOptions
 from edgepose.errors import EngineError, NetworkFileError, OutputError
+from edgepose.networks.onnx_file import model_digest, read_outline
 
 
 @dataclass(frozen=True)

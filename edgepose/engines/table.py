@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from edgepose.engines.base import Choice, Engine
-from edgepose.engines.files import check_model_file
 from edgepose.engines.gpu import find_gpu
 from edgepose.engines.options import EngineOptions
 from edgepose.errors import BackendUnavailable, UnknownNameError, UsageError
+from edgepose.networks.model_file import check_model_file
 
 
 @dataclass(frozen=True)

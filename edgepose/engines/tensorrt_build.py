@@ -22,7 +22,6 @@ from typing import Any
 
 from edgepose.engines.build_plan import BuildPlan, check_calibration
 from edgepose.engines.cache import write_atomically
-from edgepose.engines.onnx_file import OnnxOutline
 from edgepose.engines.options import Progress
 from edgepose.errors import (
     EdgeposeError,
@@ -32,6 +31,7 @@ from edgepose.errors import (
     OutputError,
     UsageError,
 )
+from edgepose.networks.onnx_file import OnnxOutline
 
 
 class BuildLog:

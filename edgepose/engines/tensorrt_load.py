@@ -12,14 +12,15 @@ from edgepose.engines.base import Choice
 from edgepose.engines.build_plan import BuildPlan
 from edgepose.engines.cache import PlanCache
 from edgepose.engines.device import Cuda
-from edgepose.engines.files import PLANS, first_line
 from edgepose.engines.gpu import Gpu, find_gpu
-from edgepose.engines.onnx_file import model_digest
+from edgepose.engines.messages import first_line
 from edgepose.engines.options import EngineOptions
 from edgepose.engines.plans import Flavour, Machine, Plan, obtain
 from edgepose.engines.tensorrt_calibrator import make_calibrator
 from edgepose.engines.tensorrt_run import Loader, TensorRTEngine
 from edgepose.errors import BackendUnavailable, EngineError
+from edgepose.networks.model_file import PLANS
+from edgepose.networks.onnx_file import model_digest
 
 
 def library(name: str, load: Callable[[], Any]) -> Any:

@@ -14,7 +14,7 @@ from edgepose.types import Frame, Pose
 
 if TYPE_CHECKING:
     from edgepose.engines import EngineOptions
-    from edgepose.networks.registry import Network
+    from edgepose.networks.resolve import Network
 
 SCORES = (
     "threshold", "keypoint_threshold", "link_threshold", "min_score", "box_threshold",

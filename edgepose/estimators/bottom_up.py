@@ -29,7 +29,7 @@ from edgepose.timing import Stopwatch
 from edgepose.types import Frame, Link, Pose, TensorSpec
 
 if TYPE_CHECKING:
-    from edgepose.networks.registry import Network
+    from edgepose.networks.resolve import Network
 
 DEFAULT_THRESHOLD = 0.15  # jetson-inference's; trt_pose's own script uses 0.1
 Maps = NDArray[np.float32]

@@ -21,7 +21,7 @@ from edgepose.timing import Stopwatch
 from edgepose.types import Frame
 
 if TYPE_CHECKING:
-    from edgepose.networks.registry import Network
+    from edgepose.networks.resolve import Network
 
 Array = NDArray[np.float64]
 

@@ -17,7 +17,7 @@ from edgepose.timing import Stopwatch
 from edgepose.types import Frame, Pose
 
 if TYPE_CHECKING:
-    from edgepose.networks.registry import Network
+    from edgepose.networks.resolve import Network
 
 
 class OneStage:

@@ -37,7 +37,7 @@ from edgepose.timing import Stopwatch
 from edgepose.types import Frame, Pose
 
 if TYPE_CHECKING:
-    from edgepose.networks.registry import Network
+    from edgepose.networks.resolve import Network
 
 Array = NDArray[np.float64]
 
@@ -245,6 +245,6 @@ def _detector_network(manifest: Manifest, options: EstimatorOptions) -> Network:
         raise UsageError(
             f"Network {manifest.name!r} is top-down and names no detector: give --detector NAME."
         )
-    from edgepose.networks import registry
+    from edgepose.networks.resolve import resolve
 
-    return registry.resolve(manifest.detector)
+    return resolve(manifest.detector)

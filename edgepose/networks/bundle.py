@@ -23,6 +23,7 @@ from edgepose.networks import registry
 from edgepose.networks.folders import RECORD, facts, files_of, read_record, replace_folder, staging
 from edgepose.networks.locks import exclusive
 from edgepose.networks.manifest import NAME, VARIANT, Manifest, load_manifest
+from edgepose.networks.model_file import complete
 from edgepose.networks.progress import Progress, Silent
 from edgepose.networks.transfer import Expected, mismatch
 from edgepose.networks.unpack import Limits, entries, read_entry, write_entry
@@ -248,7 +249,7 @@ def _install_variant(
     model = manifest.weights[variant].model
     final = registry.folder(manifest, variant)
     with exclusive(final.parent, progress=progress):
-        if registry.complete(final / model) and not force:
+        if complete(final / model) and not force:
             return Installed(name, variant, final / model, True)
         source = folder / name / variant
         _check_published(manifest, variant, source, bundle, progress)
@@ -264,7 +265,7 @@ def _check_published(
 ) -> None:
     """A bundle's own digests say that it arrived whole; the published ones, that it is the file."""
     weights = manifest.weights[variant]
-    if not registry.complete(source / weights.model):
+    if not complete(source / weights.model):
         raise NetworkFileError(f"Bundle {bundle} lacks {weights.model} of {manifest.name}.")
     if not read_record(source).get("verified", True):
         progress.note(f"{manifest.name} ({variant}) was put into the bundle unverified.")

@@ -18,6 +18,7 @@ from edgepose.networks import registry
 from edgepose.networks.folders import copy, replace_folder, staging, write_record
 from edgepose.networks.locks import exclusive
 from edgepose.networks.manifest import Download, Manifest, Weights
+from edgepose.networks.model_file import IR, ONNX, complete
 from edgepose.networks.pins import pin, pinned, pins_file
 from edgepose.networks.progress import Progress, Silent
 from edgepose.networks.transfer import (
@@ -146,7 +147,7 @@ class _Job:
                 self._from_network(wanted, stage)
             else:
                 self._from_source(source, wanted, stage)
-        if not registry.complete(stage / self.weights.model):
+        if not complete(stage / self.weights.model):
             raise DownloadError(f"{self.label}: {self.weights.model} is missing or empty.")
         write_record(
             stage,
@@ -309,7 +310,7 @@ class _Job:
         """A single file stands for the model, its .bin beside it, or an archive of any name."""
         if suffix == ".bin":
             return [source.with_suffix(".bin")]
-        kinds = registry.MODEL_SUFFIXES
+        kinds = (ONNX, IR)
         is_model = source.suffix.lower() in kinds
         fits = source.suffix.lower() == suffix if is_model else suffix not in kinds
         return [source] if fits else []
@@ -356,6 +357,6 @@ def installed_variants(manifests: Sequence[Manifest]) -> list[tuple[Manifest, st
     for manifest in manifests:
         for variant, weights in manifest.weights.items():
             folder = registry.folder(manifest, variant)
-            if registry.complete(folder / weights.model):
+            if complete(folder / weights.model):
                 found.append((manifest, variant, folder))
     return found

@@ -32,16 +32,11 @@ from pathlib import Path
 from typing import Any
 
 from edgepose.errors import DownloadError
+from edgepose.networks.model_file import not_a_file
 from edgepose.networks.progress import Progress, Silent
 
 CHUNK = 1 << 16
 RETRY_STATUS = {408, 425, 429, 500, 502, 503, 504}
-# what a proxy or a login page of a hotel network sends instead of a file, and git without LFS
-_NOT_A_FILE = (
-    (b"<!doctype html", "a web page"),
-    (b"<html", "a web page"),
-    (b"version https://git-lfs", "a Git LFS pointer"),
-)
 
 
 @dataclass(frozen=True)
@@ -131,12 +126,6 @@ def mismatch(path: Path, expected: Expected) -> str:
     with path.open("rb") as f:
         kind = not_a_file(f.read(512))
     return f"is {kind}" if kind else ""
-
-
-def not_a_file(head: bytes) -> str:
-    """What the first bytes show instead of a network's file: "a web page", ... or ""."""
-    start = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:64].lower()
-    return next((what for magic, what in _NOT_A_FILE if start.startswith(magic)), "")
 
 
 def fetch(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from edgepose.engines import EngineOptions
     from edgepose.events.event import Event
     from edgepose.events.log import HourCount, NumberedPage, Page
-    from edgepose.networks.registry import Network
+    from edgepose.networks.resolve import Network
 
 MAX_ENGINES = 3  # device and precision may be asked for by address: not without bound
 CLOSE_SECONDS = 1.5

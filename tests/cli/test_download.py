@@ -18,6 +18,7 @@ import pytest
 from edgepose.cli.common import run_app
 from edgepose.cli.main import make_app
 from edgepose.networks import registry
+from edgepose.networks.resolve import resolve
 from edgepose.paths import cache, networks_home
 from tests.networks.archives import tgz
 from tests.networks.web import Handler, Web, file, status
@@ -183,9 +184,7 @@ def test_a_file_that_nobody_publishes(run: Run, tmp_path: Path) -> None:
     source.write_bytes(NET)
     code, out, _ = run("openpose-mobilenet-v2-small", "--from", str(source))
     assert code == 0
-    assert registry.resolve("openpose-mobilenet-v2-small", download=False).model == Path(
-        out.strip()
-    )
+    assert resolve("openpose-mobilenet-v2-small", download=False).model == Path(out.strip())
 
 
 def test_intel_files_at_hand(run: Run, shared: Path) -> None:
@@ -222,7 +221,7 @@ def test_bundles(
     assert len(out.splitlines()) == 2
     assert "two (FP32): installed already" in err
     assert len(web.requests) == asked
-    assert registry.resolve("one", download=False).model.read_bytes() == NET
+    assert resolve("one", download=False).model.read_bytes() == NET
 
 
 def test_help_is_quick_and_complete(run: Run) -> None:

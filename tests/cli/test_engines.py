@@ -16,7 +16,7 @@ from edgepose.cli import engines
 from edgepose.cli.common import run_app
 from edgepose.cli.main import make_app
 from edgepose.engines.cache import PlanCache, PlanKey, Sidecar, sidecar_path
-from edgepose.engines.onnx_file import model_digest
+from edgepose.networks.onnx_file import model_digest
 from edgepose.paths import engines_cache
 from tests.engines.onnx_nets import pose_like
 

@@ -9,7 +9,7 @@ import pytest
 
 from edgepose.cli.common import run_app
 from edgepose.cli.main import make_app
-from edgepose.networks import registry
+from edgepose.networks.resolve import resolve
 
 
 def run(*words: str) -> int:
@@ -34,7 +34,7 @@ def test_a_checkpoint_becomes_a_network(tmp_path: Path, capsys: pytest.CaptureFi
     captured = capsys.readouterr()
     assert captured.out.strip() == str(file)
     assert "posenet --network resnet18-hand-64x64" in captured.err
-    assert registry.resolve("resnet18-hand-64x64", download=False).model.is_file()
+    assert resolve("resnet18-hand-64x64", download=False).model.is_file()
     assert run(*words, "--json", "--no-install", "--batch", "2") == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["network"] == ""

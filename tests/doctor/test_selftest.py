@@ -17,7 +17,7 @@ from edgepose.doctor.checks import Check
 from edgepose.doctor.proof import Proof, attempt
 from edgepose.engines.table import NAMES
 from edgepose.errors import BackendUnavailable, UsageError
-from edgepose.networks import registry
+from edgepose.networks.resolve import resolve
 from tests.cuda.test_on_a_fake_driver import (  # noqa: F401 - fixtures
     fake_driver,
     pycuda_path,
@@ -151,7 +151,7 @@ def test_differences_are_infinite_where_shapes_or_nan_differ() -> None:
 
 
 def test_an_engine_that_answers_wrongly_is_seen() -> None:
-    network = registry.resolve(proof_engines.NETWORK, download=False)
+    network = resolve(proof_engines.NETWORK, download=False)
     frames = proof_engines.drawn(1)
     options = proof_engines.EngineOptions(engine="onnxruntime", precision="fp32")
     reference = proof_engines.ask(network, options, frames)
@@ -183,7 +183,7 @@ def test_a_backend_that_is_not_here_is_no_failure() -> None:
 
 
 def test_calibration_pictures_are_network_inputs() -> None:
-    network = registry.resolve(proof_engines.NETWORK, download=False)
+    network = resolve(proof_engines.NETWORK, download=False)
     calibration = proof_engines._calibration(network)
     feeds = list(calibration.batches())
     assert len(feeds) == calibration.count

@@ -23,9 +23,9 @@ from edgepose.engines import build_plan as decide
 from edgepose.engines import tensorrt_build as tb
 from edgepose.engines.base import Feeds
 from edgepose.engines.gpu import Gpu, HostMemory
-from edgepose.engines.onnx_file import read_outline
 from edgepose.engines.options import BatchRange, Calibration, EngineOptions
 from edgepose.errors import EngineError, Interrupted, NetworkFileError, UsageError
+from edgepose.networks.onnx_file import read_outline
 from tests.engines import trt_double
 from tests.engines.conftest import Maker
 from tests.engines.onnx_nets import pose_like, write
@@ -328,7 +328,7 @@ def test_ctrl_c_cancels_a_build(tmp_path: Path, onnx_file: Maker) -> None:
         from pathlib import Path
         from edgepose.engines import build_plan as decide
         from edgepose.engines import tensorrt_build as tb
-        from edgepose.engines.onnx_file import read_outline
+        from edgepose.networks.onnx_file import read_outline
         from edgepose.engines.options import EngineOptions
         from edgepose.errors import Interrupted
         from tests.engines import trt_double

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from edgepose.engines.onnx_file import OnnxOutline, _model
+from edgepose.networks.onnx_file import OnnxOutline, _model
 
 API: dict[str, dict[str, list[str]]] = json.loads(
     (Path(__file__).parent / "tensorrt_api.json").read_text()

@@ -31,6 +31,7 @@ from edgepose.estimators.base import EstimatorOptions
 from edgepose.estimators.bottom_up import BottomUp
 from edgepose.networks import registry
 from edgepose.networks.manifest import Manifest
+from edgepose.networks.resolve import resolve
 from edgepose.pipeline import Pipeline
 from edgepose.preprocess import as_rgb, fit, to_tensor
 from edgepose.timing import Stopwatch
@@ -166,7 +167,7 @@ def manifest(**decoder: Any) -> Manifest:
 
 
 def estimator(engine: Any, described: Manifest | None = None, **options: Any) -> BottomUp:
-    topology = registry.resolve("edgepose-lite-body", model=MODEL).topology
+    topology = resolve("edgepose-lite-body", model=MODEL).topology
     assert topology is not None
     return BottomUp(engine, described or manifest(), topology, EstimatorOptions(**options))
 

@@ -11,8 +11,8 @@ from edgepose.engines import EngineOptions
 from edgepose.errors import NetworkFileError
 from edgepose.estimators import EstimatorOptions, make_estimator
 from edgepose.estimators.bottom_up import bind_outputs, enlarge
-from edgepose.networks import registry
 from edgepose.networks.manifest import Manifest
+from edgepose.networks.resolve import resolve
 from edgepose.networks.topology import load_topology
 from edgepose.preprocess import as_rgb
 from edgepose.timing import Stopwatch
@@ -32,7 +32,7 @@ def picture(path: Path) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def intel(hpe_int8: Path):
-    network = registry.resolve("human-pose-estimation-0001", model=hpe_int8)
+    network = resolve("human-pose-estimation-0001", model=hpe_int8)
     estimator = make_estimator(network, EstimatorOptions(engine=EngineOptions(precision="fp32")))
     yield estimator
     estimator.close()
@@ -105,7 +105,7 @@ def test_an_empty_or_tiny_picture_has_no_poses(intel) -> None:
 
 def test_a_combined_output_is_split_as_the_manifest_says(shared: Path) -> None:
     model = shared / "networks/openpose-mobilenet-v2-small/openpose_mnv2small_368x432.onnx"
-    network = registry.resolve("openpose-mobilenet-v2-small", model=model)
+    network = resolve("openpose-mobilenet-v2-small", model=model)
     estimator = make_estimator(network, EstimatorOptions())
     try:
         pixels = picture(shared / "datasets/coco-mini/images/000000030752.jpg")

@@ -12,7 +12,7 @@ from edgepose.engines import EngineOptions
 from edgepose.errors import EngineError, UnknownNameError
 from edgepose.estimators.base import EstimatorOptions, make_estimator
 from edgepose.networks.manifest import InputSpec, Manifest
-from edgepose.networks.registry import Network
+from edgepose.networks.resolve import Network
 from edgepose.networks.topology import load_topology
 from edgepose.timing import Stopwatch
 from edgepose.types import Frame

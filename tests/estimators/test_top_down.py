@@ -20,7 +20,7 @@ from edgepose.estimators.top_down import TopDown
 from edgepose.geometry import box_iou
 from edgepose.networks import registry
 from edgepose.networks.manifest import InputSpec, Manifest
-from edgepose.networks.registry import Network
+from edgepose.networks.resolve import Network
 from edgepose.networks.topology import Topology, load_topology
 from edgepose.timing import Stopwatch
 from edgepose.types import Frame, Pose

@@ -20,6 +20,7 @@ from edgepose.export.architectures import find_architecture  # noqa: E402
 from edgepose.export.checkpoint import read_checkpoint  # noqa: E402
 from edgepose.export.convert import ExportOptions, convert  # noqa: E402
 from edgepose.networks import registry  # noqa: E402
+from edgepose.networks.resolve import resolve  # noqa: E402
 from edgepose.networks.topology import load_topology  # noqa: E402
 from edgepose.timing import Stopwatch  # noqa: E402
 from edgepose.types import Frame  # noqa: E402
@@ -83,7 +84,7 @@ def test_checkpoints_as_they_come(wrapped: str, resnet: dict[str, Any], tmp_path
 def test_installed_by_name_and_run(resnet: dict[str, Any], tmp_path: Path) -> None:
     done = convert("resnet18-body", save(resnet, tmp_path), ExportOptions(size=SMALL, name="Mine"))
     assert done.network == "mine"
-    network = registry.resolve("mine", download=False)
+    network = resolve("mine", download=False)
     assert str(network.model) == done.file
     assert (network.manifest.input.width, network.manifest.input.height) == SMALL
     assert network.manifest.input.mean == (0.485, 0.456, 0.406)
@@ -95,7 +96,7 @@ def test_installed_by_name_and_run(resnet: dict[str, Any], tmp_path: Path) -> No
     before = network.model.read_bytes()
     other = weights("resnet18-body", seed=1)
     convert("resnet18-body", save(other, tmp_path), ExportOptions(size=SMALL, name="mine"))
-    assert registry.resolve("mine", download=False).model.read_bytes() != before
+    assert resolve("mine", download=False).model.read_bytes() != before
 
 
 def test_the_networks_own_size_installs_under_its_own_name(
@@ -103,7 +104,7 @@ def test_the_networks_own_size_installs_under_its_own_name(
 ) -> None:
     done = convert("resnet18-body", save(resnet, tmp_path), ExportOptions(batch=1))
     assert done.network == "resnet18-body"
-    network = registry.resolve("resnet18-body", download=False)
+    network = resolve("resnet18-body", download=False)
     assert network.model.is_file()
     engine = load_engine(network.model, EngineOptions(engine="onnxruntime", threads=1))
     assert engine.inputs[0].shape == (1, 3, 224, 224)
@@ -121,7 +122,7 @@ def test_a_topology_of_the_users_own_travels_along(tmp_path: Path) -> None:
     done = convert("resnet18-body", file, options)
     assert done.network == "resnet18-body-64x64-cat"
     mine.unlink()
-    network = registry.resolve(done.network, download=False)
+    network = resolve(done.network, download=False)
     assert network.topology is not None
     assert network.topology.keypoints == tuple(names)
     with pytest.raises(

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.engines.conftest import onnx_file  # noqa: F401
 from tests.networks.web import Web
 
 

@@ -19,6 +19,7 @@ from edgepose.networks import registry
 from edgepose.networks.bundle import INDEX, install_bundle, is_bundle, write_bundle
 from edgepose.networks.download import InstallOptions, install, installed_variants
 from edgepose.networks.folders import damaged_files, facts, read_record
+from edgepose.networks.resolve import resolve
 from edgepose.paths import networks_home
 from tests.networks.archives import tar_bytes
 
@@ -80,7 +81,7 @@ def test_there_and_back(bundle: Path, elsewhere: Callable[[], Path]) -> None:
     assert done[0].model.read_bytes() == NET
     assert damaged_files(done[0].model.parent) == []
     assert read_record(done[0].model.parent)["network"] == "openpose-mobilenet-v2-small"
-    network = registry.resolve("mine", download=False)
+    network = resolve("mine", download=False)
     assert network.model.read_bytes() == NET * 2
     assert network.topology is not None
     assert network.topology.keypoints == ("a", "b")

@@ -12,7 +12,7 @@ import pytest
 from edgepose.cli.main import make_app
 from edgepose.networks import registry
 from edgepose.networks.manifest import Manifest, parse_manifest
-from edgepose.networks.registry import own_topology
+from edgepose.networks.resolve import FALLBACK, own_topology
 from edgepose.networks.topology import load_topology, parse_topology, shipped_topologies
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -42,7 +42,7 @@ def test_the_table_says_what_the_manifest_says(m: Manifest) -> None:
     if m.topology:
         assert f"{len(own_topology(m).keypoints)} keypoints" in finds
     figure = m.metrics.get("coco_ap", m.metrics.get("box_ap"))
-    if m.name != registry.FALLBACK:
+    if m.name != FALLBACK:
         assert ap == (
             ""
             if figure is None

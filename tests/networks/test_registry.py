@@ -18,8 +18,10 @@ from edgepose.errors import (
 )
 from edgepose.networks import registry
 from edgepose.networks.manifest import Manifest
-from edgepose.networks.registry import find, installed, resolve
+from edgepose.networks.registry import find, installed
+from edgepose.networks.resolve import FALLBACK, failed_lately, resolve
 from edgepose.paths import networks_home
+from tests.engines.onnx_nets import pose_like, write
 from tests.networks.archives import tgz
 from tests.networks.web import Web, file, status
 
@@ -28,9 +30,7 @@ LIMB = {"keypoints": ["a", "b"], "skeleton": [[1, 2]]}
 
 @pytest.fixture
 def onnx(tmp_path: Path) -> Path:
-    path = tmp_path / "My_Net v2.onnx"
-    path.write_bytes(b"\x08\x07")
-    return path
+    return write(tmp_path / "My_Net v2.onnx", pose_like())
 
 
 @pytest.fixture
@@ -316,7 +316,7 @@ def test_detectors_have_no_topology(onnx: Path) -> None:
             "does not exist",
         ),
         ({"model": "{dir}/net.pth", "topology": "human_pose"}, NetworkFileError, "edgepose export"),
-        ({"model": "{dir}", "topology": "human_pose"}, NetworkFileError, "not an .onnx or .xml"),
+        ({"model": "{dir}", "topology": "human_pose"}, NetworkFileError, "is not a file"),
         ({"model": "{dir}/empty.onnx", "topology": "human_pose"}, NetworkFileError, "is empty"),
         ({"model": "{dir}/lone.xml", "topology": "human_pose"}, NetworkFileError, "lone.bin"),
         ({"model": "{onnx}", "topology": "nothing"}, NetworkFileError, "human_pose"),
@@ -374,15 +374,15 @@ def test_the_default_network_is_that_of_jetson_inference() -> None:
 def test_without_it_the_shipped_one_stands_in() -> None:
     ear = Ear()
     network = resolve(download=False, progress=ear)
-    assert network.manifest.name == registry.FALLBACK
+    assert network.manifest.name == FALLBACK
     assert network.model.is_file()
     assert len(ear.notes) == 1
-    assert f"using {registry.FALLBACK}" in ear.notes[0]
+    assert f"using {FALLBACK}" in ear.notes[0]
     with pytest.raises(NetworkFileError, match="resnet18-body"):
         resolve("resnet18-body", download=False)  # asked for by name: no stand-in
     with pytest.raises(NetworkFileError, match="resnet18-body"):
         resolve(variant="FP32", download=False)
-    assert not registry.failed_lately(), "nobody tried"
+    assert not failed_lately(), "nobody tried"
 
 
 def test_what_failed_is_not_tried_by_every_run(web: Web, user_network: UserNetwork) -> None:
@@ -395,16 +395,16 @@ def test_what_failed_is_not_tried_by_every_run(web: Web, user_network: UserNetwo
     weights = {"FP32": {"model": "net.onnx", "downloads": [d]}}
     user_network("resnet18-body", weights=weights)
     for _ in range(3):
-        assert resolve().manifest.name == registry.FALLBACK
+        assert resolve().manifest.name == FALLBACK
     assert len(web.requests) == 1
-    assert not registry.failed_lately(within=0)
+    assert not failed_lately(within=0)
     web.on("/a", file(tgz({"net.onnx": b"\x08"})))
     assert resolve("resnet18-body").variant == "FP32"  # by name it is tried at once
     assert resolve().manifest.name == "resnet18-body"
 
 
 def test_without_any_the_error_is_that_of_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "FALLBACK", "none")
+    monkeypatch.setattr("edgepose.networks.resolve.FALLBACK", "none")
     monkeypatch.setenv("EDGEPOSE_OFFLINE", "1")
     with pytest.raises(DownloadError, match="resnet18-body"):
         resolve()

@@ -11,7 +11,8 @@ import pytest
 
 from edgepose.networks import registry
 from edgepose.networks.manifest import Manifest, load_manifest
-from edgepose.networks.registry import normalise, own_topology
+from edgepose.networks.registry import normalise
+from edgepose.networks.resolve import own_topology
 from edgepose.networks.topology import load_topology, shipped_topologies
 from edgepose.paths import data_networks
 

@@ -27,9 +27,9 @@ CAMERA = "test://people?size=160x120&rate=15&people=1"
 @pytest.fixture(scope="session")
 def estimator() -> Iterator[SharedEstimator]:
     from edgepose.estimators import EstimatorOptions, make_estimator
-    from edgepose.networks import registry
+    from edgepose.networks.resolve import resolve
 
-    network = registry.resolve("edgepose-lite-body", download=False)
+    network = resolve("edgepose-lite-body", download=False)
     shared = SharedEstimator(make_estimator(network, EstimatorOptions()))
     yield shared
     shared.release()

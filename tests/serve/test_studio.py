@@ -12,7 +12,7 @@ from served import wait_for
 from edgepose.engines import EngineOptions
 from edgepose.errors import UnknownNameError, UsageError
 from edgepose.estimators import EstimatorOptions
-from edgepose.networks import registry
+from edgepose.networks.resolve import resolve
 from edgepose.serve.studio import MAX_ENGINES, NoEvents, Studio
 from edgepose.serve.watch import ChannelOptions
 
@@ -28,7 +28,7 @@ def make() -> Iterator[Callable[..., Studio]]:
 
     def build(model: Path | None = None, **more: Any) -> Studio:
         name = "human-pose-estimation-0001" if model else "edgepose-lite-body"
-        network = registry.resolve(name, model=model, download=False)
+        network = resolve(name, model=model, download=False)
         studio = Studio(
             SOURCES, network, EstimatorOptions(), EngineOptions(), ChannelOptions(), **more
         )

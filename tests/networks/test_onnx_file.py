@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-from edgepose.engines.onnx_file import (
+from edgepose.errors import NetworkFileError
+from edgepose.networks.onnx_file import (
     Node,
     OnnxOutline,
     Tensor,
@@ -19,7 +20,6 @@ from edgepose.engines.onnx_file import (
     model_digest,
     read_outline,
 )
-from edgepose.errors import NetworkFileError
 from tests.engines.conftest import Maker
 from tests.engines.onnx_nets import pose_like, write
 
