@@ -23,6 +23,7 @@ FLOORS = {
     "timing": 0,
     "matching": 0,
     "files": 0,
+    "json_file": 0,
     "version": 0,
     "networks": 1,
     "cuda": 1,

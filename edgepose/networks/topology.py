@@ -8,7 +8,6 @@ for each keypoint).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose import json_file
 from edgepose.errors import NetworkFileError
 from edgepose.paths import data_networks
 
@@ -151,10 +151,6 @@ def shorten(value: Any, limit: int = 60) -> str:
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
 
-def _no_constant(word: str) -> Any:
-    raise ValueError(f"{word} is not JSON")
-
-
 def read_json(path: Path, what: str) -> Any:
     """The decoded content of a JSON file.
 
@@ -162,12 +158,12 @@ def read_json(path: Path, what: str) -> Any:
         NetworkFileError: the file is missing, unreadable, not text or not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
+        return json_file.read_json(path)
     except FileNotFoundError:
         raise NetworkFileError(f"{what} {path} does not exist.") from None
-    except (OSError, UnicodeDecodeError) as e:
-        raise NetworkFileError(f"{what} {path} cannot be read: {e}.") from None
-    except (ValueError, RecursionError) as e:
+    except OSError as e:
+        raise NetworkFileError(f"{what} {path} cannot be read: {e.strerror or e}.") from None
+    except ValueError as e:
         raise NetworkFileError(f"{what} {path} is not valid JSON: {e}.") from None
 
 

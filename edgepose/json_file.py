@@ -1,0 +1,74 @@
+"""JSON from a file or a stranger: bounded, so that no content of it can do more than be refused."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from typing import Any
+
+MOST_BYTES = 1 << 30
+MOST_DEPTH = 64
+MOST_DIGITS = 25  # of a whole number: 64 bits have 20
+
+
+def parse_json(text: bytes | str) -> Any:
+    """The value of a JSON text (bytes are UTF-8): no deeper than 64, numbers finite and below 10**25.
+
+    Whoever walks through the value needs no guard against recursion, and none against a number
+    that does not fit into a float.
+
+    Raises:
+        ValueError: it is not JSON, or out of these bounds; the message says which.
+    """
+    try:
+        text = text if isinstance(text, str) else text.decode("utf-8-sig")
+        value = json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError(f"it is nested deeper than {MOST_DEPTH}") from None
+    if "\\ud" in text or "\\uD" in text:
+        _check_characters(value)
+    level, depth = [value], 0
+    while level := [v for v in level if isinstance(v, dict | list)]:
+        depth += 1
+        if depth > MOST_DEPTH:
+            raise ValueError(f"it is nested deeper than {MOST_DEPTH}")
+        level = [v for c in level for v in (c.values() if isinstance(c, dict) else c)]
+    return value
+
+
+def read_json(path: str | os.PathLike[str], most: int = MOST_BYTES) -> Any:
+    """The value of a JSON file of `most` bytes or less; see `parse_json`.
+
+    Raises:
+        OSError: it cannot be read. ValueError: as `parse_json`, or it is too large.
+    """
+    with open(path, "rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"it is larger than {most} bytes")
+    return parse_json(data)
+
+
+def _check_characters(value: Any) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError):
+        raise ValueError("it holds half of a character, which no text can") from None
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"it holds a number of {len(digits)} digits")
+    return int(digits)
+
+
+def _finite(text: str) -> float:
+    number = float(text) if len(text) <= 1000 else math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"it holds {text[:20]}, which is no number to reckon with")
+    return number
+
+
+def _no_constant(word: str) -> Any:
+    raise ValueError(f"{word} is not JSON")
