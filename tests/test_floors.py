@@ -49,7 +49,18 @@ FLOORS = {
     "__init__": 6,
 }
 SIBLINGS = (0, 3)  # floors whose modules may use each other
-HEAVY = ("onnxruntime", "openvino", "av", "cv2", "tensorrt", "pycuda", "starlette", "torch")
+HEAVY = (
+    "onnxruntime",
+    "openvino",
+    "av",
+    "cv2",
+    "tensorrt",
+    "pycuda",
+    "starlette",
+    "torch",
+    "pyarrow",
+    "ray",
+)
 
 
 def modules() -> list[Path]:

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from edgepose.closing import Closing as Closing
 from edgepose.errors import UnknownNameError
+from edgepose.networks.topology import Topology
 from edgepose.types import Frame, Result
 
 S = TypeVar("S")
@@ -102,9 +103,11 @@ class SinkOptions:
     Attributes:
         inputs: paths of the input images where known: refused as targets, and COCO image ids are
             taken from their digits where these are unique.
+        topology: of the poses, for files that name keypoints and links once.
     """
 
     inputs: tuple[str, ...] = ()
+    topology: Topology | None = None
 
 
 class Source(Protocol):

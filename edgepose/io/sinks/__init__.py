@@ -10,6 +10,7 @@ from edgepose.io.base import Sink, SinkOptions, load
 KINDS: dict[str, str] = {
     "json": "edgepose.io.sinks.json_lines:JsonSink",
     "csv": "edgepose.io.sinks.csv_rows:CsvSink",
+    "parquet": "edgepose.io.sinks.parquet:ParquetSink",
     "coco": "edgepose.io.sinks.coco:CocoSink",
     "dict": "edgepose.io.sinks.openvino_demo:DictSink",
     "mqtt": "edgepose.io.sinks.mqtt:MqttSink",

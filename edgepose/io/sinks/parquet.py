@@ -1,0 +1,288 @@
+"""Parquet: one row a pose, and one without a pose for a frame where nobody is (pyarrow, extra `batch`).
+
+| column | type | meaning |
+|---|---|---|
+| source | string | path of the film or picture |
+| frame, pts | int64, double | number and time in seconds, as in the JSON lines |
+| width, height | int32 | of the frame |
+| pose | int16 | number within the frame; null = nobody in this frame |
+| track | int32 | null without tracking |
+| score, left, top, right, bottom | float | of the pose |
+| keypoints | list of float | x, y, score of every keypoint of the topology; x and y null = not detected |
+| links | list of float | number a, number b, score of every matched link |
+
+The file's metadata hold, under the key "edgepose", a JSON object: schema, edgepose, network, engine,
+keypoints (names) and links (pairs of numbers) of the topology.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from typing import Any
+
+import numpy as np
+
+from edgepose.errors import BackendUnavailable, OutputError, SourceError, UsageError
+from edgepose.files import replacing
+from edgepose.io.base import Closing, SinkOptions
+from edgepose.io.sinks.rows import pixel, score, seconds
+from edgepose.io.targets import check_folder, refuse_input
+from edgepose.networks.topology import Topology
+from edgepose.types import Box, Link, Pose, Result
+from edgepose.version import __version__
+
+SCHEMA = 1
+KEY = "edgepose"
+ROWS = 16384  # of one row group
+BOX = ("left", "top", "right", "bottom")
+Metadata = dict[str, Any]
+
+
+def arrow() -> tuple[Any, Any]:
+    """The modules pyarrow and pyarrow.parquet.
+
+    Raises:
+        BackendUnavailable: pyarrow is not installed.
+    """
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise BackendUnavailable(
+            "Parquet needs pyarrow. Install it: pip install edgepose[batch]"
+        ) from None
+    return pyarrow, pyarrow.parquet
+
+
+def schema(exact: bool = False) -> Any:
+    """The columns; `exact` keeps every bit of a pose, for files that are read again by edgepose."""
+    pa, _ = arrow()
+    real = pa.float64() if exact else pa.float32()
+    return pa.schema(
+        [
+            ("source", pa.string()),
+            ("frame", pa.int64()),
+            ("pts", pa.float64()),
+            ("width", pa.int32()),
+            ("height", pa.int32()),
+            ("pose", pa.int16()),
+            ("track", pa.int32()),
+            ("score", real),
+            *((edge, real) for edge in BOX),
+            ("keypoints", pa.list_(pa.float32())),
+            ("links", pa.list_(real)),
+        ]
+    )
+
+
+class ParquetWriter(Closing):
+    """A Parquet file that is there, whole, once it is closed; before that there is none.
+
+    Args:
+        path: the file. exact: see `schema`.
+
+    Attributes:
+        metadata: goes into the file as it is when the file is closed.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, exact: bool = False) -> None:
+        self.path = os.fspath(path)
+        self.metadata: Metadata = {"schema": SCHEMA, "edgepose": __version__}
+        self._exact = exact
+        self._schema = schema(exact)
+        self._columns: dict[str, list[Any]] = {name: [] for name in self._schema.names}
+        self._stack = ExitStack()
+        self._file: Any = None
+        self._carefully(self._open)
+
+    def _open(self) -> None:
+        _, parquet = arrow()
+        part = self._stack.enter_context(replacing(self.path))
+        file = parquet.ParquetWriter(str(part), self._schema, compression="zstd")
+        self._file = self._stack.enter_context(file)
+
+    def write(self, result: Result) -> None:
+        """Add the poses of one frame.
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        frame = self._frame_row(result)
+        for pose in result.poses or (None,):
+            row = (*frame, *_pose_row(pose, self._exact))
+            for column, value in zip(self._columns.values(), row, strict=True):
+                column.append(value)
+        if len(self._columns["frame"]) >= ROWS:
+            self._carefully(self._flush)
+
+    def _frame_row(self, result: Result) -> tuple[Any, ...]:
+        # a name that is not valid text, as JSON would escape it
+        source = result.source.encode("utf-8", "backslashreplace").decode("utf-8")
+        pts = result.pts if self._exact else seconds(result.pts)
+        return source, result.frame, pts, result.width, result.height
+
+    def _flush(self) -> None:
+        if self._columns["frame"]:
+            self._file.write_table(arrow()[0].table(self._columns, schema=self._schema))
+            self._columns = {name: [] for name in self._schema.names}
+
+    def _carefully(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except OSError as e:
+            self.abandon()
+            reason = os.strerror(e.errno) if e.errno else e
+            raise OutputError(f"{self.path} cannot be written: {reason}.") from None
+
+    def close(self) -> None:
+        """Put the file in its place; safe to call twice.
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        if self._file is not None:
+            self._carefully(self._finish)
+
+    def _finish(self) -> None:
+        self._flush()
+        self._file.add_key_value_metadata({KEY: json.dumps(self.metadata)})
+        self._file = None
+        self._stack.close()
+
+    def abandon(self) -> None:
+        """Leave no file; `close` does nothing then."""
+        self._file = None
+        given_up = KeyboardInterrupt()
+        with suppress(OSError, KeyboardInterrupt):
+            self._stack.__exit__(KeyboardInterrupt, given_up, None)
+
+
+def _pose_row(pose: Pose | None, exact: bool) -> tuple[Any, ...]:
+    """What a pose has in the columns from `pose` on."""
+    if pose is None:
+        return (None,) * 9
+    links = pose.links
+    if exact:
+        exactly = (pose.score, *pose.box, pose.points.ravel().tolist())
+        return pose.id, pose.track, *exactly, [v for n in links for v in (n.a, n.b, n.score)]
+    points = [
+        (pixel(x), pixel(y), score(s)) if s > 0 and np.isfinite((x, y)).all() else (None, None, 0.0)
+        for x, y, s in pose.points.tolist()
+    ]
+    there = [x is not None for x, _, _ in points]
+    flat = [v for n in links if there[n.a] and there[n.b] for v in (n.a, n.b, score(n.score))]
+    values = (score(pose.score), *map(pixel, pose.box), [v for point in points for v in point])
+    return pose.id, pose.track, *values, flat
+
+
+def describe(metadata: Metadata, result: Result, topology: Topology | None) -> None:
+    """Add what a result and its topology tell of the whole file."""
+    metadata.setdefault("network", result.network)
+    metadata.setdefault("engine", result.engine)
+    if "keypoints" not in metadata and topology is not None:
+        metadata |= {"keypoints": topology.keypoints, "links": topology.links}
+
+
+class ParquetSink(Closing):
+    """The poses of a run as one Parquet file, which is there when the run has ended.
+
+    Args:
+        target: the file.
+
+    Raises:
+        UsageError: stdout or an input is named. OutputError: it cannot be written.
+    """
+
+    def __init__(self, target: str, options: SinkOptions) -> None:
+        if target == "-":
+            raise UsageError("--parquet needs a file: Parquet cannot be read from a pipe.")
+        path = os.path.expanduser(target)
+        refuse_input(path, options.inputs)
+        check_folder(os.path.dirname(path), create=True)
+        self._writer = ParquetWriter(path)
+        self._topology = options.topology
+
+    def write(self, result: Result) -> None:
+        """Add one result."""
+        describe(self._writer.metadata, result, self._topology)
+        self._writer.write(result)
+
+    def close(self) -> None:
+        """Finish the file."""
+        self._writer.close()
+
+
+# reading -----------------------------------------------------------------------------------------
+def read_metadata(path: str | os.PathLike[str]) -> Metadata:
+    """The metadata of a file.
+
+    Raises:
+        SourceError: not a Parquet file, or not of edgepose.
+    """
+    with _opened(path) as file:
+        return _metadata(file, path)
+
+
+def read_results(path: str | os.PathLike[str]) -> Iterator[Result]:
+    """The results of a file in its order, a few thousand rows in memory at a time.
+
+    Raises:
+        SourceError: not a Parquet file, or not of edgepose.
+    """
+    with _opened(path) as file:
+        metadata = _metadata(file, path)
+        rows: list[dict[str, Any]] = []
+        for batch in file.iter_batches(4096):
+            for row in batch.to_pylist():
+                if rows and (row["frame"], row["source"]) != (rows[0]["frame"], rows[0]["source"]):
+                    yield _result(rows, metadata)
+                    rows = []
+                rows.append(row)
+        if rows:
+            yield _result(rows, metadata)
+
+
+def _opened(path: str | os.PathLike[str]) -> Any:
+    pa, parquet = arrow()
+    try:
+        return parquet.ParquetFile(os.fspath(path))
+    except (OSError, pa.ArrowException) as e:
+        raise SourceError(f"{os.fspath(path)} is not a whole Parquet file: {e}.") from None
+
+
+def _metadata(file: Any, path: str | os.PathLike[str]) -> Metadata:
+    found: Metadata = json.loads((file.metadata.metadata or {}).get(KEY.encode(), b"{}"))
+    if found.get("schema") != SCHEMA:
+        raise SourceError(f"{os.fspath(path)} does not hold poses of edgepose, schema {SCHEMA}.")
+    return found
+
+
+def _result(rows: Sequence[dict[str, Any]], metadata: Metadata) -> Result:
+    first, names = rows[0], tuple(metadata.get("keypoints", ()))
+    return Result(
+        frame=first["frame"],
+        width=first["width"],
+        height=first["height"],
+        poses=tuple(_pose(row, names) for row in rows if row["pose"] is not None),
+        pts=first["pts"],
+        source=first["source"],
+        name=os.path.splitext(os.path.basename(first["source"]))[0],
+        network=metadata.get("network", ""),
+        engine=metadata.get("engine", ""),
+    )
+
+
+def _pose(row: dict[str, Any], names: tuple[str, ...]) -> Pose:
+    flat = row["links"]
+    links = tuple(Link(int(a), int(b), s) for a, b, s in zip(*[iter(flat)] * 3, strict=True))
+    points = np.array(row["keypoints"], np.float32).reshape(-1, 3)  # None becomes NaN
+    # detected, with a score that was rounded to 0
+    points[np.isfinite(points[:, 0]) & (points[:, 2] == 0), 2] = np.finfo(np.float32).tiny
+    box: Box = (row["left"], row["top"], row["right"], row["bottom"])
+    return Pose(row["pose"], points, names, links, row["score"], box, row["track"])
