@@ -42,8 +42,14 @@ class UsageError(EdgeposeError, ValueError):
     exit_code = EXIT_USAGE
 
 
-def _begins(known: str, name: str) -> bool:
-    return len(name) >= 3 and known.lower().startswith(name.lower())
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that is probably meant; None where none is near."""
+    names = list(known)
+    low = name.lower()
+    near = difflib.get_close_matches(low, [n.lower() for n in names], n=1, cutoff=0.6)
+    begin = (n.lower() for n in names if len(low) >= 3 and n.lower().startswith(low))
+    near = near or sorted(begin, key=len)
+    return next((n for n in names if near and n.lower() == near[0]), None)
 
 
 class UnknownNameError(UsageError):
@@ -58,9 +64,7 @@ class UnknownNameError(UsageError):
 
     def __init__(self, what: str, name: str, known: Iterable[str], hint: str = "") -> None:
         names = list(known)
-        near = difflib.get_close_matches(name.lower(), [n.lower() for n in names], n=1, cutoff=0.6)
-        near = near or sorted((n.lower() for n in names if _begins(n, name)), key=len)
-        original = next((n for n in names if near and n.lower() == near[0]), None)
+        original = nearest(name, names)
         advice = f"Did you mean {original!r}?" if original else hint
         # a long list helps nobody who already has the right name before them
         listing = (
@@ -68,7 +72,6 @@ class UnknownNameError(UsageError):
         )
         super().__init__(" ".join(p for p in (f"Unknown {what} {name!r}.", advice, listing) if p))
         self.name = name
-        self.suggestion = original
 
 
 class NetworkFileError(EdgeposeError, ValueError):

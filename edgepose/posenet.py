@@ -21,14 +21,22 @@ from edgepose.closing import Closing
 from edgepose.engines import EngineOptions
 from edgepose.errors import SourceError, SourceTimeout, UsageError
 from edgepose.estimators import EstimatorOptions, make_estimator
-from edgepose.flags import normalise_flags
 from edgepose.io.base import OutputOptions, SourceOptions
 from edgepose.io.jetson_utils import to_host
-from edgepose.networks.resolve import resolve
 from edgepose.networks.topology import Topology
+from edgepose.options import OutputChoice, parse_argv
 from edgepose.preprocess import as_rgb
 from edgepose.timing import RateMeter, Stopwatch
 from edgepose.types import Frame, Pose
+from edgepose.wanted import (
+    engine_options,
+    estimator_options,
+    find_detector,
+    find_network,
+    output_options,
+    over,
+    source_options,
+)
 
 DEFAULT_OVERLAY = "links,keypoints"
 
@@ -48,7 +56,7 @@ class PoseNet(Closing):
 
     Raises:
         UnknownNameError: no such network. DownloadError, NetworkFileError, EngineError: it cannot be
-            fetched, read or run.
+            fetched, read or run. UsageError: an option in argv that posenet does not have.
     """
 
     def __init__(
@@ -63,34 +71,33 @@ class PoseNet(Closing):
         engine: EngineOptions | None = None,
         download: bool = True,
     ) -> None:
-        from dataclasses import replace
-
-        chosen = _from_argv(argv) if argv else {}
-        options = options or EstimatorOptions()
-        found = resolve(
-            chosen.get("network", network),
-            model=chosen.get("model", model),
-            topology=chosen.get("topology", topology),
-            colors=chosen.get("colors"),
-            input_blob=chosen.get("input_blob", ""),
-            output_cmap=chosen.get("output_cmap", ""),
-            output_paf=chosen.get("output_paf", ""),
-            download=download,
+        chosen = parse_argv(argv or ())
+        asked = replace(
+            chosen.network,
+            network=chosen.network.network or network,
+            model=chosen.network.model or (Path(model) if model else None),
+            topology=chosen.network.topology or str(topology or ""),
+            no_download=chosen.network.no_download or not download,
         )
-        least = chosen.get("threshold", threshold)
-        if least is not None:
-            options = replace(options, threshold=float(least))
-        if engine is not None:
-            options = replace(options, engine=engine)
+        found = find_network(asked)
+        options = options or EstimatorOptions()
+        if threshold is not None:
+            options = replace(options, threshold=float(threshold))
+        detector = options.detector
+        if detector is None or chosen.estimator.detector or chosen.estimator.detector_model:
+            detector = find_detector(found, chosen.estimator, download=not asked.no_download)
+        options = over(options, estimator_options(chosen.estimator, chosen.engine, detector))
+        base = engine or options.engine or EngineOptions()
+        options = replace(options, engine=over(base, engine_options(chosen.engine)))
         self.network = found.manifest.name
         self._options = options
         self._found = found
         self._estimator = make_estimator(found, options)
         self._overlay_scales = {
-            "keypoint_scale": float(chosen.get("keypoint_scale", 0.0052)),
-            "link_scale": float(chosen.get("link_scale", 0.0013)),
+            "keypoint_scale": chosen.overlay.keypoint_scale,
+            "link_scale": chosen.overlay.link_scale,
         }
-        self._alpha = 255
+        self._alpha = chosen.overlay.alpha
         self._stages: dict[str, float] = {}
         self._count = 0
 
@@ -265,35 +272,6 @@ class PoseNet(Closing):
 
 poseNet = PoseNet
 
-_ARGV_OPTIONS = (
-    "network",
-    "model",
-    "topology",
-    "colors",
-    "input_blob",
-    "output_cmap",
-    "output_paf",
-    "threshold",
-    "keypoint_scale",
-    "link_scale",
-)
-
-
-def _from_argv(argv: Sequence[str]) -> dict[str, Any]:
-    """Options of a command line that concern the network; everything else is left to others."""
-    found: dict[str, Any] = {}
-    words = normalise_flags(list(argv))
-    for i, word in enumerate(words):
-        name, equals, value = word.partition("=")
-        key = name.removeprefix("--").replace("-", "_")
-        if not name.startswith("--") or key not in _ARGV_OPTIONS:
-            continue
-        if not equals and i + 1 < len(words):
-            value = words[i + 1]
-        if value:
-            found.setdefault(key, value)
-    return found
-
 
 def _pixels(image: Any) -> Any:
     """What a frame takes: RGB bytes on the device as they are, everything else as uint8 RGB."""
@@ -467,10 +445,12 @@ class videoOutput:
     ) -> None:
         from edgepose.io.outputs import default_output, open_output
 
-        self._options = _output_options(argv or (), options or {})
-        headless = any(a in ("--headless", "--no-display") for a in (argv or ()))
+        choice = parse_argv(argv or ()).output
+        self._options = _output_options(choice, options or {})
         self._output = (
-            open_output(uri, self._options) if uri else default_output(self._options, headless)
+            open_output(uri, self._options)
+            if uri
+            else default_output(self._options, choice.headless)
         )
         self._count = 0
         self._size = (0, 0)
@@ -546,48 +526,19 @@ class videoOutput:
         )
 
 
-def _flag_values(argv: Sequence[str], names: Mapping[str, str]) -> dict[str, str]:
-    """Values of the named flags in a command line, by field name."""
-    found = {}
-    for word in normalise_flags(list(argv)):
-        name, equals, value = word.partition("=")
-        if equals and name in names:
-            found[names[name]] = value
-    return found
-
-
 def _source_options(argv: Sequence[str], options: Mapping[str, Any]) -> SourceOptions:
-    flags = {
-        "--input-width": "width",
-        "--input-height": "height",
-        "--input-rate": "rate",
-        "--input-flip": "flip",
-        "--flip-method": "flip",
-        "--input-codec": "codec",
-        "--input-loop": "loop",
-        "--loop": "loop",
-        "--input-latency": "latency",
-    }
     keys = {"width": "width", "height": "height", "framerate": "rate", "loop": "loop"}
     keys |= {"codec": "codec", "flipMethod": "flip", "latency": "latency"}
-    values: dict[str, Any] = {keys[k]: v for k, v in options.items() if k in keys}
-    values |= _flag_values(argv, flags)
     kinds = {"width": int, "height": int, "loop": int, "latency": int, "rate": float}
-    return SourceOptions(**{k: kinds.get(k, str)(v) for k, v in values.items()})
+    values: dict[str, Any] = {keys[k]: v for k, v in options.items() if k in keys}
+    base = SourceOptions(**{k: kinds.get(k, str)(v) for k, v in values.items()})
+    return over(base, source_options(parse_argv(argv).source))
 
 
-def _output_options(argv: Sequence[str], options: Mapping[str, Any]) -> OutputOptions:
-    flags = {
-        "--output-codec": "codec",
-        "--codec": "codec",
-        "--bitrate": "bitrate",
-        "--output-rate": "rate",
-        "--output-width": "width",
-        "--output-height": "height",
-    }
+def _output_options(choice: OutputChoice, options: Mapping[str, Any]) -> OutputOptions:
     keys = {"codec": "codec", "bitrate": "bitrate", "framerate": "rate"}
     keys |= {"width": "width", "height": "height"}
-    values: dict[str, Any] = {keys[k]: v for k, v in options.items() if k in keys}
-    values |= _flag_values(argv, flags)
     kinds = {"width": int, "height": int, "bitrate": int, "rate": float}
-    return OutputOptions(**{k: kinds.get(k, str)(v) for k, v in values.items()})
+    values: dict[str, Any] = {keys[k]: v for k, v in options.items() if k in keys}
+    base = OutputOptions(**{k: kinds.get(k, str)(v) for k, v in values.items()})
+    return over(base, output_options(choice))
