@@ -151,7 +151,7 @@ class Soak:
         self.group.close()
         for thread in threads:
             thread.join()
-        outputs = self.fan.counters
+        outputs = self.fan.counts()
         self.fan.close()
         for sink in self.sinks:
             sink.close()

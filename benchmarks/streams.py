@@ -181,7 +181,7 @@ with open_source(sys.argv[1]) as source:
             break
     spent = time.process_time() - cpu
     fan.close()
-    frames = fan.counters["x"]["written"]
+    frames = fan.counts()["x"]["written"]
     print(spent / frames * 1e3, frames)
 """
 

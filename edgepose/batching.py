@@ -11,9 +11,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from types import TracebackType
-from typing import Any, Protocol
+from typing import Protocol
 
+from edgepose.closing import Closing
 from edgepose.errors import SourceError
 from edgepose.types import Frame
 
@@ -40,6 +40,10 @@ class PolledSource(Protocol):
         """The newest frame where there is one; does not wait."""
         ...
 
+    def counts(self) -> dict[str, dict[str, int]]:
+        """What happened so far, by name."""
+        ...
+
     def subscribe(self, callback: Callable[[], None]) -> None:
         """Be called (from any thread) when there may be a new frame."""
         ...
@@ -49,7 +53,7 @@ class PolledSource(Protocol):
         ...
 
 
-class DynamicBatcher:
+class DynamicBatcher(Closing):
     """A group of live sources; a Source itself, and the pipeline's `Group`.
 
     Args:
@@ -62,6 +66,8 @@ class DynamicBatcher:
     live = True
     length: int | None = None
     stills = False
+    paths: tuple[str, ...] = ()
+    sound = ""
 
     def __init__(
         self,
@@ -149,11 +155,9 @@ class DynamicBatcher:
         for batch in self.batches():
             yield from batch
 
-    @property
-    def counters(self) -> dict[str, Any]:
-        """Counters by source name, of those that keep some."""
-        kept = {s.name: getattr(s, "counters", None) for s in self.sources}
-        return {name: counters for name, counters in kept.items() if counters is not None}
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Read, taken, dropped, late... by source name."""
+        return {name: numbers for s in self.sources for name, numbers in s.counts().items()}
 
     def close(self) -> None:
         """Close all sources; from any thread."""
@@ -164,14 +168,3 @@ class DynamicBatcher:
             closer.start()
         for closer in closers:
             closer.join()
-
-    def __enter__(self) -> DynamicBatcher:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -172,14 +172,6 @@ def behind_the_end(source: Source, start: int) -> SourceError:
     )
 
 
-def sound_of(source: Source, files: Sequence[str]) -> str:
-    """The film whose sound goes into the output; "" where there is none."""
-    from edgepose.io.uri import parse
-
-    silent = source.stills or source.live or len(files) != 1 or parse(files[0]).scheme == "test"
-    return "" if silent else files[0]
-
-
 def files_of(source: Source, inputs: Sequence[str]) -> Sequence[str]:
     """The files behind the inputs where they are known (a folder's pictures), else the inputs."""
-    return getattr(source, "paths", None) or inputs
+    return source.paths or inputs

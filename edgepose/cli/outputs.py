@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from edgepose.cli.inputs import OnEvent, files_of, sound_of
+from edgepose.cli.inputs import OnEvent, files_of
 from edgepose.cli.wanted import one_of
 from edgepose.errors import UsageError
 
@@ -43,7 +43,7 @@ def open_outputs(
         input_rate=source.rate,
         width=a["output_width"],
         height=a["output_height"],
-        audio="" if a["no_audio"] else sound_of(source, files),
+        audio="" if a["no_audio"] else source.sound,
         inputs=tuple(files),
     )
     outputs: list[Output] = [
@@ -54,8 +54,7 @@ def open_outputs(
     ]
     whole = source.stills and not a["start"] and not a["frames"]
     for output in outputs:
-        if hasattr(output, "expect"):
-            output.expect(getattr(source, "paths", ()) if whole else (), source.length)
+        output.expect(source.paths if whole else (), source.length)
     if not uris and not stdout_taken(a):
         window = default_output(options, a["headless"])
         outputs += [window] if window is not None else []

@@ -108,10 +108,9 @@ def _run(
     estimator = load_estimator(a, network, talk)
     stack.callback(estimator.close)
     sinks = open_sinks(a, files_of(source, inputs), stack)
-    on_event.listen([s.event for s in sinks if hasattr(s, "event")])
+    on_event.listen([s.event for s in sinks])
     for sink in sinks:
-        if hasattr(sink, "attach"):
-            sink.attach(source, pictures)
+        sink.attach(source, pictures)
     pipeline = Pipeline(
         source,
         estimator,
@@ -144,7 +143,7 @@ def _run(
 
 def _kept(outputs: Sequence[Output], sinks: Sequence[Sink]) -> bool:
     """Whether anything of a run that an output ended was written."""
-    counters: Any = [getattr(output, "counters", {}) for output in outputs]
+    counters = [output.counts() for output in outputs]
     return bool(sinks) or any(lane["written"] for lanes in counters for lane in lanes.values())
 
 

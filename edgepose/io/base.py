@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
@@ -111,7 +111,7 @@ class SinkOptions:
 
 
 class Source(Protocol):
-    """An iterator of frames and a context manager.
+    """An iterator of frames and a context manager; what inherits from it need not say the defaults.
 
     Iteration ends at the end of the stream; a lost live source that is not to be reconnected raises
     SourceLost, silence raises SourceTimeout, a broken one SourceError.
@@ -122,30 +122,75 @@ class Source(Protocol):
         rate: frames a second where known, else 0.
         name: short name for `{name}`.
         stills: the frames are separate pictures, not a film.
+        paths: the local files that it reads, where it reads any.
+        sound: the local file whose sound belongs to the frames, "" where there is none.
     """
 
-    live: bool
-    length: int | None
-    rate: float
-    name: str
-    stills: bool
+    live: bool = False
+    length: int | None = None
+    rate: float = 0.0
+    name: str = ""
+    stills: bool = False
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        return ()
+
+    @property
+    def sound(self) -> str:
+        return ""
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """What happened so far (read, taken, dropped, late, ...) by the names of live sources."""
+        return {}
 
     def __iter__(self) -> Iterator[Frame]: ...
     def close(self) -> None:
         """Release the input; called from any thread it ends a blocked read; safe to call twice."""
-        ...
 
-    def __enter__(self: S) -> S: ...
+    def __enter__(self: S) -> S:
+        return self
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        self.close()
 
 
-class Output(Protocol):
-    """Where pictures go. `write` may change nothing of the frame."""
+class Output(Closing):
+    """Where pictures go. `write` may change nothing of the frame.
+
+    Attributes:
+        drops: a window or stream: it may lose frames, and may fail without ending the run.
+        takes_device: it takes pixels on the device as they are.
+        ready: it has reached where it sends to (one may connect in the background).
+        closed: a window that its user closed.
+    """
+
+    drops: bool = False
+    takes_device: bool = False
+
+    @property
+    def ready(self) -> bool:
+        return True
+
+    @property
+    def closed(self) -> bool:
+        return False
+
+    def expect(self, stills: Sequence[str], frames: int | None) -> None:
+        """Refuse at the start what a long job would only show in its middle.
+
+        Args:
+            stills: the pictures that will come, in their order; empty where they are not known.
+            frames: how many frames will come, where known.
+
+        Raises:
+            OutputError: they cannot be written as asked.
+        """
 
     def write(self, frame: Frame) -> None:
         """Write one frame (host pixels, uint8 RGB).
@@ -153,22 +198,14 @@ class Output(Protocol):
         Raises:
             OutputError: it cannot be written.
         """
-        ...
+        raise NotImplementedError
 
-    def close(self) -> None:
-        """Finish and release; what was written stays valid; safe to call twice."""
-        ...
-
-    def __enter__(self: S) -> S: ...
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Frames written and dropped, and failures, by output, where it counts."""
+        return {}
 
 
-class Sink(Protocol):
+class Sink(Closing):
     """Where data go; each row is written when it arrives."""
 
     def write(self, result: Result) -> None:
@@ -177,16 +214,10 @@ class Sink(Protocol):
         Raises:
             OutputError: it cannot be written.
         """
-        ...
+        raise NotImplementedError
 
-    def close(self) -> None:
-        """Finish and release; safe to call twice."""
-        ...
+    def event(self, event: dict[str, Any]) -> None:
+        """Take a status event of a source or output; most sinks have no place for them."""
 
-    def __enter__(self: S) -> S: ...
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
+    def attach(self, source: Source, outputs: Sequence[Output]) -> None:
+        """Learn where the counters of the running job are; most sinks have no use for them."""

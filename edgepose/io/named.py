@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from edgepose.io.base import Closing
+from edgepose.io.base import Output, Sink
 
 PLACE = "{name}"
 
 
-class ByName(Closing):
+class ByName(Output, Sink):
     """Writes each frame or result to the target of its source.
 
     Args:
@@ -23,11 +23,8 @@ class ByName(Closing):
         self._pattern = pattern
         self._open = open_
         self._writers: dict[str, Any] = {}
-
-    @property
-    def drops(self) -> bool:
-        """The targets are streams, which may lose frames (see `outputs.fanout`)."""
-        return "://" in self._pattern and not self._pattern.lower().startswith("file://")
+        # streams may lose frames (see `outputs.fanout`)
+        self.drops = "://" in pattern and not pattern.lower().startswith("file://")
 
     def write(self, item: Any) -> None:
         """Write to the target of `item.name`."""
@@ -40,7 +37,7 @@ class ByName(Closing):
     def event(self, event: dict[str, Any]) -> None:
         """Pass a status event of a source to its own target, where that is open and takes events."""
         writer = self._writers.get(str(event.get("name", "")))
-        if writer is not None and hasattr(writer, "event"):
+        if writer is not None:
             writer.event(event)
 
     def close(self) -> None:

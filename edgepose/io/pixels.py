@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -47,8 +48,6 @@ def flip_name(name: str) -> str:
 
 def flip(pixels: Pixels, name: str) -> Pixels:
     """Flip (H, W, C) pixels; contiguous, and the very array where the flip is "none"."""
-    import cv2
-
     transpose, up_down, left_right = FLIPS[flip_name(name)]
     if transpose:
         pixels = cv2.transpose(pixels)
@@ -76,8 +75,6 @@ def resize(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     Raises:
         UsageError: a size above `MAX_PIXELS`.
     """
-    import cv2
-
     height, width = pixels.shape[:2]
     if (width, height) == size:
         return pixels

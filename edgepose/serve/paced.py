@@ -6,16 +6,12 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from edgepose.io.base import Closing
+from edgepose.io.base import Source
 from edgepose.types import Frame
 
-if TYPE_CHECKING:
-    from edgepose.io.base import Source
 
-
-class Paced(Closing):
+class Paced(Source):
     """Gives the frames of a film when their time has come.
 
     Not `live` for the pipeline: its queue lets the next frame be decoded while one is inferred; where that

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgepose.draw.overlay import Overlay, parse_overlay
 from edgepose.events.detector import EventDetector
 from edgepose.events.event import ENTER, EXIT, Event
-from edgepose.io.base import Closing, SourceOptions
+from edgepose.io.base import Output, SourceOptions
 from edgepose.io.sources import open_source
 from edgepose.pipeline import Pipeline, Summary, frame_time
 from edgepose.serve.paced import Paced
@@ -245,8 +245,12 @@ class _LazyOverlay(Overlay):
         return "" if pose.track is None else super()._label(order, pose)
 
 
-class _Pictures(Closing):
+class _Pictures(Output):
     """The pipeline's output."""
 
     def __init__(self, write: Callable[[Frame], None]) -> None:
-        self.write = write
+        self._write = write
+
+    def write(self, frame: Frame) -> None:
+        """Hand one frame on."""
+        self._write(frame)

@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from edgepose.io import pixels, sinks, targets
-from edgepose.io.outputs.video import CONTAINERS
+from edgepose.io.outputs.formats import CONTAINERS
 from edgepose.io.pixels import FLIPS
 from edgepose.io.sinks.csv_rows import HEADER
 from edgepose.io.sources import open_source

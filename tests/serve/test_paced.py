@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from edgepose.io.base import Closing
+from edgepose.io.base import Source
 from edgepose.serve.paced import Paced
 from edgepose.types import Frame
 
 
-class Film(Closing):
+class Film(Source):
     """Frames without pictures, `rate` a second."""
 
     live = stills = False

@@ -19,14 +19,13 @@ from typing import Any
 
 from edgepose.errors import EdgeposeError, OutputError
 from edgepose.io.backoff import Backoff
-from edgepose.io.base import Closing, Output
+from edgepose.io.base import Output
 from edgepose.io.jetson_utils import to_host
 from edgepose.types import Frame
 
 FILE_FRAMES = 4
 LIVE_FILE_FRAMES = 16
 STREAM_FRAMES = 2
-STUCK_SECONDS = 2.0
 CLOSE_SECONDS = 1.0  # of all windows and streams; files may take as long as they need
 
 
@@ -39,16 +38,13 @@ class LaneCounters:
     failures: int = 0
 
 
-def may_drop(output: Output) -> bool:
-    """Windows and network streams say so by an attribute `drops`; files do not have it."""
-    return bool(getattr(output, "drops", False))
-
-
 class Lane:
     """One output behind its own queue and thread.
 
     Args:
         name: for messages. live: a full queue loses its oldest frame instead of waiting.
+        patience: seconds that a film waits for a stream which takes nothing.
+        backoff: the delays between tries of a failed stream.
         report: called with {"event": "output_failed" | "output_back", "output": name, ...}.
     """
 
@@ -59,9 +55,11 @@ class Lane:
         *,
         live: bool,
         report: Callable[[dict[str, Any]], None] | None = None,
+        patience: float = 2.0,
+        backoff: Callable[[], Backoff] = Backoff,
     ) -> None:
         self.name, self.output = name, output
-        self.is_stream = may_drop(output)  # fails and drops without harm
+        self.is_stream = output.drops  # fails and drops without harm
         self.live = live
         self.counters = LaneCounters()
         self.error: EdgeposeError | None = None
@@ -73,7 +71,8 @@ class Lane:
             self._room = STREAM_FRAMES
         self._stuck = False
         self._closing = self._abandoned = False
-        self._backoff = Backoff()
+        self._patience, self._new_backoff = patience, backoff
+        self._backoff = backoff()
         self._not_before = 0.0
         self._thread = threading.Thread(target=self._run, name=f"output {name}", daemon=True)
         self._thread.start()
@@ -99,7 +98,7 @@ class Lane:
 
     def _wait_for_room(self) -> None:
         """Until the queue has room; for a stream not for ever, and not again while it is stuck."""
-        end = time.monotonic() + STUCK_SECONDS
+        end = time.monotonic() + self._patience
         while len(self._frames) >= self._room and self._wanted() and not self._stuck:
             self._change.wait(0.5)
             self._stuck = self.is_stream and time.monotonic() > end
@@ -138,8 +137,8 @@ class Lane:
             return
         self.counters.written += 1
         # one that connects in the background takes frames before it knows whether anybody listens
-        if self._not_before and getattr(self.output, "ready", True):
-            self._not_before, self._backoff = 0.0, Backoff()
+        if self._not_before and self.output.ready:
+            self._not_before, self._backoff = 0.0, self._new_backoff()
             self._say({"event": "output_back"})
 
     def _failed(self, error: Exception) -> None:
@@ -182,16 +181,15 @@ class Lane:
             raise self.error
 
 
-class FanOut(Closing):
+class FanOut(Output):
     """Writes each frame to every output; see the module's text.
 
     Args:
         outputs: (name without credentials, output). live: frames come from a live source, which
             nothing may hold up.
         report: called with events of outputs that fail and come back, from their threads.
+        patience, backoff: of each `Lane`.
     """
-
-    drops = False
 
     def __init__(
         self,
@@ -199,9 +197,13 @@ class FanOut(Closing):
         *,
         live: bool = False,
         report: Callable[[dict[str, Any]], None] | None = None,
+        patience: float = 2.0,
+        backoff: Callable[[], Backoff] = Backoff,
     ) -> None:
-        self._report = report
-        self.lanes = [Lane(name, output, live=live, report=report) for name, output in outputs]
+        self.lanes = [
+            Lane(name, output, live=live, report=report, patience=patience, backoff=backoff)
+            for name, output in outputs
+        ]
         self._closed = False
 
     def write(self, frame: Frame) -> None:
@@ -212,7 +214,7 @@ class FanOut(Closing):
         """
         host: Frame | None = None
         for lane in self.lanes:
-            if not frame.on_device or getattr(lane.output, "takes_device", False):
+            if not frame.on_device or lane.output.takes_device:
                 lane.put(frame)
                 continue
             if host is None:
@@ -222,11 +224,10 @@ class FanOut(Closing):
     @property
     def closed(self) -> bool:
         """A window was closed by its user; the other outputs go on."""
-        return any(getattr(lane.output, "closed", False) for lane in self.lanes)
+        return any(lane.output.closed for lane in self.lanes)
 
-    @property
-    def counters(self) -> dict[str, dict[str, int]]:
-        """Counters by output name."""
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Frames written and dropped, and failures, by output name."""
         return {lane.name: asdict(lane.counters) for lane in self.lanes}
 
     def close(self) -> None:

@@ -11,17 +11,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import OutputError
-from edgepose.io.base import Closing, OutputOptions
+from edgepose.io.base import Output, OutputOptions
 from edgepose.io.pixels import resize, size_for
 from edgepose.io.targets import IMAGES, NUMBER, check_folder, refuse_input
 from edgepose.types import Frame
 
 
-class ImageOutput(Closing):
+class ImageOutput(Output):
     """Images by OpenCV.
 
     In a folder, a still picture keeps its name (a.jpg -> out/a.jpg; an extension that cannot be
@@ -125,8 +126,6 @@ class ImageOutput(Closing):
 
 
 def _is_writable(extension: str) -> bool:
-    import cv2
-
     return bool(cv2.haveImageWriter(f"x{extension}"))
 
 
@@ -136,8 +135,6 @@ def encode_image(pixels: NDArray[np.uint8], path: str, quality: int = 95) -> byt
     Raises:
         OutputError: the format cannot hold them.
     """
-    import cv2
-
     extension = os.path.splitext(path)[1].lower()
     settings = {
         ".jpg": [cv2.IMWRITE_JPEG_QUALITY, quality],

@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 from edgepose.errors import OutputError
-from edgepose.io.base import Closing, Output, OutputOptions
+from edgepose.io.base import Output, OutputOptions
 from edgepose.io.uri import Uri
 from edgepose.types import Frame
 
 
-class JetsonOutput(Closing):
+class JetsonOutput(Output):
     """A `videoOutput`.
 
     Attributes:

@@ -11,9 +11,11 @@ import html
 import os
 import threading
 
+import cv2
+
 from edgepose.errors import OutputError, UsageError
 from edgepose.io import web
-from edgepose.io.base import Closing, Output, OutputOptions
+from edgepose.io.base import Output, OutputOptions
 from edgepose.io.outputs.live_encoder import Pacer
 from edgepose.io.pixels import letterbox, size_for
 from edgepose.io.uri import Uri
@@ -31,7 +33,7 @@ img{{display:block;margin:auto;max-width:100vw;max-height:100vh}}</style></head>
 <body><img alt="{title}" src="{path}?stream"></body></html>"""
 
 
-class MjpegOutput(Closing):
+class MjpegOutput(Output):
     """A path of the web server that shows the newest frame.
 
     Raises:
@@ -70,8 +72,6 @@ class MjpegOutput(Closing):
             self._publish(self._encode(frame))
 
     def _encode(self, frame: Frame) -> bytes:
-        import cv2
-
         size = size_for(frame.width, frame.height, (self._options.width, self._options.height))
         pixels = letterbox(frame.pixels, size)
         quality = [cv2.IMWRITE_JPEG_QUALITY, min(MAX_QUALITY, self._options.quality)]

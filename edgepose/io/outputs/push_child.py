@@ -13,10 +13,11 @@ import json
 import sys
 from typing import Any
 
+import av
+
 
 def main() -> int:
     """Copy packets until stdin ends."""
-    import av
 
     line = bytearray()
     stdin = open(0, "rb", buffering=0)  # noqa: SIM115  unbuffered: each packet at once
@@ -36,8 +37,6 @@ def main() -> int:
 
 
 def _copy(source: Any, order: dict[str, Any]) -> None:
-    import av
-
     incoming = source.streams.video[0]
     with av.open(order["url"], "w", format=order["format"], options=order["options"]) as target:
         outgoing = target.add_stream_from_template(incoming)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from edgepose.errors import EdgeposeError, OutputError, UsageError
 from edgepose.io import jetson_utils
-from edgepose.io.base import Closing, Output, OutputOptions
+from edgepose.io.base import Output, OutputOptions
 from edgepose.io.outputs.jetson import open_jetson
 from edgepose.io.outputs.live_encoder import LiveEncoder, Pacer
 from edgepose.io.outputs.stream import push_rtsp
@@ -186,7 +186,7 @@ class RtspServer:
         process.stdout.close()
 
 
-class RtspOutput(Closing):
+class RtspOutput(Output):
     """One path of an RTSP server.
 
     Attributes:

@@ -11,9 +11,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import av
+
 from edgepose.errors import EdgeposeError, OutputError, UsageError
 from edgepose.io import jetson_utils
-from edgepose.io.base import Closing, Output, OutputOptions
+from edgepose.io.base import Output, OutputOptions
 from edgepose.io.ffmpeg import network_url
 from edgepose.io.outputs.jetson import open_jetson
 from edgepose.io.outputs.live_encoder import LiveEncoder, Pacer
@@ -25,7 +27,7 @@ WRITE_SECONDS = 5.0
 CHILD_SECONDS = 1.0
 
 
-class StreamOutput(Closing):
+class StreamOutput(Output):
     """A muxer of PyAV behind a live encoder, opened when the first frame comes.
 
     A failed write closes the stream; the next write opens it anew (the fan-out spaces the tries).
@@ -59,7 +61,6 @@ class StreamOutput(Closing):
         Raises:
             OutputError: it cannot be sent.
         """
-        import av
 
         seconds = self._pacer.at(frame)
         try:
@@ -82,7 +83,6 @@ class StreamOutput(Closing):
 
     def _connect(self) -> Any:
         """The container to mux into."""
-        import av
 
         return av.open(self._url, "w", format=self._format, options=self._muxer)
 
@@ -105,8 +105,6 @@ class StreamOutput(Closing):
         self._container = container
 
     def _drop(self) -> None:
-        import av
-
         container, self._container = self._container, None
         if container is not None:
             try:
@@ -133,8 +131,6 @@ class PushOutput(StreamOutput):
     _child: subprocess.Popen[bytes] | None = None
 
     def _connect(self) -> Any:
-        import av
-
         self._child = subprocess.Popen(
             [sys.executable, "-m", "edgepose.io.outputs.push_child"],
             stdin=subprocess.PIPE,

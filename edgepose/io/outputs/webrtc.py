@@ -8,12 +8,14 @@ import time
 from fractions import Fraction
 from typing import Any
 
+import av
 import numpy as np
 
 from edgepose.errors import UsageError
 from edgepose.io import web
-from edgepose.io.base import Closing, Output, OutputOptions
-from edgepose.io.outputs.live_encoder import CLOCK, Pacer
+from edgepose.io.base import Output, OutputOptions
+from edgepose.io.outputs.formats import CLOCK
+from edgepose.io.outputs.live_encoder import Pacer
 from edgepose.io.peers import Peers, require
 from edgepose.io.pixels import letterbox, size_for
 from edgepose.io.uri import Uri
@@ -24,7 +26,7 @@ CODECS = {"h264": "video/H264", "vp8": "video/VP8"}
 POLL_SECONDS = 0.005
 
 
-class WebrtcOutput(Closing):
+class WebrtcOutput(Output):
     """The newest frame for every viewer; each viewer has an encoder of its own.
 
     Raises:
@@ -75,7 +77,6 @@ class WebrtcOutput(Closing):
 
     def video_frame(self, frame: Frame, seconds: float) -> Any:
         """A frame as aiortc's encoders take it, even in size."""
-        import av
 
         asked = size_for(frame.width, frame.height, (self._options.width, self._options.height))
         size = (max(2, asked[0] // 2 * 2), max(2, asked[1] // 2 * 2))

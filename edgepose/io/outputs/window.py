@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 from edgepose.errors import OutputError
-from edgepose.io.base import Closing, Output, OutputOptions
+from edgepose.io.base import Output, OutputOptions
 from edgepose.io.uri import Uri
 from edgepose.types import Frame
 
@@ -26,7 +26,7 @@ def has_display() -> bool:
     return any(os.environ.get(n) for n in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"))
 
 
-class WindowOutput(Closing):
+class WindowOutput(Output):
     """A resizable window with the newest frame, its aspect kept; several sources make a grid.
 
     Attributes:
@@ -37,11 +37,11 @@ class WindowOutput(Closing):
     """
 
     drops = True
+    closed = False
 
     def __init__(self, uri: Uri, options: OutputOptions) -> None:
         self._shown = uri.display
         self._size = (options.width, options.height)
-        self.closed = False
         self._stop = False
         self._frames: dict[tuple[str, str], Frame] = {}
         self._fresh = False

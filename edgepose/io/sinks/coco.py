@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from typing import Any
 
-from edgepose.io.base import Closing, SinkOptions
+from edgepose.io.base import Sink, SinkOptions
 from edgepose.io.sinks.rows import pixel, score, to_json
 from edgepose.io.sinks.target import Target
 from edgepose.types import Pose, Result
@@ -23,7 +23,7 @@ KEYPOINTS = (
 )  # fmt: skip
 
 
-class CocoSink(Closing):
+class CocoSink(Sink):
     """A COCO results file, a valid JSON array at any moment.
 
     One object a pose: image_id, category_id 1, keypoints and score. The keypoints are COCO's 17 by

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from edgepose.io.base import Closing, SinkOptions
+from edgepose.io.base import Sink, SinkOptions
 from edgepose.io.sinks.rows import is_finite, pixel, score, seconds
 from edgepose.io.sinks.target import Target
 from edgepose.types import Pose, Result
@@ -16,7 +16,7 @@ HEADER = (
 )  # fmt: skip
 
 
-class CsvSink(Closing):
+class CsvSink(Sink):
     """One row for each detected keypoint; a frame without people has no row.
 
     Args:

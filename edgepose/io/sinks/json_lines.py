@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from edgepose.io.base import Closing, SinkOptions
+from edgepose.io.base import Sink, SinkOptions
 from edgepose.io.sinks.rows import plain, result_row, to_json
 from edgepose.io.sinks.target import Target
 from edgepose.types import Result
 
 
-class JsonSink(Closing):
+class JsonSink(Sink):
     """One JSON object a line, as result.schema.json says.
 
     Args:

@@ -15,12 +15,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from edgepose.errors import BackendUnavailable, UsageError
 from edgepose.io import web
-from edgepose.io.base import Closing, SinkOptions
+from edgepose.io.base import Output, Sink, SinkOptions, Source
 from edgepose.types import Result
 
 PATH = "/metrics"
@@ -40,7 +40,7 @@ def address(target: str) -> tuple[str, int]:
     return host.strip("[]").removeprefix("@"), int(port)
 
 
-class MetricsSink(Closing):
+class MetricsSink(Sink):
     """Counts results and events, and serves them.
 
     Attributes:
@@ -61,8 +61,8 @@ class MetricsSink(Closing):
         self._prometheus = prometheus
         self._registry = prometheus.CollectorRegistry()
         self._make()
-        self._watched: list[Callable[[], Mapping[str, Any]]] = []
-        self._outputs: list[Callable[[], Mapping[str, Any]]] = []
+        self._sources: list[Source] = []
+        self._outputs: list[Output] = []
         self._registry.register(self)
         self._server = web.add(host, port, PATH, web.Route(self._answer))
         self.port = self._server.port
@@ -100,19 +100,10 @@ class MetricsSink(Closing):
         if word in UP:
             self._up.labels(name).set(UP[word])
 
-    def attach(self, source: Any, outputs: Any = ()) -> None:
-        """Also serve the counters of a source (or group) and of a fan-out, read when asked for."""
-
-        def of_source() -> Mapping[str, Any]:
-            counters = getattr(source, "counters", None)
-            if counters is None:
-                return {}
-            return counters if isinstance(counters, Mapping) else {source.name: counters}
-
-        self._watched.append(of_source)
-        for output in outputs if isinstance(outputs, (list, tuple)) else [outputs]:
-            if hasattr(output, "counters"):
-                self._outputs.append(lambda output=output: output.counters)  # type: ignore[misc]
+    def attach(self, source: Source, outputs: Sequence[Output] = ()) -> None:
+        """Also serve the counters of a source (or group) and of outputs, read when asked for."""
+        self._sources.append(source)
+        self._outputs += outputs
 
     def collect(self) -> Iterator[Any]:
         """For prometheus_client: the counters of the attached, as they are now."""
@@ -121,10 +112,10 @@ class MetricsSink(Closing):
         frames = core.CounterMetricFamily(
             "edgepose_source_frames", "Frames of live sources", labels=["source", "state"]
         )
-        for watched in self._watched:
-            for name, counters in watched().items():
+        for source in self._sources:
+            for name, numbers in source.counts().items():
                 for state in ("read", "taken", "dropped", "late"):
-                    frames.add_metric([name, state], getattr(counters, state))
+                    frames.add_metric([name, state], numbers[state])
         yield frames
         written = core.CounterMetricFamily(
             "edgepose_output_frames", "Frames of outputs", labels=["output", "state"]
@@ -133,7 +124,7 @@ class MetricsSink(Closing):
             "edgepose_output_failures", "Failed writes", labels=["output"]
         )
         for output in self._outputs:
-            for name, numbers in output().items():
+            for name, numbers in output.counts().items():
                 written.add_metric([name, "written"], numbers["written"])
                 written.add_metric([name, "dropped"], numbers["dropped"])
                 failures.add_metric([name], numbers["failures"])

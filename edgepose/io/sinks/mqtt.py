@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgepose.errors import BackendUnavailable, OutputError, UnknownNameError, UsageError
-from edgepose.io.base import Closing, SinkOptions
+from edgepose.io.base import Sink, SinkOptions
 from edgepose.io.sinks.rows import plain, result_row, to_json
 from edgepose.io.uri import Uri, parse
 from edgepose.types import Result
@@ -177,7 +177,7 @@ class Spool:
             self._base.close()
 
 
-class MqttSink(Closing):
+class MqttSink(Sink):
     """Publishes results; see the module's text.
 
     Attributes:

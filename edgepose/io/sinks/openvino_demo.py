@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 
-from edgepose.io.base import Closing, SinkOptions
+from edgepose.io.base import Sink, SinkOptions
 from edgepose.io.sinks.rows import pixel, score, to_json
 from edgepose.io.sinks.target import Target
 from edgepose.types import Pose, Result
 
 
-class DictSink(Closing):
+class DictSink(Sink):
     """Boxes and keypoints by image, for folder jobs; a valid JSON object at any moment.
 
     The key is the image's file name (its path where another image has that name, file name and frame

@@ -15,6 +15,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
+import av
+from av.video.reformatter import VideoReformatter
+
 from edgepose.errors import EdgeposeError, SourceError, SourceLost, SourceTimeout
 from edgepose.io.base import SourceOptions
 from edgepose.io.ffmpeg import open_container
@@ -70,9 +73,6 @@ class AvCapture:
     """
 
     def __init__(self, address: Address, options: SourceOptions, *, resize: bool = True) -> None:
-        import av
-        from av.video.reformatter import VideoReformatter
-
         self._address, self._options = address, options
         self._timeout = options.timeout
         self._interrupted = False
@@ -120,8 +120,6 @@ class AvCapture:
         return duration / 1e6 if duration else None
 
     def read(self) -> Picture | None:
-        import av
-
         try:
             frame = next(self._frames, None)
         except (av.FFmpegError, OSError) as e:
@@ -155,7 +153,6 @@ class AvCapture:
 
     def _decoded(self) -> Iterator[VideoFrame]:
         """Frames; packets that do not decode are skipped unless nothing decodes any more."""
-        import av
 
         broken, last = 0, time.monotonic()
         for packet in self._packets():
@@ -231,8 +228,6 @@ class Recorder:
     """
 
     def __init__(self, path: str, stream: Any) -> None:
-        import av
-
         self.path = free_name(path)
         options = {"movflags": "frag_keyframe+empty_moov+default_base_moof"}
         fragmented = self.path.endswith((".mp4", ".mov", ".m4v"))
@@ -265,7 +260,6 @@ class Recorder:
 
 def _copy_of(packet: Any) -> Any:
     """A packet of its own: the original is decoded after this one was written."""
-    import av
 
     copy: Any = av.Packet(bytes(packet))
     copy.time_base, copy.is_keyframe = packet.time_base, packet.is_keyframe
@@ -295,16 +289,15 @@ def silent(shown: str, seconds: float) -> SourceTimeout:
 
 def explain(error: BaseException, shown: str, seconds: float) -> EdgeposeError:
     """What an error on opening means: absent and silent sources may be waited for, others not."""
-    from av import error as e
 
-    if isinstance(error, (e.HTTPUnauthorizedError, e.HTTPForbiddenError)):
+    if isinstance(error, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)):
         return SourceError(
             f"{shown}: wrong or missing user name or password. Give them as "
             "scheme://user:password@host/path."
         )
-    if isinstance(error, e.HTTPNotFoundError):
+    if isinstance(error, av.error.HTTPNotFoundError):
         return SourceLost(f"{shown}: the server has no such path (404). Check the path.")
-    if isinstance(error, (e.ExitError, TimeoutError)):
+    if isinstance(error, (av.error.ExitError, TimeoutError)):
         return SourceTimeout(
             f"{shown}: no answer within {seconds:g} s. Check host and port, or allow more with "
             "--timeout."
@@ -313,9 +306,9 @@ def explain(error: BaseException, shown: str, seconds: float) -> EdgeposeError:
         return SourceLost(
             f"{shown}: nothing listens there (connection refused). Check host and port."
         )
-    if isinstance(error, e.ProtocolNotFoundError):
+    if isinstance(error, av.error.ProtocolNotFoundError):
         return SourceError(f"{shown}: the video library does not know this protocol.")
-    if isinstance(error, (e.InvalidDataError, e.DemuxerNotFoundError)):
+    if isinstance(error, (av.error.InvalidDataError, av.error.DemuxerNotFoundError)):
         return SourceError(f"{shown} is not a video that can be read ({_reason(error)}).")
     if isinstance(error, OSError):
         return lost(error, shown, seconds)
@@ -324,11 +317,10 @@ def explain(error: BaseException, shown: str, seconds: float) -> EdgeposeError:
 
 def lost(error: BaseException, shown: str, seconds: float) -> EdgeposeError:
     """What an error in mid-stream means: silence, or a loss."""
-    from av import error as e
 
     if isinstance(error, EdgeposeError):
         return error
-    if isinstance(error, (e.ExitError, TimeoutError)):
+    if isinstance(error, (av.error.ExitError, TimeoutError)):
         return silent(shown, seconds)
     gone = SourceLost(f"{shown}: {_reason(error)}.")
     gone.errno = getattr(error, "errno", None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from edgepose.closing import Closing
 from edgepose.errors import SourceError
 from edgepose.io.base import Source, SourceOptions
 from edgepose.types import Frame
@@ -23,7 +22,7 @@ def in_turn(sources: Sequence[Source], options: SourceOptions) -> Source:
     return ImageSource(paths, pictures[0].name, options, many=True)
 
 
-class Chain(Closing):
+class Chain(Source):
     """The frames of several sources in turn.
 
     Still pictures are numbered on from source to source; frames of films keep their own numbers.

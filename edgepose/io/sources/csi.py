@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -71,8 +72,6 @@ class GstCapture:
         return Picture(lambda: self._rgb(raw))
 
     def _rgb(self, raw: bytearray) -> NDArray[np.uint8]:
-        import cv2
-
         width, height = self._size
         planes = np.frombuffer(raw, np.uint8).reshape(height * 3 // 2, width)
         return flip(np.asarray(cv2.cvtColor(planes, cv2.COLOR_YUV2RGB_I420), np.uint8), self._turn)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import SourceError
-from edgepose.io.base import Closing, SourceOptions
+from edgepose.io.base import Source, SourceOptions
 from edgepose.io.ffmpeg import NOT_PICTURES, open_container
 from edgepose.io.pixels import MAX_PIXELS, Transform
 from edgepose.io.sources import header
@@ -196,7 +196,7 @@ def _first(frames: Iterable[Any]) -> Pixels | None:
     return None if frame is None else np.ascontiguousarray(frame.to_ndarray(format="rgb24"))
 
 
-class ImageSource(Closing):
+class ImageSource(Source):
     """Frames from a list of image files, in their order.
 
     A frame's index is the file's place in the list (continuing over the passes of a loop), its pts

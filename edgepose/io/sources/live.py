@@ -21,7 +21,7 @@ from typing import Any, Protocol
 
 from edgepose.errors import EdgeposeError, SourceError, SourceLost, SourceTimeout
 from edgepose.io.backoff import Backoff
-from edgepose.io.base import Closing, SourceOptions
+from edgepose.io.base import Source, SourceOptions
 from edgepose.types import Frame
 
 MAX_STUCK_THREADS = 3
@@ -98,7 +98,7 @@ class _Slot:
     arrived: float
 
 
-class LiveSource(Closing):
+class LiveSource(Source):
     """A supervised live source whose newest frame wins; see the module's text.
 
     Opening waits for the first frame, so that a wrong address is an error at once; with
@@ -151,6 +151,10 @@ class LiveSource(Closing):
             except BaseException:
                 self.close()
                 raise
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """The counters, by the source's name."""
+        return {self.name: self.counters.as_dict()}
 
     # -- the taker's side ------------------------------------------------------------------------
     def __iter__(self) -> Iterator[Frame]:

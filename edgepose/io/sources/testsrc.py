@@ -25,11 +25,12 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import SourceError, UnknownNameError, UsageError
-from edgepose.io.base import Closing, Source, SourceOptions
+from edgepose.io.base import Source, SourceOptions
 from edgepose.io.sources.live import LiveSource, Picture
 from edgepose.io.uri import Uri
 from edgepose.types import Frame
@@ -141,7 +142,7 @@ class _Paced:
         pass
 
 
-class _Unpaced(Closing):
+class _Unpaced(Source):
     """Every frame, as fast as it is read: a file rather than a camera."""
 
     live = False
@@ -206,8 +207,6 @@ def _background(width: int, height: int) -> Pixels:
 
 
 def _read_picture(path: str) -> Pixels:
-    import cv2
-
     picture = cv2.imread(path, cv2.IMREAD_COLOR_RGB)
     if picture is None:
         raise SourceError(f"test source: {path} cannot be read as a picture. Check image=PATH.")
@@ -216,8 +215,6 @@ def _read_picture(path: str) -> Pixels:
 
 def _paste(canvas: Pixels, picture: Pixels, seconds: float) -> None:
     """Show the picture as large as fits, swaying by a tenth of the canvas."""
-    import cv2
-
     height, width = canvas.shape[:2]
     scale = 0.8 * min(width / picture.shape[1], height / picture.shape[0])
     small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -271,8 +268,6 @@ def skeleton(number: int, people: int, seconds: float, width: int, height: int) 
 
 def _figure(canvas: Pixels, number: int, people: int, seconds: float) -> None:
     """Draw one clothed figure: limbs as thick rounded lines, torso as a polygon, a face."""
-    import cv2
-
     height, width = canvas.shape[:2]
     j = skeleton(number, people, seconds, width, height)
     unit = j["unit"]
@@ -313,8 +308,6 @@ def _figure(canvas: Pixels, number: int, people: int, seconds: float) -> None:
 
 
 def _head(canvas: Pixels, j: dict[str, Any], skin: tuple[int, int, int]) -> None:
-    import cv2
-
     unit = j["unit"]
     x, y = j["nose"]
     cv2.ellipse(
@@ -356,8 +349,6 @@ def _xy(point: tuple[float, float]) -> tuple[int, int]:
 # -- the clock ---------------------------------------------------------------------------------------
 def write_clock(canvas: Pixels, seconds: float) -> None:
     """Burn a time (modulo 2^32 ms) into the picture: digits above, a strip of cells below."""
-    import cv2
-
     height, width = canvas.shape[:2]
     stamp = round(seconds * 1000) % 2**CLOCK_BITS
     bits = np.array([(_checked(stamp) >> i) & 1 for i in reversed(range(CELLS))], np.uint8)

@@ -9,11 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from edgepose.errors import SourceError
-from edgepose.io.base import Closing, SourceOptions
+from edgepose.io.base import Source, SourceOptions
 from edgepose.io.ffmpeg import NOT_PICTURES, file_name, open_container
 from edgepose.io.pixels import MAX_PIXELS, Pixels, Transform, flip
 from edgepose.io.sources import header, segments
@@ -30,7 +32,7 @@ DISORDER = 5.0
 _UPRIGHT = {90: "counterclockwise", -90: "clockwise", 180: "rotate-180", -180: "rotate-180"}
 
 
-class VideoSource(Closing):
+class VideoSource(Source):
     """Frames of a film file; none is ever dropped unless `options.rate` asks for fewer.
 
     A frame's index counts from 0 at the film's first frame and its pts is the film's own time in
@@ -85,6 +87,11 @@ class VideoSource(Closing):
     def paths(self) -> tuple[str, ...]:
         """The file, as `OutputOptions.audio` and `inputs` want it."""
         return (self.path,)
+
+    @property
+    def sound(self) -> str:
+        """The film itself."""
+        return self.path
 
     def close(self) -> None:
         """End the iteration at its next frame and release the file."""
@@ -240,7 +247,6 @@ class _Pass:
 
     def _step(self, packets: Any, film: _Film) -> list[Any] | None:
         """Frames of the next packet, None at the end."""
-        import av
 
         try:
             packet = next(packets, None)
@@ -268,8 +274,6 @@ class _Pass:
         return list(frames)
 
     def _flush(self, film: _Film) -> list[Any] | None:
-        import av
-
         try:
             return list(film.stream.decode(None)) or None
         except (av.FFmpegError, OSError):
@@ -404,8 +408,6 @@ class _Converter:
     """Decoded frames to upright RGB pixels, with one scaler for the whole stream."""
 
     def __init__(self) -> None:
-        from av.video.reformatter import VideoReformatter
-
         self._reformatter = VideoReformatter()
 
     def __call__(self, frame: Any) -> Pixels:
@@ -425,8 +427,6 @@ def _rows(rgb: Any) -> Pixels:
 
 
 def _open(path: str) -> Any:
-    import av
-
     try:
         container = open_container(file_name(path))
     except (av.FFmpegError, OSError, ValueError) as e:
@@ -452,8 +452,6 @@ def _why_not(path: str, error: Exception) -> str:
 
 
 def _video_stream(container: Any) -> Any:
-    import av
-
     cover = av.stream.Disposition.attached_pic
     for stream in container.streams.video:
         if stream.codec_context is not None and not stream.disposition & cover:

@@ -11,6 +11,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from av.video.reformatter import VideoReformatter
+
 from edgepose.errors import SourceError, SourceLost
 from edgepose.io import web
 from edgepose.io.base import Source, SourceOptions
@@ -80,8 +82,6 @@ class BrowserCapture:
     rate = 0.0
 
     def __init__(self, browser: Browser, options: SourceOptions) -> None:
-        from av.video.reformatter import VideoReformatter
-
         self._browser, self._transform = browser, Transform(options)
         self._reformatter = VideoReformatter()
         self._interrupted = False

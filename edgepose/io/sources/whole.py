@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from edgepose.errors import SourceError
-from edgepose.io.base import Closing, SourceOptions
+from edgepose.io.base import Source, SourceOptions
 from edgepose.io.sources.av_capture import AvCapture
 from edgepose.io.sources.span import Span
 from edgepose.types import Frame
@@ -18,7 +18,7 @@ from edgepose.types import Frame
 T = TypeVar("T")
 
 
-class WholeSource(Closing):
+class WholeSource(Source):
     """Every frame of a capture that ends.
 
     Args:
@@ -50,6 +50,7 @@ class WholeSource(Closing):
         self.rate = self._capture.rate
         seconds = self._capture.seconds
         self.length = self._span.length(round(seconds * self.rate) if seconds else None)
+        self._current: AvCapture | None = None
         self._closed = False
         self._pts0 = self._last_pts = 0.0
 
@@ -93,9 +94,8 @@ class WholeSource(Closing):
     def close(self) -> None:
         """End the iteration at its next frame."""
         self._closed = True
-        current = getattr(self, "_current", None)
-        if current is not None:
-            current.interrupt()
+        if self._current is not None:
+            self._current.interrupt()
         if self._capture is not None:
             self._capture.close()
             self._capture = None

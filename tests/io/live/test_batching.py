@@ -12,7 +12,7 @@ import pytest
 from edgepose.batching import DynamicBatcher
 from edgepose.errors import SourceError, SourceLost
 from edgepose.io.base import SourceOptions
-from edgepose.io.sources.live import Counters, LiveSource
+from edgepose.io.sources.live import LiveSource
 from edgepose.io.sources.testsrc import open_test
 from edgepose.io.uri import parse
 from edgepose.types import Frame
@@ -147,9 +147,8 @@ def test_eight_live_sources_and_one_that_stops() -> None:
     with DynamicBatcher(sources, deadline=0.02) as group:  # type: ignore[arg-type]
         for batch in group.batches():
             assert len({id(f) for f in batch}) == len(batch) <= 8
-        counters = group.counters
+        counters = group.counts()
     assert set(counters) == {f"camera{i}" for i in range(8)}
     for i in range(8):
         c = counters[f"camera{i}"]
-        assert isinstance(c, Counters)
-        assert c.read == 5 + 10 * i == c.taken + c.dropped
+        assert c["read"] == 5 + 10 * i == c["taken"] + c["dropped"]

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from peers import wait_for
 
-from edgepose.closing import Closing
 from edgepose.errors import (
     BackendUnavailable,
     OutputError,
@@ -23,7 +22,7 @@ from edgepose.errors import (
     UsageError,
 )
 from edgepose.io import jetson_utils
-from edgepose.io.base import OutputOptions, SourceOptions
+from edgepose.io.base import Output, OutputOptions, SourceOptions
 from edgepose.io.outputs import jetson as jetson_output
 from edgepose.io.outputs import open_output
 from edgepose.io.outputs.fanout import FanOut
@@ -32,7 +31,7 @@ from edgepose.io.uri import parse
 from edgepose.types import Frame
 
 
-class Host(Closing):
+class Host(Output):
     """An output that keeps the pixels that it gets."""
 
     def __init__(self) -> None:

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgepose.errors import SourceError, SourceLost, SourceTimeout, UsageError
-from edgepose.io.backoff import Backoff, Capture, LiveSource, Picture
+from edgepose.io.backoff import Backoff
 from edgepose.io.base import SourceOptions
+from edgepose.io.sources.live import Capture, LiveSource, Picture
 
 Step = int | BaseException | None
 

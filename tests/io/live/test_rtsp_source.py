@@ -14,8 +14,8 @@ from peers import RtspPeer, free_port, wait_for
 
 from edgepose.errors import SourceError, SourceLost, SourceTimeout, UnknownNameError
 from edgepose.io.base import SourceOptions
+from edgepose.io.ffmpeg import network_url
 from edgepose.io.sources import open_source
-from edgepose.io.sources.av_capture import network_url
 from edgepose.io.uri import parse
 
 

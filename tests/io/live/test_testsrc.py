@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgepose.errors import SourceError, UnknownNameError, UsageError
+from edgepose.io import uri
 from edgepose.io.base import SourceOptions
-from edgepose.io.sources import open_source, testsrc, uri
+from edgepose.io.sources import open_source, testsrc
 from edgepose.io.sources.testsrc import (
     Painter,
     TestPattern,
