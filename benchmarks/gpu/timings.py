@@ -19,7 +19,8 @@ from frames import frame
 from edgepose.cuda.device import DeviceRunner, device_kernels
 from edgepose.cuda.kernels import Kernels
 from edgepose.cuda.pictures import Picture, Shape, TensorLayout
-from edgepose.decode.bottom_up import BottomUpDecoder, BottomUpParams
+from edgepose.decode.bottom_up import BottomUpDecoder
+from edgepose.decode.bottom_up_numpy import BottomUpParams
 from edgepose.decode.device import DeviceDecoder
 from edgepose.errors import BackendUnavailable
 from edgepose.geometry import crop, letterbox

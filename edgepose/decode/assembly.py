@@ -16,7 +16,7 @@ def assemble(
     """Grow objects breadth first over the matched links, as trt_pose does.
 
     Args:
-        connections: int32 (L, 2, M) of `assignment.assign`.
+        connections: int32 (L, 2, M) of `links.assign`.
         table: int32 (L, 4), see `paf.line_scores`.
         offsets: int32 (K + 1,) of `Peaks`.
         max_objects: the search stops at so many.

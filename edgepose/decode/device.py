@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from edgepose.cuda.kernels import DecodeBlock, Kernels
 from edgepose.cuda.pictures import address_of
-from edgepose.decode import bottom_up
-from edgepose.decode.bottom_up import BottomUpParams, Decoded
+from edgepose.decode.bottom_up_numpy import BottomUpParams, Decoded, decode_rest
+from edgepose.decode.host import HostDecoder
 from edgepose.decode.peaks import Peaks
 from edgepose.errors import BackendUnavailable, EngineError
 from edgepose.networks.topology import Topology
@@ -135,13 +135,11 @@ class DeviceDecoder:
 
     def _choose_rest(self) -> Rest:
         """Assignment and assembly by the compiled library where it was built, else by numpy."""
-        from edgepose.decode.host import HostDecoder
-
         table, params = self.topology.table, self.params
         try:
             return HostDecoder(table, params).rest
         except BackendUnavailable:
-            return lambda peaks, positions, confidence, scores, size: bottom_up.decode_rest(
+            return lambda peaks, positions, confidence, scores, size: decode_rest(
                 peaks, positions, confidence, scores, table, params, size
             )
 

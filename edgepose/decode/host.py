@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.cuda import host
-from edgepose.decode.bottom_up import Decoded, Stages
+from edgepose.decode.bottom_up_numpy import BottomUpParams, Decoded, Stages
 from edgepose.decode.peaks import Peaks
-
-if TYPE_CHECKING:
-    from edgepose.decode.bottom_up import BottomUpParams
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int32]

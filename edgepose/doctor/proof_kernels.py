@@ -12,13 +12,8 @@ from numpy.typing import NDArray
 from edgepose.cuda import twins
 from edgepose.cuda.kernels import DecodeBlock, Kernels
 from edgepose.cuda.pictures import Picture, Shape, TensorLayout, address_of
-from edgepose.decode.bottom_up import (
-    BottomUpDecoder,
-    BottomUpParams,
-    Decoded,
-    decode_numpy,
-    decode_rest,
-)
+from edgepose.decode.bottom_up import BottomUpDecoder
+from edgepose.decode.bottom_up_numpy import BottomUpParams, Decoded, decode_numpy, decode_rest
 from edgepose.doctor.proof import Proof, attempt
 from edgepose.geometry import Affine, letterbox, stretch
 from edgepose.networks.topology import Topology, load_topology

@@ -50,7 +50,8 @@ def _memory(network: Any, frames: int) -> Proof:
     """Poses and overlay of many frames with the engine that `auto` takes."""
     from edgepose.doctor.proof_engines import drawn
     from edgepose.draw.overlay import Overlay, parse_overlay
-    from edgepose.estimators.base import EstimatorOptions, make_estimator
+    from edgepose.estimators.base import EstimatorOptions
+    from edgepose.estimators.table import make_estimator
     from edgepose.timing import Stopwatch
 
     if resident_mb() == 0:

@@ -1,4 +1,4 @@
-"""What every estimator offers, its options, and the choice of one by the network's family."""
+"""What every estimator offers, and its options."""
 
 from __future__ import annotations
 
@@ -121,31 +121,3 @@ def engine_options(network: Network, options: EstimatorOptions) -> EngineOptions
     chosen = options.engine or EngineOptions()
     width, height = options.size or (network.manifest.input.width, network.manifest.input.height)
     return replace(chosen, default_shape=chosen.default_shape or (height, width))
-
-
-def make_estimator(network: Network, options: EstimatorOptions) -> Estimator:
-    """The estimator for a network's family.
-
-    Raises:
-        UsageError: the network is a detector, which finds no poses by itself.
-        EngineError: no engine can run it.
-    """
-    from edgepose.errors import UsageError
-
-    family = network.manifest.family
-    if family == "bottom-up":
-        from edgepose.estimators.bottom_up import BottomUp
-
-        return BottomUp.load(network, options)
-    if family == "top-down":
-        from edgepose.estimators.top_down import TopDown
-
-        return TopDown.load(network, options)
-    if family == "one-stage":
-        from edgepose.estimators.one_stage import OneStage
-
-        return OneStage.load(network, options)
-    raise UsageError(
-        f"Network {network.manifest.name!r} is a detector: it finds boxes, not poses. Use it as "
-        "--detector of a top-down network."
-    )

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgepose.decode.bottom_up import BottomUpParams
+from edgepose.decode.bottom_up_numpy import BottomUpParams
 from edgepose.estimators.device_feed import DeviceFeed
+from edgepose.estimators.maps import Binding
 from edgepose.geometry import Affine
 from edgepose.networks.topology import Topology
 from edgepose.timing import Stopwatch
@@ -25,7 +26,6 @@ from edgepose.timing import Stopwatch
 if TYPE_CHECKING:
     from edgepose.decode.device import DeviceDecoder, Pending
     from edgepose.engines.base import Engine
-    from edgepose.estimators.bottom_up import Binding
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from edgepose.decode.hand import ANCHOR_LAYERS, decode_palms
 from edgepose.engines.base import Engine, Outputs
 from edgepose.errors import UnknownNameError, UsageError
 from edgepose.estimators.base import EstimatorOptions
-from edgepose.estimators.people import Runner, chunks
+from edgepose.estimators.runner import Runner, chunks
 from edgepose.networks.manifest import Manifest
 from edgepose.preprocess.crops import Placement, place
 from edgepose.timing import Stopwatch

@@ -9,7 +9,8 @@ from edgepose.decode.one_stage import FORMATS, OneStageParams, People, decode_pe
 from edgepose.engines.base import Engine
 from edgepose.errors import NetworkFileError, UnknownNameError
 from edgepose.estimators.base import EstimatorOptions, engine_options
-from edgepose.estimators.people import Limits, Runner, chunks, make_poses
+from edgepose.estimators.people import Limits, make_poses
+from edgepose.estimators.runner import Runner, chunks
 from edgepose.networks.manifest import Manifest
 from edgepose.networks.topology import Topology
 from edgepose.preprocess.crops import Placement, place

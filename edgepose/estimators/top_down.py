@@ -20,7 +20,8 @@ from edgepose.errors import NetworkFileError, UsageError
 from edgepose.estimators.base import EstimatorOptions, engine_options
 from edgepose.estimators.detector import Detector, Regions
 from edgepose.estimators.heads import HeatmapHead, SimccHead, bind_head, check_points
-from edgepose.estimators.people import Limits, Runner, chunks, host_pixels, make_poses
+from edgepose.estimators.people import Limits, make_poses
+from edgepose.estimators.runner import Runner, chunks, host_pixels
 from edgepose.networks.manifest import Manifest
 from edgepose.networks.topology import Topology
 from edgepose.preprocess.crops import (

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edgepose.cuda.kernels import DecodeBlock
 from edgepose.cuda.pictures import address_of
-from edgepose.decode.bottom_up import BottomUpParams, decode_numpy, decode_rest, stages_numpy
+from edgepose.decode.bottom_up_numpy import BottomUpParams, decode_numpy, decode_rest, stages_numpy
 from edgepose.decode.device import DeviceDecoder, channels, unpack
 from edgepose.errors import BackendUnavailable, EngineError
 from edgepose.networks.topology import Topology

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from edgepose.cuda import host, host_build
-from edgepose.decode.bottom_up import BottomUpDecoder, BottomUpParams, Stages, stages_numpy
+from edgepose.decode.bottom_up import BottomUpDecoder
+from edgepose.decode.bottom_up_numpy import BottomUpParams, Stages, stages_numpy
 from edgepose.decode.host import HostDecoder
 from edgepose.errors import BackendUnavailable
 from edgepose.networks.topology import Topology

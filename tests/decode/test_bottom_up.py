@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgepose.decode.bottom_up import BottomUpParams, Stages
+from edgepose.decode.bottom_up_numpy import BottomUpParams, Stages
 from edgepose.decode.paf import pair_starts
 from edgepose.errors import EngineError, UsageError
 from edgepose.networks.topology import Topology

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from edgepose.decode.assignment import maximum_matching
+from edgepose.matching import maximum_matching
 
 scores = hnp.arrays(
     np.float32,

@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgepose.cuda import host, host_build
-from edgepose.decode.bottom_up import BottomUpDecoder, BottomUpParams, decode_numpy, stages_numpy
+from edgepose.decode.bottom_up import BottomUpDecoder
+from edgepose.decode.bottom_up_numpy import BottomUpParams, decode_numpy, stages_numpy
 from edgepose.decode.host import HostDecoder
 from edgepose.errors import BackendUnavailable, UsageError
 from edgepose.networks.topology import Topology
@@ -220,7 +221,7 @@ def test_no_write_or_read_out_of_bounds(tmp_path: Path) -> None:
 
 BOUNDS = """
 import numpy as np
-from edgepose.decode.bottom_up import BottomUpParams
+from edgepose.decode.bottom_up_numpy import BottomUpParams
 from edgepose.decode.host import HostDecoder
 
 def run():

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgepose.decode.bottom_up import BottomUpParams, decode_numpy
+from edgepose.decode.bottom_up_numpy import BottomUpParams, decode_numpy
 from edgepose.doctor import proof_engines, proof_kernels, selftest
 from edgepose.doctor.checks import Check
 from edgepose.doctor.proof import Proof, attempt

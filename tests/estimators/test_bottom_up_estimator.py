@@ -10,7 +10,8 @@ import pytest
 from edgepose.engines import EngineOptions
 from edgepose.errors import NetworkFileError
 from edgepose.estimators import EstimatorOptions, make_estimator
-from edgepose.estimators.bottom_up import bind_outputs, enlarge
+from edgepose.estimators.bottom_up import enlarge
+from edgepose.estimators.maps import bind_outputs
 from edgepose.networks.manifest import Manifest
 from edgepose.networks.resolve import resolve
 from edgepose.networks.topology import load_topology

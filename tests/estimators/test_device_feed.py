@@ -20,7 +20,7 @@ from edgepose.engines import EngineOptions, load_engine
 from edgepose.estimators.base import EstimatorOptions
 from edgepose.estimators.detector import Detector
 from edgepose.estimators.device_feed import DeviceFeed, device_feed
-from edgepose.estimators.people import Runner
+from edgepose.estimators.runner import Runner
 from edgepose.estimators.top_down import TopDown
 from edgepose.networks.manifest import InputSpec, Manifest
 from edgepose.networks.topology import Topology

@@ -10,7 +10,8 @@ import pytest
 
 from edgepose.engines import EngineOptions
 from edgepose.errors import EngineError, UnknownNameError
-from edgepose.estimators.base import EstimatorOptions, make_estimator
+from edgepose.estimators.base import EstimatorOptions
+from edgepose.estimators.table import make_estimator
 from edgepose.networks.manifest import InputSpec, Manifest
 from edgepose.networks.resolve import Network
 from edgepose.networks.topology import load_topology

@@ -57,7 +57,8 @@ def test_the_network_on_the_film_itself(hpe_int8: Path, shared: Path) -> None:
     import av
 
     from edgepose.engines import EngineOptions
-    from edgepose.estimators.base import EstimatorOptions, make_estimator
+    from edgepose.estimators.base import EstimatorOptions
+    from edgepose.estimators.table import make_estimator
     from edgepose.networks.resolve import resolve
     from edgepose.timing import Stopwatch
     from edgepose.types import Frame

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.decode.bottom_up import BottomUpDecoder, BottomUpParams
+from edgepose.decode.bottom_up import BottomUpDecoder
+from edgepose.decode.bottom_up_numpy import BottomUpParams
 from edgepose.networks.topology import Topology
 
 from .dataset import KEYPOINTS, LINKS, Sample, decode_image, read
