@@ -8,7 +8,7 @@ from edgepose.errors import UsageError
 from edgepose.estimators.base import Estimator, EstimatorOptions
 
 if TYPE_CHECKING:
-    from edgepose.networks.registry import Network
+    from edgepose.networks.resolve import Network
 
 
 def make_estimator(network: Network, options: EstimatorOptions) -> Estimator:
