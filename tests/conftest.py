@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -29,6 +32,37 @@ def private_folders(
     base = tmp_path_factory.mktemp("edgepose")
     monkeypatch.setenv("EDGEPOSE_HOME", str(base / "home"))
     monkeypatch.setenv("EDGEPOSE_CACHE", str(base / "cache"))
+
+
+class Heard(logging.Handler):
+    """Sentences that the library has logged, oldest first."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+@contextmanager
+def hearing(name: str = "edgepose") -> Iterator[list[str]]:
+    """What the library says at INFO and above while the block runs, whoever else listens."""
+    logger, heard = logging.getLogger(name), Heard()
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(heard)
+    try:
+        yield heard.lines
+    finally:
+        logger.removeHandler(heard)
+        logger.setLevel(level)
+
+
+@pytest.fixture
+def heard() -> Iterator[list[str]]:
+    with hearing() as lines:
+        yield lines
 
 
 @pytest.fixture(scope="session")

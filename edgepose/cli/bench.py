@@ -49,7 +49,7 @@ def bench(
     from edgepose.networks.resolve import resolve
 
     talk = Talk()
-    base = EngineOptions(engine=engine, threads=threads, log=talk.info)
+    base = EngineOptions(engine=engine, threads=threads)
     columns = [b.parse_configuration(text, base) for text in compare or [engine]]
     found = resolve(network, model=model, download=not no_download)
     pictures = b.read_pictures(input, 32)

@@ -85,7 +85,6 @@ def build_engine(
         rebuild=force,
         output=output.expanduser() if output else None,
         progress=progress,
-        log=talk.info,
     )
     flavour = find_flavour(engine)
     with _interruptible():

@@ -70,13 +70,15 @@ def doctor(
 
 def _self_test(rows: list[Check], quick: bool, path: Path | None, json: bool) -> bool:
     """Run it, print each line as it comes, write the report; True where something failed."""
+    from edgepose.cli.console import Talk
     from edgepose.doctor import selftest
 
+    Talk()  # shows what an engine build has to say
     proofs: list[Proof] = []
     if not json:
         print("\nself-test", flush=True)
     frames = selftest.QUICK_FRAMES if quick else selftest.FRAMES
-    for proof in selftest.run(frames=frames, log=_say):
+    for proof in selftest.run(frames=frames):
         proofs.append(proof)
         if not json:
             print("\n".join(proof_lines(proof)), flush=True)
@@ -93,10 +95,6 @@ def _self_test(rows: list[Check], quick: bool, path: Path | None, json: bool) ->
     if path:
         _write(path, text)
     return any(p.state == "fail" for p in proofs)
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
 
 
 def proof_lines(proof: Proof) -> list[str]:
@@ -136,13 +134,11 @@ def _check_writable(path: Path) -> None:
 
 def _write(path: Path, text: str) -> None:
     from edgepose.errors import OutputError
+    from edgepose.files import write_atomically
 
-    part = path.with_name(f".{path.name}.part")
     try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
+        write_atomically(path, text)
     except OSError as e:
-        part.unlink(missing_ok=True)
         raise OutputError(f"Cannot write {path}: {e.strerror}.") from None
     print(f"Report: {path}", file=sys.stderr)
 

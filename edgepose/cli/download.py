@@ -208,7 +208,7 @@ def _install_bundle(options: InstallOptions, names: list[str], talk: Talk) -> in
 
     assert options.source is not None
     wanted = [name.partition(":")[0] for name in names]
-    done = install_bundle(options.source, wanted, force=options.force, progress=progress_for(talk))
+    done = install_bundle(options.source, wanted, force=options.force)
     for item in done:
         already = " already" if item.before else ""
         talk.info(f"{item.network} ({item.variant}): installed{already}")

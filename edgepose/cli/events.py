@@ -307,17 +307,13 @@ class _Counted:
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:
-    """Write a file by way of a temporary one."""
+    """Write a file, whole or not at all."""
     from edgepose.errors import OutputError
+    from edgepose.files import replacing
 
-    part = path.with_name(f".{path.name}.part")
     try:
-        try:
-            with open(part, "w", encoding="utf-8", newline="") as file:
-                file.writelines(lines)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        with replacing(path) as part, open(part, "w", encoding="utf-8", newline="") as file:
+            file.writelines(lines)
     except OSError as e:
         raise OutputError(f"{path} cannot be written: {e.strerror or e}.") from None
 

@@ -57,10 +57,6 @@ class Bars:
             self._bar.stop()
             self._bar = None
 
-    def note(self, text: str) -> None:
-        """Print a line."""
-        self._talk.info(text)
-
 
 class Lines:
     """A line when a transfer starts, every few seconds, and when it is over."""
@@ -101,7 +97,3 @@ class Lines:
             seconds = max(time.monotonic() - self._start, 1e-3)
             rate = size_text((self._done - self._first) / seconds)
             self._talk.info(f"{self._label}: {size_text(self._done)} in {seconds:.1f} s ({rate}/s)")
-
-    def note(self, text: str) -> None:
-        """Print a line."""
-        self._talk.info(text)

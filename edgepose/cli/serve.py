@@ -228,7 +228,6 @@ def _studio(a: Mapping[str, Any], talk: Talk) -> Studio:
             device=a["device"],
             precision=precision,
             threads=a["threads"],
-            log=talk.info,
         ),
         ChannelOptions(
             overlay=a["overlay"],

@@ -47,7 +47,6 @@ def engine_options(a: Mapping[str, Any], talk: Talk) -> Any:
         build=not a["no_build"],
         engine_file=a["engine_file"],
         progress=progress_for(talk),
-        log=talk.info,
     )
 
 

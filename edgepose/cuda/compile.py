@@ -16,10 +16,12 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from edgepose.errors import BackendUnavailable
+from edgepose.files import write_atomically
 from edgepose.paths import kernels_cache
 
 FOLDER = Path(__file__).resolve().parent
@@ -111,15 +113,6 @@ def nvrtc() -> ctypes.CDLL:
     raise BackendUnavailable("NVRTC is not installed (pip install nvidia-cuda-nvrtc, or JetPack's)")
 
 
-def nvrtc_targets() -> tuple[str, ...]:
-    """Compute capabilities that this NVRTC compiles for, such as "87"."""
-    library, count = nvrtc(), ctypes.c_int()
-    _check(library, library.nvrtcGetNumSupportedArchs(ctypes.byref(count)), "listing targets")
-    numbers = (ctypes.c_int * count.value)()
-    _check(library, library.nvrtcGetSupportedArchs(numbers), "listing targets")
-    return tuple(str(n) for n in numbers)
-
-
 def _check(library: ctypes.CDLL, status: int, doing: str) -> None:
     if status:
         reason = library.nvrtcGetErrorString(status).decode("ascii", "replace")
@@ -203,13 +196,9 @@ def cached(target: str, driver: str, make: Callable[[], bytes]) -> bytes:
         return path.read_bytes()
     except OSError:
         data = make()
-    try:
+    with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(data)
-        os.replace(file.name, path)
-    except OSError:
-        pass
+        write_atomically(path, data)
     return data
 
 

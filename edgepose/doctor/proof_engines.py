@@ -6,7 +6,7 @@ The network is the one that comes with edgepose, the pictures are drawn by the t
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -123,9 +123,7 @@ def tensors(network: Network, frames: Sequence[Frame]) -> Iterator[NDArray[np.fl
         yield to_tensor(frame.pixels, spec, fit(spec, frame.width, frame.height))[None]
 
 
-def prove(
-    network: Network, frames: Sequence[Frame], log: Callable[[str], None] | None = None
-) -> Iterator[Proof]:
+def prove(network: Network, frames: Sequence[Frame]) -> Iterator[Proof]:
     """The reference first, then every engine and precision of the table."""
     reference: list[Answer] = []
 
@@ -147,7 +145,7 @@ def prove(
         return
     for engine, precision in CONFIGURATIONS:
         name = f"{engine} {precision or 'as it prefers'}"
-        options = _options(network, engine, precision, log)
+        options = _options(network, engine, precision)
         compare = partial(_compared, name, network, options, frames, reference[0])
         yield attempt(name, compare)
 
@@ -156,11 +154,10 @@ def _options(
     network: Network,
     engine: str,
     precision: str,
-    log: Callable[[str], None] | None,
 ) -> EngineOptions:
     """Options of one line; the plan goes into the usual cache, so that it is built once."""
     calibration = _calibration(network) if precision == "int8" else None
-    return EngineOptions(engine=engine, precision=precision, log=log, calibration=calibration)
+    return EngineOptions(engine=engine, precision=precision, calibration=calibration)
 
 
 def _calibration(network: Network) -> Calibration:

@@ -11,7 +11,7 @@ import os
 import platform
 import socket
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,11 @@ GROWTH_MB = 4.0
 GPU_GROWTH_MB = 16.0  # other programs use the GPU too
 
 
-def run(*, frames: int = FRAMES, log: Callable[[str], None] | None = None) -> Iterator[Proof]:
+def run(*, frames: int = FRAMES) -> Iterator[Proof]:
     """All proofs, one after the other, as they are made.
 
     Args:
         frames: for the memory test.
-        log: told what an engine build has to say.
     """
     from edgepose.doctor import proof_engines, proof_kernels
     from edgepose.networks.resolve import resolve
@@ -40,7 +39,7 @@ def run(*, frames: int = FRAMES, log: Callable[[str], None] | None = None) -> It
     yield from proof_kernels.prove()
     network = resolve(proof_engines.NETWORK, download=False)
     pictures = proof_engines.drawn(PICTURES)
-    yield from proof_engines.prove(network, pictures, log)
+    yield from proof_engines.prove(network, pictures)
     yield attempt("memory", lambda: _memory(network, frames))
     yield _jetson_utils()
 

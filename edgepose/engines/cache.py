@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from edgepose import paths
 from edgepose.errors import EngineError, NetworkFileError, OutputError
+from edgepose.files import file_digest, locked, write_atomically
+from edgepose.json_file import read_json
 from edgepose.version import __version__
 
 FORMAT = 1
@@ -119,7 +119,7 @@ def read_sidecar(path: Path) -> Sidecar:
         NetworkFileError: missing, damaged, or of another format.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path)
     except FileNotFoundError as e:
         raise NetworkFileError(f"Sidecar {path} is missing.") from e
     except (OSError, ValueError) as e:
@@ -248,7 +248,7 @@ class PlanCache:
             size = path.stat().st_size
             if size != sidecar.bytes:
                 return f"the plan is cut off: {size} of {sidecar.bytes} bytes"
-            if _file_digest(path) != sidecar.sha256:
+            if file_digest(path) != sidecar.sha256:
                 return "the plan was changed since it was built (checksum differs)"
         except OSError as e:
             return f"the plan cannot be read: {e.strerror}"
@@ -275,23 +275,16 @@ class PlanCache:
         Raises:
             OutputError: the folder cannot be written.
         """
-        import filelock
-
-        path = self.path(name, key).with_suffix(".lock")
-        _make_folder(path.parent)
-        lock = filelock.FileLock(str(path))
-        try:
+        lock = locked(self.path(name, key).with_suffix(".lock"), waiting=waiting)
+        with ExitStack() as stack:
             try:
-                lock.acquire(timeout=0)
-            except filelock.Timeout:
-                waiting()
-                lock.acquire()
-        except OSError as e:
-            raise OutputError(f"The engine cache {path.parent} cannot be used: {e}.") from e
-        try:
+                stack.enter_context(lock)
+            except OSError as e:
+                raise OutputError(
+                    f"The engine cache {self.folder} cannot be used: {e.strerror or e}. "
+                    "Set EDGEPOSE_CACHE to a folder that can be written."
+                ) from e
             yield
-        finally:
-            lock.release()
 
     def entries(self) -> list[Entry]:
         """Every plan in the folder, by name; checksums are not looked at (see `damage`)."""
@@ -332,59 +325,23 @@ def sidecar_path(plan: Path) -> Path:
 
 
 def write_plan(path: Path, plan: bytes, sidecar: Sidecar) -> Sidecar:
-    """Write plan and sidecar by temporary names and rename.
+    """Write plan and sidecar, each whole or not at all.
 
     Raises:
         OutputError: the folder cannot be written, or the disk is full.
     """
     full = replace(sidecar, bytes=len(plan), sha256=hashlib.sha256(plan).hexdigest())
-    _make_folder(path.parent)
-    write_atomically(path, plan)
     text = json.dumps(full.to_json(), indent=2, ensure_ascii=False) + "\n"
-    write_atomically(sidecar_path(path), text.encode())
-    return full
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it is either the old one or wholly the new one.
-
-    Raises:
-        OutputError: it cannot be written; the temporary file is removed.
-    """
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, plan)
+        write_atomically(sidecar_path(path), text)
     except OSError as e:
         raise OutputError(
-            f"{path.name} ({len(content) / 2**20:.1f} MiB) cannot be kept in {path.parent}: "
+            f"{path.name} ({len(plan) / 2**20:.1f} MiB) cannot be kept in {path.parent}: "
             f"{e.strerror or e}. Free some space, or set EDGEPOSE_CACHE to another folder."
         ) from e
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as e:
-        raise OutputError(
-            f"The engine cache {folder} cannot be made: {e.strerror or e}. "
-            "Set EDGEPOSE_CACHE to a folder that can be written."
-        ) from e
-
-
-def _file_digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return full
 
 
 def import_plan(cache: PlanCache, plan: Path) -> Path:

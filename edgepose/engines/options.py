@@ -82,7 +82,6 @@ class EngineOptions:
         engine_file: use this plan as it is, without cache and key.
         output: also copy the plan and its sidecar here.
         progress: who is told how far a build is.
-        log: who is told what people may want to know (a plan is rebuilt, and why).
     """
 
     engine: str = "auto"
@@ -103,7 +102,6 @@ class EngineOptions:
     engine_file: Path | None = None
     output: Path | None = None
     progress: Progress | None = field(default=None, compare=False)
-    log: Callable[[str], None] | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.precision not in ("", *PRECISIONS):
@@ -122,11 +120,6 @@ class EngineOptions:
             raise UsageError(f"A workspace of {self.workspace} MiB is not possible.")
         if self.dla is not None and self.dla < 0:
             raise UsageError(f"DLA core {self.dla} does not exist; the first is 0.")
-
-    def say(self, message: str) -> None:
-        """Tell `log`, where there is one."""
-        if self.log:
-            self.log(message)
 
 
 def parse_shape(text: str) -> tuple[int, int]:

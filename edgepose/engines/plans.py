@@ -6,6 +6,7 @@ as arguments, so that all of it runs where no GPU is.
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Callable
@@ -14,8 +15,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from edgepose.engines import build_plan as decide
-from edgepose.engines import tensorrt_build as builder
+from edgepose.engines.build_plan import (
+    MIB,
+    BuildPlan,
+    check_calibration,
+    check_memory,
+    plan_build,
+)
 from edgepose.engines.cache import (
     Lookup,
     PlanCache,
@@ -27,8 +33,11 @@ from edgepose.engines.cache import (
 )
 from edgepose.engines.gpu import Gpu, host_memory
 from edgepose.engines.options import EngineOptions
+from edgepose.engines.tensorrt_build import build
 from edgepose.errors import EngineError, NetworkFileError, OutputError
 from edgepose.networks.onnx_file import model_digest, read_outline
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,7 @@ class Machine:
 
     gpu: Gpu | None = None
     deserialise: Callable[[bytes], Any] | None = None
-    calibrator: Callable[[Any, decide.BuildPlan], Any] | None = None
+    calibrator: Callable[[Any, BuildPlan], Any] | None = None
     on_device: Callable[[], AbstractContextManager[Any]] = nullcontext
 
 
@@ -92,11 +101,11 @@ class Plan:
     reason: str
 
 
-def plan_key(flavour: Flavour, plan: decide.BuildPlan, gpu: Gpu | None) -> PlanKey:
+def plan_key(flavour: Flavour, plan: BuildPlan, gpu: Gpu | None) -> PlanKey:
     """The cache key of a build."""
     options = []
     if plan.workspace:
-        options.append(f"workspace={plan.workspace // decide.MIB}")
+        options.append(f"workspace={plan.workspace // MIB}")
     if plan.level is not None:
         options.append(f"level={plan.level}")
     if plan.hardware_compatible:
@@ -162,7 +171,7 @@ class _Obtain:
         self.cache, self.must_keep = cache, must_keep
         self.model, self.name = model, model.stem
         outline = read_outline(model)
-        self.plan = decide.plan_build(model, outline, options)
+        self.plan = plan_build(model, outline, options)
         self.key = plan_key(flavour, self.plan, machine.gpu)
 
     def run(self) -> Plan:
@@ -176,7 +185,7 @@ class _Obtain:
             cached, lookup = self._use(lookup)
             if cached:
                 return cached
-        decide.check_calibration(self.plan)
+        check_calibration(self.plan)
         if not self.options.build:
             raise EngineError(
                 f"No engine for {self.model.name} fits here ({lookup.reason}), and building is "
@@ -220,22 +229,22 @@ class _Obtain:
 
         def waiting() -> None:
             self.waited = True
-            self.options.say(f"Waiting for another process that builds {self.model.name}")
+            log.info("Waiting for another process that builds %s", self.model.name)
 
         try:
             stack.enter_context(self.cache.lock(self.name, self.key, waiting))
         except OutputError as e:
             if self.must_keep:
                 raise
-            self.options.say(f"{e} The engine is built for this run only.")
+            log.warning("%s The engine is built for this run only.", e)
             return False
         return True
 
     def _build(self, lookup: Lookup, keep: bool) -> Plan:
-        workspace, warning = decide.check_memory(self.plan, self.machine.gpu, host_memory())
+        workspace, warning = check_memory(self.plan, self.machine.gpu, host_memory())
         self._announce(lookup, warning)
         start = time.monotonic()
-        content = builder.build(
+        content = build(
             self.flavour.trt,
             replace(self.plan, workspace=workspace),
             progress=self.options.progress,
@@ -259,14 +268,14 @@ class _Obtain:
     def _announce(self, lookup: Lookup, warning: str) -> None:
         verb = "Rebuilding" if lookup.rebuild else "Building"
         where = self.machine.gpu.name if self.machine.gpu else "any GPU"
-        self.options.say(
+        log.info(
             f"{verb} {self.model.name} in {self.key.precision} for {where} with "
             f"{self.flavour.title} {self.flavour.version} ({lookup.reason}); "
             "this takes minutes, once"
         )
         for note in (*self.plan.notes, warning):
             if note:
-                self.options.say(note)
+                log.warning(note)
 
     def _timing_cache(self) -> Path | None:
         if self.options.timing_cache is not None or not self.flavour.timings:
@@ -297,7 +306,7 @@ class _Obtain:
         except OutputError as e:
             if self.must_keep:
                 raise
-            self.options.say(f"{e} The engine is used for this run only.")
+            log.warning("%s The engine is used for this run only.", e)
             return None
 
 

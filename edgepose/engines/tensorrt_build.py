@@ -21,16 +21,15 @@ from pathlib import Path
 from typing import Any
 
 from edgepose.engines.build_plan import BuildPlan, check_calibration
-from edgepose.engines.cache import write_atomically
 from edgepose.engines.options import Progress
 from edgepose.errors import (
     EdgeposeError,
     EngineError,
     Interrupted,
     NetworkFileError,
-    OutputError,
     UsageError,
 )
+from edgepose.files import write_atomically
 from edgepose.networks.onnx_file import OnnxOutline
 
 
@@ -343,11 +342,9 @@ class _Job:
             content = cache.serialize() if cache is not None else None
         if content is None:
             return
-        try:
+        with suppress(OSError):  # it only makes the next build faster
             self.timing_cache.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self.timing_cache, bytes(memoryview(content)))
-        except (OSError, OutputError):
-            return  # it only makes the next build faster
 
     # --- failure
 

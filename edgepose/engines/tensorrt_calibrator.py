@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,8 @@ import numpy as np
 
 from edgepose.engines.base import Feeds
 from edgepose.engines.build_plan import BuildPlan
-from edgepose.engines.cache import write_atomically
 from edgepose.engines.device import Cuda
-from edgepose.errors import OutputError
+from edgepose.files import write_atomically
 
 
 def make_calibrator(trt: Any, plan: BuildPlan, cuda: Cuda, ranges: Path) -> Any:
@@ -46,11 +46,9 @@ def make_calibrator(trt: Any, plan: BuildPlan, cuda: Cuda, ranges: Path) -> Any:
                 return None
 
         def write_calibration_cache(self, cache: Any) -> None:
-            try:
+            with suppress(OSError):  # it only makes the next build faster
                 ranges.parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(ranges, bytes(cache))
-            except (OSError, OutputError):
-                return  # it only makes the next build faster
 
     return Calibrator()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from edgepose.errors import OutputError, SourceError
 from edgepose.eval.annotations import Annotations, Picture, find_pictures, match_names
+from edgepose.files import write_atomically
 from edgepose.networks.topology import Topology
 from edgepose.timing import Statistics, Stopwatch
 from edgepose.types import Frame, Pose
@@ -258,10 +258,7 @@ def write_rows(rows: Sequence[Row], path: Path) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.write_text(json.dumps(list(rows)), encoding="utf-8")
-        part.replace(path)
+        write_atomically(path, json.dumps(list(rows)))
     except OSError as e:
-        part.unlink(missing_ok=True)
         raise OutputError(f"--results {path} cannot be written: {e.strerror or e}.") from None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from edgepose.errors import OutputError
+from edgepose.files import write_atomically
 from edgepose.networks import registry
 from edgepose.networks.download import InstallOptions, install
 from edgepose.networks.manifest import Manifest, parse_manifest
@@ -68,9 +68,7 @@ def _write_manifest(manifest: Manifest, topology: Topology) -> None:
         for name, content in reversed(
             files.items()
         ):  # the manifest last: it makes the network known
-            part = folder / f".{name}.{os.getpid()}.part"
-            part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-            part.replace(folder / name)
+            write_atomically(folder / name, json.dumps(content, indent=1) + "\n")
     except OSError as e:
         raise OutputError(
             f"{folder} cannot be written: {e.strerror or e}. Set EDGEPOSE_HOME to a folder of yours."

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from edgepose.engines.options import EngineOptions
 from edgepose.engines.table import load_engine
 from edgepose.errors import NetworkFileError, OutputError
 from edgepose.export.checkpoint import torch_module
+from edgepose.files import put_in_place
 
 OPSET = 17  # understood by TensorRT 8.6 and later
 # difference allowed between PyTorch and ONNX Runtime, of the largest answer
@@ -23,15 +24,17 @@ TOLERANCE = 2e-4
 
 @contextmanager
 def _partial(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its name at the end, or vanishes."""
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part.onnx")
+    """A temporary file that takes the place of `path` at the end, or vanishes.
+
+    It has the name of `path`, which engines tell the kind of a file by.
+    """
     try:
-        yield part
-        part.replace(path)
+        with TemporaryDirectory(dir=path.parent, prefix=".export-") as folder:
+            part = Path(folder) / path.name
+            yield part
+            put_in_place(part, path)
     except OSError as e:
         raise OutputError(f"{path} cannot be written: {e.strerror or e}.") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def write_onnx(

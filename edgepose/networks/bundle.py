@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from edgepose.errors import DownloadError, NetworkFileError, UnknownNameError
+from edgepose.files import replacing
 from edgepose.networks import registry
 from edgepose.networks.folders import RECORD, facts, files_of, read_record, replace_folder, staging
 from edgepose.networks.locks import exclusive
@@ -28,6 +30,8 @@ from edgepose.networks.progress import Progress, Silent
 from edgepose.networks.transfer import Expected, mismatch
 from edgepose.networks.unpack import Limits, entries, read_entry, write_entry
 from edgepose.paths import networks_home
+
+log = logging.getLogger(__name__)
 
 INDEX = "edgepose-bundle.json"
 FORMAT = 1
@@ -62,23 +66,20 @@ def write_bundle(
         "networks": [{"network": m.name, "variant": v} for m, v, _ in items],
         "files": {name: facts(path) for name, path in files.items()},
     }
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     progress = progress or Silent()
     progress.begin(out.name, sum(p.stat().st_size for p in files.values()))
     try:
-        with tarfile.open(temporary, "w", format=tarfile.PAX_FORMAT) as tar:
+        with replacing(out) as part, tarfile.open(part, "w", format=tarfile.PAX_FORMAT) as tar:
             text = (json.dumps(index, indent=2) + "\n").encode()
             tar.addfile(_header(INDEX, len(text)), io.BytesIO(text))
             for name, path in files.items():
                 with path.open("rb") as file:
                     tar.addfile(_header(name, path.stat().st_size), file)
                 progress.advance(path.stat().st_size)
-        os.replace(temporary, out)
     except OSError as e:
         raise DownloadError(f"Bundle {out} cannot be written: {e.strerror or e}.") from None
     finally:
         progress.end()
-        temporary.unlink(missing_ok=True)
     return out.stat().st_size
 
 
@@ -116,7 +117,6 @@ def install_bundle(
     wanted: Sequence[str] = (),
     *,
     force: bool = False,
-    progress: Progress | None = None,
 ) -> list[Installed]:
     """Install what a bundle holds, or only some networks of it.
 
@@ -126,13 +126,11 @@ def install_bundle(
         bundle: file made by `write_bundle`.
         wanted: names of networks; () = all.
         force: replace what is installed.
-        progress: told about what is passed over.
 
     Raises:
         DownloadError: the bundle is damaged or holds something unsafe.
         UnknownNameError: a wanted network is not in it.
     """
-    progress = progress or Silent()
     with _unpacked(bundle) as (folder, index):
         pairs = [(n["network"], n["variant"]) for n in index["networks"]]
         held = sorted({name for name, _ in pairs})
@@ -142,7 +140,7 @@ def install_bundle(
         done = []
         for name, variant in pairs:
             if name in chosen:
-                done.append(_install_variant(folder, name, variant, bundle, force, progress))
+                done.append(_install_variant(folder, name, variant, bundle, force))
     return done
 
 
@@ -241,18 +239,16 @@ def _install_manifest(source: Path, name: str, force: bool) -> None:
             os.replace(file, there)
 
 
-def _install_variant(
-    folder: Path, name: str, variant: str, bundle: Path, force: bool, progress: Progress
-) -> Installed:
+def _install_variant(folder: Path, name: str, variant: str, bundle: Path, force: bool) -> Installed:
     manifest = registry.find(name)
     variant = registry.find_variant(manifest, variant)
     model = manifest.weights[variant].model
     final = registry.folder(manifest, variant)
-    with exclusive(final.parent, progress=progress):
+    with exclusive(final.parent):
         if complete(final / model) and not force:
             return Installed(name, variant, final / model, True)
         source = folder / name / variant
-        _check_published(manifest, variant, source, bundle, progress)
+        _check_published(manifest, variant, source, bundle)
         with staging(final) as stage:
             stage.rmdir()
             os.replace(source, stage)
@@ -260,15 +256,13 @@ def _install_variant(
     return Installed(name, variant, final / model, False)
 
 
-def _check_published(
-    manifest: Manifest, variant: str, source: Path, bundle: Path, progress: Progress
-) -> None:
+def _check_published(manifest: Manifest, variant: str, source: Path, bundle: Path) -> None:
     """A bundle's own digests say that it arrived whole; the published ones, that it is the file."""
     weights = manifest.weights[variant]
     if not complete(source / weights.model):
         raise NetworkFileError(f"Bundle {bundle} lacks {weights.model} of {manifest.name}.")
     if not read_record(source).get("verified", True):
-        progress.note(f"{manifest.name} ({variant}) was put into the bundle unverified.")
+        log.warning("%s (%s) was put into the bundle unverified.", manifest.name, variant)
         return
     for d in weights.downloads:
         if d.archive or not (source / d.file).is_file():

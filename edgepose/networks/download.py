@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edgepose.errors import DownloadError
+from edgepose.files import file_digest
 from edgepose.networks import registry
 from edgepose.networks.folders import copy, replace_folder, staging, write_record
 from edgepose.networks.locks import exclusive
@@ -25,7 +26,6 @@ from edgepose.networks.transfer import (
     Expected,
     TransferOptions,
     fetch,
-    file_digest,
     mismatch,
     shown,
 )
@@ -97,7 +97,7 @@ def _install(job: _Job) -> Path:
     if found := there():
         return found
     final = registry.folder(job.manifest, job.variant)
-    with exclusive(final.parent, progress=job.progress):
+    with exclusive(final.parent):
         if found := there():  # another process was faster
             return found
         with staging(final) as stage:
@@ -180,7 +180,7 @@ class _Job:
 
     def _from_network(self, wanted: Download, stage: Path) -> None:
         target = cache() / "downloads" / self.manifest.name / self.variant / wanted.file
-        with exclusive(target, progress=self.progress):
+        with exclusive(target):
             url = self._fetch(wanted, target, stage)
             self._keep_pin(target, wanted, shown(url))
             if not wanted.archive:
@@ -235,7 +235,7 @@ class _Job:
         if wanted.sha256 or wanted.sha384 or not wanted.urls or self.options.repin:
             return ""
         known = pinned(self._key(wanted))
-        if not known or known == file_digest(path, "sha256"):
+        if not known or known == file_digest(path):
             return ""
         return (
             f"is another than at the first download (sha256 {known[:16]}... is pinned in "
@@ -244,7 +244,7 @@ class _Job:
 
     def _keep_pin(self, path: Path, wanted: Download, origin: str) -> None:
         if wanted.urls and not (wanted.sha256 or wanted.sha384):
-            digest, size = file_digest(path, "sha256"), path.stat().st_size
+            digest, size = file_digest(path), path.stat().st_size
             self.to_pin.append((self._key(wanted), digest, size, origin))
 
     # local files --------------------------------------------------------------------------------

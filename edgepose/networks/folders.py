@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from edgepose.errors import DownloadError, NetworkFileError
-from edgepose.networks.pins import write_text
+from edgepose.files import file_digest, put_in_place, write_atomically
 from edgepose.networks.topology import read_json
-from edgepose.networks.transfer import file_digest
 
 RECORD = "installed.json"
 
@@ -53,20 +52,12 @@ def replace_folder(stage: Path, final: Path) -> None:
     """
     old = final.with_name(f".{final.name}.{os.getpid()}.old")
     try:
-        for path in files_of(stage):
-            _to_disk(path)
         if final.exists():
             os.replace(final, old)
-        os.replace(stage, final)
+        put_in_place(stage, final)
     except OSError as e:
         raise DownloadError(f"Cannot write {final}: {e.strerror or e}.") from None
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _to_disk(path: Path) -> None:
-    """A device that loses power after the rename must not be left with an empty file."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def copy(source: Path, target: Path) -> None:
@@ -89,7 +80,7 @@ def files_of(folder: Path) -> list[Path]:
 
 def facts(path: Path) -> dict[str, Any]:
     """Size and sha256 of a file."""
-    return {"bytes": path.stat().st_size, "sha256": file_digest(path, "sha256")}
+    return {"bytes": path.stat().st_size, "sha256": file_digest(path)}
 
 
 def write_record(
@@ -114,7 +105,7 @@ def write_record(
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "files": {p.relative_to(folder).as_posix(): facts(p) for p in files_of(folder)},
     }
-    write_text(folder / RECORD, json.dumps(record, indent=2) + "\n")
+    write_atomically(folder / RECORD, json.dumps(record, indent=2) + "\n")
 
 
 def read_record(folder: Path) -> dict[str, Any]:

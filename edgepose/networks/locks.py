@@ -2,44 +2,38 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from edgepose.errors import DownloadError
-from edgepose.networks.progress import Progress, Silent
+from edgepose.files import locked
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
-def exclusive(
-    target: Path, *, progress: Progress | None = None, timeout: float = 3600.0
-) -> Iterator[None]:
+def exclusive(target: Path, *, timeout: float = 3600.0) -> Iterator[None]:
     """Hold the lock `.<name>.lock` beside `target`, waiting while another process holds it.
 
     Raises:
         DownloadError: the folder cannot be written, or the lock was not free in `timeout` seconds.
     """
-    from filelock import FileLock, Timeout
-
-    file = target.with_name(f".{target.name}.lock")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(file)
+    lock = locked(
+        target.with_name(f".{target.name}.lock"),
+        timeout=timeout,
+        waiting=lambda: log.info("Another process is at work on %s; waiting for it.", target),
+    )
+    with ExitStack() as stack:
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            (progress or Silent()).note(f"Another process is at work on {target}; waiting for it.")
-            lock.acquire(timeout=timeout)
-    except Timeout:
-        raise DownloadError(
-            f"{target} is locked by another process for {timeout:.0f} s (lock {file}); "
-            "try again when it has ended."
-        ) from None
-    except (OSError, NotImplementedError) as e:
-        raise DownloadError(
-            f"Cannot lock {target}: {e}. Set EDGEPOSE_HOME to a folder that you can write."
-        ) from None
-    try:
+            stack.enter_context(lock)
+        except TimeoutError as e:
+            raise DownloadError(
+                f"{target} is locked by another process ({e}); try again."
+            ) from None
+        except OSError as e:
+            raise DownloadError(
+                f"Cannot lock {target}: {e}. Set EDGEPOSE_HOME to a folder that you can write."
+            ) from None
         yield
-    finally:
-        lock.release()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
+from edgepose.files import write_atomically
+from edgepose.json_file import read_json
 from edgepose.paths import home
 
 
 def load() -> dict[str, dict[str, Any]]:
     """{network: {"ms": ..., "engine": ...}}; empty where nothing was measured or the file is damaged."""
     try:
-        data = json.loads((home() / "measured.json").read_text(encoding="utf-8"))
+        data = read_json(home() / "measured.json")
     except (OSError, ValueError):
         return {}
     rows = data.items() if isinstance(data, dict) else ()
@@ -26,11 +29,6 @@ def store(network: str, milliseconds: float, engine: str) -> None:
     """Remember the median time of a network; a folder that cannot be written is passed over."""
     data = load()
     data[network] = {"ms": round(milliseconds, 2), "engine": engine}
-    path = home() / "measured.json"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(data, indent=1), encoding="utf-8")
-        temporary.replace(path)
-    except OSError:
-        return
+    with suppress(OSError):
+        home().mkdir(parents=True, exist_ok=True)
+        write_atomically(home() / "measured.json", json.dumps(data, indent=1))

@@ -6,13 +6,13 @@ tabs; lines with # are remarks. `tools/download_models.sh` reads and writes it t
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgepose.errors import NetworkFileError
+from edgepose.errors import DownloadError, NetworkFileError
+from edgepose.files import write_atomically
 from edgepose.networks.locks import exclusive
 from edgepose.paths import networks_home
 
@@ -55,7 +55,12 @@ def read_pins() -> dict[str, Pin]:
         if len(fields) != 5 or not re.fullmatch(r"[0-9a-f]{64}", fields[0]):
             raise _damaged(path, f"line {number} is {line[:40]!r}")
         digest, size, date, origin, key = fields
-        pins[key] = Pin(digest, int(size) if size.isdecimal() else 0, date, origin)
+        pins[key] = Pin(
+            digest,
+            int(size) if size.isascii() and size.isdigit() and len(size) < 20 else 0,
+            date,
+            origin,
+        )
     return pins
 
 
@@ -90,12 +95,9 @@ def pin(key: str, sha256: str, size: int, origin: str) -> None:
         rows = (
             f"{p.sha256}\t{p.bytes}\t{p.date}\t{p.origin}\t{k}\n" for k, p in sorted(pins.items())
         )
-        write_text(pins_file(), HEAD + "".join(rows))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that a reader sees the old content or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
+        try:
+            write_atomically(pins_file(), HEAD + "".join(rows))
+        except OSError as e:
+            raise DownloadError(
+                f"Lock file {pins_file()} cannot be written: {e.strerror or e}."
+            ) from None

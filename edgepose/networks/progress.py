@@ -17,9 +17,6 @@ class Progress(Protocol):
     def end(self) -> None:
         """The transfer is over, well or badly."""
 
-    def note(self, text: str) -> None:
-        """One line for people, for example why an address was given up."""
-
 
 class Silent:
     """A `Progress` that says nothing."""
@@ -31,7 +28,4 @@ class Silent:
         """Ignored."""
 
     def end(self) -> None:
-        """Ignored."""
-
-    def note(self, text: str) -> None:
         """Ignored."""

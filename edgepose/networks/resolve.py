@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,8 @@ from edgepose.paths import cache
 
 if TYPE_CHECKING:
     from edgepose.networks.progress import Progress
+
+log = logging.getLogger(__name__)
 
 DEFAULT = "resnet18-body"
 FALLBACK = "edgepose-lite-body"  # shipped in the package, for where DEFAULT cannot be had
@@ -121,13 +124,16 @@ def _default(
     except (DownloadError, NetworkFileError):
         if not stand_in:
             raise
+        log.log(
+            logging.DEBUG if failed_lately(86400.0) else logging.INFO,  # once a day is enough
+            "%s is not installed and cannot be fetched: using %s, which comes with edgepose "
+            "(`edgepose download %s` says why; --network chooses).",
+            DEFAULT,
+            FALLBACK,
+            DEFAULT,
+        )
         if download:
             remember_failure()
-        if progress is not None:
-            progress.note(
-                f"{DEFAULT} is not installed and cannot be fetched: using {FALLBACK}, which comes "
-                f"with edgepose (`edgepose download {DEFAULT}` says why; --network chooses)."
-            )
         return resolve(FALLBACK, colors=colors, download=False)
     return Network(manifest, found[1], skeleton, found[0])
 

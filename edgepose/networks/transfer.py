@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import base64
 import errno
-import hashlib
 import http.client
 import io
 import ipaddress
 import json
-import os
+import logging
 import random
 import shutil
 import socket
@@ -32,8 +31,13 @@ from pathlib import Path
 from typing import Any
 
 from edgepose.errors import DownloadError
+from edgepose.files import file_digest, put_in_place
+from edgepose.json_file import read_json
 from edgepose.networks.model_file import not_a_file
 from edgepose.networks.progress import Progress, Silent
+from edgepose.version import __version__
+
+log = logging.getLogger(__name__)
 
 CHUNK = 1 << 16
 RETRY_STATUS = {408, 425, 429, 500, 502, 503, 504}
@@ -53,7 +57,6 @@ class TransferOptions:
             came during `slow_after` seconds.
         max_bytes: the largest file accepted where no size is published.
         allow_http: accept http:// for hosts other than this machine.
-        sleep, rng: for tests.
     """
 
     timeout: float = 20.0
@@ -64,8 +67,6 @@ class TransferOptions:
     slow_rate: float = 200.0
     max_bytes: int = 4 << 30
     allow_http: bool = False
-    sleep: Callable[[float], None] = time.sleep
-    rng: Callable[[], float] = random.random
 
 
 @dataclass(frozen=True)
@@ -105,15 +106,6 @@ def shown(url: str) -> str:
     )
 
 
-def file_digest(path: Path, algorithm: str) -> str:
-    """Hex digest of a file."""
-    digest = hashlib.new(algorithm)
-    with path.open("rb") as f:
-        while block := f.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def mismatch(path: Path, expected: Expected) -> str:
     """How a file differs from what is expected, "" where it does not."""
     size = path.stat().st_size
@@ -148,7 +140,7 @@ def fetch(
         check: looks at the whole file before it is accepted and says what is wrong with it, or ""; a
             file that fails is given up and the next address tried.
         options: patience.
-        progress: told about bytes and about addresses given up.
+        progress: told about bytes.
 
     Raises:
         DownloadError: no address delivered it, or the disk did not take it.
@@ -171,7 +163,7 @@ def fetch(
     reasons: list[str] = []
     for url in urls:
         if reasons:
-            transfer.progress.note(f"{reasons[-1]}; trying {shown(url)}")
+            log.info("%s; trying %s", reasons[-1], shown(url))
         try:
             transfer.from_address(url)
         except _Rejected as e:
@@ -229,14 +221,14 @@ class _Transfer:
                 if failures >= (self.options.tries if answered else min(2, self.options.tries)):
                     raise _Rejected(f"{e}, {failures} attempts") from None
                 wait = self._wait(failures, e.wait)
-                self.progress.note(f"{shown(url)}: {e}; trying again in {wait:.0f} s")
-                self.options.sleep(wait)
+                log.info("%s: %s; trying again in %.2g s", shown(url), e, wait)
+                time.sleep(wait)
 
     def _wait(self, failures: int, asked: float | None) -> float:
         if asked is not None:
             return min(asked, self.options.backoff_max)
         bound = min(self.options.backoff * 2 ** (failures - 1), self.options.backoff_max)
-        return float(bound * (0.5 + 0.5 * self.options.rng()))
+        return float(bound * (0.5 + 0.5 * random.random()))
 
     def _attempt(self, url: str) -> bool:
         start = self._resume_from(url)
@@ -269,7 +261,7 @@ class _Transfer:
 
     def _notes(self) -> dict[str, Any]:
         try:
-            notes = json.loads(self.notes.read_text(encoding="utf-8"))
+            notes = read_json(self.notes)
         except (OSError, ValueError):
             return {}
         return notes if isinstance(notes, dict) else {}
@@ -295,8 +287,6 @@ class _Transfer:
 
     # request and answer -----------------------------------------------------------------------
     def _open(self, url: str, start: int) -> Any:
-        from edgepose.version import __version__
-
         parts = urllib.parse.urlsplit(url)
         userinfo, _, host = parts.netloc.rpartition("@")
         request = urllib.request.Request(urllib.parse.urlunsplit(parts._replace(netloc=host)))
@@ -393,7 +383,7 @@ class _Transfer:
     def _accept(self, resumed: bool) -> None:
         wrong = self._disk(lambda: mismatch(self.part, self.expected)) or self.check(self.part)
         if not wrong:
-            self._disk(lambda: os.replace(self.part, self.target))
+            self._disk(lambda: put_in_place(self.part, self.target))
             self.notes.unlink(missing_ok=True)
             return
         self._forget()

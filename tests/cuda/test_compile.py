@@ -16,12 +16,12 @@ from edgepose.paths import kernels_cache
 @pytest.mark.parametrize("target", compiler.TARGETS)
 def test_all_targets_compile_with_nvrtc(target: str) -> None:
     try:
-        known = compiler.nvrtc_targets()
+        compiler.nvrtc()
+        cubin = compiler.compile_nvrtc(target)
     except BackendUnavailable as e:
+        if "not installed" not in str(e) and "invalid value for --gpu-architecture" not in str(e):
+            raise
         pytest.skip(str(e))
-    if target not in known:
-        pytest.skip(f"this NVRTC does not know sm_{target}")
-    cubin = compiler.compile_nvrtc(target)
     assert cubin.startswith(b"\x7fELF")
     assert all(name.encode() in cubin for name in ARGUMENTS)
 

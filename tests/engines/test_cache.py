@@ -28,7 +28,6 @@ from edgepose.engines.cache import (
     import_plan,
     read_sidecar,
     sidecar_path,
-    write_atomically,
 )
 from edgepose.errors import EngineError, NetworkFileError, OutputError
 
@@ -195,16 +194,6 @@ def test_full_disk(cache: PlanCache) -> None:
     assert sorted(cache.folder.iterdir()) == before
     assert path.read_bytes() == PLAN
     assert cache.look_up("resnet18", KEY).path == path
-
-
-def test_interrupted_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(handle: int) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "fsync", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        write_atomically(tmp_path / "x.engine", PLAN)
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:

@@ -42,11 +42,11 @@ ROOT = Path(__file__).parents[2]
 class Bench:
     """A TensorRT double, a machine, a cache, and what was said."""
 
-    def __init__(self, folder: Path, version: str = "10.3.0") -> None:
+    def __init__(self, folder: Path, said: list[str], version: str = "10.3.0") -> None:
         self.trt = trt_double.make(version)
         self.gpu: Gpu | None = ORIN
         self.cache = PlanCache(folder / "engines")
-        self.said: list[str] = []
+        self.said = said
         self.flavour = Flavour("tensorrt", "TensorRT", self.trt)
 
     def deserialise(self, content: bytes) -> Any:
@@ -56,7 +56,7 @@ class Bench:
     def get(self, model: Path, must_keep: bool = False, **options: Any) -> Plan:
         self.said.clear()
         options.setdefault("precision", "fp32")
-        settings = EngineOptions(log=self.said.append, **options)
+        settings = EngineOptions(**options)
         machine = Machine(self.gpu, self.deserialise)
         return obtain(self.flavour, model, settings, machine, self.cache, must_keep=must_keep)
 
@@ -66,8 +66,8 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def bench(tmp_path: Path, heard: list[str]) -> Bench:
+    return Bench(tmp_path, heard)
 
 
 def test_miss_then_hit(bench: Bench, onnx_file: Maker) -> None:
@@ -367,7 +367,9 @@ def test_two_processes_one_builds(tmp_path: Path, onnx_file: Maker) -> None:
         import sys, threading
         from pathlib import Path
         from tests.engines.test_plans import Bench
-        bench = Bench(Path(sys.argv[1]))
+        from tests.conftest import hearing
+        said = hearing()
+        bench = Bench(Path(sys.argv[1]), said.__enter__())
         bench.trt.state.gate = gate = threading.Event()
         threading.Timer(1.5, gate.set).start()
         plan = bench.get(Path(sys.argv[2]))
@@ -413,9 +415,9 @@ def test_timing_caches_by_gpu_and_version(bench: Bench, onnx_file: Maker) -> Non
 
 
 @pytest.fixture
-def rtx(tmp_path: Path) -> Bench:
+def rtx(tmp_path: Path, heard: list[str]) -> Bench:
     trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx-cu13 is not installed")
-    bench = Bench(tmp_path)
+    bench = Bench(tmp_path, heard)
     bench.trt = SimpleNamespace(state=SimpleNamespace(calls=[]))
     bench.flavour = Flavour("tensorrt_rtx", "TensorRT for RTX", trt, timings=False)
     bench.gpu = None
@@ -424,7 +426,7 @@ def rtx(tmp_path: Path) -> Bench:
 
 def rtx_get(bench: Bench, model: Path, **options: Any) -> Plan:
     bench.said.clear()
-    settings = EngineOptions(log=bench.said.append, **options)
+    settings = EngineOptions(**options)
     return obtain(bench.flavour, model, settings, Machine(), bench.cache)
 
 

@@ -26,7 +26,7 @@ from tests.networks.web import Web, file, status
 
 NET = b"\x08\x07" + b"weights of a network " * 500
 XML = b"<?xml version='1.0'?><net/>" * 20
-QUICK = TransferOptions(timeout=0.5, tries=2, sleep=lambda s: None)
+QUICK = TransferOptions(timeout=0.5, tries=2, backoff_max=0.0)
 
 
 def options(**changes: object) -> InstallOptions:

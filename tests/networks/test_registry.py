@@ -349,35 +349,17 @@ def test_what_cannot_be_meant(
 
 
 # the default network --------------------------------------------------------------------------------
-class Ear:
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def begin(self, label: str, total: int | None, done: int = 0) -> None:
-        pass
-
-    def advance(self, count: int) -> None:
-        pass
-
-    def end(self) -> None:
-        pass
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-
 def test_the_default_network_is_that_of_jetson_inference() -> None:
     model = put(find("resnet18-body"), "FP32")
     assert resolve().model == model
 
 
-def test_without_it_the_shipped_one_stands_in() -> None:
-    ear = Ear()
-    network = resolve(download=False, progress=ear)
+def test_without_it_the_shipped_one_stands_in(heard: list[str]) -> None:
+    network = resolve(download=False)
     assert network.manifest.name == FALLBACK
     assert network.model.is_file()
-    assert len(ear.notes) == 1
-    assert f"using {FALLBACK}" in ear.notes[0]
+    assert len(heard) == 1
+    assert f"using {FALLBACK}" in heard[0]
     with pytest.raises(NetworkFileError, match="resnet18-body"):
         resolve("resnet18-body", download=False)  # asked for by name: no stand-in
     with pytest.raises(NetworkFileError, match="resnet18-body"):
@@ -385,7 +367,9 @@ def test_without_it_the_shipped_one_stands_in() -> None:
     assert not failed_lately(), "nobody tried"
 
 
-def test_what_failed_is_not_tried_by_every_run(web: Web, user_network: UserNetwork) -> None:
+def test_what_failed_is_not_tried_by_every_run(
+    web: Web, user_network: UserNetwork, heard: list[str]
+) -> None:
     d = {
         "file": "n.tar.gz",
         "urls": [web.on("/a", status(404))],
@@ -397,6 +381,7 @@ def test_what_failed_is_not_tried_by_every_run(web: Web, user_network: UserNetwo
     for _ in range(3):
         assert resolve().manifest.name == FALLBACK
     assert len(web.requests) == 1
+    assert len([s for s in heard if f"using {FALLBACK}" in s]) == 1, "once a day is enough"
     assert not failed_lately(within=0)
     web.on("/a", file(tgz({"net.onnx": b"\x08"})))
     assert resolve("resnet18-body").variant == "FP32"  # by name it is tried at once
