@@ -150,10 +150,10 @@ def import_events(
     json: AsJson = False,
 ) -> None:
     """Bring over the events of the OpenVINO pose-estimation demo's database; twice does no harm."""
-    from edgepose.events.seed import import_seed
+    from edgepose.events.openvino_demo import import_demo
 
     target = db or _default()
-    done = import_seed(file, target)
+    done = import_demo(file, target)
     if json:
         _print_json(
             {

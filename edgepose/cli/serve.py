@@ -207,7 +207,8 @@ def _studio(a: Mapping[str, Any], talk: Talk) -> Studio:
     from edgepose.engines import EngineOptions
     from edgepose.errors import UnknownNameError
     from edgepose.estimators import EstimatorOptions
-    from edgepose.events.store import Retention, default_path
+    from edgepose.events.store import default_path
+    from edgepose.events.tables import Retention
     from edgepose.events.zones import load_zones
     from edgepose.io.base import SourceOptions
     from edgepose.serve.studio import Studio

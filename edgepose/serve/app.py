@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parent / "page"
 STATIC = {"app.js": "text/javascript", "style.css": "text/css", "icon.svg": "image/svg+xml"}
 # the words of the application that edgepose replaces, for the same two events
-SEED_NAMES = {"enter": "appeared", "exit": "disappeared"}
+DEMO_NAMES = {"enter": "appeared", "exit": "disappeared"}
 MAX_PER_PAGE = 1000
 MAX_FILTERS = 100  # values of one filter
 NEWS = ("state", "figures", "event", "source")
@@ -169,7 +169,7 @@ class _Site:
             "per_page": found.per_page,
             "pages": found.pages,
         }
-        results = [_seed_row(e) for e in found.events]
+        results = [_demo_row(e) for e in found.events]
         return JSONResponse({"results": results, "pagination": pagination})
 
     async def events(self, request: Request) -> Response:
@@ -337,11 +337,11 @@ def _time(text: str | None, name: str) -> float | None:
         raise HTTPException(400, f"{name} is not an ISO 8601 time.") from None
 
 
-def _seed_row(event: Event) -> dict[str, Any]:
+def _demo_row(event: Event) -> dict[str, Any]:
     moment = datetime.fromtimestamp(event.time, timezone.utc)
     return {
         "id": event.id,
         "session_name": event.session,
-        "event_name": SEED_NAMES.get(event.event, event.event),
+        "event_name": DEMO_NAMES.get(event.event, event.event),
         "create_date_time": format_datetime(moment, usegmt=True),
     }

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from edgepose.errors import EdgeposeError, StoreError, UnknownNameError, UsageError
 from edgepose.estimators import EstimatorOptions, make_estimator
 from edgepose.events.log import EventLog, Filter
-from edgepose.events.store import EventStore, Retention
+from edgepose.events.store import EventStore
+from edgepose.events.tables import Retention
 from edgepose.io.uri import parse
 from edgepose.networks import registry
 from edgepose.serve.channel import Channel

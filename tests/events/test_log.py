@@ -1,4 +1,4 @@
-"""Reading: filters, pages by cursor and by number, hours; and the import of the seed's database."""
+"""Reading: filters, pages by cursor and by number, hours; and the import of the demo's database."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edgepose.errors import StoreError, UsageError
 from edgepose.events.event import Event, iso_time
 from edgepose.events.log import EventLog, Filter, HourCount
-from edgepose.events.seed import Imported, import_seed
+from edgepose.events.openvino_demo import Imported, import_demo
 from edgepose.events.store import EventStore
 
 NOW = 1_790_000_000.0
@@ -153,11 +153,11 @@ def test_times_are_iso_utc_with_milliseconds() -> None:
     assert iso_time(1636107133.5) == "2021-11-05T10:12:13.500Z"
 
 
-# the seed's database ---------------------------------------------------------------------------------
+# the demo's database ---------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def seed(tmp_path: Path) -> Path:
+def demo(tmp_path: Path) -> Path:
     """As SQLAlchemy made it for the demo application."""
     path = tmp_path / "database.db"
     db = sqlite3.connect(path)
@@ -179,9 +179,9 @@ def seed(tmp_path: Path) -> Path:
     return path
 
 
-def test_importing_a_seed_database(seed: Path, tmp_path: Path) -> None:
+def test_importing_a_demo_database(demo: Path, tmp_path: Path) -> None:
     target = tmp_path / "home" / "events.db"
-    assert import_seed(seed, target) == Imported(new=4, known=0, skipped=2, sessions=2)
+    assert import_demo(demo, target) == Imported(new=4, known=0, skipped=2, sessions=2)
     with EventLog(target) as log:
         events = list(log.all())
         assert [(e.event, iso_time(e.time), e.session) for e in events] == [
@@ -194,33 +194,33 @@ def test_importing_a_seed_database(seed: Path, tmp_path: Path) -> None:
         assert [s.ended for s in log.sessions()] == [s.seen for s in log.sessions()]
 
 
-def test_importing_again_brings_only_what_is_new(seed: Path, tmp_path: Path) -> None:
+def test_importing_again_brings_only_what_is_new(demo: Path, tmp_path: Path) -> None:
     target = tmp_path / "events.db"
     with EventStore(target) as recorder:
         recorder.record(recorder.begin("camera"), [Event("enter", NOW, 1)])
-        import_seed(seed, target)
-        db = sqlite3.connect(seed)
+        import_demo(demo, target)
+        db = sqlite3.connect(demo)
         db.execute(
             "INSERT INTO person_detection VALUES "
             "(9, 'session-20211106T080000Z', 'disappeared', '2021-11-06 09:00:00')"
         )
         db.commit()
         db.close()
-        assert import_seed(seed, target) == Imported(new=1, known=4, skipped=2, sessions=2)
+        assert import_demo(demo, target) == Imported(new=1, known=4, skipped=2, sessions=2)
     # imported visits are not closed as left open: nobody knows who was who
     EventStore(target).close()
     with EventLog(target) as log:
         assert log.count(Filter(sources=("database.db",))) == 5
 
 
-def test_what_is_no_seed_database(tmp_path: Path) -> None:
+def test_what_is_no_demo_database(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="does not exist"):
-        import_seed(tmp_path / "none.db", tmp_path / "events.db")
+        import_demo(tmp_path / "none.db", tmp_path / "events.db")
     (tmp_path / "text.db").write_text("hello " * 100)
     empty = sqlite3.connect(tmp_path / "empty.db")
     empty.execute("CREATE TABLE x (y)")
     empty.close()
     for name in ("text.db", "empty.db"):
         with pytest.raises(StoreError, match="person_detection"):
-            import_seed(tmp_path / name, tmp_path / "events.db")
+            import_demo(tmp_path / name, tmp_path / "events.db")
     assert not (tmp_path / "events.db").exists()

@@ -17,10 +17,11 @@ from pathlib import Path
 import pytest
 
 from edgepose.errors import StoreError
-from edgepose.events import schema, store
+from edgepose.events import schema, store, tables
 from edgepose.events.event import Event
 from edgepose.events.log import EventLog, Filter
-from edgepose.events.store import EventStore, Retention, session_name
+from edgepose.events.store import EventStore
+from edgepose.events.tables import Retention, session_name
 
 NOW = 1_790_000_000.0
 
@@ -77,7 +78,7 @@ def test_what_is_recorded_can_be_read(path: Path) -> None:
     assert row.ended is not None
 
 
-def test_session_names_are_those_of_the_seed() -> None:
+def test_session_names_are_those_of_the_demo() -> None:
     assert session_name(1636107133.9) == "session-20211105T101213Z"
 
 
@@ -228,8 +229,8 @@ def test_nothing_acknowledged_is_lost_or_doubled_by_sigkill(path: Path) -> None:
 def test_visits_left_open_are_closed_at_the_last_sign_of_life(path: Path) -> None:
     db = schema.connect(path, write=True)
     schema.migrate(db, path)
-    session = store.Session("camera", NOW)
-    row = store.insert_session(db, session)
+    session = tables.Session("camera", NOW)
+    row = tables.insert_session(db, session)
     for number, event in enumerate(
         (
             enter(1),
@@ -239,7 +240,7 @@ def test_visits_left_open_are_closed_at_the_last_sign_of_life(path: Path) -> Non
             leave(2, NOW + 60),
         )
     ):
-        store.insert(db, row, number, event)
+        tables.insert(db, row, number, event)
     db.execute("UPDATE session SET seen = ?", (NOW + 90,))
     db.close()
     EventStore(path).close()

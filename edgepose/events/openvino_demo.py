@@ -16,7 +16,7 @@ from pathlib import Path
 from edgepose.errors import StoreError
 from edgepose.events.event import ENTER, EXIT, Event
 from edgepose.events.schema import connect, migrate
-from edgepose.events.store import Session, insert, insert_session
+from edgepose.events.tables import Session, insert, insert_session
 
 KINDS = {"appeared": ENTER, "disappeared": EXIT}
 
@@ -31,8 +31,8 @@ class Imported:
     sessions: int
 
 
-def import_seed(source: Path, target: Path) -> Imported:
-    """Bring the events of a seed database into ours, all or nothing; a second time changes nothing.
+def import_demo(source: Path, target: Path) -> Imported:
+    """Bring the events of a demo database into ours, all or nothing; a second time changes nothing.
 
     Raises:
         StoreError: the source is missing or has no such table, or the target cannot be written.
