@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from edgepose.version import __version__
 
 _PUBLIC = {
-    "poseNet": "edgepose.posenet",
+    "poseNet": "edgepose.jetson_inference",
     "PoseNet": "edgepose.posenet",
-    "videoSource": "edgepose.posenet",
-    "videoOutput": "edgepose.posenet",
+    "videoSource": "edgepose.jetson_inference",
+    "videoOutput": "edgepose.jetson_inference",
     "Frame": "edgepose.types",
     "Pose": "edgepose.types",
     "Keypoint": "edgepose.types",
@@ -42,7 +42,8 @@ __all__ = [  # noqa: RUF022 - grouped as the documentation groups them
 
 if TYPE_CHECKING:
     from edgepose.errors import EdgeposeError
-    from edgepose.posenet import PoseNet, poseNet, videoOutput, videoSource
+    from edgepose.jetson_inference import poseNet, videoOutput, videoSource
+    from edgepose.posenet import PoseNet
     from edgepose.types import Detection, Frame, Keypoint, Link, Pose, Result
 
 

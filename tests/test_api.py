@@ -19,8 +19,8 @@ INTEL = "human-pose-estimation-0001"
 
 
 @pytest.fixture(scope="module")
-def net(hpe_int8: Path) -> Iterator[PoseNet]:
-    with PoseNet(INTEL, model=hpe_int8) as net:
+def net(hpe_int8: Path) -> Iterator[poseNet]:
+    with poseNet(INTEL, model=hpe_int8) as net:
         yield net
 
 
@@ -33,7 +33,7 @@ def image() -> np.ndarray:
 
 
 def test_process_finds_the_person_and_leaves_the_picture_alone(
-    net: PoseNet, image: np.ndarray
+    net: poseNet, image: np.ndarray
 ) -> None:
     before = image.copy()
     (pose,) = net.process(image)
@@ -43,7 +43,7 @@ def test_process_finds_the_person_and_leaves_the_picture_alone(
     assert net.stages["network"] > 0
 
 
-def test_grey_rgba_and_float_pictures_work_too(net: PoseNet, image: np.ndarray) -> None:
+def test_grey_rgba_and_float_pictures_work_too(net: poseNet, image: np.ndarray) -> None:
     rgba = np.dstack([image, np.full(image.shape[:2], 255, np.uint8)])
     for picture in (rgba, image.astype(np.float32)):
         (pose,) = net.process(picture)
@@ -51,13 +51,13 @@ def test_grey_rgba_and_float_pictures_work_too(net: PoseNet, image: np.ndarray) 
     assert len(net.process(image.mean(axis=2).astype(np.uint8))) <= 1
 
 
-def test_a_batch_gives_the_same_as_one_by_one(net: PoseNet, image: np.ndarray) -> None:
+def test_a_batch_gives_the_same_as_one_by_one(net: poseNet, image: np.ndarray) -> None:
     mirrored = np.ascontiguousarray(image[:, ::-1])
     both = net.process_batch([image, mirrored])
     assert both == [net.process(image), net.process(mirrored)]
 
 
-def test_the_overlay_is_drawn_in_place_where_asked(net: PoseNet, image: np.ndarray) -> None:
+def test_the_overlay_is_drawn_in_place_where_asked(net: poseNet, image: np.ndarray) -> None:
     before = image.copy()
     net.Process(image, overlay="links,keypoints")
     assert (image != before).any()
@@ -68,7 +68,7 @@ def test_the_overlay_is_drawn_in_place_where_asked(net: PoseNet, image: np.ndarr
         net.process(before, overlay="linkz")
 
 
-def test_jetson_inferences_methods(net: PoseNet, image: np.ndarray) -> None:
+def test_jetson_inferences_methods(net: poseNet, image: np.ndarray) -> None:
     assert net.GetNumKeypoints() == 18
     assert net.GetKeypointName(0) == "nose"
     assert net.FindKeypointID("neck") == 1
@@ -89,7 +89,7 @@ def test_a_threshold_that_is_no_score_is_refused(wrong: float) -> None:
 
 
 def test_the_threshold_counts(hpe_int8: Path, image: np.ndarray) -> None:
-    with PoseNet(INTEL, model=hpe_int8, threshold=0.15) as net:
+    with poseNet(INTEL, model=hpe_int8, threshold=0.15) as net:
         many = len(net.process(image)[0])
         net.SetThreshold(0.6)
         assert net.GetThreshold() == 0.6

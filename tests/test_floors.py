@@ -39,6 +39,7 @@ FLOORS = {
     "estimators": 3,
     "calibration": 3,
     "pipeline": 3,
+    "jetson_inference": 3,
     "posenet": 3,
     "wanted": 3,
     "serve": 4,

@@ -200,6 +200,9 @@ class Output(Closing):
         """
         raise NotImplementedError
 
+    def status(self, text: str) -> None:
+        """Set the title of a window; other outputs have none."""
+
     def counts(self) -> dict[str, dict[str, int]]:
         """Frames written and dropped, and failures, by output, where it counts."""
         return {}
