@@ -119,7 +119,7 @@ def _why(choice: Any, asked: str) -> str:
     """Why this engine, where edgepose chose it, and why the better ones were passed over."""
     if choice is None or asked != "auto":
         return ""
-    over = choice.line().partition("; ")[2]
+    over = choice.not_here()
     return f": {choice.because}" + (f"; {over}" if over else "")
 
 

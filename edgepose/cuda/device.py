@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.cuda import compile as compiler
 from edgepose.cuda.buffers import DeviceArray, PinnedArray, Pool
+from edgepose.cuda.compile import load
 from edgepose.cuda.context import Context, context
 from edgepose.cuda.kernels import ARGUMENTS, THREADS, Grid, Kernels
 from edgepose.cuda.pictures import Format, Picture
@@ -46,7 +46,7 @@ class DeviceRunner:
         self.context = gpu or context()
         driver = self.context.driver
         with self.context.active():
-            self._module, self.origin = compiler.load(
+            self._module, self.origin = load(
                 driver.module_from_buffer,
                 driver.Error,
                 self.context.compute_capability,

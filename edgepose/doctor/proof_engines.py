@@ -177,7 +177,7 @@ def _compared(
 ) -> Proof:
     reason = probe(find_backend(options.engine), options)
     if reason:
-        return Proof(name, "absent", reason)
+        return Proof(name, "absent", reason.text)
     try:
         answer = ask(network, options, frames)
     except UsageError as e:  # this version of the library has no such precision

@@ -2,7 +2,7 @@
 
 from edgepose.engines.base import Choice, Engine, infer_all
 from edgepose.engines.options import BatchRange, Calibration, EngineOptions, Progress
-from edgepose.engines.table import NAMES, choose, load_engine, probe_all
+from edgepose.engines.table import NAMES, choose, load_engine
 
 __all__ = [
     "NAMES",
@@ -15,5 +15,4 @@ __all__ = [
     "choose",
     "infer_all",
     "load_engine",
-    "probe_all",
 ]

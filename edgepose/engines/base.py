@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,22 @@ from edgepose.types import TensorSpec
 
 Feeds = Mapping[str, NDArray[Any]]
 Outputs = dict[str, NDArray[np.float32]]
+
+
+Kind = Literal["format", "named", "order", "device", "no gpu", "absent"]
+
+
+class Reason(NamedTuple):
+    """Why an engine does not run a model here.
+
+    Attributes:
+        kind: it reads no such file; it runs only when named; another comes first; another kind of device
+            is asked for; there is no GPU; or its library (or its device) is missing or fails.
+        text: the same as one sentence without its stop.
+    """
+
+    kind: Kind
+    text: str
 
 
 @dataclass(frozen=True)
@@ -29,22 +45,26 @@ class Choice:
 
     name: str
     because: str = ""
-    passed_over: tuple[tuple[str, str], ...] = ()
+    passed_over: tuple[tuple[str, Reason], ...] = ()
     notes: tuple[str, ...] = ()
 
     def line(self) -> str:
-        """One line for people: the choice, and why the engines before it were passed over."""
+        """One line for people: the choice, and which engines could be here but cannot run."""
+        over = self.not_here()
+        return f"{self.name} ({self.because})" + (f"; {over}" if over else "")
+
+    def not_here(self) -> str:
+        """Which engines fit this machine but do not run on it, with the reason of each; often ""."""
         by_reason: dict[str, list[str]] = {}
         for name, reason in self.passed_over:
-            if not any(words in reason for words in ("does not read", "comes first", "only when")):
-                by_reason.setdefault(reason, []).append(name)
-        over = "; ".join(f"not {', '.join(names)}: {why}" for why, names in by_reason.items())
-        return f"{self.name} ({self.because})" + (f"; {over}" if over else "")
+            if reason.kind in ("device", "absent"):
+                by_reason.setdefault(reason.text, []).append(name)
+        return "; ".join(f"not {', '.join(names)}: {why}" for why, names in by_reason.items())
 
     def lines(self) -> list[str]:
         """One line an engine: the chosen one, then the others with their reasons."""
         head = f"{self.name}: chosen, {self.because}"
-        return [head, *(f"{n}: not used, {why}" for n, why in self.passed_over)]
+        return [head, *(f"{n}: not used, {why.text}" for n, why in self.passed_over)]
 
 
 class Engine(Protocol):

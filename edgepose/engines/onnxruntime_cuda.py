@@ -13,12 +13,19 @@ from typing import Any
 import numpy as np
 
 from edgepose import paths
-from edgepose.engines import onnxruntime as cpu
+from edgepose.cuda.buffers import check_pycuda, open_cuda
 from edgepose.engines.base import Choice, max_batch, shape_text
 from edgepose.engines.build_plan import choose_shapes
 from edgepose.engines.device import Cuda, DeviceEngine, Shape, Slot
 from edgepose.engines.gpu import find_gpu, gpu_index
 from edgepose.engines.messages import first_line
+from edgepose.engines.onnxruntime import (
+    module,
+    open_session,
+    session_options,
+    tensor_spec,
+    with_size,
+)
 from edgepose.engines.options import EngineOptions
 from edgepose.errors import BackendUnavailable, EngineError
 from edgepose.networks.onnx_file import Tensor, read_outline
@@ -35,12 +42,10 @@ def probe(options: EngineOptions) -> str:
 
 def probe_provider(provider: str, options: EngineOptions) -> str:
     """Why a provider cannot run here; "" where it can. Cheap tests come first."""
-    from edgepose.engines import cuda_memory
-
     try:
         find_gpu(options.device)
-        ort = cpu.module()
-        cuda_memory.check()
+        ort = module()
+        check_pycuda()
     except BackendUnavailable as e:
         return str(e).rstrip(".")
     if provider not in ort.get_available_providers():
@@ -62,16 +67,14 @@ def load_with(
     providers: Sequence[str], name: str, model: Path, options: EngineOptions
 ) -> OrtCudaEngine:
     """The engine on a provider, with the ones behind it as fallback for single operators."""
-    from edgepose.engines import cuda_memory
-
-    ort = cpu.module()
+    ort = module()
     gpu = find_gpu(options.device)
-    cuda = cuda_memory.open_cuda(gpu.index)
+    cuda = open_cuda(gpu.index)
     with cuda.current():
         stream = cuda.stream()
-    settings = cpu.session_options(ort, options)
+    settings = session_options(ort, options)
     chain = [(p, provider_options(p, options, stream.handle)) for p in providers]
-    session = cpu.open_session(ort, model, settings, [*chain, "CPUExecutionProvider"])
+    session = open_session(ort, model, settings, [*chain, "CPUExecutionProvider"])
     if providers[0] not in session.get_providers():
         raise BackendUnavailable(
             f"onnxruntime could not start its {providers[0]}: CUDA, cuDNN or TensorRT of the version "
@@ -133,11 +136,11 @@ class OrtCudaEngine(DeviceEngine):
         self.name = name
         self.choice = Choice(name.split(" ")[0], "asked for")
         advice = "leave the shape out, or export the network at that size"
-        specs = [cpu.tensor_spec(node) for node in session.get_inputs()]
+        specs = [tensor_spec(node) for node in session.get_inputs()]
         self._limits = _largest_shapes(model, options)
-        sized = (cpu.with_size(s, options.shape, advice) for s in specs)
+        sized = (with_size(s, options.shape, advice) for s in specs)
         self.inputs = tuple(_as_wide_as(s, self._limits[s.name]) for s in sized)
-        self.outputs = tuple(cpu.tensor_spec(n) for n in session.get_outputs())
+        self.outputs = tuple(tensor_spec(n) for n in session.get_outputs())
         self.max_batch = max_batch(self.inputs) or min(s[0] for s in self._limits.values())
         self._session, self._device = session, device
         self._index = gpu_index(options.device) if device == "cuda" else 0

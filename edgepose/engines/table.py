@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgepose.engines.base import Choice, Engine
+from edgepose.engines.base import Choice, Engine, Reason
 from edgepose.engines.gpu import find_gpu
 from edgepose.engines.options import EngineOptions
 from edgepose.errors import BackendUnavailable, UnknownNameError, UsageError
@@ -113,15 +113,15 @@ def choose(model: Path, options: EngineOptions, failed: Mapping[str, str] | None
     if options.engine.lower() != "auto":
         backend = find_backend(options.engine)
         _check_format(backend, kind, options.engine_file or model)
-        conflict = device_conflict(backend, options.device)
+        conflict = _conflict(backend, options.device)
         if conflict:
             raise UsageError(
-                f"--device {options.device} does not go with {backend.name}: {conflict}."
+                f"--device {options.device} does not go with {backend.name}: {conflict.text}."
             )
         reason = probe(backend, options)
         if reason:
             raise BackendUnavailable(
-                f"Engine {backend.name} cannot run here: {reason.rstrip('.')}. {backend.install}"
+                f"Engine {backend.name} cannot run here: {reason.text}. {backend.install}"
             )
         return Choice(backend.name, "asked for", notes=_notes(backend.name, options))
     return _choose_among(kind, options, failed or {})
@@ -129,37 +129,43 @@ def choose(model: Path, options: EngineOptions, failed: Mapping[str, str] | None
 
 def _choose_among(kind: str, options: EngineOptions, failed: Mapping[str, str]) -> Choice:
     chosen: Backend | None = None
-    over: list[tuple[str, str]] = []
+    over: list[tuple[str, Reason]] = []
     for backend in BACKENDS:
-        reason = failed.get(backend.name) or _why_not(backend, kind, chosen, options)
+        if backend.name in failed:
+            reason: Reason | None = Reason("absent", failed[backend.name])
+        else:
+            reason = _why_not(backend, kind, chosen, options)
         if reason:
             over.append((backend.name, reason))
         else:
             chosen = backend
     if chosen is None:
-        dull = ("does not read", "is asked for", "only when")
-        reasons = "; ".join(f"{n}: {w}" for n, w in over if not any(d in w for d in dull))
+        dull = ("format", "device", "named")
+        reasons = "; ".join(f"{n}: {why.text}" for n, why in over if why.kind not in dull)
         where = f"on {options.device}" if options.device else "here"
         raise BackendUnavailable(f"No engine runs {kind} files {where}. {reasons.rstrip('.?')}.")
     return Choice(chosen.name, chosen.because, tuple(over), _notes(chosen.name, options))
 
 
-def _why_not(backend: Backend, kind: str, chosen: Backend | None, options: EngineOptions) -> str:
+def _why_not(
+    backend: Backend, kind: str, chosen: Backend | None, options: EngineOptions
+) -> Reason | None:
     if kind not in backend.formats:
-        return f"does not read {kind} files"
+        return Reason("format", f"does not read {kind} files")
     if not backend.because:
-        return "only when asked for by name"
-    conflict = device_conflict(backend, options.device)
+        return Reason("named", "only when asked for by name")
+    conflict = _conflict(backend, options.device)
     if conflict:
         return conflict
     if chosen:
         faster = "; --engine openvino is often faster on Intel and AMD"
-        return f"{chosen.name} comes first" + (faster if backend.name == "openvino" else "")
+        more = faster if backend.name == "openvino" else ""
+        return Reason("order", f"{chosen.name} comes first{more}")
     return probe(backend, options)
 
 
-def device_conflict(backend: Backend, device: str) -> str:
-    """Why a backend cannot run on the device that is asked for, "" where it may.
+def _conflict(backend: Backend, device: str) -> Reason | None:
+    """Why a backend cannot run on the device that is asked for, None where it may.
 
     CPU, NPU and AUTO are OpenVINO's, a number (also cuda:1) is an NVIDIA GPU, GPU is either's.
 
@@ -171,25 +177,22 @@ def device_conflict(backend: Backend, device: str) -> str:
         raise UnknownNameError("device", device, ("CPU", "GPU", "NPU", "AUTO", "0", "cuda:1"))
     kind = "CUDA" if match[2] and not match[1] else match[1]
     if backend.gpu:
-        return f"{kind} is asked for" if kind in ("CPU", "NPU", "AUTO") else ""
+        other = kind in ("CPU", "NPU", "AUTO")
+        return Reason("device", f"{kind} is asked for") if other else None
     if backend.name == "onnxruntime":
-        return "it runs on the CPU only" if kind not in ("", "CPU") else ""
-    return "it has no CUDA" if kind == "CUDA" else ""
+        return Reason("absent", "it runs on the CPU only") if kind not in ("", "CPU") else None
+    return Reason("absent", "it has no CUDA") if kind == "CUDA" else None
 
 
-def probe(backend: Backend, options: EngineOptions) -> str:
-    """Why a backend cannot run here, one sentence; "" where it can."""
+def probe(backend: Backend, options: EngineOptions) -> Reason | None:
+    """Why a backend cannot run here, None where it can."""
     if backend.gpu:
         try:
             find_gpu(options.device)
         except BackendUnavailable as e:
-            return str(e)
-    return str(_module(backend).probe(options))
-
-
-def probe_all(options: EngineOptions | None = None) -> dict[str, str]:
-    """The reason of every backend, "" where it runs here; imports each library."""
-    return {b.name: probe(b, options or EngineOptions()) for b in BACKENDS}
+            return Reason("no gpu", str(e).rstrip("."))
+    text = str(_module(backend).probe(options)).rstrip(".")
+    return Reason("absent", text) if text else None
 
 
 def load_engine(model: Path, options: EngineOptions | None = None) -> Engine:

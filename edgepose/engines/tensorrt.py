@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgepose.engines import tensorrt_load as shared
 from edgepose.engines.options import EngineOptions
 from edgepose.engines.plans import Flavour
+from edgepose.engines.tensorrt_load import library, load_flavour, probe_flavour
 from edgepose.engines.tensorrt_run import TensorRTEngine
 
 
@@ -23,12 +23,12 @@ def flavour() -> Flavour:
     Raises:
         BackendUnavailable: not installed, or its own libraries are missing.
     """
-    return Flavour("tensorrt", "TensorRT", shared.library("tensorrt", _import))
+    return Flavour("tensorrt", "TensorRT", library("tensorrt", _import))
 
 
 def probe(options: EngineOptions) -> str:
     """Why this engine cannot run here; "" where it can."""
-    return shared.probe(flavour, options)
+    return probe_flavour(flavour, options)
 
 
 def load(model: Path, options: EngineOptions) -> TensorRTEngine:
@@ -38,4 +38,4 @@ def load(model: Path, options: EngineOptions) -> TensorRTEngine:
         BackendUnavailable, NetworkFileError, UsageError, EngineError, Interrupted: see
             `plans.obtain`.
     """
-    return shared.load(flavour(), model, options)
+    return load_flavour(flavour(), model, options)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edgepose.engines import cuda_memory
+from edgepose.cuda.buffers import check_pycuda, open_cuda
 from edgepose.engines.base import Choice
 from edgepose.engines.build_plan import BuildPlan
 from edgepose.engines.cache import PlanCache
@@ -40,30 +41,30 @@ def library(name: str, load: Callable[[], Any]) -> Any:
     return module
 
 
-def probe(flavour: Callable[[], Flavour], options: EngineOptions) -> str:
+def probe_flavour(flavour: Callable[[], Flavour], options: EngineOptions) -> str:
     """Why a flavour cannot run here, "" where it can; the cheap questions come first."""
     try:
         find_gpu(options.device)
         flavour()
-        cuda_memory.check()
+        check_pycuda()
     except BackendUnavailable as e:
         return str(e).rstrip(".")
     return ""
 
 
-def load(
+def load_flavour(
     flavour: Flavour, model: Path, options: EngineOptions, cuda: Cuda | None = None
 ) -> TensorRTEngine:
     """The engine of an ONNX file or of a plan; see `plans.obtain` for what it raises."""
     gpu = find_gpu(options.device)
-    cuda = cuda or cuda_memory.open_cuda(gpu.index)
+    cuda = cuda or open_cuda(gpu.index)
     return start(flavour, model, options, gpu, cuda)
 
 
 def start(
     flavour: Flavour, model: Path, options: EngineOptions, gpu: Gpu, cuda: Cuda
 ) -> TensorRTEngine:
-    """`load` for a known GPU."""
+    """`load_flavour` for a known GPU."""
     if options.engine_file is None and model.suffix.lower() in PLANS:
         options = with_engine_file(options, model)
     with cuda.current():
@@ -100,12 +101,12 @@ def build_only(
     """
     try:
         gpu = find_gpu(options.device)
-        cuda_memory.check()
+        check_pycuda()
     except BackendUnavailable:
         if flavour.name != "tensorrt_rtx":
             raise
         return obtain(flavour, model, options, Machine(), must_keep=must_keep)
-    cuda = cuda_memory.open_cuda(gpu.index)
+    cuda = open_cuda(gpu.index)
     with cuda.current():
         loader = Loader(flavour.trt)
         return obtain(flavour, model, options, machine(loader, gpu, cuda), must_keep=must_keep)
@@ -117,8 +118,6 @@ def with_engine_file(options: EngineOptions, path: Path) -> EngineOptions:
     Raises:
         EngineError: a plan and an ONNX file's options contradict each other.
     """
-    from dataclasses import replace
-
     if options.rebuild:
         raise EngineError(f"{path} is a finished plan; name the ONNX file to build it anew.")
     return replace(options, engine_file=path)

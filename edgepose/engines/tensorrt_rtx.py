@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edgepose.engines import tensorrt_load as shared
 from edgepose.engines.options import EngineOptions
 from edgepose.engines.plans import Flavour
+from edgepose.engines.tensorrt_load import library, load_flavour, probe_flavour
 from edgepose.engines.tensorrt_run import TensorRTEngine
 
 
@@ -24,13 +24,13 @@ def flavour() -> Flavour:
         BackendUnavailable: not installed, or its own libraries are missing.
     """
     return Flavour(
-        "tensorrt_rtx", "TensorRT for RTX", shared.library("tensorrt_rtx", _import), timings=False
+        "tensorrt_rtx", "TensorRT for RTX", library("tensorrt_rtx", _import), timings=False
     )
 
 
 def probe(options: EngineOptions) -> str:
     """Why this engine cannot run here; "" where it can."""
-    return shared.probe(flavour, options)
+    return probe_flavour(flavour, options)
 
 
 def load(model: Path, options: EngineOptions) -> TensorRTEngine:
@@ -40,4 +40,4 @@ def load(model: Path, options: EngineOptions) -> TensorRTEngine:
         BackendUnavailable, NetworkFileError, UsageError, EngineError, Interrupted: see
             `plans.obtain`.
     """
-    return shared.load(flavour(), model, options)
+    return load_flavour(flavour(), model, options)

@@ -292,4 +292,4 @@ def _batch_size(engine: Engine, wanted: int) -> int:
     first = engine.inputs[0].shape[0]
     if first >= 0:
         return max(1, first)
-    return max(1, min(wanted, getattr(engine, "max_batch", 0) or wanted))
+    return max(1, min(wanted, engine.max_batch or wanted))

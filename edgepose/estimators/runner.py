@@ -49,7 +49,7 @@ class Runner:
         self.name = self.spec.name or engine.inputs[0].name
         fixed = engine.inputs[0].shape[0]
         self._fixed = max(fixed, 0)
-        limit = getattr(engine, "max_batch", 0)
+        limit = engine.max_batch
         self.batch = self._fixed or max(1, min(batch, limit) if limit else batch)
         self.device = device_feed(engine, self.spec, self._fixed)
 

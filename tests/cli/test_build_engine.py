@@ -59,8 +59,8 @@ def trt(monkeypatch: pytest.MonkeyPatch) -> Any:
     flavour = Flavour("tensorrt", "TensorRT", double)
     monkeypatch.setattr("edgepose.engines.tensorrt.flavour", lambda: flavour)
     monkeypatch.setattr("edgepose.engines.tensorrt_load.find_gpu", lambda device: ORIN)
-    monkeypatch.setattr("edgepose.engines.cuda_memory.check", lambda: None)
-    monkeypatch.setattr("edgepose.engines.cuda_memory.open_cuda", lambda index: cuda)
+    monkeypatch.setattr("edgepose.engines.tensorrt_load.check_pycuda", lambda: None)
+    monkeypatch.setattr("edgepose.engines.tensorrt_load.open_cuda", lambda index: cuda)
     return double
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from edgepose.cuda.buffers import PyCuda
 from edgepose.cuda.context import Context
-from edgepose.engines.cuda_memory import PyCuda
 
 
 class Lazy:

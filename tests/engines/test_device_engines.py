@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgepose.cuda.buffers import PyCuda, check_pycuda
 from edgepose.engines import infer_all
 from edgepose.engines.base import Feeds
-from edgepose.engines.cuda_memory import PyCuda, check
 from edgepose.engines.gpu import Gpu
 from edgepose.engines.onnxruntime import OnnxRuntimeEngine, open_session, session_options
 from edgepose.engines.onnxruntime_cuda import (
@@ -403,7 +403,7 @@ def test_a_gpu_without_pycuda_or_provider(monkeypatch: pytest.MonkeyPatch) -> No
     import edgepose.engines.onnxruntime_cuda as module
 
     monkeypatch.setattr(module, "find_gpu", lambda device: ORIN)
-    monkeypatch.setattr("edgepose.engines.cuda_memory.check", lambda: None)
+    monkeypatch.setattr("edgepose.engines.onnxruntime_cuda.check_pycuda", lambda: None)
     import onnxruntime as ort
 
     if CUDA_PROVIDER not in ort.get_available_providers():
@@ -413,14 +413,14 @@ def test_a_gpu_without_pycuda_or_provider(monkeypatch: pytest.MonkeyPatch) -> No
     def missing() -> None:
         raise BackendUnavailable("PyCUDA is not installed (pip install 'edgepose[gpu]')")
 
-    monkeypatch.setattr("edgepose.engines.cuda_memory.check", missing)
+    monkeypatch.setattr("edgepose.engines.onnxruntime_cuda.check_pycuda", missing)
     assert "PyCUDA is not installed" in probe_provider(CUDA_PROVIDER, EngineOptions())
 
 
 def test_check_explains(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(BackendUnavailable, match=r"pip install 'edgepose\[gpu\]'"):
-        check()
+        check_pycuda()
 
 
 @pytest.mark.parametrize("name", ["tensorrt", "tensorrt_rtx"])

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgepose.engines import NAMES, EngineOptions, choose, load_engine, probe_all
+from edgepose.engines import NAMES, EngineOptions, choose, load_engine
+from edgepose.engines.base import Reason
 from edgepose.engines.options import BatchRange, parse_batch, parse_shape
-from edgepose.engines.table import BACKENDS
+from edgepose.engines.table import BACKENDS, Backend, probe
 from edgepose.errors import BackendUnavailable, UnknownNameError, UsageError
 from tests.engines.conftest import Maker
 
@@ -18,16 +19,18 @@ from tests.engines.conftest import Maker
 def only(monkeypatch: pytest.MonkeyPatch, **reasons: str) -> None:
     """Pretend that the engines named cannot run, for these reasons, and that all others can."""
     names = {k.replace("_", "-") if k.startswith("onnx") else k: v for k, v in reasons.items()}
-    monkeypatch.setattr(
-        "edgepose.engines.table.probe", lambda backend, options: names.get(backend.name, "")
-    )
+
+    def probe(backend: Backend, options: EngineOptions) -> Reason | None:
+        text = names.get(backend.name)
+        return Reason("absent", text) if text else None
+
+    monkeypatch.setattr("edgepose.engines.table.probe", probe)
 
 
 def test_every_row_has_its_module() -> None:
-    reasons = probe_all()
-    assert list(reasons) == [b.name for b in BACKENDS]
-    assert reasons["onnxruntime"] == ""
-    assert all("\n" not in r for r in reasons.values())
+    reasons = {b.name: probe(b, EngineOptions()) for b in BACKENDS}
+    assert reasons["onnxruntime"] is None
+    assert all("\n" not in r.text for r in reasons.values() if r)
     assert NAMES[0] == "auto"
 
 
@@ -35,11 +38,11 @@ def test_auto_on_a_machine_without_a_gpu(onnx_file: Maker, monkeypatch: pytest.M
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     choice = choose(onnx_file(), EngineOptions())
     assert choice.name == "onnxruntime"
-    assert choice.line().startswith("onnxruntime (the default on a CPU); not tensorrt, ")
-    assert "\n" not in choice.line()
+    assert choice.line() == "onnxruntime (the default on a CPU)", "nothing about absent GPUs"
+    assert choice.passed_over[0][1].kind == "no gpu"
     passed = dict(choice.passed_over)
     assert set(passed) == {b.name for b in BACKENDS} - {"onnxruntime"}
-    assert "only when asked" in passed["onnxruntime-tensorrt"]
+    assert passed["onnxruntime-tensorrt"].kind == "named"
     assert len(choice.lines()) == len(BACKENDS)
 
 
@@ -144,7 +147,7 @@ def test_gpu_without_cuda_is_openvinos(onnx_file: Maker, monkeypatch: pytest.Mon
     only(monkeypatch, **dict.fromkeys(("tensorrt", "tensorrt_rtx", "onnxruntime_cuda"), "no GPU"))
     choice = choose(onnx_file(), EngineOptions(device="GPU"))
     assert choice.name == "openvino"
-    assert dict(choice.passed_over)["onnxruntime"] == "it runs on the CPU only"
+    assert dict(choice.passed_over)["onnxruntime"] == ("absent", "it runs on the CPU only")
 
 
 @pytest.mark.parametrize(
@@ -174,6 +177,7 @@ def test_an_engine_that_does_not_start_makes_room(
     monkeypatch.setattr(cuda, "load", load)
     engine = load_engine(onnx_file())
     assert engine.choice.name == "onnxruntime"
-    assert dict(engine.choice.passed_over)["onnxruntime-cuda"] == "cuDNN is missing"
+    assert "not onnxruntime-cuda: cuDNN is missing" in engine.choice.line()
+    assert dict(engine.choice.passed_over)["onnxruntime-cuda"].text == "cuDNN is missing"
     with pytest.raises(BackendUnavailable, match="cuDNN"):
         load_engine(onnx_file(), EngineOptions("onnxruntime-cuda"))

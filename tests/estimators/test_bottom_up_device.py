@@ -76,7 +76,7 @@ class CpuNetwork(DeviceEngine):
     def __init__(self, rows: int = 1, fixed: bool = False, shaped: Callable[[Maps], Maps] = apart):
         import onnxruntime
 
-        from edgepose.engines.cuda_memory import open_cuda
+        from edgepose.cuda.buffers import open_cuda
 
         super().__init__(open_cuda())
         self.name, self.choice, self.max_batch = "double", Choice("double"), rows
@@ -137,7 +137,7 @@ class QueuedNetwork(CpuNetwork):
 
 @pytest.fixture(scope="module")
 def gpu() -> Iterator[Any]:
-    from edgepose.engines.cuda_memory import open_cuda
+    from edgepose.cuda.buffers import open_cuda
 
     try:
         yield open_cuda().context
