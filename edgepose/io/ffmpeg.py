@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
 import av
+import numpy as np
+from av.sidedata.sidedata import Type as SideData
+from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
 
+from edgepose.io.pixels import FLIPS, Pixels, flip
 from edgepose.io.uri import Uri
+
+SQUARE = (0.99, 1.01)  # shapes of pixels that are left as they are
+SHAPES = (0.2, 5.0)  # beyond, the shape is a mistake of the file
 
 # FFmpeg demuxers that draw text as if it were a film
 NOT_PICTURES = frozenset(("tty", "bin", "xbin", "adf", "idf"))
@@ -52,3 +61,45 @@ def open_container(what: Any, **options: Any) -> Any:
 def file_name(path: str) -> str:
     """A path as FFmpeg takes it: "file:" keeps a name with a colon from being taken for a protocol."""
     return f"file:{path}"
+
+
+class Converter:
+    """Decoded frames to RGB as they are meant: upright, not mirrored, with square pixels.
+
+    One for each stream: it keeps a scaler.
+
+    Args:
+        aspect: width of a pixel by its height, where the stream says so (`sample_aspect_ratio`).
+    """
+
+    def __init__(self, aspect: Any = None) -> None:
+        self._reformatter = VideoReformatter()
+        ratio = float(aspect or 1)
+        oblong = SHAPES[0] < ratio < SHAPES[1] and not SQUARE[0] < ratio < SQUARE[1]
+        self._stretch = ratio if oblong else 0.0
+
+    def __call__(self, frame: Any) -> Pixels:
+        """Pixels (uint8 RGB HWC) of a frame."""
+        width = max(1, round(frame.width * self._stretch)) if self._stretch else None
+        rgb = self._reformatter.reformat(frame, width=width, format="rgb24")
+        return flip(_rows(rgb), turn(frame))
+
+
+def turn(frame: Any) -> str:
+    """The flip (a name of `pixels.FLIPS`) that the display matrix of a frame asks for."""
+    matrix = frame.side_data.get(SideData.DISPLAYMATRIX)
+    if matrix is None:
+        return "none"
+    a, b, _, c, d = struct.unpack_from("=5i", bytes(matrix))
+    # x goes to ax + cy, y to bx + dy
+    transposed = abs(b) + abs(c) > abs(a) + abs(d)
+    x, y = (c, b) if transposed else (a, d)
+    return next(name for name, flips in FLIPS.items() if flips == (transposed, y < 0, x < 0))
+
+
+def _rows(rgb: Any) -> Pixels:
+    """The pixels of an rgb24 frame; without a copy where its rows lie without gaps."""
+    plane = rgb.planes[0]
+    lines: NDArray[np.uint8] = np.frombuffer(plane, np.uint8, plane.line_size * rgb.height)
+    pixels = lines.reshape(rgb.height, plane.line_size)[:, : rgb.width * 3]
+    return np.ascontiguousarray(pixels.reshape(rgb.height, rgb.width, 3))

@@ -6,19 +6,21 @@ height are those of the frame that leaves.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import UnknownNameError, UsageError
 from edgepose.io.base import SourceOptions
+from edgepose.io.memory import MAX_PIXELS, pixel_limit
+
+# OpenCV takes its limit from the environment when it is loaded
+LIMIT = int(os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(pixel_limit())))
+import cv2  # noqa: E402
 
 Pixels = NDArray[np.uint8]
-
-# one above 20,000 x 20,000; its RGB pixels are 1.6 GB
-MAX_PIXELS = 1 << 29
 
 # name -> (transpose first, flip up-down, flip left-right)
 FLIPS: dict[str, tuple[bool, bool, bool]] = {

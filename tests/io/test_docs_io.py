@@ -9,7 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from edgepose.io import pixels, sinks, targets
+from edgepose.io import memory, sinks, targets
 from edgepose.io.outputs.formats import CONTAINERS
 from edgepose.io.pixels import FLIPS
 from edgepose.io.sinks.csv_rows import HEADER
@@ -50,6 +50,6 @@ def test_tables_are_complete() -> None:
         assert f".{extension}" in text
     for container in CONTAINERS.values():
         assert ", ".join(container.codecs) in text
-    assert f"{pixels.MAX_PIXELS // 1_000_000} megapixels" in text
+    assert f"{memory.MAX_PIXELS // 1_000_000} megapixels" in text
     assert set(targets.VIDEOS) == set(CONTAINERS)
     assert ",".join(HEADER) in (DOCS / "json.md").read_text(encoding="utf-8")

@@ -13,21 +13,19 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import av
-from av.video.reformatter import VideoReformatter
 
 from edgepose.errors import EdgeposeError, SourceError, SourceLost, SourceTimeout
 from edgepose.io.base import SourceOptions
-from edgepose.io.ffmpeg import open_container
+from edgepose.io.ffmpeg import Converter, open_container
 from edgepose.io.pixels import Transform
 from edgepose.io.sources.live import Picture
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
 
-    from edgepose.io.pixels import Pixels
 
 MAX_BROKEN_PACKETS = 300
 MAX_RATE = 1000.0  # beyond, the number is a clock and no frame rate
@@ -78,7 +76,6 @@ class AvCapture:
         self._interrupted = False
         self.last_time: float | None = None
         self._transform = Transform(options if resize else replace(options, width=0, height=0))
-        self._reformatter = VideoReformatter()
         half, start = options.timeout / 2, time.monotonic()
         try:
             self._container = open_container(
@@ -97,6 +94,7 @@ class AvCapture:
             if not self._container.streams.video:
                 raise SourceError(f"{address.shown} holds no video. Check what it serves.")
             self._stream = self._container.streams.video[0]
+            self._convert = Converter(self._stream.codec_context.sample_aspect_ratio)
             self._stream.thread_type = "SLICE"  # frame threads would delay every picture
             rate = float(self._stream.guessed_rate or self._stream.average_rate or 0)
             self.rate = rate if rate <= MAX_RATE else 0.0
@@ -148,8 +146,7 @@ class AvCapture:
             time.sleep(min(rest, 0.1))
 
     def _pixels(self, frame: VideoFrame) -> Any:
-        rgb = self._reformatter.reformat(frame, format="rgb24")
-        return self._transform(cast("Pixels", rgb.to_ndarray()))
+        return self._transform(self._convert(frame))
 
     def _decoded(self) -> Iterator[VideoFrame]:
         """Frames; packets that do not decode are skipped unless nothing decodes any more."""

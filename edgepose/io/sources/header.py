@@ -1,18 +1,18 @@
-"""Kind and size of an image file from its first bytes, without decoding it.
+"""What an image file is by its bytes, and whether it is whole, without decoding it.
 
-This tells images from films whatever their extension, and keeps a small file that claims to be huge
-from filling the memory. Formats: JPEG (ISO 10918-1), PNG, GIF89a, BMP, WebP (RFC 9649), TIFF 6.0 and
-BigTIFF, netpbm, JPEG 2000 and AVIF boxes.
+This tells images from films whatever their extension. Formats: JPEG (ISO 10918-1), PNG, GIF89a, TIFF
+6.0 and BigTIFF.
 """
 
 from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from mmap import mmap
 
-Size = tuple[int, int]
-HEAD = 32
+Buffer = bytes | mmap
+HEAD = 64
 
 
 def kind(data: bytes) -> str:
@@ -21,15 +21,6 @@ def kind(data: bytes) -> str:
         if re.match(magic, data, re.DOTALL):
             return name
     return ""
-
-
-def size(data: bytes) -> Size | None:
-    """(width, height) as stored (before an EXIF rotation), None where the header does not say."""
-    reader = _READERS.get(kind(data))
-    try:
-        return reader(data) if reader else None
-    except (struct.error, IndexError, ValueError):
-        return None
 
 
 def is_cut(data: bytes) -> bool:
@@ -87,101 +78,99 @@ def _png_is_whole(data: bytes) -> bool:
 
 def _jpeg_is_whole(data: bytes) -> bool:
     """True where the end of image stands behind the first scan; thumbnails lie in segments before."""
-    for marker, at in _jpeg_segments(data):
+    for marker, at, _ in jpeg_segments(data):
         if marker == 0xDA:
             return data.find(b"\xff\xd9", at) >= 0
     return False
 
 
-def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """(marker, position of the length) of each segment up to the first scan."""
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF:
+def jpeg_segments(data: Buffer, at: int = 0) -> Iterator[tuple[int, int, int]]:
+    """(marker, where its content begins, where it ends) of each segment of the JPEG at a place, up to
+    its first scan. Bytes that belong to no segment are passed over, as decoders do."""
+    at += 2
+    while (at := data.find(b"\xff", at)) >= 0 and at + 4 <= len(data):
         marker = data[at + 1]
-        if marker == 0xFF:
-            at += 1  # a fill byte
-        elif marker == 0x01 or 0xD0 <= marker <= 0xD7:
-            at += 2  # no length
-        else:
-            yield marker, at + 2
-            if marker == 0xDA:
-                return
-            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        if marker in (0x00, 0x01, 0xFF) or 0xD0 <= marker <= 0xD8:
+            at += 1 if marker == 0xFF else 2  # no length: fill bytes, restarts, junk
+            continue
+        end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+        yield marker, at + 4, end
+        if marker in (0xD9, 0xDA):
+            return
+        at = end
 
 
-def _jpeg(data: bytes) -> Size | None:
-    for marker, at in _jpeg_segments(data):
+def is_jpeg_film(data: Buffer, extension: str = "") -> bool:
+    """True for JPEG behind JPEG (a raw .mjpeg film), rather than one picture with a preview behind it.
+
+    The second must be of the first one's size, unless the file's extension says that it is a film; the
+    pictures of a multi-picture file (MPO) are listed in the first one's APP2.
+    """
+    first = list(jpeg_segments(data))
+    if any(m == 0xE2 and data[a : a + 4] == b"MPF\0" for m, a, _ in first):
+        return False
+    second = _behind_jpeg(data, first[-1][2]) if first and first[-1][0] == 0xDA else -1
+    if second < 0:
+        return False
+    return extension in ("mjpeg", "mjpg") or _frame(data, 0) == _frame(data, second)
+
+
+def _behind_jpeg(data: Buffer, at: int) -> int:
+    """Where the next JPEG begins behind the one whose first scan's data begin at a place, else -1."""
+    while match := _MARKER.search(data, at):
+        marker = match[0][1]
+        if marker == 0xD9:
+            following = _NEXT.match(data, match.end())
+            return following.end() - 3 if following else -1
+        at = match.end() + (0 if marker == 0xD8 else int.from_bytes(data[match.end() :][:2], "big"))
+    return -1
+
+
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+_NEXT = re.compile(rb"[\0\r\n]{0,4096}\xff\xd8\xff")
+
+
+def _frame(data: Buffer, at: int) -> bytes:
+    """Height, width and components of the JPEG at a place, as its header has them; b"" without."""
+    for marker, start, end in jpeg_segments(data, at):
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", data, at + 3)
-            return width, height
-    return None
+            return bytes(data[start + 1 : end])
+    return b""
 
 
-def _png(data: bytes) -> Size:
-    width, height = struct.unpack_from(">II", data, 16)
-    return width, height
+def is_cut_avi(path: str) -> bool:
+    """True where an AVI file ends before the last of its RIFF chunks does; it may have several."""
+    with open(path, "rb") as file:
+        end, at = file.seek(0, 2), 0
+        while at + 8 <= end:
+            file.seek(at)
+            name, length = file.read(4), int.from_bytes(file.read(4), "little")
+            if name != b"RIFF":
+                return False
+            at += 8 + length + length % 2
+    return at > end + 1
 
 
-def _gif(data: bytes) -> Size:
-    width, height = struct.unpack_from("<HH", data, 6)
-    return width, height
+def tiff_tags(data: bytes) -> dict[int, int]:
+    """The numbers in the first directory of a TIFF or BigTIFF (or of EXIF data) by their tags.
 
-
-def _bmp(data: bytes) -> Size:
-    if data[14] == 12:
-        width, height = struct.unpack_from("<HH", data, 18)
-    else:
-        width, height = struct.unpack_from("<ii", data, 18)
-    return abs(width), abs(height)
-
-
-def _webp(data: bytes) -> Size | None:
-    chunk = data[12:16]
-    if chunk == b"VP8 ":
-        width, height = struct.unpack_from("<HH", data, 26)
-        return width & 0x3FFF, height & 0x3FFF
-    if chunk == b"VP8L":
-        bits = int.from_bytes(data[21:25], "little")
-        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
-    if chunk == b"VP8X":
-        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
-    return None
-
-
-def _tiff(data: bytes) -> Size | None:
-    order = "<" if data[:2] == b"II" else ">"
-    big = struct.unpack_from(order + "H", data, 2)[0] == 43
-    start = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)[0]
-    count = struct.unpack_from(order + ("Q" if big else "H"), data, start)[0]
-    first, step, value = (start + 8, 20, 12) if big else (start + 2, 12, 8)
+    What lies outside the data is left out: a TIFF of nothing but its header has no tags.
+    """
     found: dict[int, int] = {}
-    for at in range(first, first + step * min(count, 4096), step):
-        tag, field = struct.unpack_from(order + "HH", data, at)
-        if tag in (256, 257):
-            found[tag] = struct.unpack_from(order + ("H" if field == 3 else "I"), data, at + value)[
-                0
-            ]
-    return (found[256], found[257]) if len(found) == 2 else None
-
-
-def _netpbm(data: bytes) -> Size | None:
-    words = re.sub(rb"#[^\n]*\n", b" ", data[:4096]).split(maxsplit=3)
-    return int(words[1]), int(words[2])
-
-
-def _jpeg2000(data: bytes) -> Size | None:
-    at = data.find(b"ihdr", 0, 4096)
-    if at < 0:
-        return None
-    height, width = struct.unpack_from(">II", data, at + 4)
-    return width, height
-
-
-def _avif(data: bytes) -> Size | None:
-    sizes = [
-        struct.unpack_from(">II", data, m.end() + 4) for m in re.finditer(b"ispe", data[:8192])
-    ]
-    return max(sizes, default=None)
+    try:
+        order = "<" if data[:2] == b"II" else ">"
+        big = struct.unpack_from(order + "H", data, 2)[0] == 43
+        start = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)[0]
+        count = struct.unpack_from(order + ("Q" if big else "H"), data, start)[0]
+        first, step, value = (start + 8, 20, 12) if big else (start + 2, 12, 8)
+        for at in range(first, first + step * min(count, 4096), step):
+            tag, kind = struct.unpack_from(order + "HH", data, at)
+            form = {1: "B", 3: "H", 4: "I", 16: "Q"}.get(kind)
+            if form:
+                found[tag] = struct.unpack_from(order + form, data, at + value)[0]
+    except (struct.error, OverflowError):
+        pass
+    return found
 
 
 _MAGIC: tuple[tuple[str, bytes], ...] = (
@@ -194,22 +183,10 @@ _MAGIC: tuple[tuple[str, bytes], ...] = (
     ("netpbm", rb"P[1-6]\s"),
     ("pam", rb"P7\n"),
     ("jpeg2000", rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
-    ("avif", rb"....ftyp(avif|avis)"),
-    ("heif", rb"....ftyp(heic|heix|mif1)"),
+    ("avif", rb"....ftyp(avif|avis|(mif1|miaf|msf1).{4,40}avif)"),
+    ("heif", rb"....ftyp(heic|heix|heim|heis|hevc|hevx|hevm|hevs|mif1|msf1)"),
     ("hdr", rb"#\?(RADIANCE|RGBE)"),
     ("exr", rb"v/1\x01"),
     ("sun", rb"\x59\xa6\x6a\x95"),
     ("photoshop", rb"8BPS"),
 )
-
-_READERS: dict[str, Callable[[bytes], Size | None]] = {
-    "jpeg": _jpeg,
-    "png": _png,
-    "gif": _gif,
-    "bmp": _bmp,
-    "webp": _webp,
-    "tiff": _tiff,
-    "netpbm": _netpbm,
-    "jpeg2000": _jpeg2000,
-    "avif": _avif,
-}

@@ -8,20 +8,20 @@ first one counts.
 
 from __future__ import annotations
 
-import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import SourceError
 from edgepose.io.base import Source, SourceOptions
-from edgepose.io.ffmpeg import NOT_PICTURES, open_container
-from edgepose.io.pixels import MAX_PIXELS, Transform
+from edgepose.io.pixels import LIMIT, Transform, flip
 from edgepose.io.sources import header
+from edgepose.io.sources.orientation import missed_flip
 from edgepose.io.sources.span import Span
 from edgepose.types import Frame
 
@@ -30,26 +30,40 @@ Pixels = NDArray[np.uint8]
 # formats that OpenCV decodes: where it finds one of these broken, no other decoder is asked, since
 # FFmpeg fills what is missing of a cut JPEG with grey
 _OPENCV_KINDS = frozenset(
-    ("jpeg", "png", "bmp", "webp", "tiff", "netpbm", "jpeg2000", "avif", "hdr", "exr", "sun")
+    ("jpeg", "png", "bmp", "webp", "tiff", "netpbm", "jpeg2000", "avif", "hdr", "exr")
 )
+_OTHERS = ("gif", "heif")
+_COMPRESSION = 259
+# OpenCV gives black for others instead of an error: none, CCITT, LZW, JPEG, Deflate, PackBits, LZMA,
+# Zstandard, WebP, and the like
+_TIFF_CODECS = (1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32946, 34676, 34677, 34925, 50000, 50001)
 
 
 def decode_image(data: bytes, name: str = "the image") -> Pixels:
     """The picture in an encoded image: uint8 RGB (H, W, 3), upright.
 
     Raises:
-        SourceError: empty, cut, not an image, without pixels, above `MAX_PIXELS`, or larger than
-            the memory that is free; the message starts with `name`.
+        SourceError: empty, cut, not an image, without pixels, above `pixels.LIMIT`, a HEIF
+            without pillow-heif, or a film of JPEG pictures; the message starts with `name`.
     """
     if not data:
         raise SourceError(f"{name} is empty (0 bytes).")
-    kind = header.kind(data)
-    _check_size(header.size(data), name)
+    kind, extension = header.kind(data), os.path.splitext(name)[1][1:].lower()
     if header.is_cut(data):
         raise SourceError(f"{name} is cut: the {kind.upper()} ends before its last block.")
-    pixels = None if kind == "gif" else _by_opencv(data, name)
-    if pixels is None and kind not in _OPENCV_KINDS:
-        pixels = _by_pyav(data, kind, os.path.splitext(name)[1][1:].lower())
+    if kind == "jpeg" and header.is_jpeg_film(data, extension):
+        raise SourceError(f"{name} is a film of JPEG pictures. Give it by its own name, alone.")
+    if kind == "tiff" and header.tiff_tags(data).get(_COMPRESSION, 1) not in _TIFF_CODECS:
+        raise SourceError(
+            f"{name}: its compression cannot be read. Save it as PNG, or as plain TIFF."
+        )
+    pixels = None if kind in _OTHERS else _by_opencv(data, name)
+    if pixels is not None:
+        return flip(pixels, missed_flip(data, kind))
+    if kind not in _OPENCV_KINDS:
+        from edgepose.io.sources import rare_pictures  # PyAV takes longer to load than a picture
+
+        pixels = rare_pictures.decode(data, kind, extension, name)
     if pixels is None:
         found = f"a {kind.upper()}, damaged, cut or of a rare kind" if kind else "not an image"
         raise SourceError(f"{name} cannot be decoded: it is {found}.")
@@ -71,55 +85,7 @@ def read_image(path: str) -> Pixels:
     return decode_image(data, path)
 
 
-def _check_size(size: tuple[int, int] | None, name: str) -> None:
-    if size is None:
-        return
-    width, height = size
-    if not width or not height:
-        raise SourceError(f"{name} has no pixels: it says it is {width}x{height}.")
-    if width * height > MAX_PIXELS:
-        raise SourceError(
-            f"{name} is {width}x{height} = {width * height / 1e6:.0f} megapixels; the limit is "
-            f"{MAX_PIXELS // 10**6}. Scale it down first."
-        )
-    need = width * height * 3 * 2  # the pixels, and the decoder's or the rotation's copy
-    free = available_memory()
-    if free is not None and need > free:
-        raise SourceError(
-            f"{name} is {width}x{height} and needs about {need / 1e6:.0f} MB of memory; "
-            f"{free / 1e6:.0f} MB are free. Scale it down first."
-        )
-
-
-def available_memory() -> int | None:
-    """Bytes that can be had without swapping, within the container's limit; None where unknown."""
-    found = [v for v in (_available_of_machine(), _available_of_container()) if v is not None]
-    return min(found, default=None)
-
-
-def _available_of_machine() -> int | None:
-    try:
-        text = Path("/proc/meminfo").read_text(encoding="ascii")
-        return int(text.partition("MemAvailable:")[2].split()[0]) * 1024
-    except (OSError, ValueError, IndexError):
-        return None
-
-
-def _available_of_container(folder: Path = Path("/sys/fs/cgroup")) -> int | None:
-    try:
-        limit = int((folder / "memory.max").read_text(encoding="ascii"))
-        used = int((folder / "memory.current").read_text(encoding="ascii"))
-        stat = (folder / "memory.stat").read_text(encoding="ascii")
-        # cached file pages count as used, but the kernel gives them back
-        cached = int(f"\n{stat}".partition("\ninactive_file ")[2].split()[0])
-        return max(0, limit - used + cached)
-    except (OSError, ValueError, IndexError):
-        return None
-
-
-def _opencv() -> Any:
-    import cv2
-
+def _silence() -> None:
     # its errors come back as None or an exception; it need not print them as well
     if "OPENCV_LOG_LEVEL" not in os.environ:
         silent = 0
@@ -127,32 +93,36 @@ def _opencv() -> Any:
             cv2.setLogLevel(silent)
         else:
             cv2.utils.logging.setLogLevel(silent)
-    return cv2
 
 
 def _by_opencv(data: bytes, name: str) -> Pixels | None:
-    cv2 = _opencv()
+    _silence()
     encoded = np.frombuffer(data, np.uint8)
     try:
-        pixels = _decode_rgb(cv2, encoded)
+        pixels = _decode_rgb(encoded)
         if pixels is not None:
             return pixels
-        return _from_float(cv2, cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED))
+        return _from_float(cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED))
     except cv2.error as e:
         if e.code == cv2.Error.StsNoMem:
             raise SourceError(f"{name} does not fit into the memory.") from None
+        if e.func == "validateInputImageSize":
+            raise SourceError(
+                f"{name} has more than {LIMIT / 1e6:.0f} megapixels: that is the limit, or "
+                "all that fits into the memory which was free at the start. Scale it down first."
+            ) from None
         return None
 
 
-def _decode_rgb(cv2: Any, encoded: Any) -> Pixels | None:
+def _decode_rgb(encoded: Any) -> Pixels | None:
     direct = getattr(cv2, "IMREAD_COLOR_RGB", None)  # since 4.11; half the memory
     if direct is not None:
-        return cv2.imdecode(encoded, direct)  # type: ignore[no-any-return]
+        return cv2.imdecode(encoded, direct)
     pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
     return None if pixels is None else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
 
 
-def _from_float(cv2: Any, values: Any) -> Pixels | None:
+def _from_float(values: Any) -> Pixels | None:
     if values is None or values.dtype not in (np.float32, np.float64):
         return None
     values = np.nan_to_num(values, posinf=255.0, neginf=0.0)
@@ -163,37 +133,6 @@ def _from_float(cv2: Any, values: Any) -> Pixels | None:
     if bytes_.ndim == 3 and bytes_.shape[2] == 4:
         code = cv2.COLOR_BGRA2RGB
     return cv2.cvtColor(bytes_, code)  # type: ignore[no-any-return]
-
-
-# formats without a mark of their own in the file: FFmpeg's decoder by extension
-_BY_EXTENSION = {"tga": "targa", "targa": "targa", "pcx": "pcx", "sgi": "sgi"}
-
-
-def _by_pyav(data: bytes, kind: str, extension: str) -> Pixels | None:
-    import av
-
-    if not kind and extension not in (*_BY_EXTENSION, "ico"):
-        return None  # FFmpeg sees a picture in almost anything
-
-    limit = {"max_pixels": str(MAX_PIXELS)}
-    try:
-        if not kind and extension in _BY_EXTENSION:
-            context: Any = av.CodecContext.create(_BY_EXTENSION[extension], "r")
-            context.options = limit
-            return _first(context.decode(av.Packet(data)))
-        with open_container(io.BytesIO(data)) as container:
-            if container.format.name in NOT_PICTURES or not container.streams.video:
-                return None
-            stream = container.streams.video[0]
-            stream.codec_context.options = limit
-            return _first(container.decode(stream))
-    except (av.FFmpegError, OSError, ValueError, IndexError):
-        return None
-
-
-def _first(frames: Iterable[Any]) -> Pixels | None:
-    frame = next(iter(frames), None)
-    return None if frame is None else np.ascontiguousarray(frame.to_ndarray(format="rgb24"))
 
 
 class ImageSource(Source):

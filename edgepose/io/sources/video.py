@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
-from av.video.reformatter import VideoReformatter
-from numpy.typing import NDArray
 
 from edgepose.errors import SourceError
 from edgepose.io.base import Source, SourceOptions
-from edgepose.io.ffmpeg import NOT_PICTURES, file_name, open_container
-from edgepose.io.pixels import MAX_PIXELS, Pixels, Transform, flip
+from edgepose.io.ffmpeg import NOT_PICTURES, Converter, file_name, open_container
+from edgepose.io.memory import MAX_PIXELS
+from edgepose.io.pixels import Transform
 from edgepose.io.sources import header, segments
 from edgepose.io.sources.segments import FilmPlan, NotAsPlanned, Segment
 from edgepose.io.sources.span import Span
@@ -27,9 +25,8 @@ from edgepose.types import Frame
 CUT_TOLERANCE = 0.25
 # behind damage a decoder may give frames late by so many seconds
 DISORDER = 5.0
-
-# frame.rotation is counterclockwise degrees
-_UPRIGHT = {90: "counterclockwise", -90: "clockwise", 180: "rotate-180", -180: "rotate-180"}
+# containers that give the last time, not the length
+_LAST_TIME = ("flv", "matroska,webm")
 
 
 class VideoSource(Source):
@@ -130,6 +127,10 @@ class VideoSource(Source):
         )
 
 
+class _ThreadsFailed(Exception):
+    """A decoder that works at several frames at once met damage."""
+
+
 class _Pass:
     """One pass through a film. After it, `index` is its number of frames and `end` its length."""
 
@@ -137,6 +138,7 @@ class _Pass:
         self._source = source
         self._report = report and source._segment is None
         self._slot = -1
+        self._given = 0
         self._begin(None, 0.0)
 
     def _begin(self, entry: Segment | None, tick: float) -> None:
@@ -147,19 +149,31 @@ class _Pass:
         self.end = 0.0
         self._packets = 0
         self._packets_end = 0.0
+        self._packets_last = 0.0
         self._damaged = 0
         self._damaged_after = 0
         self._broken = 0  # packets that cannot be decoded
 
     def __iter__(self) -> Iterator[Frame]:
         try:
-            yield from self._read(self._source._entry)
-        except NotAsPlanned:
+            entry = self._source._entry
+            yield from self._read(entry) if entry else self._whole()
+        except (NotAsPlanned, _ThreadsFailed) as e:
             if self._source._segment is not None:
                 raise
-            yield from self._read(None)
+            if isinstance(e, _ThreadsFailed):
+                self._given, self._slot = self.index, -1
+            yield from self._whole()
 
-    def _read(self, entry: Segment | None) -> Iterator[Frame]:
+    def _whole(self) -> Iterator[Frame]:
+        try:
+            yield from self._read(None)
+        except _ThreadsFailed:
+            # at an error they lose the frames that they hold: read it again without, behind what was given
+            self._given, self._slot = max(self.index, self._given), -1
+            yield from self._read(None, "SLICE")
+
+    def _read(self, entry: Segment | None, threads: str = "AUTO") -> Iterator[Frame]:
         source = self._source
         with source._lock:
             if source._closed:
@@ -167,26 +181,31 @@ class _Pass:
             container = source._container or _open(source.path)
             source._container, source._reading = container, True
         try:
-            film = _Film(container)
+            film = _Film(container, threads)
             self._begin(entry, float(film.stream.time_base or 0))
-            convert = _Converter()
+            convert = Converter(film.stream.codec_context.sample_aspect_ratio)
             for decoded in self._frames(film, entry):
                 frame = self._take(decoded, film, convert)
                 if frame is not None:
                     yield frame
             if not source._closed:
+                if film.by_frames and entry is None and self._lost_its_end(film):
+                    raise _ThreadsFailed
                 self._conclude(film)
         finally:
             with source._lock:
                 source._reading = False
                 source._release()
 
+    def _lost_its_end(self, film: _Film) -> bool:
+        """There were packets behind the last frame; at damage, threads may swallow what they hold."""
+        last = (self._zero or 0.0) + self._last
+        return bool(self.index and film.step) and self._packets_last > last + film.step / 2
+
     def _frames(self, film: _Film, entry: Segment | None) -> Iterator[Any]:
         """Decoded frames from an entry on."""
         if entry is None:
             return self._decoded(film, film.container.demux(film.stream))
-        import av
-
         try:
             packets = segments.enter(film.container, film.stream, entry)
         except (av.FFmpegError, OSError):
@@ -195,7 +214,7 @@ class _Pass:
             raise NotAsPlanned("its key frame is not found")
         return segments.planned(entry, self._decoded(film, packets), lambda: not self._broken)
 
-    def _take(self, decoded: Any, film: _Film, convert: _Converter) -> Frame | None:
+    def _take(self, decoded: Any, film: _Film, convert: Converter) -> Frame | None:
         """The frame where it is asked for, None where it is skipped; counts both."""
         pts = self._pts(decoded, film)
         if pts is None:
@@ -203,7 +222,7 @@ class _Pass:
         index = self.index
         self.index += 1
         self.end = pts + film.step
-        if index < self._source._span.start or not self._in_slot(pts):
+        if index < self._source._span.start or not self._in_slot(pts) or index < self._given:
             return None
         return Frame(self._source._transform(convert(decoded)), index=index, pts=pts)
 
@@ -247,13 +266,11 @@ class _Pass:
 
     def _step(self, packets: Any, film: _Film) -> list[Any] | None:
         """Frames of the next packet, None at the end."""
-
         try:
             packet = next(packets, None)
         except (av.FFmpegError, OSError):
             # the container itself is broken here; what the decoder still holds comes out
-            self._broken += 1
-            self._damage()
+            self._break(film)
             return self._flush(film)
         if packet is None:
             return None
@@ -262,11 +279,13 @@ class _Pass:
             if packet.pts is not None:
                 end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
                 self._packets_end = max(self._packets_end, end - film.start)
+            ticks = None if packet.is_discard else film.ticks(packet)
+            if ticks is not None:
+                self._packets_last = max(self._packets_last, float(ticks * packet.time_base))
         try:
             frames = packet.decode()
         except (av.FFmpegError, OSError):
-            self._broken += 1
-            self._damage()
+            self._break(film)
             return []
         for frame in frames:
             if frame.is_corrupt:
@@ -278,6 +297,17 @@ class _Pass:
             return list(film.stream.decode(None)) or None
         except (av.FFmpegError, OSError):
             return None
+
+    def _break(self, film: _Film) -> None:
+        """Something cannot be decoded.
+
+        Raises:
+            _ThreadsFailed: frames may be lost with it.
+        """
+        self._broken += 1
+        if film.by_frames and self._source._segment is None:
+            raise _ThreadsFailed
+        self._damage()
 
     def _damage(self) -> None:
         if not self._damaged:
@@ -311,8 +341,6 @@ def plan_film(path: str, frame: int | None = None) -> FilmPlan:
     Raises:
         SourceError: not a film.
     """
-    import av
-
     container = _open(path)
     try:
         return segments.read_plan(container, _video_stream(container), frame)
@@ -325,10 +353,11 @@ def plan_film(path: str, frame: int | None = None) -> FilmPlan:
 class _Film:
     """The video stream of an open container, and what it says about itself."""
 
-    def __init__(self, container: Any) -> None:
+    def __init__(self, container: Any, threads: str = "AUTO") -> None:
         self.container = container
         self.stream = _video_stream(container)
-        self.stream.thread_type = "AUTO"
+        self.stream.thread_type = threads
+        self.by_frames = threads == "AUTO"
         start = self.stream.start_time
         self.start = float(start * self.stream.time_base) if start else 0.0
 
@@ -348,9 +377,14 @@ class _Film:
 
     def time(self, frame: Any) -> float | None:
         """The time that the film gives a frame, None where it gives none."""
-        # AVI stores the order of decoding only; FFmpeg takes it for times
-        ticks = frame.dts if self.container.format.name == "avi" else frame.pts
+        ticks = self.ticks(frame)
         return None if ticks is None else float(ticks * frame.time_base)
+
+    def ticks(self, frame: Any) -> int | None:
+        """The time that the film gives a frame or packet, in its time base; None where it gives none."""
+        # AVI stores the order of decoding only; FFmpeg takes it for times
+        ticks: int | None = frame.dts if self.container.format.name == "avi" else frame.pts
+        return ticks
 
     @property
     def seconds(self) -> float | None:
@@ -362,10 +396,15 @@ class _Film:
         elif self.container.streams.audio and not tag:
             return None  # the container's length may be its sound's
         if self.container.duration:
-            # FLV gives the last time, not the length
-            skipped = self.start if self.container.format.name == "flv" else 0.0
-            known.append(self.container.duration / 1e6 - skipped)
-        return min(known, default=None)
+            known.append(self.container.duration / 1e6)
+        seconds = min(known, default=None)
+        if (
+            seconds is not None
+            and self.container.format.name in _LAST_TIME
+            and seconds > self.start
+        ):
+            seconds -= self.start
+        return seconds
 
     @property
     def count(self) -> int | None:
@@ -386,12 +425,15 @@ class _Film:
         if name == "gif":
             return "it ends in the middle" if header.is_cut(Path(self._path).read_bytes()) else ""
         if name == "avi":
+            # its header counts places for frames, of which some may be empty
             missing = self.stream.frames - packets
-            return f"it ends {missing} frames early" if self.stream.frames and missing > 0 else ""
+            cut = missing > 0 and header.is_cut_avi(self._path)
+            return f"it ends {missing} frames early" if cut else ""
         seconds = self.seconds
         if seconds is None or not end:
             return ""
-        tolerance = max(CUT_TOLERANCE, 2 * self.step)
+        # whether that counts from zero or from the film's start is not always to be told
+        tolerance = max(CUT_TOLERANCE, 2 * self.step) + max(0.0, self.start)
         return f"it ends after {end:.1f} of {seconds:.1f} s" if seconds - end > tolerance else ""
 
 
@@ -402,28 +444,6 @@ def _clock(text: str) -> float:
         return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
     except ValueError:
         return float("inf")
-
-
-class _Converter:
-    """Decoded frames to upright RGB pixels, with one scaler for the whole stream."""
-
-    def __init__(self) -> None:
-        self._reformatter = VideoReformatter()
-
-    def __call__(self, frame: Any) -> Pixels:
-        rgb = self._reformatter.reformat(frame, format="rgb24")
-        assert rgb is not None
-        pixels = _rows(rgb)
-        turn = _UPRIGHT.get(round(frame.rotation / 90) * 90)
-        return flip(pixels, turn) if turn else pixels
-
-
-def _rows(rgb: Any) -> Pixels:
-    """The pixels of an rgb24 frame; without a copy where its rows lie without gaps."""
-    plane = rgb.planes[0]
-    lines: NDArray[np.uint8] = np.frombuffer(plane, np.uint8, plane.line_size * rgb.height)
-    pixels = lines.reshape(rgb.height, plane.line_size)[:, : rgb.width * 3]
-    return np.ascontiguousarray(pixels.reshape(rgb.height, rgb.width, 3))
 
 
 def _open(path: str) -> Any:

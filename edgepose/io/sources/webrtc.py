@@ -11,11 +11,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from av.video.reformatter import VideoReformatter
-
 from edgepose.errors import SourceError, SourceLost
 from edgepose.io import web
 from edgepose.io.base import Source, SourceOptions
+from edgepose.io.ffmpeg import Converter
 from edgepose.io.peers import Peers
 from edgepose.io.pixels import Transform
 from edgepose.io.sources.live import Capture, LiveSource, Picture
@@ -83,7 +82,7 @@ class BrowserCapture:
 
     def __init__(self, browser: Browser, options: SourceOptions) -> None:
         self._browser, self._transform = browser, Transform(options)
-        self._reformatter = VideoReformatter()
+        self._convert = Converter()
         self._interrupted = False
 
     def read(self) -> Picture | None:
@@ -98,8 +97,7 @@ class BrowserCapture:
         return None
 
     def _pixels(self, picture: Any) -> Any:
-        rgb: Any = self._reformatter.reformat(picture, format="rgb24")
-        return self._transform(rgb.to_ndarray())
+        return self._transform(self._convert(picture))
 
     def interrupt(self) -> None:
         self._interrupted = True
