@@ -165,7 +165,7 @@ def _item(name: str, variant: str) -> tuple[Manifest, str]:
     name, _, own = name.partition(":")
     manifest = registry.find(name)
     wanted = own or variant
-    return manifest, registry.find_variant(manifest, wanted) if wanted else ""
+    return manifest, registry.find_variant(manifest, wanted).name if wanted else ""
 
 
 def _everything() -> list[tuple[Manifest, str]]:
@@ -211,7 +211,7 @@ def _install_bundle(options: InstallOptions, names: list[str], talk: Talk) -> in
     done = install_bundle(options.source, wanted, force=options.force)
     for item in done:
         already = " already" if item.before else ""
-        talk.info(f"{item.network} ({item.variant}): installed{already}")
+        talk.info(f"{item.variant}: installed{already}")
         print(item.model, flush=True)
     return EXIT_DONE
 
@@ -227,12 +227,12 @@ def _write_bundle(names: list[str], variant: str, out: Path, talk: Talk) -> None
             item
             for manifest, wanted in asked
             for item in installed_variants([manifest])
-            if not wanted or item[1] == wanted
+            if not wanted or item.name == wanted
         ]
     else:
         found = installed_variants(registry.manifests())
     size = write_bundle(found, out, progress_for(talk))
-    held = ", ".join(f"{m.name} ({v})" for m, v, _ in found)
+    held = ", ".join(map(str, found))
     talk.info(
         f"{out}: {size_text(size)} with {held}. Install it with `edgepose download --from {out}`."
     )

@@ -72,8 +72,8 @@ def show(
     manifest = registry.find(name)
     damaged = []
     if verify:
-        for variant in manifest.weights:
-            damaged += damaged_files(registry.folder(manifest, variant))
+        for variant in registry.variants(manifest):
+            damaged += damaged_files(variant.folder)
     data = details(manifest)
     if verify:
         data["damaged"] = damaged
@@ -93,10 +93,10 @@ def remove(
     from edgepose.networks.download import remove as delete
 
     manifest = registry.find(name)
-    variants = [registry.find_variant(manifest, variant)] if variant else list(manifest.weights)
-    gone = [v for v in variants if delete(manifest, v)]
+    chosen = [registry.find_variant(manifest, variant)] if variant else registry.variants(manifest)
+    gone = [v.name for v in chosen if delete(v)]
     if not gone:
-        places = ", ".join(str(registry.folder(manifest, v)) for v in variants)
+        places = ", ".join(str(v.folder) for v in chosen)
         raise UsageError(f"{manifest.name} is not installed (looked in {places}).")
     print(f"{manifest.name} ({', '.join(gone)}) removed", file=sys.stderr)
     return EXIT_DONE
@@ -157,7 +157,7 @@ def details(m: Manifest) -> dict[str, Any]:
         "weights": {
             v: {
                 "model": w.model,
-                "folder": str(registry.folder(m, v)),
+                "folder": str(registry.find_variant(m, v).folder),
                 "installed": str(registry.installed(m, v) or "") or None,
                 "downloads": [_download(d) for d in w.downloads],
                 "shipped": w.shipped,

@@ -24,11 +24,12 @@ from edgepose.files import replacing
 from edgepose.networks import registry
 from edgepose.networks.folders import RECORD, facts, files_of, read_record, replace_folder, staging
 from edgepose.networks.locks import exclusive
-from edgepose.networks.manifest import NAME, VARIANT, Manifest, load_manifest
+from edgepose.networks.manifest import NAME, VARIANT, load_manifest
 from edgepose.networks.model_file import complete
 from edgepose.networks.progress import Progress, Silent
 from edgepose.networks.transfer import Expected, mismatch
 from edgepose.networks.unpack import Limits, entries, read_entry, write_entry
+from edgepose.networks.variant import Variant
 from edgepose.paths import networks_home
 
 log = logging.getLogger(__name__)
@@ -41,17 +42,14 @@ MAX_INDEX = 1 << 20
 class Installed(NamedTuple):
     """One variant that a bundle brought."""
 
-    network: str
-    variant: str
+    variant: Variant
     model: Path
     before: bool  # it was there already and has been left as it was
 
 
 # writing ----------------------------------------------------------------------------------------
-def write_bundle(
-    items: Sequence[tuple[Manifest, str, Path]], out: Path, progress: Progress | None = None
-) -> int:
-    """Write installed variants (manifest, variant, folder) to a tar; returns its bytes.
+def write_bundle(items: Sequence[Variant], out: Path, progress: Progress | None = None) -> int:
+    """Write installed variants to a tar; returns its bytes.
 
     The same content gives the same bytes.
 
@@ -63,7 +61,7 @@ def write_bundle(
     files = dict(_bundled_files(items))
     index = {
         "format": FORMAT,
-        "networks": [{"network": m.name, "variant": v} for m, v, _ in items],
+        "networks": [{"network": v.manifest.name, "variant": v.name} for v in items],
         "files": {name: facts(path) for name, path in files.items()},
     }
     progress = progress or Silent()
@@ -83,11 +81,12 @@ def write_bundle(
     return out.stat().st_size
 
 
-def _bundled_files(items: Sequence[tuple[Manifest, str, Path]]) -> Iterator[tuple[str, Path]]:
-    for manifest, variant, folder in items:
+def _bundled_files(items: Sequence[Variant]) -> Iterator[tuple[str, Path]]:
+    for variant in items:
+        manifest, folder = variant.manifest, variant.folder
         for path in [*files_of(folder), folder / RECORD]:
             if path.is_file():
-                yield f"{manifest.name}/{variant}/{path.relative_to(folder).as_posix()}", path
+                yield f"{manifest.name}/{variant.name}/{path.relative_to(folder).as_posix()}", path
         if manifest.path is not None and manifest.path.name == "manifest.json":
             yield f"{manifest.name}/manifest.json", manifest.path
             topology = manifest.path.parent / manifest.topology
@@ -240,32 +239,30 @@ def _install_manifest(source: Path, name: str, force: bool) -> None:
 
 
 def _install_variant(folder: Path, name: str, variant: str, bundle: Path, force: bool) -> Installed:
-    manifest = registry.find(name)
-    variant = registry.find_variant(manifest, variant)
-    model = manifest.weights[variant].model
-    final = registry.folder(manifest, variant)
+    found = registry.find_variant(registry.find(name), variant)
+    model, final = found.weights.model, found.folder
     with exclusive(final.parent):
         if complete(final / model) and not force:
-            return Installed(name, variant, final / model, True)
+            return Installed(found, final / model, True)
         source = folder / name / variant
-        _check_published(manifest, variant, source, bundle)
+        _check_published(found, source, bundle)
         with staging(final) as stage:
             stage.rmdir()
             os.replace(source, stage)
             replace_folder(stage, final)
-    return Installed(name, variant, final / model, False)
+    return Installed(found, final / model, False)
 
 
-def _check_published(manifest: Manifest, variant: str, source: Path, bundle: Path) -> None:
+def _check_published(variant: Variant, source: Path, bundle: Path) -> None:
     """A bundle's own digests say that it arrived whole; the published ones, that it is the file."""
-    weights = manifest.weights[variant]
+    weights = variant.weights
     if not complete(source / weights.model):
-        raise NetworkFileError(f"Bundle {bundle} lacks {weights.model} of {manifest.name}.")
+        raise NetworkFileError(f"Bundle {bundle} lacks {weights.model} of {variant}.")
     if not read_record(source).get("verified", True):
-        log.warning("%s (%s) was put into the bundle unverified.", manifest.name, variant)
+        log.warning("%s was put into the bundle unverified.", variant)
         return
     for d in weights.downloads:
         if d.archive or not (source / d.file).is_file():
             continue
         if wrong := mismatch(source / d.file, Expected(d.bytes, d.sha256, d.sha384)):
-            raise DownloadError(f"Bundle {bundle}: {manifest.name}/{variant}/{d.file} {wrong}.")
+            raise DownloadError(f"Bundle {bundle}: {d.file} of {variant} {wrong}.")

@@ -30,6 +30,7 @@ from edgepose.networks.transfer import (
     shown,
 )
 from edgepose.networks.unpack import unpack
+from edgepose.networks.variant import Variant
 from edgepose.paths import cache
 
 # for a network that nobody asked for by name, where another can stand in
@@ -75,16 +76,15 @@ def install(
     progress = progress or Silent()
     if options.source is not None and not variant:
         return _install_any(manifest, options, progress)
-    variant = registry.find_variant(manifest, variant)
-    return _install(_Job(manifest, variant, options, progress))
+    return _install(_Job(registry.find_variant(manifest, variant), options, progress))
 
 
 def _install_any(manifest: Manifest, options: InstallOptions, progress: Progress) -> Path:
     """The first variant that the local source holds."""
     errors = []
-    for variant in manifest.weights:
+    for variant in registry.variants(manifest):
         try:
-            return _install(_Job(manifest, variant, options, progress, guessed=True))
+            return _install(_Job(variant, options, progress, guessed=True))
         except DownloadError as e:
             errors.append(str(e))
     raise DownloadError(errors[0])
@@ -92,11 +92,11 @@ def _install_any(manifest: Manifest, options: InstallOptions, progress: Progress
 
 def _install(job: _Job) -> Path:
     def there() -> Path | None:
-        return None if job.options.force else registry.installed(job.manifest, job.variant)
+        return None if job.options.force else job.variant.model
 
     if found := there():
         return found
-    final = registry.folder(job.manifest, job.variant)
+    final = job.variant.folder
     with exclusive(final.parent):
         if found := there():  # another process was faster
             return found
@@ -111,22 +111,17 @@ class _Job:
     """One variant on its way into a temporary folder."""
 
     def __init__(
-        self,
-        manifest: Manifest,
-        variant: str,
-        options: InstallOptions,
-        progress: Progress,
-        guessed: bool = False,
+        self, variant: Variant, options: InstallOptions, progress: Progress, guessed: bool = False
     ) -> None:
-        self.manifest = manifest
         self.variant = variant
-        self.weights = manifest.weights[variant]
+        self.manifest = variant.manifest
+        self.weights = variant.weights
         self.options = options
         self.progress = progress
         # no digest tells an unpublished variant from its sisters: the name of its folder must,
         # unless the user has said which it is
-        self.by_folder = guessed and len(manifest.weights) > 1 and not self.weights.downloads
-        self.label = f"{manifest.name} ({variant})"
+        alone = len(self.manifest.weights) == 1
+        self.by_folder = guessed and not alone and not self.weights.downloads
         self.origins: list[str] = []
         self.fetched: list[Path] = []
         self.to_pin: list[tuple[str, str, int, str]] = []
@@ -141,18 +136,18 @@ class _Job:
         if source is None:
             self._may_use_network()
         elif not source.exists():
-            raise DownloadError(f"{self.label}: {source} (--from) does not exist.")
+            raise DownloadError(f"{self.variant}: {source} (--from) does not exist.")
         for wanted in wanted_files(self.weights):
             if source is None:
                 self._from_network(wanted, stage)
             else:
                 self._from_source(source, wanted, stage)
         if not complete(stage / self.weights.model):
-            raise DownloadError(f"{self.label}: {self.weights.model} is missing or empty.")
+            raise DownloadError(f"{self.variant}: {self.weights.model} is missing or empty.")
         write_record(
             stage,
             network=self.manifest.name,
-            variant=self.variant,
+            variant=self.variant.name,
             model=self.weights.model,
             origins=self.origins,
             verified=self.options.verify or self.options.source is None,
@@ -168,18 +163,18 @@ class _Job:
     # the network --------------------------------------------------------------------------------
     def _may_use_network(self) -> None:
         if not self.weights.downloads:
-            raise DownloadError(str(registry.not_installed(self.manifest, self.variant)))
+            raise DownloadError(str(self.variant.not_installed()))
         if self.options.offline or os.environ.get("EDGEPOSE_OFFLINE", "0") not in ("", "0"):
-            places = " and ".join(str(p) for p in registry.candidates(self.manifest, self.variant))
+            places = " and ".join(map(str, self.variant.candidates()))
             files = ", ".join(d.file for d in self.weights.downloads)
             raise DownloadError(
-                f"{self.label} is not installed (looked for {places}) and downloads are off. "
+                f"{self.variant} is not installed (looked for {places}) and downloads are off. "
                 f"Bring {files} from another machine: `edgepose download {self.manifest.name} "
                 "--from FILE_OR_FOLDER`."
             )
 
     def _from_network(self, wanted: Download, stage: Path) -> None:
-        target = cache() / "downloads" / self.manifest.name / self.variant / wanted.file
+        target = cache() / "downloads" / self._key(wanted)
         with exclusive(target):
             url = self._fetch(wanted, target, stage)
             self._keep_pin(target, wanted, shown(url))
@@ -212,7 +207,7 @@ class _Job:
             )
         except DownloadError as e:
             raise DownloadError(
-                f"{self.label}: {e} Bring the file yourself with `edgepose download "
+                f"{self.variant}: {e} Bring the file yourself with `edgepose download "
                 f"{self.manifest.name} --from FILE`, or set HTTPS_PROXY or EDGEPOSE_MIRROR."
             ) from None
 
@@ -229,7 +224,7 @@ class _Job:
 
     # pins ---------------------------------------------------------------------------------------
     def _key(self, wanted: Download) -> str:
-        return f"{self.manifest.name}/{self.variant}/{wanted.file}"
+        return f"{self.manifest.name}/{self.variant.name}/{wanted.file}"
 
     def _check_pin(self, path: Path, wanted: Download) -> str:
         if wanted.sha256 or wanted.sha384 or not wanted.urls or self.options.repin:
@@ -263,10 +258,10 @@ class _Job:
         if wanted.archive and self._unpacked(source, wanted, stage):
             return
         if refused:
-            raise DownloadError(f"{self.label}: {'; '.join(refused)}.")
+            raise DownloadError(f"{self.variant}: {'; '.join(refused)}.")
         raise DownloadError(
-            f"{self.label}: {source} holds no {' or '.join((wanted.file, *wanted.members))} "
-            f"(looked there and in its folders {self.variant}, {self.manifest.name} and one level "
+            f"{self.variant}: {source} holds no {' or '.join((wanted.file, *wanted.members))} "
+            f"(looked there and in its folders {self.variant.name}, {self.manifest.name} and one level "
             "down)."
         )
 
@@ -296,13 +291,13 @@ class _Job:
         if source.is_file():
             found = self._place_of_file(source, Path(file).suffix)
         else:
-            name, variant = self.manifest.name, self.variant
+            name, variant = self.manifest.name, self.variant.name
             folders = [source / name / variant, source / variant, source / name, source]
             folders += sorted(p for p in source.iterdir() if p.is_dir())
             found = [f / file for f in folders]
         for path in dict.fromkeys(found):
             if path.is_file() and not (
-                self.by_folder and path.resolve().parent.name != self.variant
+                self.by_folder and path.resolve().parent.name != self.variant.name
             ):
                 yield path
 
@@ -332,17 +327,17 @@ def download_size(weights: Weights) -> int:
     return sum(sizes) if all(sizes) else 0
 
 
-def remove(manifest: Manifest, variant: str) -> bool:
+def remove(variant: Variant) -> bool:
     """Delete an installed variant; False where it was not installed.
 
     Raises:
         DownloadError: the folder cannot be deleted.
     """
-    final = registry.folder(manifest, variant)
+    final = variant.folder
     with exclusive(final.parent):
         if not final.is_dir():
             return False
-        aside = final.with_name(f".{variant}.{os.getpid()}.old")
+        aside = final.with_name(f".{variant.name}.{os.getpid()}.old")
         try:
             os.replace(final, aside)
             shutil.rmtree(aside)
@@ -351,12 +346,7 @@ def remove(manifest: Manifest, variant: str) -> bool:
         return True
 
 
-def installed_variants(manifests: Sequence[Manifest]) -> list[tuple[Manifest, str, Path]]:
-    """Every installed (not shipped) variant of some networks, with its folder."""
-    found = []
-    for manifest in manifests:
-        for variant, weights in manifest.weights.items():
-            folder = registry.folder(manifest, variant)
-            if complete(folder / weights.model):
-                found.append((manifest, variant, folder))
-    return found
+def installed_variants(manifests: Sequence[Manifest]) -> list[Variant]:
+    """Every installed (not shipped) variant of some networks."""
+    known = (v for m in manifests for v in registry.variants(m))
+    return [v for v in known if complete(v.folder / v.weights.model)]

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from edgepose.errors import NetworkFileError, UnknownNameError
 from edgepose.networks.manifest import Manifest, load_manifest
-from edgepose.networks.model_file import complete
 from edgepose.networks.topology import read_json
+from edgepose.networks.variant import Variant
 from edgepose.paths import data_networks, networks_home
 
 
@@ -92,43 +92,32 @@ def find(name: str) -> Manifest:
     raise UnknownNameError("network", name, [m.name for m in known], hint)
 
 
-def find_variant(manifest: Manifest, variant: str = "") -> str:
-    """Canonical name of a variant ("" = the default one), whatever its case.
+def variants(manifest: Manifest) -> list[Variant]:
+    """All variants of a network, the default one first."""
+    return [Variant(manifest, name) for name in manifest.weights]
+
+
+def find_variant(manifest: Manifest, name: str = "") -> Variant:
+    """A variant by name ("" = the default one), whatever its case.
 
     Raises:
         UnknownNameError: the network has no such variant.
     """
-    if not variant:
-        return manifest.default_variant
-    for name in manifest.weights:
-        if normalise(name) == normalise(variant):
-            return name
-    raise UnknownNameError(f"variant of {manifest.name}", variant, manifest.weights)
+    wanted = name or manifest.default_variant
+    for variant in variants(manifest):
+        if normalise(variant.name) == normalise(wanted):
+            return variant
+    raise UnknownNameError(f"variant of {manifest.name}", name, manifest.weights)
 
 
-def folder(manifest: Manifest, variant: str) -> Path:
-    """Where a variant is installed."""
-    return networks_home() / manifest.name / variant
-
-
-def candidates(manifest: Manifest, variant: str) -> list[Path]:
-    """Where the model file of a variant is looked for, in this order."""
-    weights = manifest.weights[variant]
-    places = [folder(manifest, variant), networks_home() / manifest.name]
-    if weights.shipped:
-        places.append(data_networks())
-    return [p / weights.model for p in places]
-
-
-def installed_variant(manifest: Manifest, variant: str = "") -> tuple[str, Path] | None:
-    """An installed variant (with "" the first that is there) and its model file.
+def installed_variant(manifest: Manifest, name: str = "") -> Variant | None:
+    """A variant if it is installed; with "" the first that is.
 
     Raises:
         UnknownNameError: the network has no such variant.
     """
-    wanted = [find_variant(manifest, variant)] if variant else list(manifest.weights)
-    found = ((v, p) for v in wanted for p in candidates(manifest, v) if complete(p))
-    return next(found, None)
+    wanted = [find_variant(manifest, name)] if name else variants(manifest)
+    return next((v for v in wanted if v.model), None)
 
 
 def installed(manifest: Manifest, variant: str = "") -> Path | None:
@@ -138,17 +127,4 @@ def installed(manifest: Manifest, variant: str = "") -> Path | None:
         UnknownNameError: the network has no such variant.
     """
     found = installed_variant(manifest, variant)
-    return found[1] if found else None
-
-
-def not_installed(manifest: Manifest, variant: str) -> NetworkFileError:
-    """The error for a network whose weights are nowhere; it says what was looked for where."""
-    looked = " and ".join(str(p) for p in candidates(manifest, variant))
-    what = f"Network {manifest.name} ({variant}) is not installed: looked for {looked}."
-    name = manifest.name if variant == manifest.default_variant else f"{manifest.name}:{variant}"
-    if manifest.weights[variant].downloads:
-        return NetworkFileError(f"{what} Run `edgepose download {name}`, or give --model FILE.")
-    return NetworkFileError(
-        f"{what} No address of it is known: give --model FILE, or install it with "
-        f"`edgepose download {name} --from FILE` (see `edgepose networks show {manifest.name}`)."
-    )
+    return found.model if found else None

@@ -17,9 +17,9 @@ from edgepose.networks.registry import (
     installed_variant,
     names,
     normalise,
-    not_installed,
 )
 from edgepose.networks.topology import Topology, load_colors, load_topology
+from edgepose.networks.variant import Variant
 from edgepose.paths import cache
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def resolve(
             check_model_file(Path(model))
         return Network(manifest, Path(model), skeleton, variant)
     found = installed_variant(manifest, variant) or _fetch(manifest, variant, download, progress)
-    return Network(manifest, found[1], skeleton, found[0])
+    return _network(manifest, found, skeleton)
 
 
 def _is_file_name(model: str | Path) -> bool:
@@ -135,7 +135,13 @@ def _default(
         if download:
             remember_failure()
         return resolve(FALLBACK, colors=colors, download=False)
-    return Network(manifest, found[1], skeleton, found[0])
+    return _network(manifest, found, skeleton)
+
+
+def _network(manifest: Manifest, found: Variant, skeleton: Topology | None) -> Network:
+    if found.model is None:  # somebody deletes it meanwhile
+        raise found.not_installed()
+    return Network(manifest, found.model, skeleton, found.name)
 
 
 def _failure_mark() -> Path:
@@ -235,16 +241,17 @@ def own_topology(manifest: Manifest) -> Topology:
 
 def _fetch(
     manifest: Manifest,
-    variant: str,
+    name: str,
     download: bool,
     progress: Progress | None,
     quick: bool = False,
-) -> tuple[str, Path]:
-    variant = find_variant(manifest, variant)
-    if not download or not manifest.weights[variant].downloads:
-        raise not_installed(manifest, variant)
+) -> Variant:
+    variant = find_variant(manifest, name)
+    if not download or not variant.weights.downloads:
+        raise variant.not_installed()
     # HTTP and TLS take 30 ms to load, for nothing where the network is installed
     from edgepose.networks.download import QUICK, InstallOptions, install
 
     options = InstallOptions(transfer=QUICK) if quick else InstallOptions()
-    return variant, install(manifest, variant, options, progress=progress)
+    install(manifest, variant.name, options, progress=progress)
+    return variant

@@ -74,7 +74,7 @@ def test_there_and_back(bundle: Path, elsewhere: Callable[[], Path]) -> None:
     assert is_bundle(bundle)
     elsewhere()
     done = install_bundle(bundle)
-    assert [(d.network, d.variant) for d in done] == [
+    assert [(d.variant.manifest.name, d.variant.name) for d in done] == [
         ("openpose-mobilenet-v2-small", "FP32"),
         ("own", "FP32"),
     ]
@@ -100,7 +100,7 @@ def test_some_of_it(bundle: Path, elsewhere: Callable[[], Path]) -> None:
         install_bundle(bundle, ["resnet18-body"])
     assert not (networks_home() / "own").exists()
     done = install_bundle(bundle, ["TF-pose-mobilenet-v2-small"])
-    assert [d.network for d in done] == ["openpose-mobilenet-v2-small"]
+    assert [d.variant.manifest.name for d in done] == ["openpose-mobilenet-v2-small"]
     assert not (networks_home() / "own").exists()
 
 
@@ -248,5 +248,5 @@ def test_damaged_bundles_end_in_one_error(
     with tarfile.open(fileobj=io.BytesIO(bytes(data))) as tar:
         index = json.loads(tar.extractfile(INDEX).read())  # type: ignore[union-attr]
     for item in done:
-        name = f"{item.network}/{item.variant}/{item.model.name}"
+        name = f"{item.variant.manifest.name}/{item.variant.name}/{item.model.name}"
         assert facts(item.model) == index["files"][name]

@@ -65,7 +65,7 @@ def user_network() -> UserNetwork:
 
 def put(manifest: Manifest, variant: str) -> Path:
     """Pretend that a variant is installed."""
-    path = registry.folder(manifest, variant) / manifest.weights[variant].model
+    path = registry.find_variant(manifest, variant).candidates()[0]
     path.parent.mkdir(parents=True)
     path.write_bytes(b"\x08\x07")
     if path.suffix == ".xml":
@@ -179,8 +179,8 @@ def test_of_two_broken_manifests_the_asked_one_is_reported(user_network: UserNet
 # installed ----------------------------------------------------------------------------------------
 def test_variants() -> None:
     manifest = find("human-pose-estimation-0001")
-    assert registry.find_variant(manifest) == "FP32"
-    assert registry.find_variant(manifest, "fp16_int8") == "FP16-INT8"
+    assert registry.find_variant(manifest).name == "FP32"
+    assert registry.find_variant(manifest, "fp16_int8").name == "FP16-INT8"
     with pytest.raises(UnknownNameError, match="FP32, FP16, FP16-INT8"):
         registry.find_variant(manifest, "int4")
     assert installed(manifest) is None
