@@ -11,11 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 from edgepose.version import __version__
 
+_PICTURES = (
+    "Log",
+    "cudaAllocMapped",
+    "cudaDeviceSynchronize",
+    "cudaFont",
+    "cudaFromNumpy",
+    "cudaMemcpy",
+    "cudaResize",
+    "cudaToNumpy",
+    "loadImage",
+    "saveImage",
+)
 _PUBLIC = {
     "poseNet": "edgepose.jetson_inference",
     "PoseNet": "edgepose.posenet",
     "videoSource": "edgepose.jetson_inference",
     "videoOutput": "edgepose.jetson_inference",
+    **dict.fromkeys(_PICTURES, "edgepose.jetson_pictures"),
     "Frame": "edgepose.types",
     "Pose": "edgepose.types",
     "Keypoint": "edgepose.types",
@@ -36,6 +49,16 @@ __all__ = [  # noqa: RUF022 - grouped as the documentation groups them
     "Link",
     "Detection",
     "Result",
+    "Log",
+    "cudaAllocMapped",
+    "cudaDeviceSynchronize",
+    "cudaFont",
+    "cudaFromNumpy",
+    "cudaMemcpy",
+    "cudaResize",
+    "cudaToNumpy",
+    "loadImage",
+    "saveImage",
     "EdgeposeError",
     "__version__",
 ]
@@ -43,6 +66,18 @@ __all__ = [  # noqa: RUF022 - grouped as the documentation groups them
 if TYPE_CHECKING:
     from edgepose.errors import EdgeposeError
     from edgepose.jetson_inference import poseNet, videoOutput, videoSource
+    from edgepose.jetson_pictures import (
+        Log,
+        cudaAllocMapped,
+        cudaDeviceSynchronize,
+        cudaFont,
+        cudaFromNumpy,
+        cudaMemcpy,
+        cudaResize,
+        cudaToNumpy,
+        loadImage,
+        saveImage,
+    )
     from edgepose.posenet import PoseNet
     from edgepose.types import Detection, Frame, Keypoint, Link, Pose, Result
 

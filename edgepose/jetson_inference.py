@@ -17,12 +17,51 @@ from edgepose.errors import SourceError, SourceTimeout
 from edgepose.io.base import OutputOptions, SourceOptions
 from edgepose.io.outputs import default_output, open_output
 from edgepose.io.sources import open_source
-from edgepose.options import OutputChoice, parse_argv
+from edgepose.jetson_pictures import (
+    Log,
+    cudaAllocMapped,
+    cudaDeviceSynchronize,
+    cudaFont,
+    cudaFromNumpy,
+    cudaMemcpy,
+    cudaResize,
+    cudaToNumpy,
+    loadImage,
+    picture,
+    rgb_of,
+    saveImage,
+)
+from edgepose.options import (
+    CameraChoice,
+    EngineChoice,
+    EstimatorChoice,
+    NetworkChoice,
+    OutputChoice,
+    OverlayChoice,
+    SourceChoice,
+    fields_of,
+    parse_argv,
+)
 from edgepose.posenet import DEFAULT_OVERLAY, PoseNet
-from edgepose.preprocess import as_rgb
 from edgepose.timing import RateMeter
 from edgepose.types import Frame, Pose
 from edgepose.wanted import output_options, over, source_options
+
+__all__ = [
+    "Log",
+    "cudaAllocMapped",
+    "cudaDeviceSynchronize",
+    "cudaFont",
+    "cudaFromNumpy",
+    "cudaMemcpy",
+    "cudaResize",
+    "cudaToNumpy",
+    "loadImage",
+    "poseNet",
+    "saveImage",
+    "videoOutput",
+    "videoSource",
+]
 
 
 class poseNet(PoseNet):
@@ -120,45 +159,8 @@ class poseNet(PoseNet):
 
     @staticmethod
     def Usage() -> str:
-        """Help of the command line options that `argv` may hold."""
-        return "See `posenet --help`: --network, --model, --topology, --threshold, --overlay, ..."
-
-
-class Picture(np.ndarray[Any, np.dtype[np.uint8]]):
-    """A captured picture: an array (height, width, 3) with the attributes of jetson-utils' cudaImage.
-
-    What is computed from it (a part, a copy) is a picture without a `frame`.
-    """
-
-    frame: Frame | None = None
-
-    @property
-    def width(self) -> int:
-        """Columns."""
-        return int(self.shape[1])
-
-    @property
-    def height(self) -> int:
-        """Rows."""
-        return int(self.shape[0])
-
-    @property
-    def channels(self) -> int:
-        """Bytes a pixel."""
-        return int(self.shape[2])
-
-    @property
-    def timestamp(self) -> int:
-        """Nanoseconds from the beginning of a film; 0 for a still picture."""
-        return round((self.frame.pts or 0.0) * 1e9) if self.frame else 0
-
-
-def _picture(pixels: Any, frame: Frame) -> Any:
-    if not isinstance(pixels, np.ndarray):
-        return pixels  # on the device: it is jetson-utils' own
-    picture = pixels.view(Picture)
-    picture.frame = frame
-    return picture
+        """Help of the options that `argv` may hold."""
+        return _usage("poseNet", NetworkChoice, EstimatorChoice, EngineChoice, OverlayChoice)
 
 
 class videoSource:
@@ -188,18 +190,17 @@ class videoSource:
         self._count = 0
         self._rate = RateMeter()
 
-    def Capture(
-        self, format: str = "rgb8", timeout: int = 1000, stream: int = 0
-    ) -> NDArray[np.uint8] | None:
+    def Capture(self, format: str = "rgb8", timeout: int = 1000, stream: int = 0) -> Any:
         """The next picture, or None where a live source sent nothing in time.
 
         `IsStreaming()` turns False with the last picture of a file, so that the usual loop ends.
 
         Args:
-            format: "rgb8" or "bgr8". timeout: milliseconds, for live sources.
+            format: rgb8, bgr8, rgba8, bgra8, gray8, and the same in float32 (rgb32f, 0..255).
+            timeout: accepted for compatibility; `--timeout` in argv is that of a live source.
 
         Raises:
-            SourceError: the source failed, or has ended.
+            SourceError: the source failed, or has ended. UnknownNameError: no such format.
         """
         try:
             frame = self._ahead or next(self._frames, None)
@@ -214,10 +215,7 @@ class videoSource:
         self._last = frame
         self._count += 1
         self._rate.tick()
-        pixels: NDArray[np.uint8] = frame.pixels
-        bgr = format.lower().startswith("bgr")
-        picture: NDArray[np.uint8] = _picture(pixels[:, :, ::-1].copy() if bgr else pixels, frame)
-        return picture
+        return picture(frame.pixels, format, frame)
 
     def IsStreaming(self) -> bool:
         """False after the end of the stream."""
@@ -258,8 +256,8 @@ class videoSource:
 
     @staticmethod
     def Usage() -> str:
-        """Where the options are described."""
-        return "See `posenet --help` for the --input-* options and docs/inputs-outputs.md for URIs."
+        """Help of the options that `argv` may hold."""
+        return _usage("videoSource", CameraChoice, SourceChoice)
 
 
 class videoOutput:
@@ -297,7 +295,7 @@ class videoOutput:
         Raises:
             OutputError: it cannot be written.
         """
-        pixels = as_rgb(image)
+        pixels = rgb_of(image)
         self._size = (pixels.shape[1], pixels.shape[0])
         if self._output is not None:
             self._output.write(self._frame(image, pixels))
@@ -351,10 +349,8 @@ class videoOutput:
 
     @staticmethod
     def Usage() -> str:
-        """Where the options are described."""
-        return (
-            "See `posenet --help` for the --output-* options and docs/inputs-outputs.md for URIs."
-        )
+        """Help of the options that `argv` may hold."""
+        return _usage("videoOutput", OutputChoice)
 
 
 def _source_options(argv: Sequence[str], options: Mapping[str, Any]) -> SourceOptions:
@@ -373,3 +369,9 @@ def _output_options(choice: OutputChoice, options: Mapping[str, Any]) -> OutputO
     values: dict[str, Any] = {keys[k]: v for k, v in options.items() if k in keys}
     base = OutputOptions(**{k: kinds.get(k, str)(v) for k, v in values.items()})
     return over(base, output_options(choice))
+
+
+def _usage(title: str, *groups: type) -> str:
+    fields = [f for group in groups for f in fields_of(group) if not f.option.argument]
+    shown = [f"  {f.names[0]:<20} {f.option.help}" for f in fields if not f.option.hidden]
+    return "\n".join([f"{title} arguments:", *shown, ""]) + "\n"

@@ -10,7 +10,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgepose import PoseNet, poseNet, videoOutput, videoSource
+from edgepose import (
+    Log,
+    PoseNet,
+    cudaAllocMapped,
+    cudaFont,
+    cudaFromNumpy,
+    cudaMemcpy,
+    cudaResize,
+    cudaToNumpy,
+    loadImage,
+    poseNet,
+    saveImage,
+    videoOutput,
+    videoSource,
+)
 from edgepose.errors import SourceError, UnknownNameError, UsageError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -167,3 +181,104 @@ def test_a_script_written_for_jetson_inference_runs(
     assert result.stdout.count("objects in image") == 3
     assert "nose at" in result.stdout
     assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+SCRIPT = """
+import argparse, sys
+from {package} import poseNet
+from {package} import videoSource, videoOutput, Log
+
+usage = poseNet.Usage() + videoSource.Usage() + videoOutput.Usage() + Log.Usage()
+parser = argparse.ArgumentParser(epilog=usage, formatter_class=argparse.RawTextHelpFormatter)
+parser.add_argument("input", nargs="?", default="")
+parser.add_argument("output", nargs="?", default="")
+parser.add_argument("--network", default="resnet18-body")
+parser.add_argument("--overlay", default="links,keypoints")
+parser.add_argument("--threshold", type=float, default=0.15)
+args = parser.parse_known_args()[0]
+
+net = poseNet(args.network, sys.argv, args.threshold)
+source = videoSource(args.input, argv=sys.argv)
+output = videoOutput(args.output, argv=sys.argv)
+while True:
+    picture = source.Capture()
+    if picture is None:
+        continue
+    poses = net.Process(picture, overlay=args.overlay)
+    print("found", len(poses))
+    for pose in poses:
+        print(pose, pose.Keypoints, pose.Links)
+    output.Render(picture)
+    output.SetStatus("%s at %d" % (args.network, net.GetNetworkFPS()))
+    net.PrintProfilerTimes()
+    if not source.IsStreaming() or not output.IsStreaming():
+        break
+"""
+
+
+@pytest.mark.parametrize("package", ["edgepose", "edgepose.jetson_inference"])
+def test_the_calls_of_jetson_inferences_own_example_run(package: str, tmp_path: Path) -> None:
+    script = tmp_path / "posenet.py"
+    script.write_text(SCRIPT.format(package=package))
+    command = [sys.executable, str(script), str(ASTRONAUT), str(tmp_path / "out.png")]
+    command += ["--network=edgepose-lite-body", "--log-level=error"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "found 1" in result.stdout
+    assert "network" in result.stderr
+    assert (loadImage(str(tmp_path / "out.png")) != loadImage(str(ASTRONAUT))).any()
+    shown = subprocess.run([sys.executable, str(script), "--help"], capture_output=True, text=True)
+    for option in ("--threshold", "--input-width", "--output-codec", "--log-level"):
+        assert option in shown.stdout
+
+
+def test_pictures_in_every_format_come_back(tmp_path: Path, image: np.ndarray) -> None:
+    for format, turned in (("rgb8", False), ("rgba32f", False), ("bgr8", True), ("bgra32f", True)):
+        picture = loadImage(str(ASTRONAUT), format)
+        assert picture.format == format
+        assert picture.dtype == (np.uint8 if format.endswith("8") else np.float32)
+        assert picture.channels == (4 if "a" in format else 3)
+        saveImage(str(tmp_path / "o.png"), picture)
+        np.testing.assert_array_equal(loadImage(str(tmp_path / "o.png")), image)
+        copy = cudaFromNumpy(np.asarray(picture), isBGR=turned)
+        assert (copy.format, copy.frame) == (format, None)
+    assert loadImage(str(ASTRONAUT), "gray8").shape == (512, 512, 1)
+    with pytest.raises(UnknownNameError, match="rgb8"):
+        loadImage(str(ASTRONAUT), "nv12")
+    with pytest.raises(UsageError, match="channels"):
+        cudaFromNumpy(np.zeros((4, 4, 2)))
+
+
+def test_memory_is_allocated_copied_and_resized(image: np.ndarray) -> None:
+    small = cudaAllocMapped(width=64, height=32, format="rgb8")
+    assert (small.width, small.height, small.format, int(small.max())) == (64, 32, "rgb8", 0)
+    cudaResize(image, small)
+    assert abs(float(small.mean()) - float(image.mean())) < 5
+    same = cudaAllocMapped(like=small)
+    assert cudaMemcpy(same, small) is same
+    np.testing.assert_array_equal(cudaToNumpy(same), cudaToNumpy(cudaMemcpy(small)))
+    with pytest.raises(UsageError, match="no pixels"):
+        cudaAllocMapped(width=0, height=4)
+
+
+def test_text_is_written_where_it_says(image: np.ndarray) -> None:
+    font, before = cudaFont(size=20), image.copy()
+    font.OverlayText(image, text="Hello", x=30, y=40, color=font.White, background=font.Gray40)
+    left, top, right, bottom = font.TextExtents("Hello", 30, 40)
+    changed = np.argwhere((image != before).any(axis=2))
+    assert (changed.min(axis=0) >= (top, left)).all()
+    assert (changed.max(axis=0) < (bottom, right)).all()
+    assert (image[top:bottom, left:right] == 255).all(axis=2).any()
+
+
+def test_messages_are_shown_up_to_their_level(capsys: pytest.CaptureFixture[str]) -> None:
+    before = Log.GetLevel()
+    try:
+        Log.SetLevel("warning")
+        Log.Warning("wet paint")
+        Log.Info("it is noon")
+    finally:
+        Log.SetLevel(before)
+    assert capsys.readouterr().err == "wet paint\n"
+    with pytest.raises(UnknownNameError, match="debug"):
+        Log.SetLevel("loud")

@@ -40,6 +40,7 @@ FLOORS = {
     "calibration": 3,
     "pipeline": 3,
     "jetson_inference": 3,
+    "jetson_pictures": 3,
     "posenet": 3,
     "wanted": 3,
     "serve": 4,

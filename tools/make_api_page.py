@@ -58,7 +58,9 @@ def page() -> str:
     out = [HEAD.rstrip()]
     for name, thing in public().items():
         out.append(f"## `{name}`" if name.startswith("_") else f"## {name}")
-        if not inspect.isclass(thing):
+        if inspect.isfunction(thing):
+            out += [f"```\n{name}{signature(thing)}\n```", text(inspect.getdoc(thing) or "")]
+        elif not inspect.isclass(thing):
             out.append(
                 f"A {type(thing).__name__}." if name != "__version__" else "The version as text."
             )

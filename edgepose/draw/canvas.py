@@ -186,6 +186,13 @@ class Canvas:
         (w, h), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
         return w, h, below
 
+    def text(self, text: str, at: tuple[int, int], height: float, color: RGBA) -> None:
+        """Text whose base line begins in the pixel `at`, in capitals of `height` pixels."""
+        cv2 = self._cv2
+        scale, thickness = _font(height)
+        font, paint = cv2.FONT_HERSHEY_SIMPLEX, self._paint(color)
+        cv2.putText(self.pixels, text, at, font, scale, paint, thickness, cv2.LINE_AA)
+
     def plate(
         self,
         text: str,
@@ -206,8 +213,6 @@ class Canvas:
         Returns:
             where the plate came to lie.
         """
-        cv2 = self._cv2
-        scale, thickness = _font(height)
         w, h, _ = self.text_size(text, height)
         pad = max(2, round(height * 0.4))
         wide, tall = w + 2 * pad, h + 2 * pad
@@ -217,16 +222,7 @@ class Canvas:
         top = _clear_of(taken, (left, top, left + wide, top + tall))
         rect = (left, top, left + wide, top + tall)
         self.fill(rect, PLATE, PLATE_OPACITY)
-        cv2.putText(
-            self.pixels,
-            text,
-            (left + pad, top + pad + h),
-            cv2.FONT_HERSHEY_SIMPLEX,
-            scale,
-            self._paint(TEXT),
-            thickness,
-            cv2.LINE_AA,
-        )
+        self.text(text, (left + pad, top + pad + h), height, TEXT)
         return rect
 
 
