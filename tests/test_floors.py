@@ -46,6 +46,7 @@ FLOORS = {
     "serve": 4,
     "eval": 4,
     "export": 4,
+    "batch": 4,
     "bench": 4,
     "doctor": 4,
     "cli": 5,

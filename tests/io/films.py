@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -34,7 +35,13 @@ def picture(number: int, size: tuple[int, int] = SIZE) -> NDArray[np.uint8]:
     return noise
 
 
-def write_kind(folder: Path, kind: str, count: int = 75, size: tuple[int, int] = SIZE) -> Path:
+def write_kind(
+    folder: Path,
+    kind: str,
+    count: int = 75,
+    size: tuple[int, int] = SIZE,
+    picture: Callable[[int, tuple[int, int]], NDArray[np.uint8]] = picture,
+) -> Path:
     """A film of a kind of `KINDS`, 25 frames a second, a key frame every 12."""
     extension, codec, options = KINDS[kind]
     path = folder / f"{kind}.{extension}"

@@ -66,6 +66,16 @@ def test_the_frames_of_segments_are_those_of_one_reading(
     assert [f for s in segments for f in read(path, s)] == whole(path)
 
 
+@settings(max_examples=8)
+@given(rate=st.floats(1, 30), seconds=st.floats(0.01, 2))
+def test_thinned_segments_give_the_frames_of_one_thinned_reading(
+    films: dict[str, Path], rate: float, seconds: float
+) -> None:
+    path = films["closed"]
+    segments = cut(plan_film(str(path)), seconds)
+    assert [f for s in segments for f in read(path, s, rate=rate)] == read(path, rate=rate)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=8)
 @given(start=st.integers(0, 80), count=st.integers(0, 30))
@@ -119,6 +129,13 @@ def test_what_is_not_sure_is_read_from_its_beginning(
     assert reason in plan.whole
     assert cut(plan, 0.1) == []
     assert read(path, start=13) == whole(path)[13:]
+
+
+def test_a_cut_film_is_read_in_one_piece(films: dict[str, Path], tmp_path: Path) -> None:
+    data = films["open"].read_bytes()
+    path = tmp_path / "cut.mkv"
+    path.write_bytes(data[: len(data) // 2])
+    assert "ends after" in plan_film(str(path)).whole
 
 
 def test_parts_put_one_behind_the_other_are_not_cut(tmp_path: Path) -> None:

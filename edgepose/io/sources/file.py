@@ -99,7 +99,7 @@ def _in_folder(folder: str) -> list[str]:
         found = [e.path for e in os.scandir(folder) if e.is_file()]
     except OSError as e:
         raise SourceError(f"Folder {folder} cannot be read: {e.strerror or e}.") from None
-    images = _images_of(found)
+    images = images_of(found)
     if not images:
         films = sum(_extension(p) in VIDEOS for p in found)
         hint = f" It holds {films} film(s); give those one at a time." if films else ""
@@ -140,9 +140,9 @@ def _in_sequence(pattern: str) -> list[str]:
 
 def _globbed(pattern: str, options: SourceOptions) -> Source:
     found = list(
-        dict.fromkeys(p for one in _braces(pattern) for p in glob.glob(one) if os.path.isfile(p))
+        dict.fromkeys(p for one in braces(pattern) for p in glob.glob(one) if os.path.isfile(p))
     )
-    images = _images_of(found)
+    images = images_of(found)
     if images:
         return _images(images, pattern, options)
     films = natural(p for p in found if _extension(p) in VIDEOS)
@@ -154,7 +154,7 @@ def _globbed(pattern: str, options: SourceOptions) -> Source:
     raise SourceError(f"{pattern} matches {what}. Quote the pattern, and check it with ls.")
 
 
-def _braces(pattern: str) -> list[str]:
+def braces(pattern: str) -> list[str]:
     """The patterns that `{a,b}` stands for, nested ones too, as a shell expands them."""
     todo, done = [pattern], dict[str, None]()
     while todo:
@@ -170,7 +170,7 @@ def _braces(pattern: str) -> list[str]:
     return list(done)
 
 
-def _images_of(paths: Iterable[str]) -> list[str]:
+def images_of(paths: Iterable[str]) -> list[str]:
     """The visible image files among some, in natural order."""
     return natural(
         p for p in paths if _extension(p) in IMAGES and not os.path.basename(p).startswith(".")

@@ -54,13 +54,14 @@ class FilmPlan:
 
     Attributes:
         times: of all frames in their order, ticks. keys: (time, position) of the key packets.
-        tick: seconds a tick.
+        tick: seconds a tick. end: when the last frame ends, in ticks.
         whole: why the film has to be read in one piece, "" where it need not.
     """
 
     times: list[int] = field(default_factory=list)
     keys: list[tuple[int, int]] = field(default_factory=list)
     tick: float = 0.0
+    end: int = 0
     whole: str = ""
 
 
@@ -78,7 +79,7 @@ def read_plan(container: Any, stream: Any, frame: int | None = None) -> FilmPlan
             break
     if packets.wrong or not packets.keys:
         return FilmPlan(tick=tick, whole=packets.wrong or "it has no key frame")
-    return FilmPlan(sorted(packets.times), packets.keys, tick)
+    return FilmPlan(sorted(packets.times), packets.keys, tick, packets.end)
 
 
 def _unfit(container: Any, stream: Any) -> str:
@@ -96,6 +97,7 @@ class _Packets:
         self.wrong = ""
         self.times: set[int] = set()
         self.keys: list[tuple[int, int]] = []
+        self.end = 0
         self._frame = frame
         self._latest = self._settled = -(1 << 63)
 
@@ -110,6 +112,7 @@ class _Packets:
             self.keys.append((packet.pts, packet.pos))
         self.times.add(packet.pts)
         self._latest = max(self._latest, packet.pts)
+        self.end = max(self.end, packet.pts + (packet.duration or 0))
         return bool(packet.is_keyframe) and self._is_enough()
 
     def _why_not(self, packet: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,8 @@ class _Pass:
         self.index = entry.first if entry else 0
         self._zero = float(entry.zero * tick) if entry else None
         self._last = float(entry.before * tick) - float(entry.zero * tick) if entry else 0.0
+        if entry and entry.count is not None and entry.first:
+            self._slot = int(self._last * self._source._asked_rate + 1e-6)
         self.end = 0.0
         self._packets = 0
         self._packets_end = 0.0
@@ -343,7 +346,10 @@ def plan_film(path: str, frame: int | None = None) -> FilmPlan:
     """
     container = _open(path)
     try:
-        return segments.read_plan(container, _video_stream(container), frame)
+        film = _Film(container)
+        plan = segments.read_plan(container, film.stream, frame)
+        cut = film.cut(len(plan.times), plan.end * plan.tick - film.start) if frame is None else ""
+        return replace(plan, whole=plan.whole or cut)
     except (av.FFmpegError, OSError):
         return FilmPlan(whole="its container is damaged")
     finally:
