@@ -229,7 +229,7 @@ def _named(word: str, job: Job) -> Iterator[Item]:
         if found is None:
             with open_source(word, job.source_options()) as source:
                 is_film = not isinstance(source, ImageSource)
-                found = [path] if is_film else list(source.paths)  # type: ignore[attr-defined]
+                found = [path] if is_film else list(source.paths)
         else:
             is_film = False
     except SourceError as e:

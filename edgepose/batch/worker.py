@@ -16,7 +16,7 @@ from edgepose.closing import Closing
 from edgepose.errors import EngineError, NetworkFileError, OutputError, SourceError, UsageError
 from edgepose.estimators import make_estimator
 from edgepose.files import locked, write_atomically
-from edgepose.io.base import Source
+from edgepose.io.base import Sink, Source
 from edgepose.io.sinks.parquet import ParquetWriter, describe
 from edgepose.io.sources.images import ImageSource
 from edgepose.io.sources.segments import NotAsPlanned
@@ -201,7 +201,7 @@ class Worker(Closing):
         return ImageSource(task.paths, Path(task.path).stem, options, many=True)
 
 
-class _Part(Closing):
+class _Part(Sink):
     """Gives the pictures of a shard the numbers that they have in their folder."""
 
     def __init__(self, writer: ParquetWriter, first: int) -> None:

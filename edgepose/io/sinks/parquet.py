@@ -27,7 +27,7 @@ import numpy as np
 
 from edgepose.errors import BackendUnavailable, OutputError, SourceError, UsageError
 from edgepose.files import replacing
-from edgepose.io.base import Closing, SinkOptions
+from edgepose.io.base import Closing, Sink, SinkOptions
 from edgepose.io.sinks.rows import pixel, score, seconds
 from edgepose.io.targets import check_folder, refuse_input
 from edgepose.networks.topology import Topology
@@ -189,7 +189,7 @@ def describe(metadata: Metadata, result: Result, topology: Topology | None) -> N
         metadata |= {"keypoints": topology.keypoints, "links": topology.links}
 
 
-class ParquetSink(Closing):
+class ParquetSink(Sink):
     """The poses of a run as one Parquet file, which is there when the run has ended.
 
     Args:
