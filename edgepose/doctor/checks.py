@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import grp
 import importlib
+import json
 import os
 import platform
 import shutil
@@ -17,11 +18,17 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from edgepose import paths
+from edgepose.cuda import host
 from edgepose.doctor.board import Board, detect, read
+from edgepose.errors import EdgeposeError
+from edgepose.networks import registry
+from edgepose.version import __version__
 
 State = Literal["ok", "note", "warn", "fail"]
 REACH_SECONDS = 1.0
@@ -87,19 +94,13 @@ def run_checks(root: Path = Path("/"), *, network: bool = True) -> list[Check]:
 
 # edgepose and Python ------------------------------------------------------------------------------
 def _edgepose(place: Place) -> Iterator[Check]:
-    from edgepose.version import __version__
-
     version = platform.python_version()
     yield Check("edgepose", "ok", f"{__version__}, Python {version}, {platform.machine()}")
     yield _host_kernels()
 
 
 def _host_kernels() -> Check:
-    from edgepose.errors import EdgeposeError
-
     try:
-        from edgepose.cuda import host
-
         host.library()
     except (EdgeposeError, OSError, AttributeError, ImportError) as e:
         return Check(
@@ -206,8 +207,6 @@ def _cuda(place: Place) -> Iterator[Check]:
     wanted = place.board is not None or (place.root / "proc/driver/nvidia").exists()
     text = read(place.root / "usr/local/cuda/version.json")
     if text:
-        import json
-
         try:
             version = json.loads(text)["cuda"]["version"]
         except (ValueError, KeyError, TypeError):
@@ -339,8 +338,6 @@ def _rivals(place: Place) -> Iterator[Check]:
 
 
 def _installed(distribution: str) -> bool:
-    from importlib import metadata
-
     try:
         metadata.distribution(distribution)
     except metadata.PackageNotFoundError:
@@ -444,8 +441,6 @@ def _display(place: Place) -> Iterator[Check]:
 
 # folders ------------------------------------------------------------------------------------------
 def _folders(place: Place) -> Iterator[Check]:
-    from edgepose import paths
-
     for name, folder, variable in (
         ("networks folder", paths.networks_home(), "EDGEPOSE_HOME"),
         ("cache folder", paths.cache(), "EDGEPOSE_CACHE"),
@@ -499,8 +494,6 @@ def _memory(place: Place) -> Iterator[Check]:
 
 # networks -----------------------------------------------------------------------------------------
 def _networks(place: Place) -> Iterator[Check]:
-    from edgepose.networks import registry
-
     there = [m.name for m in registry.manifests() if registry.installed(m)]
     yield Check(
         "networks",
@@ -514,7 +507,6 @@ def _networks(place: Place) -> Iterator[Check]:
 def _servers(place: Place) -> Iterator[Check]:
     if not place.network:
         return
-    from edgepose.networks import registry
 
     hosts: dict[str, int] = {}
     for manifest in registry.manifests():

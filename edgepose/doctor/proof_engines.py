@@ -18,6 +18,12 @@ from edgepose.doctor.proof import Proof, attempt
 from edgepose.engines import Calibration, EngineOptions, infer_all, load_engine
 from edgepose.engines.table import find_backend, probe
 from edgepose.errors import UsageError
+from edgepose.estimators.base import EstimatorOptions, engine_options
+from edgepose.estimators.bottom_up import BottomUp
+from edgepose.io.base import SourceOptions
+from edgepose.io.sources import open_source
+from edgepose.preprocess import fit, to_tensor
+from edgepose.timing import Stopwatch
 from edgepose.types import Frame, Pose
 
 if TYPE_CHECKING:
@@ -74,9 +80,6 @@ CONFIGURATIONS = (
 
 def drawn(count: int, size: tuple[int, int] = (640, 480)) -> list[Frame]:
     """Frames of the test source: walking figures, always the same."""
-    from edgepose.io.base import SourceOptions
-    from edgepose.io.sources import open_source
-
     uri = f"test://people?rate=0&frames={count}&size={size[0]}x{size[1]}"
     source = open_source(uri, SourceOptions())
     try:
@@ -96,10 +99,6 @@ class Answer:
 
 def ask(network: Network, options: EngineOptions, frames: Sequence[Frame]) -> Answer:
     """Load an engine, run the frames one by one, close it."""
-    from edgepose.estimators.base import EstimatorOptions, engine_options
-    from edgepose.estimators.bottom_up import BottomUp
-    from edgepose.timing import Stopwatch
-
     assert network.topology is not None
     asked = EstimatorOptions(engine=options)
     engine = load_engine(network.model, engine_options(network, asked))  # as posenet would
@@ -116,8 +115,6 @@ def ask(network: Network, options: EngineOptions, frames: Sequence[Frame]) -> An
 
 def tensors(network: Network, frames: Sequence[Frame]) -> Iterator[NDArray[np.float32]]:
     """The frames as inputs of the network, (1, 3, H, W) each."""
-    from edgepose.preprocess import fit, to_tensor
-
     spec = network.manifest.input
     for frame in frames:
         yield to_tensor(frame.pixels, spec, fit(spec, frame.width, frame.height))[None]

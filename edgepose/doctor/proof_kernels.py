@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.cuda import twins
+from edgepose.cuda.device import device_kernels
+from edgepose.cuda.host_kernels import HostRunner
 from edgepose.cuda.kernels import DecodeBlock, Kernels
 from edgepose.cuda.pictures import Picture, Shape, TensorLayout, address_of
 from edgepose.decode.bottom_up import BottomUpDecoder
 from edgepose.decode.bottom_up_numpy import BottomUpParams, Decoded, decode_numpy, decode_rest
+from edgepose.decode.device import unpack
 from edgepose.doctor.proof import Proof, attempt
 from edgepose.geometry import Affine, letterbox, stretch
 from edgepose.networks.topology import Topology, load_topology
@@ -50,8 +53,6 @@ class OnHost:
     """
 
     def __init__(self) -> None:
-        from edgepose.cuda.host_kernels import HostRunner
-
         self.kernels = Kernels(HostRunner())
 
     def put(self, array: NDArray[Any]) -> NDArray[Any]:
@@ -71,8 +72,6 @@ class OnGpu:
     """
 
     def __init__(self) -> None:
-        from edgepose.cuda.device import device_kernels
-
         self.kernels = device_kernels()
         self.runner = cast(Any, self.kernels.runner)  # a DeviceRunner
         gpu = self.runner.context.name
@@ -288,8 +287,6 @@ def _by_kernels(
     place: Place, topology: Topology, cmap: Maps, paf: Maps, params: BottomUpParams
 ) -> Decoded:
     """Peaks and line scores by the kernels, the rest with numpy."""
-    from edgepose.decode.device import unpack
-
     size, table = cmap.shape[1:], topology.table
     block = DecodeBlock(len(topology.keypoints), len(table), params.max_peaks)
     memory = place.put(np.zeros((1, block.item_words), np.int32))

@@ -13,11 +13,23 @@ import socket
 import statistics
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from edgepose.cuda.context import context
+from edgepose.doctor import proof_engines, proof_kernels
 from edgepose.doctor.checks import Check
 from edgepose.doctor.proof import Proof, attempt
+from edgepose.doctor.proof_engines import drawn
+from edgepose.draw.overlay import Overlay, parse_overlay
+from edgepose.errors import BackendUnavailable
+from edgepose.estimators.base import EstimatorOptions
+from edgepose.estimators.table import make_estimator
+from edgepose.io import jetson_utils
+from edgepose.networks.resolve import resolve
+from edgepose.timing import Stopwatch
+from edgepose.version import __version__
 
 FRAMES = 1000
 QUICK_FRAMES = 200
@@ -33,8 +45,6 @@ def run(*, frames: int = FRAMES) -> Iterator[Proof]:
     Args:
         frames: for the memory test.
     """
-    from edgepose.doctor import proof_engines, proof_kernels
-    from edgepose.networks.resolve import resolve
 
     yield from proof_kernels.prove()
     network = resolve(proof_engines.NETWORK, download=False)
@@ -47,12 +57,6 @@ def run(*, frames: int = FRAMES) -> Iterator[Proof]:
 # memory -------------------------------------------------------------------------------------------
 def _memory(network: Any, frames: int) -> Proof:
     """Poses and overlay of many frames with the engine that `auto` takes."""
-    from edgepose.doctor.proof_engines import drawn
-    from edgepose.draw.overlay import Overlay, parse_overlay
-    from edgepose.estimators.base import EstimatorOptions
-    from edgepose.estimators.table import make_estimator
-    from edgepose.timing import Stopwatch
-
     if resident_mb() == 0:
         return Proof("memory", "absent", "this system does not tell a process's memory")
     pictures = drawn(8, (320, 240))
@@ -102,9 +106,6 @@ def resident_mb() -> float:
 
 def gpu_mb() -> float | None:
     """GPU memory in use in MB, None where there is no GPU (or no PyCUDA)."""
-    from edgepose.cuda.context import context
-    from edgepose.errors import BackendUnavailable
-
     try:
         gpu = context()
         with gpu.active():
@@ -116,8 +117,6 @@ def gpu_mb() -> float | None:
 
 def _jetson_utils() -> Proof:
     """Whether cameras and streams go through jetson-utils."""
-    from edgepose.io import jetson_utils
-
     module, reason = jetson_utils.find()
     if module is None:
         return Proof("jetson-utils adapter", "absent", reason)
@@ -130,8 +129,6 @@ def _jetson_utils() -> Proof:
 # the report ---------------------------------------------------------------------------------------
 def report(checks: Sequence[Check], proofs: Sequence[Proof]) -> dict[str, Any]:
     """Everything that a bug report needs."""
-    from edgepose.version import __version__
-
     states = [p.state for p in proofs]
     return {
         "edgepose": __version__,
@@ -147,8 +144,6 @@ def report(checks: Sequence[Check], proofs: Sequence[Proof]) -> dict[str, Any]:
 
 def _packages() -> dict[str, str]:
     """Versions of what edgepose uses, those that are installed."""
-    from importlib import metadata
-
     names = (
         "numpy onnxruntime onnxruntime-gpu openvino tensorrt tensorrt-rtx-cu13 pycuda av "
         "opencv-python-headless opencv-python onnx"

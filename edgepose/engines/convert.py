@@ -11,6 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from edgepose.engines.fp16 import convert
+from edgepose.engines.int8 import fold, quantise
 from edgepose.engines.messages import first_line
 from edgepose.engines.options import Calibration
 from edgepose.errors import BackendUnavailable, EngineError
@@ -24,7 +26,6 @@ def to_fp16(model: Path) -> bytes:
         EngineError: the converter failed on this network.
     """
     onnx = _onnx("fp16")
-    from edgepose.engines.fp16 import convert
 
     try:
         return bytes(convert(onnx.load(str(model))).SerializeToString())
@@ -42,7 +43,6 @@ def to_int8(model: Path, calibration: Calibration) -> bytes:
         EngineError: the network cannot be quantised, or no picture could be read.
     """
     onnx = _onnx("int8")
-    from edgepose.engines.int8 import fold, quantise
 
     try:
         with tempfile.TemporaryDirectory() as folder:

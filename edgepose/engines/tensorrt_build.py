@@ -20,7 +20,9 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
+from edgepose.engines import convert
 from edgepose.engines.build_plan import BuildPlan, check_calibration
+from edgepose.engines.messages import build_advice, parser_error_text
 from edgepose.engines.options import Progress
 from edgepose.errors import (
     EdgeposeError,
@@ -30,7 +32,6 @@ from edgepose.errors import (
     UsageError,
 )
 from edgepose.files import write_atomically
-from edgepose.networks.onnx_file import OnnxOutline
 
 
 class BuildLog:
@@ -193,8 +194,6 @@ class _Job:
 
     def _typed_model(self) -> bytes | None:
         """The ONNX file in the plan's precision, None = as it is."""
-        from edgepose.engines import convert
-
         plan = self.plan
         if plan.precision == "int8" and plan.calibration and not self._has_calibrator:
             pictures = plan.calibration
@@ -354,57 +353,8 @@ class _Job:
         told = self.log.first()
         return EngineError(
             f"TensorRT could not build {self.plan.model.name} in {self.plan.precision}: "
-            f"{told.rstrip('.') or 'it gave no reason'}. {build_advice(told, self.plan)}"
+            f"{told.rstrip('.') or 'it gave no reason'}. {build_advice(told, on_dla=self.plan.dla is not None)}"
         )
-
-
-def build_advice(message: str, plan: BuildPlan) -> str:
-    """What to do about a builder that returned nothing."""
-    text = message.lower()
-    if any(word in text for word in ("memory", "alloc", "workspace")):
-        return (
-            "Close other programs or add swap, lower --workspace, or build for a smaller --batch "
-            "or --shape."
-        )
-    if plan.dla is not None:
-        return "Leave out --dla, or use --precision fp16 with it."
-    if "implementation" in text or "tactic" in text:
-        return "Raise --workspace, or use --precision fp32."
-    if "shape" in text or "profile" in text or "dimension" in text:
-        return "Check --shape and --batch against what the network was made for."
-    if "calibrat" in text or "int8" in text:
-        return "Use --precision fp16, or other calibration pictures."
-    return "Try --precision fp32, or run with --engine onnxruntime meanwhile."
-
-
-_PARSER_HINTS = (
-    (("importinitializer", "external"), "its weights cannot be read"),
-    (("plugin not found", "no importer", "getplugincreator"), "TensorRT has no such operator"),
-    (("does not support", "unsupported"), "TensorRT does not support it this way"),
-    (("dynamic", "shape"), "export the network with fixed shapes, or give --shape"),
-)
-
-
-def parser_error_text(error: Any, outline: OnnxOutline) -> str:
-    """A parser error as node, operator, reason and what to do.
-
-    TensorRT 8.6 tells only the number of the node; name and operator then come from the file.
-    """
-    number = int(error.node())
-    known = outline.nodes[number] if 0 <= number < len(outline.nodes) else None
-    name = _call(error, "node_name") or (known.name if known else "")
-    operator = _call(error, "node_operator") or (known.operator if known else "")
-    reason = " ".join(str(error.desc()).split()).rstrip(".")[:160]
-    where = f"node {number} {name!r} ({operator}): " if number >= 0 else ""
-    text = reason.lower()
-    hint = next((h for words, h in _PARSER_HINTS if any(w in text for w in words)), "")
-    advice = f"{hint}; " if hint else ""
-    return f"{where}{reason}. {advice[:1].upper()}{advice[1:]}--engine onnxruntime may run it."
-
-
-def _call(error: Any, method: str) -> str:
-    function = getattr(error, method, None)
-    return str(function()) if function is not None else ""
 
 
 def _make_monitor(trt: Any, job: _Job) -> Any:
