@@ -86,7 +86,6 @@ complete -c edgepose -n '__fish_seen_subcommand_from eval' -l json -d 'One JSON 
 complete -c edgepose -n '__fish_seen_subcommand_from eval' -l compare -r -d 'Measure with this engine too, and show the difference.'
 complete -c edgepose -n '__fish_seen_subcommand_from eval' -l results -r -F -d 'Write what was found in COCO\'s result format.'
 complete -c edgepose -n '__fish_seen_subcommand_from eval' -l resume -d 'Go on where an interrupted run of the same measurement ended.'
-complete -c edgepose -n '__fish_seen_subcommand_from eval' -l checker -r -d 'Whose code computes COCO\'s figures: pycocotools or faster-coco-eval. [default: pycocotools]'
 complete -c edgepose -n '__fish_seen_subcommand_from eval' -l threshold -r -d 'Least score of keypoints and links; low, as AP counts every pose by its score. [default: 0.1 for bottom-up networks, else 0]'
 complete -c edgepose -n '__fish_seen_subcommand_from eval' -l min-keypoints -r -d 'Poses with fewer keypoints are dropped. [default: 3]'
 complete -c edgepose -n '__fish_seen_subcommand_from eval' -l resize -x -a 'stretch letterbox' -d 'How pictures fit the network\'s input. [default: the network\'s]'

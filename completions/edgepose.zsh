@@ -211,7 +211,6 @@ _edgepose_eval() {
         '--compare=''[Measure with this engine too, and show the difference.]:ENGINE[ PRECISION]: ' \
         '--results=''[Write what was found in COCO'\''s result format.]:FILE.json:_files' \
         '--resume''[Go on where an interrupted run of the same measurement ended.]' \
-        '--checker=''[Whose code computes COCO'\''s figures\: pycocotools or faster-coco-eval. (default\: pycocotools)]:TEXT: ' \
         '--threshold=''[Least score of keypoints and links; low, as AP counts every pose by its score. (default\: 0.1 for bottom-up networks, else 0)]:NUMBER: ' \
         '--min-keypoints=''[Poses with fewer keypoints are dropped. (default\: 3)]:NUMBER: ' \
         '--resize=''[How pictures fit the network'\''s input. (default\: the network'\''s)]:stretch|letterbox:(stretch letterbox)' \

@@ -14,16 +14,21 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from edgepose.errors import UnknownNameError, UsageError
+import numpy as np
+
+from edgepose.draw.overlay import Overlay, parse_overlay
+from edgepose.engines import EngineOptions
+from edgepose.errors import SourceError, UnknownNameError, UsageError
+from edgepose.estimators import Estimator, EstimatorOptions, make_estimator
+from edgepose.io.base import OutputOptions, SourceOptions
+from edgepose.io.outputs import open_output
+from edgepose.io.sources import open_source
+from edgepose.machine import package_versions, resident_mb
+from edgepose.networks.resolve import Network
 from edgepose.timing import Statistics, Stopwatch
 from edgepose.types import Frame
-
-if TYPE_CHECKING:
-    from edgepose.engines import EngineOptions
-    from edgepose.estimators import Estimator
-    from edgepose.networks.resolve import Network
 
 STAGES = ("decode", "preprocess", "network", "postprocess", "overlay", "encode")
 BLOCK = 5  # frames of one configuration before the next has its turn
@@ -105,9 +110,6 @@ class _Runner:
     """One configuration with its engine loaded, ready to take a block of frames."""
 
     def __init__(self, configuration: Configuration, network: Network) -> None:
-        from edgepose.draw.overlay import Overlay, parse_overlay
-        from edgepose.estimators import EstimatorOptions, make_estimator
-
         options = EstimatorOptions(engine=configuration.engine, batch=configuration.batch)
         self.estimator: Estimator = make_estimator(network, options)
         self.overlay = Overlay(self.estimator.topology, parse_overlay("links,keypoints"))
@@ -136,7 +138,6 @@ class _Runner:
 
 def _decode(data: bytes) -> Any:
     import cv2
-    import numpy as np
 
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
@@ -149,10 +150,6 @@ def read_pictures(uri: str, count: int) -> list[bytes]:
         SourceError: the input cannot be read, or has no frames.
     """
     import cv2
-
-    from edgepose.errors import SourceError
-    from edgepose.io.base import SourceOptions
-    from edgepose.io.sources import open_source
 
     pictures: list[bytes] = []
     source = open_source(uri, SourceOptions(frames=count))
@@ -190,9 +187,6 @@ def run(
     Raises:
         EngineError: an engine cannot be loaded.
     """
-    from edgepose.io.base import OutputOptions
-    from edgepose.io.outputs import open_output
-
     runners: list[_Runner] = []
     done = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -221,15 +215,6 @@ def run(
 
 
 # the machine ------------------------------------------------------------------------------------
-def memory_mb() -> float:
-    """Resident memory of this process."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0.0
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
 def power_watts(root: Path = Path("/sys")) -> float | None:
     """Power that the board's INA3221 monitors report, in watts; None where there are none.
 
@@ -265,23 +250,16 @@ def clocks(root: Path = Path("/sys")) -> dict[str, Any]:
 
 def conditions() -> dict[str, Any]:
     """What the figures depend on: processor, clocks, power, load, versions."""
-    from importlib import metadata
-
-    versions = {}
-    for name in ("edgepose", "numpy", "onnxruntime", "openvino", "av", "opencv-python-headless"):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
+    names = ("edgepose", "numpy", "onnxruntime", "openvino", "av", "opencv-python-headless")
     return {
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 2),
         "clocks": clocks(),
         "power_w": power_watts(),
-        "memory_mb": round(memory_mb(), 1),
+        "memory_mb": round(resident_mb(), 1),
         "python": platform.python_version(),
-        "versions": versions,
+        "versions": package_versions(names),
     }
 
 

@@ -24,6 +24,7 @@ FLOORS = {
     "timing": 0,
     "matching": 0,
     "files": 0,
+    "machine": 0,
     "json_file": 0,
     "version": 0,
     "networks": 1,

@@ -35,7 +35,6 @@ def evaluate(
     compare: Annotated[str, typer.Option(metavar="ENGINE[:PRECISION]", help="Measure with this engine too, and show the difference.")] = "",
     results: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write what was found in COCO's result format.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run of the same measurement ended.")] = False,
-    checker: Annotated[str, typer.Option(help="Whose code computes COCO's figures: pycocotools or faster-coco-eval.")] = "pycocotools",
     threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Least score of keypoints and links; low, as AP counts every pose by its score. [default: 0.1 for bottom-up networks, else 0]")] = None,
     min_keypoints: Annotated[int, typer.Option(min=1, help="Poses with fewer keypoints are dropped.")] = 3,
     resize: Annotated[str, typer.Option(metavar="stretch|letterbox", help="How pictures fit the network's input. [default: the network's]")] = "",

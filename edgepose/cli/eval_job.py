@@ -43,7 +43,7 @@ def run(a: Mapping[str, Any]) -> None:
         measured.append(_measure(a, truth, network, other, talk, _beside(a["results"])))
     name, count = network.manifest.name, len(truth.pictures)
     if a["json_"]:
-        checker = "pck" if a["pck"] else a["checker"]
+        checker = "pck" if a["pck"] else "pycocotools"
         print(json.dumps(as_json(name, count, measured, checker)))
     else:
         print(as_text(name, count, measured))
@@ -56,7 +56,7 @@ def _check_first(a: Mapping[str, Any], truth: Annotations) -> None:
 
     find_pictures(truth, a["images"])
     if not a["pck"]:
-        coco_figures(truth.limited(1), [], a["checker"])
+        coco_figures(truth.limited(1), [])
     if a["results"] is not None and not a["results"].parent.is_dir():
         raise OutputError(f"--results {a['results']}: there is no folder {a['results'].parent}.")
 
@@ -161,7 +161,7 @@ def _measure(
     if a["pck"]:
         figures = measure(truth, outcome.rows).figures()
     else:
-        figures = coco_figures(truth, outcome.rows, a["checker"])
+        figures = coco_figures(truth, outcome.rows)
     return Measurement(estimator.engine_name, figures, len(outcome.rows), outcome.speed())
 
 

@@ -18,7 +18,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -27,6 +26,7 @@ from edgepose import paths
 from edgepose.cuda import host
 from edgepose.doctor.board import Board, detect, read
 from edgepose.errors import EdgeposeError
+from edgepose.machine import package_versions
 from edgepose.networks import registry
 from edgepose.version import __version__
 
@@ -325,7 +325,7 @@ def _openvino(place: Place) -> Iterator[Check]:
 
 def _rivals(place: Place) -> Iterator[Check]:
     for names in RIVALS:
-        there = [name for name in names if _installed(name)]
+        there = list(package_versions(names))
         if len(there) > 1:
             keep = there[0]
             yield Check(
@@ -335,14 +335,6 @@ def _rivals(place: Place) -> Iterator[Check]:
                 "they overwrite each other's files: which one is imported is chance",
                 f"pip uninstall -y {' '.join(there)} && pip install {keep}",
             )
-
-
-def _installed(distribution: str) -> bool:
-    try:
-        metadata.distribution(distribution)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 # pictures and films -------------------------------------------------------------------------------
@@ -507,7 +499,6 @@ def _networks(place: Place) -> Iterator[Check]:
 def _servers(place: Place) -> Iterator[Check]:
     if not place.network:
         return
-
     hosts: dict[str, int] = {}
     for manifest in registry.manifests():
         for weights in manifest.weights.values():

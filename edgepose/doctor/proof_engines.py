@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +22,10 @@ from edgepose.estimators.base import EstimatorOptions, engine_options
 from edgepose.estimators.bottom_up import BottomUp
 from edgepose.io.base import SourceOptions
 from edgepose.io.sources import open_source
+from edgepose.networks.resolve import Network
 from edgepose.preprocess import fit, to_tensor
 from edgepose.timing import Stopwatch
 from edgepose.types import Frame, Pose
-
-if TYPE_CHECKING:
-    from edgepose.networks.resolve import Network
 
 NETWORK = "edgepose-lite-body"
 CALIBRATION_PICTURES = 32

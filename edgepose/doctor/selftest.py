@@ -7,13 +7,11 @@ report is JSON to attach to a bug; the user's home folder and the machine's name
 from __future__ import annotations
 
 import json
-import os
 import platform
 import socket
 import statistics
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +25,15 @@ from edgepose.errors import BackendUnavailable
 from edgepose.estimators.base import EstimatorOptions
 from edgepose.estimators.table import make_estimator
 from edgepose.io import jetson_utils
+from edgepose.machine import package_versions, resident_mb
 from edgepose.networks.resolve import resolve
 from edgepose.timing import Stopwatch
 from edgepose.version import __version__
 
+PACKAGES = (
+    "numpy onnxruntime onnxruntime-gpu openvino tensorrt tensorrt-rtx-cu13 pycuda av "
+    "opencv-python-headless opencv-python onnx"
+).split()
 FRAMES = 1000
 QUICK_FRAMES = 200
 PICTURES = 4  # drawn pictures that engines are compared on
@@ -45,7 +48,6 @@ def run(*, frames: int = FRAMES) -> Iterator[Proof]:
     Args:
         frames: for the memory test.
     """
-
     yield from proof_kernels.prove()
     network = resolve(proof_engines.NETWORK, download=False)
     pictures = proof_engines.drawn(PICTURES)
@@ -95,15 +97,6 @@ def growth(values: Sequence[float]) -> float:
     return statistics.median(values[-tenth:]) - first
 
 
-def resident_mb() -> float:
-    """Resident memory of this process in MB, 0 where the system does not tell."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0.0
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-
 def gpu_mb() -> float | None:
     """GPU memory in use in MB, None where there is no GPU (or no PyCUDA)."""
     try:
@@ -135,26 +128,11 @@ def report(checks: Sequence[Check], proofs: Sequence[Proof]) -> dict[str, Any]:
         "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "packages": _packages(),
+        "packages": package_versions(PACKAGES),
         "summary": {state: states.count(state) for state in ("ok", "fail", "absent")},
         "self_test": [p.as_dict() for p in proofs],
         "checks": [c.as_dict() for c in checks],
     }
-
-
-def _packages() -> dict[str, str]:
-    """Versions of what edgepose uses, those that are installed."""
-    names = (
-        "numpy onnxruntime onnxruntime-gpu openvino tensorrt tensorrt-rtx-cu13 pycuda av "
-        "opencv-python-headless opencv-python onnx"
-    ).split()
-    found = {}
-    for name in names:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def text_of(data: dict[str, Any]) -> str:

@@ -1,19 +1,18 @@
-"""COCO's ten keypoint figures, computed by COCO's own code (pycocotools) or faster-coco-eval."""
+"""COCO's ten keypoint figures, computed by COCO's own code (pycocotools)."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from edgepose.errors import BackendUnavailable, UnknownNameError
+from edgepose.errors import BackendUnavailable
 from edgepose.eval.annotations import Annotations
 
 Row = dict[str, Any]
-Checker = Literal["pycocotools", "faster-coco-eval"]
 FIGURES = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
 # spread of each keypoint in the labels of many people, from COCO's own evaluation code
 _COCO_SIGMAS = {
@@ -44,15 +43,12 @@ def sigmas(names: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.array([one(n) for n in names])
 
 
-def coco_figures(
-    annotations: Annotations, rows: Sequence[Row], checker: Checker = "pycocotools"
-) -> dict[str, float]:
+def coco_figures(annotations: Annotations, rows: Sequence[Row]) -> dict[str, float]:
     """The ten figures of COCO-format results.
 
     Args:
         annotations: ground truth; only its pictures count.
         rows: `image_id`, `category_id`, `keypoints` [x, y, v, ...] in the order of the annotations, `score`.
-        checker: whose code computes.
 
     Returns:
         By the names in `FIGURES`; -1 where there is no ground truth of that size.
@@ -60,7 +56,7 @@ def coco_figures(
     Raises:
         BackendUnavailable: the package is not installed.
     """
-    coco, evaluation = _backend(checker)
+    coco, evaluation = _backend()
     with contextlib.redirect_stdout(io.StringIO()):
         truth = coco()
         truth.dataset = _truth(annotations)
@@ -107,27 +103,13 @@ def _load(coco: Any, truth: Any, rows: Sequence[Row]) -> Any:
     return nothing
 
 
-def _backend(checker: str) -> tuple[Any, Any]:
-    """Classes COCO and COCOeval of a package."""
-    if checker not in ("pycocotools", "faster-coco-eval"):
-        raise UnknownNameError("checker", checker, ("pycocotools", "faster-coco-eval"))
+def _backend() -> tuple[Any, Any]:
+    """The classes COCO and COCOeval."""
     try:
-        if checker == "pycocotools":
-            from pycocotools.coco import COCO
-            from pycocotools.cocoeval import COCOeval
-
-            return COCO, COCOeval
-        from faster_coco_eval import COCO as FasterCOCO
-        from faster_coco_eval import COCOeval_faster
-
-        return FasterCOCO, COCOeval_faster
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
     except ImportError as e:
-        package = "'edgepose[eval]'" if checker == "pycocotools" else checker
         raise BackendUnavailable(
-            f"COCO figures need {checker}, which is not installed ({e}): run `pip install {package}`."
+            f"COCO figures need pycocotools, which is not installed ({e}): run `pip install 'edgepose[eval]'`."
         ) from None
-
-
-def differences(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
-    """b - a by figure, of those that both have."""
-    return {k: b[k] - a[k] for k in a if k in b}
+    return COCO, COCOeval

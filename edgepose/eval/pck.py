@@ -24,7 +24,7 @@ class Pck:
         joints: labelled joints by kind.
         hits: for each part of the torso, joints within it, by kind.
         mirrored: joints within the first part if left and right of a whole person may be exchanged.
-        people, unmatched: annotated people, and those without any pose.
+        people: annotated people.
     """
 
     joints: dict[str, int] = field(default_factory=lambda: dict.fromkeys(JOINTS, 0))
@@ -33,7 +33,6 @@ class Pck:
     )
     mirrored: int = 0
     people: int = 0
-    unmatched: int = 0
 
     def figures(self) -> dict[str, float]:
         """Shares 0..1: PCK@0.2, PCK@0.5, PCK@0.2 with sides exchangeable, and PCK@0.2 by kind of joint."""
@@ -126,7 +125,6 @@ def _count(
         total.joints[kind] += 1
     total.people += 1
     if not poses:
-        total.unmatched += 1
         return
     best = _best(truth, poses, torso)
     for part in PARTS:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose.closing import Closing
 from edgepose.errors import OutputError, SourceError
 from edgepose.eval.annotations import Annotations, Picture, find_pictures, match_names
 from edgepose.files import write_atomically
@@ -63,7 +63,7 @@ class Outcome:
         return {name: s.percentile(50) for name, s in self.stages.items()}
 
 
-class Journal:
+class Journal(Closing):
     """Finished pictures as JSON lines, so that an interrupted run can go on.
 
     Args:
@@ -120,15 +120,8 @@ class Journal:
         self._file.close()
         self.path.unlink(missing_ok=True)
 
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Leave the journal for another run to resume."""
         self._file.close()
 
 

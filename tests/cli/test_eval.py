@@ -81,7 +81,6 @@ def test_pck(shared: Path, command: list[str], capsys: pytest.CaptureFixture[str
     [
         ({"--annotations": "nowhere.json"}, 1, "nowhere.json cannot be read"),
         ({"--images": "."}, 1, "has not 103 of the 103 images"),
-        ({"--checker": "mine"}, 2, "Unknown checker 'mine'"),
         ({"--results": "no/such/folder.json"}, 1, "there is no folder"),
         ({"--resize": "crop"}, 2, "not stretch or letterbox"),
         ({"--compare": "warp-drive"}, 2, "Unknown engine 'warp-drive'"),

@@ -1,4 +1,4 @@
-"""COCO's figures on the oracle's four result files, by both packages."""
+"""COCO's figures on the oracle's four result files, by COCO's own code."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgepose.errors import UnknownNameError, UsageError
+from edgepose.errors import UsageError
 from edgepose.eval.annotations import Annotations, load_annotations, match_names
-from edgepose.eval.figures import FIGURES, Checker, coco_figures, differences, sigmas
+from edgepose.eval.figures import FIGURES, coco_figures, sigmas
 
-CHECKERS: list[Checker] = ["pycocotools", "faster-coco-eval"]
 COCO_17 = (
     "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow "
     "left_wrist right_wrist left_hip right_hip left_knee right_knee left_ankle right_ankle"
@@ -30,17 +29,13 @@ def answers(shared: Path) -> dict[str, Any]:
     return dict(np.load(shared / "oracle/topdown/coco_figures.npz"))
 
 
-@pytest.mark.parametrize("checker", CHECKERS)
 @pytest.mark.parametrize("name", ["noisy", "perfect", "ties", "half"])
 def test_figures_are_the_oracles(
-    name: str, checker: Checker, truth: Annotations, answers: dict[str, Any], shared: Path
+    name: str, truth: Annotations, answers: dict[str, Any], shared: Path
 ) -> None:
-    if checker == "faster-coco-eval":
-        pytest.importorskip("faster_coco_eval", reason="faster-coco-eval is not installed")
-    else:
-        pytest.importorskip("pycocotools", reason="the eval extra is not installed")
+    pytest.importorskip("pycocotools", reason="the eval extra is not installed")
     rows = json.loads((shared / f"oracle/topdown/coco_dt_{name}.json").read_text())
-    figures = coco_figures(truth, rows, checker)
+    figures = coco_figures(truth, rows)
     assert tuple(figures) == FIGURES
     np.testing.assert_allclose(list(figures.values()), answers[f"{name}_pycocotools"], atol=1e-6)
 
@@ -62,12 +57,6 @@ def test_results_for_other_pictures_do_not_count(truth: Annotations, shared: Pat
     rows = json.loads((shared / "oracle/topdown/coco_dt_noisy.json").read_text())
     mine = [r for r in rows if r["image_id"] in ids]
     assert coco_figures(few, mine)["AP"] > 0
-    assert differences(coco_figures(few, mine), coco_figures(few, mine))["AP"] == 0
-
-
-def test_unknown_checker(truth: Annotations) -> None:
-    with pytest.raises(UnknownNameError, match="Did you mean 'pycocotools'"):
-        coco_figures(truth, [], "pycoco")  # type: ignore[arg-type]
 
 
 def test_names_are_matched_not_positions() -> None:

@@ -53,7 +53,7 @@ def test_a_perfect_pose_and_none() -> None:
     assert set(figures.values()) == {1.0}
     counts = measure(truth(labelled(PERSON), labelled(PERSON)), rows(PERSON))
     assert counts.figures()["PCK@0.2"] == 0.5
-    assert (counts.people, counts.unmatched) == (2, 1)
+    assert counts.people == 2
 
 
 def test_joints_count_by_their_distance() -> None:
