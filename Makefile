@@ -22,7 +22,7 @@ format: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
-	for page in command_pages api_page completions man_pages; do $(BIN)/python tools/make_$$page.py; done
+	for page in command_pages api_page completions; do $(BIN)/python tools/make_$$page.py; done
 	$(BIN)/mkdocs build --strict
 
 $(BIN)/python:

@@ -48,14 +48,22 @@ _edgepose_bench() {
     _arguments -s \
         '--model=''[Weights file of the network.]:PATH:_files' \
         '(--input -i)'{--input=,-i+}'[Frames to measure with. (default\: test\://people?size=1280x720)]:TEXT: ' \
-        '*''--compare=''[A column, for example openvino,precision=fp32,threads=2,batch=4; may be given several times. The first is the base of the ratios.]:SPEC: ' \
+        '*''--compare=''[A column; may be given several times.]:SPEC: ' \
         '--frames=''[Frames to count for each column. (default\: 200)]:NUMBER: ' \
         '--warmup=''[Frames before, not counted. (default\: 20)]:NUMBER: ' \
-        '--engine=''[Engine of all columns that name none. (default\: auto)]:TEXT:(auto tensorrt tensorrt_rtx onnxruntime-cuda onnxruntime-tensorrt onnxruntime openvino)' \
-        '--threads=''[Threads, likewise.]:NUMBER: ' \
+        '--engine=''[auto, tensorrt, onnxruntime, openvino, ... ; see `edgepose doctor`. (default\: auto)]:TEXT:(auto tensorrt tensorrt_rtx onnxruntime-cuda onnxruntime-tensorrt onnxruntime openvino)' \
+        '(--device --device-name)'{--device=,--device-name=}'[OpenVINO\: CPU, GPU, NPU, AUTO; CUDA\: GPU number.]:TEXT: ' \
+        '--threads=''[CPU threads of the engine; 0 = its choice.]:NUMBER: ' \
+        '--precision=''[fp32, fp16, int8 or best, where the engine can choose.]:TEXT:(fp32 fp16 int8 best)' \
+        '--no-build''[Never build a TensorRT engine.]' \
+        '--engine-file=''[Use this TensorRT engine as it is.]:PATH:_files' \
         '--no-download''[Never fetch a network.]' \
         '--json=''[Figures as JSON.]:FILE|-: ' \
         '--plot=''[Stage times as a PNG (extra\: plot).]:PATH:_files' \
+        '--log-level=''[silent, error, warning, info, verbose or debug. (default\: info)]:TEXT:(silent error warning info verbose debug)' \
+        '(--verbose -v)'{--verbose,-v}'[The same as --log-level=verbose.]' \
+        '(--quiet -q)'{--quiet,-q}'[Errors only.]' \
+        '--no-progress''[No progress bar.]' \
         '(-h --help)'{-h,--help}'[help]' \
         '*:file:_files'
 }
@@ -63,7 +71,7 @@ _edgepose_build-engine() {
     _arguments -s \
         '--precision=''[fp32, fp16, int8 or best (int8 where --calibration is given). (default\: fp16)]:TEXT:(fp32 fp16 int8 best)' \
         '--batch=''[Frames (or people) in one run, for networks with a dynamic batch. (default\: 1)]:N|MIN OPT MAX: ' \
-        '--shape=''[Input size, for networks that take several. (default\: the network'\''s)]:HxW: ' \
+        '--shape=''[Input size, for networks that take several. (default\: the network'\''s)]:WxH|hxw HxW|NxCxHxW: ' \
         '--variant=''[Variant of a named network'\''s weights.]:TEXT: ' \
         '--calibration=''[Pictures for int8, like those it will see; a few hundred are enough.]:FOLDER:_files' \
         '--like=''[With FILE.onnx\: prepare calibration pictures (and choose the size) as this network does.]:NETWORK: ' \
@@ -76,9 +84,12 @@ _edgepose_build-engine() {
         '--device=''[Number of the GPU.]:TEXT: ' \
         '--force''[Build even where an engine is there.]' \
         '(--output -o)'{--output=,-o+}'[Write a copy here, with its .json.]:FILE.engine:_files' \
-        '--no-download''[Do not fetch the network.]' \
-        '--json''[Print one JSON object instead of the path.]' \
-        '(--quiet -q)'{--quiet,-q}'[Only errors.]' \
+        '--no-download''[Never fetch a network.]' \
+        '--json''[JSON on stdout.]' \
+        '--log-level=''[silent, error, warning, info, verbose or debug. (default\: info)]:TEXT:(silent error warning info verbose debug)' \
+        '(--verbose -v)'{--verbose,-v}'[The same as --log-level=verbose.]' \
+        '(--quiet -q)'{--quiet,-q}'[Errors only.]' \
+        '--no-progress''[No progress bar.]' \
         '(-h --help)'{-h,--help}'[help]' \
         '*:file:_files'
 }
@@ -102,13 +113,13 @@ _edgepose_config() {
 }
 _edgepose_config_show() {
     _arguments -s \
-        '--json''[As JSON on stdout.]' \
+        '--json''[JSON on stdout.]' \
         '(-h --help)'{-h,--help}'[help]' \
         '*:file:_files'
 }
 _edgepose_devices() {
     _arguments -s \
-        '--json''[Print JSON.]' \
+        '--json''[JSON on stdout.]' \
         '(-h --help)'{-h,--help}'[help]' \
         '*:file:_files'
 }
@@ -125,8 +136,6 @@ _edgepose_doctor() {
 _edgepose_download() {
     _arguments -s \
         '--all''[All networks whose addresses are known.]' \
-        '--list''[Print what there is and what is installed, and stop.]' \
-        '--json''[With --list\: as JSON.]' \
         '--variant=''[Variant of the weights, for example FP16; also NAME\:FP16.]:TEXT: ' \
         '--from=''[Take it from a file, a folder or a bundle instead of the network.]:PATH:_files' \
         '--offline''[Never use the network.]' \
@@ -136,7 +145,10 @@ _edgepose_download() {
         '--repin''[Accept another file than at the first download.]' \
         '--timeout=''[Seconds without a byte before a new attempt. (default\: 20.0)]:NUMBER: ' \
         '--tries=''[Attempts at each address. (default\: 4)]:NUMBER: ' \
-        '(--quiet -q)'{--quiet,-q}'[Only errors.]' \
+        '--log-level=''[silent, error, warning, info, verbose or debug. (default\: info)]:TEXT:(silent error warning info verbose debug)' \
+        '(--verbose -v)'{--verbose,-v}'[The same as --log-level=verbose.]' \
+        '(--quiet -q)'{--quiet,-q}'[Errors only.]' \
+        '--no-progress''[No progress bar.]' \
         '(-h --help)'{-h,--help}'[help]' \
         '*:file:_files'
 }
@@ -178,7 +190,7 @@ _edgepose_engines_import() {
 }
 _edgepose_engines_list() {
     _arguments -s \
-        '--json''[Print JSON.]' \
+        '--json''[JSON on stdout.]' \
         '(-h --help)'{-h,--help}'[help]' \
         '*:file:_files'
 }
@@ -187,13 +199,13 @@ _edgepose_engines_prune() {
         '--all''[Remove all engines.]' \
         '--older-than=''[Also those built so long ago.]:DAYS: ' \
         '(--dry-run -n)'{--dry-run,-n}'[Only say what would be removed.]' \
-        '--json''[Print JSON.]' \
+        '--json''[JSON on stdout.]' \
         '(-h --help)'{-h,--help}'[help]' \
         '*:file:_files'
 }
 _edgepose_engines_show() {
     _arguments -s \
-        '--json''[Print JSON.]' \
+        '--json''[JSON on stdout.]' \
         '(-h --help)'{-h,--help}'[help]' \
         '*:file:_files'
 }
@@ -201,33 +213,44 @@ _edgepose_eval() {
     _arguments -s \
         '--annotations=''[COCO keypoint file.]:PATH:_files' \
         '--images=''[Folder of the pictures.]:PATH:_files' \
-        '(--network -n)'{--network=,-n+}'[Network by name; see `edgepose networks`.]:TEXT:(densenet121-body edgepose-lite-body hrnet-w32 hrnet-w48 human-pose-estimation-0001 mediapipe-hand mediapipe-palm openpose-mobilenet-v2-small person-detection-retail-0013 resnet18-body resnet18-hand rtmo-l rtmo-m rtmo-s rtmpose-l rtmpose-m rtmpose-s rtmpose-t simdr-w32 simdr-w48 yolox-m yolox-nano yolox-tiny)' \
-        '(--model --pose-model)'{--model=,--pose-model=}'[Weights file (.onnx, .xml)\: of --network, or custom with --topology.]:PATH:_files' \
-        '--topology=''[Topology of a custom network\: name or file.]:TEXT: ' \
-        '--variant=''[Variant of the weights, such as FP16.]:TEXT: ' \
         '--limit=''[The first N pictures only; 0 = all.]:NUMBER: ' \
         '--pck''[PCK@0.2 of the torso instead of COCO'\''s figures, for sets with one annotated person a picture.]' \
-        '--json''[One JSON object on stdout.]' \
+        '--json''[JSON on stdout.]' \
         '--compare=''[Measure with this engine too, and show the difference.]:ENGINE[ PRECISION]: ' \
         '--results=''[Write what was found in COCO'\''s result format.]:FILE.json:_files' \
         '--resume''[Go on where an interrupted run of the same measurement ended.]' \
-        '--threshold=''[Least score of keypoints and links; low, as AP counts every pose by its score. (default\: 0.1 for bottom-up networks, else 0)]:NUMBER: ' \
-        '--min-keypoints=''[Poses with fewer keypoints are dropped. (default\: 3)]:NUMBER: ' \
+        '(--network -n)'{--network=,-n+}'[Network by name; see `edgepose networks`. Default\: resnet18-body, or edgepose-lite-body where that cannot be had.]:TEXT:(densenet121-body edgepose-lite-body hrnet-w32 hrnet-w48 human-pose-estimation-0001 mediapipe-hand mediapipe-palm openpose-mobilenet-v2-small person-detection-retail-0013 resnet18-body resnet18-hand rtmo-l rtmo-m rtmo-s rtmpose-l rtmpose-m rtmpose-s rtmpose-t simdr-w32 simdr-w48 yolox-m yolox-nano yolox-tiny)' \
+        '(--model --pose-model)'{--model=,--pose-model=}'[Weights file (.onnx, .xml)\: of --network, or custom with --topology.]:PATH:_files' \
+        '--variant=''[Variant of the weights, for example FP16.]:TEXT: ' \
+        '--topology=''[Topology of a custom network\: name or JSON file.]:TEXT: ' \
+        '--colors=''[Colours of a custom network, one '\''R G B (A)'\'' line a keypoint.]:PATH:_files' \
+        '--input-blob=''[Input tensor of a custom network.]:TEXT: ' \
+        '--output-cmap=''[Confidence map tensor of a custom network.]:TEXT: ' \
+        '--output-paf=''[Part affinity field tensor of a custom network.]:TEXT: ' \
+        '--no-download''[Never fetch a network.]' \
+        '--threshold=''[Least score of keypoints and links. (default\: 0.15)]:NUMBER: ' \
+        '--keypoint-threshold=''[Least score of keypoints alone.]:NUMBER: ' \
+        '--link-threshold=''[Least score of links alone.]:NUMBER: ' \
+        '--min-keypoints=''[Drop poses with fewer keypoints. (default\: 3)]:NUMBER: ' \
+        '--min-score=''[Drop poses with a lower score. (default\: the network'\''s)]:NUMBER: ' \
         '--resize=''[How pictures fit the network'\''s input. (default\: the network'\''s)]:stretch|letterbox:(stretch letterbox)' \
-        '--network-size=''[Input size where the network leaves it open.]:WxH: ' \
-        '--detector=''[Detector of a top-down network.]:TEXT:(mediapipe-palm person-detection-retail-0013 yolox-m yolox-nano yolox-tiny)' \
+        '--network-size=''[Input size of a network with a dynamic one.]:WxH: ' \
+        '--detector=''[Detector of a top-down network, by name. (default\: the network'\''s)]:TEXT:(mediapipe-palm person-detection-retail-0013 yolox-m yolox-nano yolox-tiny)' \
         '(--detector-model --det-model)'{--detector-model=,--det-model=}'[Weights file of the detector.]:PATH:_files' \
-        '--detector-size=''[Input size of the detector where it is dynamic.]:NUMBER: ' \
-        '--box-threshold=''[Least score of boxes.]:NUMBER: ' \
-        '--nms-threshold=''[Boxes that overlap more are one.]:NUMBER: ' \
-        '--max-people=''[At most so many people a picture; 0 = no limit.]:NUMBER: ' \
+        '(--detector-size --img-size)'{--detector-size=,--img-size=}'[Input size of the detector where it is dynamic.]:NUMBER: ' \
+        '(--box-threshold --conf-thres)'{--box-threshold=,--conf-thres=}'[Least score of boxes.]:NUMBER: ' \
+        '(--nms-threshold --iou-thres)'{--nms-threshold=,--iou-thres=}'[Boxes that overlap more are one.]:NUMBER: ' \
+        '--max-people=''[At most so many people a frame; 0 = no limit.]:NUMBER: ' \
         '--flip-test''[Top-down\: average with the mirrored crop.]' \
-        '--engine=''[auto, tensorrt, onnxruntime, openvino, ... (default\: auto)]:TEXT:(auto tensorrt tensorrt_rtx onnxruntime-cuda onnxruntime-tensorrt onnxruntime openvino)' \
-        '--device=''[OpenVINO\: CPU, GPU, NPU, AUTO; CUDA\: GPU number.]:TEXT: ' \
+        '--batch-size=''[At most so many frames or people in one run. (default\: 8)]:NUMBER: ' \
+        '--engine=''[auto, tensorrt, onnxruntime, openvino, ... ; see `edgepose doctor`. (default\: auto)]:TEXT:(auto tensorrt tensorrt_rtx onnxruntime-cuda onnxruntime-tensorrt onnxruntime openvino)' \
+        '(--device --device-name)'{--device=,--device-name=}'[OpenVINO\: CPU, GPU, NPU, AUTO; CUDA\: GPU number.]:TEXT: ' \
         '--threads=''[CPU threads of the engine; 0 = its choice.]:NUMBER: ' \
         '--precision=''[fp32, fp16, int8 or best, where the engine can choose.]:TEXT:(fp32 fp16 int8 best)' \
-        '--batch-size=''[At most so many people in one run. (default\: 8)]:NUMBER: ' \
-        '--no-download''[Never fetch a network.]' \
+        '--no-build''[Never build a TensorRT engine.]' \
+        '--engine-file=''[Use this TensorRT engine as it is.]:PATH:_files' \
+        '--log-level=''[silent, error, warning, info, verbose or debug. (default\: info)]:TEXT:(silent error warning info verbose debug)' \
+        '(--verbose -v)'{--verbose,-v}'[The same as --log-level=verbose.]' \
         '(--quiet -q)'{--quiet,-q}'[Errors only.]' \
         '--no-progress''[No progress bar.]' \
         '(-h --help)'{-h,--help}'[help]' \
@@ -282,14 +305,14 @@ _edgepose_events_hours() {
         '--since=''[Not before\: 2026-11-21, 2026-11-21T07\:30, 90m, 24h, 7d (ago), today or yesterday.]:TIME: ' \
         '--until=''[Before this time.]:TIME: ' \
         '--of-day''[Sum up by hour of the day.]' \
-        '--json''[JSON on stdout, times in UTC.]' \
+        '--json''[JSON on stdout.]' \
         '(-h --help)'{-h,--help}'[help]' \
         '*:file:_files'
 }
 _edgepose_events_import() {
     _arguments -s \
         '--db=''[The database. (default\: EDGEPOSE_EVENTS, else events.db in EDGEPOSE_HOME)]:PATH:_files' \
-        '--json''[JSON on stdout, times in UTC.]' \
+        '--json''[JSON on stdout.]' \
         '(-h --help)'{-h,--help}'[help]' \
         '*:file:_files'
 }
@@ -305,7 +328,7 @@ _edgepose_events_list() {
         '--until=''[Before this time.]:TIME: ' \
         '(--limit -n)'{--limit=,-n+}'[At most so many, 1 to 1000. (default\: 50)]:NUMBER: ' \
         '--cursor=''[Go on behind an earlier list.]:TEXT: ' \
-        '--json''[JSON on stdout, times in UTC.]' \
+        '--json''[JSON on stdout.]' \
         '(-h --help)'{-h,--help}'[help]' \
         '*:file:_files'
 }
@@ -317,7 +340,7 @@ _edgepose_export() {
         '--batch=''[Fixed batch; 0 = dynamic.]:NUMBER: ' \
         '--name=''[Install under this name. (default\: NAME, with the size where it is another)]:TEXT: ' \
         '(--install --no-install)'{--install,--no-install}'[Install as a named network.]' \
-        '--json''[One JSON object instead of the path.]' \
+        '--json''[JSON on stdout.]' \
         '(-h --help)'{-h,--help}'[help]' \
         '*:file:_files'
 }
@@ -329,7 +352,7 @@ _edgepose_networks() {
         'show:Print all that is known about a network'
     )
     _arguments -C \
-        '--json''[Print JSON.]' \
+        '--json''[JSON on stdout.]' \
         '(-h --help)'{-h,--help}'[help]' \
         '1: :->command' \
         '*:: :->rest'
@@ -350,7 +373,7 @@ _edgepose_networks_remove() {
 }
 _edgepose_networks_show() {
     _arguments -s \
-        '--json''[Print JSON.]' \
+        '--json''[JSON on stdout.]' \
         '--verify''[Compare the installed files with their record.]' \
         '(-h --help)'{-h,--help}'[help]' \
         '*:file:_files'
@@ -360,7 +383,7 @@ _edgepose_posenet() {
         '(--network -n)'{--network=,-n+}'[Network by name; see `edgepose networks`. Default\: resnet18-body, or edgepose-lite-body where that cannot be had.]:TEXT:(densenet121-body edgepose-lite-body hrnet-w32 hrnet-w48 human-pose-estimation-0001 mediapipe-hand mediapipe-palm openpose-mobilenet-v2-small person-detection-retail-0013 resnet18-body resnet18-hand rtmo-l rtmo-m rtmo-s rtmpose-l rtmpose-m rtmpose-s rtmpose-t simdr-w32 simdr-w48 yolox-m yolox-nano yolox-tiny)' \
         '(--model --pose-model)'{--model=,--pose-model=}'[Weights file (.onnx, .xml)\: of --network, or custom with --topology.]:PATH:_files' \
         '--variant=''[Variant of the weights, for example FP16.]:TEXT: ' \
-        '--topology=''[Topology JSON of a custom network.]:PATH:_files' \
+        '--topology=''[Topology of a custom network\: name or JSON file.]:TEXT: ' \
         '--colors=''[Colours of a custom network, one '\''R G B (A)'\'' line a keypoint.]:PATH:_files' \
         '--input-blob=''[Input tensor of a custom network.]:TEXT: ' \
         '--output-cmap=''[Confidence map tensor of a custom network.]:TEXT: ' \
@@ -380,19 +403,20 @@ _edgepose_posenet() {
         '(--nms-threshold --iou-thres)'{--nms-threshold=,--iou-thres=}'[Boxes that overlap more are one.]:NUMBER: ' \
         '--max-people=''[At most so many people a frame; 0 = no limit.]:NUMBER: ' \
         '--flip-test''[Top-down\: average with the mirrored crop.]' \
+        '--batch-size=''[At most so many frames or people in one run. (default\: 8)]:NUMBER: ' \
         '*'{--source=,--input=,-i+}'[An input; may be given several times.]:TEXT: ' \
         '(--input-width --width)'{--input-width=,--width=}'[Width asked of a camera, or to scale files to.]:NUMBER: ' \
         '(--input-height --height)'{--input-height=,--height=}'[Height, likewise.]:NUMBER: ' \
         '(--input-rate --framerate)'{--input-rate=,--framerate=}'[Frames a second.]:NUMBER: ' \
         '(--input-flip --flip-method --input-flip-method)'{--input-flip=,--flip-method=,--input-flip-method=}'[none, counterclockwise, rotate-180, clockwise, horizontal, vertical, upper-right-diagonal, upper-left-diagonal. (default\: none)]:TEXT:(none counterclockwise rotate-180 clockwise horizontal vertical upper-right-diagonal upper-left-diagonal)' \
-        '(--input-loop --loop)'{--input-loop=,--loop=}'[Passes over a file in all; -1 = for ever.]:NUMBER: ' \
         '--input-codec=''[Codec of streams that do not say\: h264 h265 vp8 vp9 mpeg2 mpeg4 mjpeg.]:TEXT: ' \
-        '--input-save=''[Also store the compressed input in this file.]:TEXT: ' \
         '(--input-latency --input-rtsp-latency)'{--input-latency=,--input-rtsp-latency=}'[Jitter buffer of network streams, ms. (default\: 10)]:NUMBER: ' \
         '--rtsp-transport=''[How RTSP carries its data. (default\: tcp)]:tcp|udp:(tcp udp)' \
+        '--timeout=''[Seconds without a frame until a live source is lost. (default\: 10.0)]:NUMBER: ' \
+        '(--input-loop --loop)'{--input-loop=,--loop=}'[Passes over a file in all; -1 = for ever.]:NUMBER: ' \
+        '--input-save=''[Also store the compressed input in this file.]:TEXT: ' \
         '--start=''[First frame of a file.]:NUMBER: ' \
         '--frames=''[At most so many frames.]:NUMBER: ' \
-        '--timeout=''[Seconds without a frame until a live source is lost. (default\: 10.0)]:NUMBER: ' \
         '(--reconnect --no-reconnect)'{--reconnect,--no-reconnect}'[Come back to a lost live source.]' \
         '--reconnect-limit=''[Give up after so many tries in a row; 0 = never.]:NUMBER: ' \
         '--wait''[Wait for a live source that is absent at the start.]' \
@@ -418,11 +442,10 @@ _edgepose_posenet() {
         '--metrics=''[Prometheus metrics over HTTP.]: PORT: ' \
         '--track''[Follow people\: a track id that stays the same over frames.]' \
         '--smooth''[Smooth the keypoints of tracks (One-Euro filter); implies --track.]' \
-        '--engine=''[auto, tensorrt, onnxruntime, openvino, ... ; see docs/engines.md. (default\: auto)]:TEXT:(auto tensorrt tensorrt_rtx onnxruntime-cuda onnxruntime-tensorrt onnxruntime openvino)' \
-        '--device=''[OpenVINO\: CPU, GPU, NPU, AUTO; CUDA\: GPU number.]:TEXT: ' \
+        '--engine=''[auto, tensorrt, onnxruntime, openvino, ... ; see `edgepose doctor`. (default\: auto)]:TEXT:(auto tensorrt tensorrt_rtx onnxruntime-cuda onnxruntime-tensorrt onnxruntime openvino)' \
+        '(--device --device-name)'{--device=,--device-name=}'[OpenVINO\: CPU, GPU, NPU, AUTO; CUDA\: GPU number.]:TEXT: ' \
         '--threads=''[CPU threads of the engine; 0 = its choice.]:NUMBER: ' \
         '--precision=''[fp32, fp16, int8 or best, where the engine can choose.]:TEXT:(fp32 fp16 int8 best)' \
-        '--batch-size=''[At most so many frames or people in one run. (default\: 8)]:NUMBER: ' \
         '--no-build''[Never build a TensorRT engine.]' \
         '--engine-file=''[Use this TensorRT engine as it is.]:PATH:_files' \
         '--profile''[Times of every stage at the end.]' \
@@ -440,33 +463,61 @@ _edgepose_serve() {
         '--no-loop''[Stop at the end of a film.]' \
         '--no-pace''[Play films as fast as they are inferred.]' \
         '--always''[Infer and record without viewers too.]' \
-        '--timeout=''[Seconds without a frame until a camera is lost. (default\: 10.0)]:NUMBER: ' \
-        '--rtsp-transport=''[How RTSP is carried. (default\: tcp)]:tcp|udp:(tcp udp)' \
+        '(--input-width --width)'{--input-width=,--width=}'[Width asked of a camera, or to scale files to.]:NUMBER: ' \
+        '(--input-height --height)'{--input-height=,--height=}'[Height, likewise.]:NUMBER: ' \
+        '(--input-rate --framerate)'{--input-rate=,--framerate=}'[Frames a second.]:NUMBER: ' \
+        '(--input-flip --flip-method --input-flip-method)'{--input-flip=,--flip-method=,--input-flip-method=}'[none, counterclockwise, rotate-180, clockwise, horizontal, vertical, upper-right-diagonal, upper-left-diagonal. (default\: none)]:TEXT:(none counterclockwise rotate-180 clockwise horizontal vertical upper-right-diagonal upper-left-diagonal)' \
+        '--input-codec=''[Codec of streams that do not say\: h264 h265 vp8 vp9 mpeg2 mpeg4 mjpeg.]:TEXT: ' \
+        '(--input-latency --input-rtsp-latency)'{--input-latency=,--input-rtsp-latency=}'[Jitter buffer of network streams, ms. (default\: 10)]:NUMBER: ' \
+        '--rtsp-transport=''[How RTSP carries its data. (default\: tcp)]:tcp|udp:(tcp udp)' \
+        '--timeout=''[Seconds without a frame until a live source is lost. (default\: 10.0)]:NUMBER: ' \
         '--host=''[Address to listen on. (default\: 127.0.0.1)]:TEXT: ' \
         '--port=''[Port; 0 = a free one. (default\: 5000)]:NUMBER: ' \
-        '--overlay=''[links, keypoints, boxes, ids, scores, stats, none; see posenet. (default\: links,keypoints,ids)]:TEXT:(boxes ids keypoints links scores stats)' \
+        '--overlay=''[links, keypoints, boxes, ids, scores, stats, none, default; separated by '\'','\'' or '\''|'\''. (default\: links,keypoints,ids)]:TEXT:(boxes ids keypoints links scores stats)' \
         '--quality=''[JPEG quality of the live view. (default\: 80)]:NUMBER: ' \
         '--longest=''[Longest side of the live view in pixels. (default\: 1280)]:NUMBER: ' \
         '--max-viewers=''[Viewers of one source. (default\: 100)]:NUMBER: ' \
-        '(--network -n)'{--network=,-n+}'[Network by name; see edgepose networks.]:TEXT:(densenet121-body edgepose-lite-body hrnet-w32 hrnet-w48 human-pose-estimation-0001 mediapipe-hand mediapipe-palm openpose-mobilenet-v2-small person-detection-retail-0013 resnet18-body resnet18-hand rtmo-l rtmo-m rtmo-s rtmpose-l rtmpose-m rtmpose-s rtmpose-t simdr-w32 simdr-w48 yolox-m yolox-nano yolox-tiny)' \
-        '--model=''[Weights file (.onnx, .xml) of the network.]:PATH:_files' \
-        '--variant=''[Variant of the weights, for example FP16-INT8.]:TEXT: ' \
-        '--topology=''[Topology JSON of a custom network.]:PATH:_files' \
+        '(--network -n)'{--network=,-n+}'[Network by name; see `edgepose networks`. Default\: resnet18-body, or edgepose-lite-body where that cannot be had.]:TEXT:(densenet121-body edgepose-lite-body hrnet-w32 hrnet-w48 human-pose-estimation-0001 mediapipe-hand mediapipe-palm openpose-mobilenet-v2-small person-detection-retail-0013 resnet18-body resnet18-hand rtmo-l rtmo-m rtmo-s rtmpose-l rtmpose-m rtmpose-s rtmpose-t simdr-w32 simdr-w48 yolox-m yolox-nano yolox-tiny)' \
+        '(--model --pose-model)'{--model=,--pose-model=}'[Weights file (.onnx, .xml)\: of --network, or custom with --topology.]:PATH:_files' \
+        '--variant=''[Variant of the weights, for example FP16.]:TEXT: ' \
+        '--topology=''[Topology of a custom network\: name or JSON file.]:TEXT: ' \
+        '--colors=''[Colours of a custom network, one '\''R G B (A)'\'' line a keypoint.]:PATH:_files' \
+        '--input-blob=''[Input tensor of a custom network.]:TEXT: ' \
+        '--output-cmap=''[Confidence map tensor of a custom network.]:TEXT: ' \
+        '--output-paf=''[Part affinity field tensor of a custom network.]:TEXT: ' \
         '--no-download''[Never fetch a network.]' \
-        '--threshold=''[Least score of keypoints and links.]:NUMBER: ' \
-        '--engine=''[What infers; see edgepose engines. (default\: auto)]:TEXT:(auto tensorrt tensorrt_rtx onnxruntime-cuda onnxruntime-tensorrt onnxruntime openvino)' \
-        '(--device --device-name)'{--device=,--device-name=}'[CPU, GPU, NPU, AUTO, or GPU number.]:TEXT: ' \
-        '--precision=''[fp32, fp16, int8 or best; or a variant of the weights.]:TEXT:(fp32 fp16 int8 best)' \
-        '--threads=''[Threads of a CPU engine.]:NUMBER: ' \
+        '--threshold=''[Least score of keypoints and links. (default\: 0.15)]:NUMBER: ' \
+        '--keypoint-threshold=''[Least score of keypoints alone.]:NUMBER: ' \
+        '--link-threshold=''[Least score of links alone.]:NUMBER: ' \
+        '--min-keypoints=''[Drop poses with fewer keypoints. (default\: 3)]:NUMBER: ' \
+        '--min-score=''[Drop poses with a lower score. (default\: the network'\''s)]:NUMBER: ' \
+        '--resize=''[How pictures fit the network'\''s input. (default\: the network'\''s)]:stretch|letterbox:(stretch letterbox)' \
+        '--network-size=''[Input size of a network with a dynamic one.]:WxH: ' \
+        '--detector=''[Detector of a top-down network, by name. (default\: the network'\''s)]:TEXT:(mediapipe-palm person-detection-retail-0013 yolox-m yolox-nano yolox-tiny)' \
+        '(--detector-model --det-model)'{--detector-model=,--det-model=}'[Weights file of the detector.]:PATH:_files' \
+        '(--detector-size --img-size)'{--detector-size=,--img-size=}'[Input size of the detector where it is dynamic.]:NUMBER: ' \
+        '(--box-threshold --conf-thres)'{--box-threshold=,--conf-thres=}'[Least score of boxes.]:NUMBER: ' \
+        '(--nms-threshold --iou-thres)'{--nms-threshold=,--iou-thres=}'[Boxes that overlap more are one.]:NUMBER: ' \
+        '--max-people=''[At most so many people a frame; 0 = no limit.]:NUMBER: ' \
+        '--flip-test''[Top-down\: average with the mirrored crop.]' \
+        '--batch-size=''[At most so many frames or people in one run. (default\: 8)]:NUMBER: ' \
+        '--engine=''[auto, tensorrt, onnxruntime, openvino, ... ; see `edgepose doctor`. (default\: auto)]:TEXT:(auto tensorrt tensorrt_rtx onnxruntime-cuda onnxruntime-tensorrt onnxruntime openvino)' \
+        '(--device --device-name)'{--device=,--device-name=}'[OpenVINO\: CPU, GPU, NPU, AUTO; CUDA\: GPU number.]:TEXT: ' \
+        '--threads=''[CPU threads of the engine; 0 = its choice.]:NUMBER: ' \
+        '--precision=''[fp32, fp16, int8 or best, where the engine can choose.]:TEXT:(fp32 fp16 int8 best)' \
+        '--no-build''[Never build a TensorRT engine.]' \
+        '--engine-file=''[Use this TensorRT engine as it is.]:PATH:_files' \
         '--db=''[Database of events. (default\: EDGEPOSE_EVENTS, else events.db in EDGEPOSE_HOME)]:FILE|none: ' \
-        '--zones=''[Zones and lines (JSON); see docs/events.md.]:PATH:_files' \
+        '--zones=''[Zones and lines (JSON).]:PATH:_files' \
         '--enter-after=''[Seconds seen until entered. (default\: 0.5)]:NUMBER: ' \
         '--exit-after=''[Seconds unseen until left. (default\: 2.0)]:NUMBER: ' \
         '--snapshots''[Store a picture with each event.]' \
         '--keep-days=''[Delete older events; 0 = never.]:NUMBER: ' \
         '--keep-megabytes=''[Delete the oldest beyond; 0 = never.]:NUMBER: ' \
-        '(--verbose -v)'{--verbose,-v}'[Say more.]' \
-        '(--quiet -q)'{--quiet,-q}'[Say errors only.]' \
+        '--log-level=''[silent, error, warning, info, verbose or debug. (default\: info)]:TEXT:(silent error warning info verbose debug)' \
+        '(--verbose -v)'{--verbose,-v}'[The same as --log-level=verbose.]' \
+        '(--quiet -q)'{--quiet,-q}'[Errors only.]' \
+        '--no-progress''[No progress bar.]' \
         '(-h --help)'{-h,--help}'[help]' \
         '*:file:_files'
 }

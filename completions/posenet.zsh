@@ -6,7 +6,7 @@ _posenet() {
         '(--network -n)'{--network=,-n+}'[Network by name; see `edgepose networks`. Default\: resnet18-body, or edgepose-lite-body where that cannot be had.]:TEXT:(densenet121-body edgepose-lite-body hrnet-w32 hrnet-w48 human-pose-estimation-0001 mediapipe-hand mediapipe-palm openpose-mobilenet-v2-small person-detection-retail-0013 resnet18-body resnet18-hand rtmo-l rtmo-m rtmo-s rtmpose-l rtmpose-m rtmpose-s rtmpose-t simdr-w32 simdr-w48 yolox-m yolox-nano yolox-tiny)' \
         '(--model --pose-model)'{--model=,--pose-model=}'[Weights file (.onnx, .xml)\: of --network, or custom with --topology.]:PATH:_files' \
         '--variant=''[Variant of the weights, for example FP16.]:TEXT: ' \
-        '--topology=''[Topology JSON of a custom network.]:PATH:_files' \
+        '--topology=''[Topology of a custom network\: name or JSON file.]:TEXT: ' \
         '--colors=''[Colours of a custom network, one '\''R G B (A)'\'' line a keypoint.]:PATH:_files' \
         '--input-blob=''[Input tensor of a custom network.]:TEXT: ' \
         '--output-cmap=''[Confidence map tensor of a custom network.]:TEXT: ' \
@@ -26,19 +26,20 @@ _posenet() {
         '(--nms-threshold --iou-thres)'{--nms-threshold=,--iou-thres=}'[Boxes that overlap more are one.]:NUMBER: ' \
         '--max-people=''[At most so many people a frame; 0 = no limit.]:NUMBER: ' \
         '--flip-test''[Top-down\: average with the mirrored crop.]' \
+        '--batch-size=''[At most so many frames or people in one run. (default\: 8)]:NUMBER: ' \
         '*'{--source=,--input=,-i+}'[An input; may be given several times.]:TEXT: ' \
         '(--input-width --width)'{--input-width=,--width=}'[Width asked of a camera, or to scale files to.]:NUMBER: ' \
         '(--input-height --height)'{--input-height=,--height=}'[Height, likewise.]:NUMBER: ' \
         '(--input-rate --framerate)'{--input-rate=,--framerate=}'[Frames a second.]:NUMBER: ' \
         '(--input-flip --flip-method --input-flip-method)'{--input-flip=,--flip-method=,--input-flip-method=}'[none, counterclockwise, rotate-180, clockwise, horizontal, vertical, upper-right-diagonal, upper-left-diagonal. (default\: none)]:TEXT:(none counterclockwise rotate-180 clockwise horizontal vertical upper-right-diagonal upper-left-diagonal)' \
-        '(--input-loop --loop)'{--input-loop=,--loop=}'[Passes over a file in all; -1 = for ever.]:NUMBER: ' \
         '--input-codec=''[Codec of streams that do not say\: h264 h265 vp8 vp9 mpeg2 mpeg4 mjpeg.]:TEXT: ' \
-        '--input-save=''[Also store the compressed input in this file.]:TEXT: ' \
         '(--input-latency --input-rtsp-latency)'{--input-latency=,--input-rtsp-latency=}'[Jitter buffer of network streams, ms. (default\: 10)]:NUMBER: ' \
         '--rtsp-transport=''[How RTSP carries its data. (default\: tcp)]:tcp|udp:(tcp udp)' \
+        '--timeout=''[Seconds without a frame until a live source is lost. (default\: 10.0)]:NUMBER: ' \
+        '(--input-loop --loop)'{--input-loop=,--loop=}'[Passes over a file in all; -1 = for ever.]:NUMBER: ' \
+        '--input-save=''[Also store the compressed input in this file.]:TEXT: ' \
         '--start=''[First frame of a file.]:NUMBER: ' \
         '--frames=''[At most so many frames.]:NUMBER: ' \
-        '--timeout=''[Seconds without a frame until a live source is lost. (default\: 10.0)]:NUMBER: ' \
         '(--reconnect --no-reconnect)'{--reconnect,--no-reconnect}'[Come back to a lost live source.]' \
         '--reconnect-limit=''[Give up after so many tries in a row; 0 = never.]:NUMBER: ' \
         '--wait''[Wait for a live source that is absent at the start.]' \
@@ -64,11 +65,10 @@ _posenet() {
         '--metrics=''[Prometheus metrics over HTTP.]: PORT: ' \
         '--track''[Follow people\: a track id that stays the same over frames.]' \
         '--smooth''[Smooth the keypoints of tracks (One-Euro filter); implies --track.]' \
-        '--engine=''[auto, tensorrt, onnxruntime, openvino, ... ; see docs/engines.md. (default\: auto)]:TEXT:(auto tensorrt tensorrt_rtx onnxruntime-cuda onnxruntime-tensorrt onnxruntime openvino)' \
-        '--device=''[OpenVINO\: CPU, GPU, NPU, AUTO; CUDA\: GPU number.]:TEXT: ' \
+        '--engine=''[auto, tensorrt, onnxruntime, openvino, ... ; see `edgepose doctor`. (default\: auto)]:TEXT:(auto tensorrt tensorrt_rtx onnxruntime-cuda onnxruntime-tensorrt onnxruntime openvino)' \
+        '(--device --device-name)'{--device=,--device-name=}'[OpenVINO\: CPU, GPU, NPU, AUTO; CUDA\: GPU number.]:TEXT: ' \
         '--threads=''[CPU threads of the engine; 0 = its choice.]:NUMBER: ' \
         '--precision=''[fp32, fp16, int8 or best, where the engine can choose.]:TEXT:(fp32 fp16 int8 best)' \
-        '--batch-size=''[At most so many frames or people in one run. (default\: 8)]:NUMBER: ' \
         '--no-build''[Never build a TensorRT engine.]' \
         '--engine-file=''[Use this TensorRT engine as it is.]:PATH:_files' \
         '--profile''[Times of every stage at the end.]' \

@@ -69,6 +69,28 @@ class Field:
         return self.name.rstrip("_")
 
     @property
+    def switch(self) -> bool:
+        """Nothing stands behind it."""
+        return self.kind is bool
+
+    @property
+    def word(self) -> str:
+        """What stands for the value in the help; "" for a switch."""
+        if self.switch or self.option.metavar:
+            return self.option.metavar
+        if self.option.argument:
+            text = self.key.upper()
+            return text if self.default is dataclasses.MISSING else f"[{text}]"
+        return {Path: "PATH", int: "NUMBER", float: "NUMBER"}.get(self.kind, "TEXT")
+
+    @property
+    def help(self) -> str:
+        """The description with the default."""
+        text = self.option.help
+        worth = isinstance(self.default, (str, int, float)) and not self.switch and self.default
+        return f"{text} [default: {self.default}]" if worth and "[default" not in text else text
+
+    @property
     def names(self) -> tuple[str, ...]:
         """All spellings, the canonical one first."""
         return (f"--{self.key.replace('_', '-')}", *self.option.names)
@@ -126,6 +148,12 @@ def build(group: type[T], values: Mapping[str, Any]) -> T:
     return group(**made)
 
 
+OverlayWords = Annotated[
+    str,
+    Option("links, keypoints, boxes, ids, scores, stats, none, default; separated by ',' or '|'."),
+]
+
+
 # groups -------------------------------------------------------------------------------------------
 # fmt: off
 @dataclass(frozen=True)
@@ -165,6 +193,7 @@ class EstimatorChoice:
     nms_threshold: Annotated[float | None, Option("Boxes that overlap more are one.", "--iou-thres", least=0, most=1)] = None
     max_people: Annotated[int, Option("At most so many people a frame; 0 = no limit.", least=0)] = 0
     flip_test: Annotated[bool, Option("Top-down: average with the mirrored crop.")] = False
+    batch_size: Annotated[int, Option("At most so many frames or people in one run.", least=1)] = 8
 
 
 @dataclass(frozen=True)
@@ -173,8 +202,8 @@ class CameraChoice:
 
     PANEL: ClassVar[str] = "Input"
 
-    input_width: Annotated[int, Option("Width asked of a camera, or to scale files to.", "--width", least=0, most=16384)] = 0
-    input_height: Annotated[int, Option("Height, likewise.", "--height", least=0, most=16384)] = 0
+    input_width: Annotated[int, Option("Width asked of a camera, or to scale files to.", "--width", least=0)] = 0
+    input_height: Annotated[int, Option("Height, likewise.", "--height", least=0)] = 0
     input_rate: Annotated[float, Option("Frames a second.", "--framerate", least=0, most=1e6)] = 0.0
     input_flip: Annotated[str, Option("none, counterclockwise, rotate-180, clockwise, horizontal, vertical, upper-right-diagonal, upper-left-diagonal.", "--flip-method", "--input-flip-method")] = "none"
     input_codec: Annotated[str, Option("Codec of streams that do not say: h264 h265 vp8 vp9 mpeg2 mpeg4 mjpeg.")] = ""
@@ -212,8 +241,8 @@ class OutputChoice:
     bitrate: Annotated[int, Option("Bits a second; 0 = by quality.", least=0, most=2_000_000_000)] = 0
     output_encoder: Annotated[str, Option(hidden=True)] = ""
     output_rate: Annotated[float, Option("Frames a second. [default: the input's]", least=0, most=1e6)] = 0.0
-    output_width: Annotated[int, Option("Width of the output.", least=0, most=16384)] = 0
-    output_height: Annotated[int, Option("Height of the output.", least=0, most=16384)] = 0
+    output_width: Annotated[int, Option("Width of the output.", least=0)] = 0
+    output_height: Annotated[int, Option("Height of the output.", least=0)] = 0
     no_audio: Annotated[bool, Option("Leave the input's sound out of video files.")] = False
     headless: Annotated[bool, Option("Never open a window.", "--no-display")] = False
     stun_server: Annotated[str, Option(hidden=True)] = ""
@@ -227,7 +256,7 @@ class OverlayChoice:
 
     PANEL: ClassVar[str] = "Overlay"
 
-    overlay: Annotated[str, Option("links, keypoints, boxes, ids, scores, stats, none, default; separated by ',' or '|'.")] = "links,keypoints"
+    overlay: OverlayWords = "links,keypoints"
     keypoint_scale: Annotated[float, Option("Radius of keypoints as a part of the longer side.", least=0, most=1)] = 0.0052
     link_scale: Annotated[float, Option("Width of links as a part of the longer side.", least=0, most=1)] = 0.0013
     line_width: Annotated[float, Option("Width of links in pixels, instead of --link-scale.", least=0, most=1000)] = 0.0
@@ -260,7 +289,6 @@ class EngineChoice:
     device: Annotated[str, Option("OpenVINO: CPU, GPU, NPU, AUTO; CUDA: GPU number.", "--device-name")] = ""
     threads: Annotated[int, Option("CPU threads of the engine; 0 = its choice.", least=0)] = 0
     precision: Annotated[str, Option("fp32, fp16, int8 or best, where the engine can choose.")] = ""
-    batch_size: Annotated[int, Option("At most so many frames or people in one run.", least=1)] = 8
     no_build: Annotated[bool, Option("Never build a TensorRT engine.")] = False
     engine_file: Annotated[Path | None, Option("Use this TensorRT engine as it is.")] = None
 
@@ -319,6 +347,7 @@ class Posenet:
     engine: EngineChoice = EngineChoice()
     profile: Annotated[bool, Option("Times of every stage at the end.")] = False
     talk: TalkChoice = TalkChoice()
+    version: Annotated[bool, Option("Print the version.")] = False
     unused: NoMeaning = NoMeaning()
 # fmt: on
 

@@ -82,7 +82,7 @@ class PoseNet(Closing):
         detector = options.detector
         if detector is None or chosen.estimator.detector or chosen.estimator.detector_model:
             detector = find_detector(found, chosen.estimator, download=not asked.no_download)
-        options = over(options, estimator_options(chosen.estimator, chosen.engine, detector))
+        options = over(options, estimator_options(chosen.estimator, detector))
         base = engine or options.engine or EngineOptions()
         options = replace(options, engine=over(base, engine_options(chosen.engine)))
         self.network = found.manifest.name

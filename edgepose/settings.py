@@ -8,7 +8,8 @@ file has one table a command, with the options' names:
     threshold = 0.2
 
 In the environment the same is EDGEPOSE_NETWORK=resnet18-hand (for posenet) or, for every command,
-EDGEPOSE_<COMMAND>_<OPTION>.
+EDGEPOSE_<COMMAND>_<OPTION>. Options that may be given several times take a list in a file, and one value a
+line in the environment.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgepose.errors import UsageError
+from edgepose.errors import UnknownNameError, UsageError
+from edgepose.options import Field
 
 PREFIX = "EDGEPOSE_"
 # variables with a meaning of their own
@@ -105,8 +107,6 @@ def _from_environment(
 
 
 def _from_files(known: Mapping[str, set[str]]) -> list[Setting]:
-    from edgepose.errors import UnknownNameError
-
     found = []
     for path in files():
         for command, table in read_file(path).items():
@@ -122,9 +122,11 @@ def _from_files(known: Mapping[str, set[str]]) -> list[Setting]:
     return found
 
 
-def default_map(settings: Iterable[Setting]) -> dict[str, dict[str, Any]]:
-    """Values by command and option, as Click's `default_map` wants them."""
-    found: dict[str, dict[str, Any]] = {}
-    for setting in settings:
-        found.setdefault(setting.command, {})[setting.name] = setting.value
-    return found
+def as_typed(setting: Setting, field: Field) -> Any:
+    """A setting as the command line would give it: words, or a list of them for several values."""
+    value = setting.value
+    if not field.many:
+        return value
+    if isinstance(value, str):
+        return [line for line in value.splitlines() if line.strip()]
+    return [str(v) for v in value] if isinstance(value, list) else [str(value)]

@@ -73,9 +73,7 @@ def find_detector(
     )
 
 
-def estimator_options(
-    choice: EstimatorChoice, engine: EngineChoice, detector: Network | None = None
-) -> EstimatorOptions:
+def estimator_options(choice: EstimatorChoice, detector: Network | None = None) -> EstimatorOptions:
     """How poses are found, without the engine's own options.
 
     Raises:
@@ -95,7 +93,7 @@ def estimator_options(
         nms_threshold=choice.nms_threshold,
         max_people=choice.max_people,
         flip_test=choice.flip_test,
-        batch=engine.batch_size,
+        batch=choice.batch_size,
     )
 
 

@@ -20,7 +20,7 @@ COMPLETIONS = ROOT / "completions"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 # pages whose Python examples have tests of their own, which look at what they do
 TESTED_ELSEWHERE = ("networks.md", "json.md", "inputs-outputs.md")
-GENERATORS = ("command_pages", "completions", "man_pages", "api_page")
+GENERATORS = ("command_pages", "completions", "api_page")
 
 
 def ids(path: Path) -> str:
@@ -296,7 +296,6 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*\b(3[0-7]|9[0-7]|38|4[0-7]|48)[0-9;]*m")
 
 
 def test_no_color_is_honoured() -> None:
-    assert COLOUR.search(on_a_terminal("--help"))
     assert not COLOUR.search(on_a_terminal("--help", NO_COLOR="1"))
     assert not COLOUR.search(on_a_terminal("posenet", "none.jpg", "out.jpg", NO_COLOR="1"))
 
@@ -358,18 +357,3 @@ def test_fish_completion() -> None:
     ask = f"source {COMPLETIONS}/edgepose.fish; complete -C 'edgepose events l'"
     done = subprocess.run([fish, "-c", ask], capture_output=True, text=True, check=True)
     assert done.stdout.split()[0] == "list"
-
-
-@pytest.mark.parametrize("name", ["edgepose", "posenet"])
-def test_man_pages_are_shown_without_a_warning(name: str) -> None:
-    groff = shutil.which("groff")
-    if not groff:
-        pytest.skip("groff is not installed")
-    done = subprocess.run(
-        [groff, "-man", "-Tutf8", "-ww", str(ROOT / "man" / f"{name}.1")],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "EXIT STATUS" in re.sub(r".\x08", "", done.stdout)
-    assert "error" not in done.stderr

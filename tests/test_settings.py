@@ -28,7 +28,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def values(environment: dict[str, str] | None = None) -> dict[str, dict[str, object]]:
-    return settings.default_map(settings.load(OPTIONS, environment or {"HOME": "/"}))
+    found: dict[str, dict[str, object]] = {}
+    for setting in settings.load(OPTIONS, environment or {"HOME": "/"}):
+        found.setdefault(setting.command, {})[setting.name] = setting.value
+    return found
 
 
 def test_the_environment_beats_the_folder_which_beats_the_user(here: Path) -> None:

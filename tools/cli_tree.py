@@ -1,14 +1,13 @@
 """The commands and options of edgepose as plain data, for the scripts that write pages from them.
 
-Read from the command line's own functions, so that it does not depend on how a version of Typer prints.
+Read from the table of commands, so that it does not depend on how a version of Typer prints.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,11 +106,19 @@ class Command:
 
 def edgepose() -> Command:
     """The tree of `edgepose`."""
-    import typer.main
+    from edgepose.cli.commands import COMMANDS, GROUPS, ROOT
 
-    from edgepose.cli.main import make_app
-
-    return _command(typer.main.get_command(make_app()), ("edgepose",))
+    found: dict[str, Command] = {}
+    for entry in COMMANDS:
+        if entry.path not in GROUPS:
+            found[entry.path] = _command(entry.options, ("edgepose", *entry.path.split()))
+    for name, text in GROUPS.items():
+        below = tuple(c for path, c in sorted(found.items()) if path.startswith(f"{name} "))
+        own = next((e.options for e in COMMANDS if e.path == name), None)
+        options = _command(own, ()).options if own else ()
+        found[name] = Command(("edgepose", name), (), text.strip(), options, below)
+    top = tuple(c for path, c in sorted(found.items()) if " " not in path)
+    return Command(("edgepose",), (), ROOT.strip(), (VERSION,), top)
 
 
 def posenet() -> Command:
@@ -120,78 +127,33 @@ def posenet() -> Command:
     return Command(("posenet",), command.arguments, command.help, command.options)
 
 
-def _command(command: Any, path: tuple[str, ...]) -> Command:
-    shown = [p for p in command.params if not getattr(p, "hidden", False)]
-    hints = _hints(command.callback)
-    options = [_option(p, hints.get(p.name)) for p in shown if p.param_type_name != "argument"]
+def _command(options: type, path: tuple[str, ...]) -> Command:
+    from edgepose.cli.help import help_of
+    from edgepose.options import fields_of
+
+    shown = [f for f in fields_of(options) if not f.option.hidden]
     return Command(
         path,
-        tuple(_argument(p) for p in shown if p.param_type_name == "argument"),
-        (command.help or "").strip(),
-        tuple(o for o in options if not {"--install-completion", "--show-completion"} & {*o.names}),
-        tuple(
-            _command(sub, (*path, name))
-            for name, sub in sorted(getattr(command, "commands", {}).items())
-        ),
+        tuple(f.word for f in shown if f.option.argument),
+        help_of(options),
+        tuple(_option(f) for f in shown if not f.option.argument),
     )
 
 
-def _hints(callback: Callable[..., Any] | None) -> dict[str, Any]:
-    """Annotated types of a command's function by parameter."""
-    if callback is None:
-        return {}
-    function = getattr(callback, "__wrapped__", callback)
-    try:
-        return typing.get_type_hints(function)
-    except NameError:  # a name that is imported for the type checker only
-        return {}
-
-
-def _argument(param: Any) -> str:
-    text = param.metavar or param.name.upper()
-    return text if param.required or text.startswith("[") else f"[{text}]"
-
-
-def _option(param: Any, hint: Any) -> Option:
-    words = {t.__name__ for t in _types(hint)}
-    switch = bool(param.is_flag)
-    kind = (
-        "switch"
-        if switch
-        else "path"
-        if "Path" in words
-        else "number"
-        if words & {"int", "float"}
-        else "text"
-    )
-    word = {"path": "PATH", "number": "NUMBER", "text": "TEXT", "switch": ""}[kind]
-    help_ = " ".join((param.help or "").split())
-    if _worth_saying(param) and "[default" not in help_:
-        help_ = f"{help_} [default: {param.default}]".strip()
+def _option(field: Any) -> Option:
+    kinds = {bool: "switch", Path: "path", int: "number", float: "number"}
     return Option(
-        tuple(sorted(param.opts, key=lambda name: not name.startswith("--"))),
-        tuple(param.secondary_opts),
-        "" if switch else param.metavar or word,
-        kind,
-        getattr(param, "rich_help_panel", None) or "Options",
-        help_,
-        bool(param.multiple),
+        tuple(sorted(field.names, key=lambda name: not name.startswith("--"))),
+        tuple(filter(None, (field.option.off,))),
+        field.word,
+        kinds.get(field.kind, "text"),
+        field.panel,
+        field.help,
+        field.many,
     )
 
 
-def _types(hint: Any) -> list[type]:
-    """The plain types in a hint."""
-    inner = typing.get_args(hint)  # first: Python 3.10 takes list[int] for a type
-    if inner:
-        return [t for part in inner for t in _types(part)]
-    return [hint] if isinstance(hint, type) else []
-
-
-def _worth_saying(param: Any) -> bool:
-    default = param.default
-    return (
-        isinstance(default, (str, int, float)) and not isinstance(default, bool) and bool(default)
-    )
+VERSION = Option(("--version",), (), "", "switch", "Options", "Print the version.", False)
 
 
 def write_or_check(files: dict[Path, str], argv: list[str], folders: tuple[Path, ...] = ()) -> int:

@@ -91,7 +91,7 @@ class Worker(Closing):
             raise UsageError(
                 f"{_here()} has other weights of {network.manifest.name} than the job."
             )
-        options = estimator_options(job.estimator, job.engine, detector)
+        options = estimator_options(job.estimator, detector)
         self.estimator = make_estimator(
             network, replace(options, engine=engine_options(job.engine))
         )

@@ -4,74 +4,47 @@ from __future__ import annotations
 
 import json as jsonlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-import typer
-
+from edgepose import bench as b
+from edgepose import wanted
 from edgepose.cli.console import Talk
+from edgepose.cli.loading import find_network
+from edgepose.cli.options import Bench
+from edgepose.errors import OutputError, UsageError
+from edgepose.files import write_atomically
+from edgepose.networks.measured import store
+from edgepose.networks.resolve import Network
+from edgepose.options import NetworkChoice
 
-if TYPE_CHECKING:
-    from edgepose.bench import Measured
 
-
-def bench(
-    network: Annotated[str, typer.Argument(help="Network by name.")] = "edgepose-lite-body",
-    model: Annotated[Path | None, typer.Option(help="Weights file of the network.")] = None,
-    input: Annotated[
-        str, typer.Option("--input", "-i", help="Frames to measure with.")
-    ] = "test://people?size=1280x720",
-    compare: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--compare",
-            metavar="SPEC",
-            help="A column, for example openvino,precision=fp32,threads=2,batch=4; may be given "
-            "several times. The first is the base of the ratios.",
-        ),
-    ] = None,
-    frames: Annotated[int, typer.Option(min=1, help="Frames to count for each column.")] = 200,
-    warmup: Annotated[int, typer.Option(min=0, help="Frames before, not counted.")] = 20,
-    engine: Annotated[str, typer.Option(help="Engine of all columns that name none.")] = "auto",
-    threads: Annotated[int, typer.Option(min=0, help="Threads, likewise.")] = 0,
-    no_download: Annotated[
-        bool, typer.Option("--no-download", help="Never fetch a network.")
-    ] = False,
-    json: Annotated[str, typer.Option(metavar="FILE|-", help="Figures as JSON.")] = "",
-    plot: Annotated[Path | None, typer.Option(help="Stage times as a PNG (extra: plot).")] = None,
-) -> None:
-    """Measure the stages of a frame: decode, preprocess, network, postprocess, overlay, encode.
-
-    Several engines, precisions, batches or numbers of threads are measured in turns in one run.
-    """
-    from edgepose import bench as b
-    from edgepose.engines import EngineOptions
-    from edgepose.networks.measured import store
-    from edgepose.networks.resolve import resolve
-
-    talk = Talk()
-    base = EngineOptions(engine=engine, threads=threads)
-    columns = [b.parse_configuration(text, base) for text in compare or [engine]]
-    found = resolve(network, model=model, download=not no_download)
-    pictures = b.read_pictures(input, 32)
+def bench(asked: Bench) -> None:
+    """Run the command."""
+    talk = Talk.of(asked.talk)
+    base = wanted.engine_options(asked.engine)
+    columns = [b.parse_configuration(text, base) for text in asked.compare or [asked.engine.engine]]
+    names = NetworkChoice(asked.network, asked.model, no_download=asked.no_download)
+    found = find_network(names, talk)
+    pictures = b.read_pictures(asked.input, 32)
     before = b.conditions()
-    measured = _measure(b, found, columns, pictures, frames, warmup, talk)
+    measured = _measure(asked, found, columns, pictures, talk)
     after = b.conditions()
     fastest = min(measured, key=lambda m: m.total.percentile(50))
     store(found.manifest.name, fastest.stages["network"].percentile(50), fastest.engine)
     data = {
         "network": found.manifest.name,
-        "input": input,
-        "frames": frames,
+        "input": asked.input,
+        "frames": asked.frames,
         "conditions": {"before": before, "after": after},
         "columns": [m.as_dict(measured[0]) for m in measured],
     }
-    if json:
+    if asked.json:
         text = jsonlib.dumps(data, indent=1)
-        if json == "-":
+        if asked.json == "-":
             print(text)
         else:
-            _write(Path(json), text + "\n")
-    if json != "-":
+            _write(Path(asked.json), text + "\n")
+    if asked.json != "-":
         print(table(data))
     if before["clocks"]["throttled"] or after["clocks"]["throttled"]:
         talk.warning(
@@ -79,22 +52,26 @@ def bench(
         )
     if before["load"] > 0.5 * (before["cores"] or 1):
         talk.warning(f"The machine was busy before (load {before['load']}): trust the ratios only.")
-    if plot:
-        draw(data, plot)
+    if asked.plot:
+        draw(data, asked.plot)
 
 
 def _measure(
-    b: Any, found: Any, columns: Any, pictures: Any, frames: int, warmup: int, talk: Talk
-) -> list[Measured]:
-    settings: dict[str, Any] = {"frames": frames, "warmup": warmup}
+    asked: Bench,
+    network: Network,
+    columns: list[b.Configuration],
+    pictures: list[bytes],
+    talk: Talk,
+) -> list[b.Measured]:
+    settings: dict[str, Any] = {"frames": asked.frames, "warmup": asked.warmup}
     if not talk.bars:
-        return list(b.run(found, columns, pictures, **settings))
+        return list(b.run(network, columns, pictures, **settings))
     from rich.progress import Progress
 
     with Progress(console=talk.console, transient=True) as progress:
-        task = progress.add_task("measuring", total=frames * len(columns))
+        task = progress.add_task("measuring", total=asked.frames * len(columns))
         settings["tick"] = lambda n: progress.update(task, completed=n)
-        return list(b.run(found, columns, pictures, **settings))
+        return list(b.run(network, columns, pictures, **settings))
 
 
 def table(data: dict[str, Any]) -> str:
@@ -123,8 +100,6 @@ def draw(data: dict[str, Any], path: Path) -> None:
     Raises:
         UsageError: matplotlib is not installed.
     """
-    from edgepose.errors import UsageError
-
     try:
         import matplotlib as mpl
     except ImportError:
@@ -147,14 +122,7 @@ def draw(data: dict[str, Any], path: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    from edgepose.errors import OutputError
-
     try:
-        path.write_text(text)
+        write_atomically(path, text)
     except OSError as e:
         raise OutputError(f"Cannot write {path}: {e.strerror}.") from None
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("bench")(bench)

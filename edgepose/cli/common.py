@@ -1,39 +1,39 @@
-"""What the commands share: errors to exit codes, flag spellings, --version, signals."""
+"""What the commands share: errors to exit codes, flag spellings, settings, --version, signals."""
 
 from __future__ import annotations
 
-import inspect
+import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
 
 import typer
 
-from edgepose.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, EdgeposeError
+from edgepose import settings
+from edgepose.cli.commands import COMMANDS
+from edgepose.cli.console import Talk
+from edgepose.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    EdgeposeError,
+    UsageError,
+    nearest,
+)
 from edgepose.flags import normalise_flags
+from edgepose.options import Field, fields_of, parse_argv
+from edgepose.version import __version__
 
+log = logging.getLogger(__name__)
 # Typer brings its own copy of Click in some versions and uses the package in others
 _CLICK_ERROR: type[Any] = next(
     c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
 )
-
-
-def _print_version(value: bool) -> None:
-    if value:
-        from edgepose.version import __version__
-
-        print(f"edgepose {__version__}")
-        raise typer.Exit
-
-
-def version_option() -> Any:
-    """The eager `--version` option, for an `Annotated[bool, ...]`."""
-    return typer.Option(
-        "--version", callback=_print_version, is_eager=True, help="Print the version."
-    )
 
 
 def terminate_as_interrupt() -> None:
@@ -45,32 +45,63 @@ def terminate_as_interrupt() -> None:
     signal.signal(signal.SIGTERM, handler)
 
 
+@contextmanager
+def interruptible(advice: str = "") -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does; `advice` says what becomes of the work."""
+    before = signal.getsignal(signal.SIGTERM)
+    terminate_as_interrupt()
+    try:
+        yield
+    except KeyboardInterrupt:
+        if advice:
+            log.error("edgepose: interrupted; %s", advice)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def fail(message: str, code: int = EXIT_FAILED) -> int:
     """Print an error for people and return its exit code."""
     print(f"edgepose: {message}", file=sys.stderr)
     return code
 
 
-def options_of(app: typer.Typer) -> dict[str, list[str]]:
-    """Names of the options of every command of an application."""
-    found: dict[str, list[str]] = {}
-    for command in app.registered_commands:
-        if command.callback is not None:
-            name = command.name or command.callback.__name__.replace("_", "-")
-            found[name] = list(inspect.signature(command.callback).parameters)
-    return found
+def options_of() -> dict[str, dict[str, Field]]:
+    """The options of every command that files and the environment may set, by their names."""
+    return {
+        command.path: {f.key: f for f in fields_of(command.options) if not f.option.argument}
+        for command in COMMANDS
+        if " " not in command.path
+    }
 
 
-def _defaults(app: typer.Typer, name: str, args: Sequence[str]) -> dict[str, Any]:
+def _defaults(name: str, args: Sequence[str]) -> dict[str, Any]:
     """Values from the environment and configuration files, where they matter to these arguments."""
-    from edgepose import settings
-
-    command = name if name == "posenet" else next((a for a in args if not a.startswith("-")), "")
-    options = {c: o for c, o in options_of(app).items() if c == command}
-    if not options or {"-h", "--help"} & set(args):
+    alone = name.removeprefix("edgepose ")  # where it is run without the others
+    whole = alone == "edgepose"
+    command = next((a for a in args if not a.startswith("-")), "") if whole else alone
+    options = options_of()
+    if command not in options or {"-h", "--help"} & set(args):
         return {}
-    found = settings.default_map(s for s in settings.load(options) if s.command == command)
-    return found.get(command, {}) if name == "posenet" else found
+    fields = options[command]
+    found = {
+        fields[s.name].name: settings.as_typed(s, fields[s.name])
+        for s in settings.load(options)
+        if s.command == command
+    }
+    if command == "posenet":
+        _yield_to_words(found, args)
+    return {command: found} if whole else found
+
+
+def _yield_to_words(found: dict[str, Any], args: Sequence[str]) -> None:
+    """Names on the command line are stronger than inputs and outputs that are set elsewhere."""
+    with suppress(UsageError):  # Typer says what is wrong with it
+        words = [w for w in parse_argv(args).inputs if w != "posenet"]
+        if words:
+            found.pop("source", None)
+        if len(words) > 1:
+            found.pop("output", None)
 
 
 def _open_closed_streams() -> None:
@@ -90,11 +121,15 @@ def run_app(app: typer.Typer, argv: Sequence[str], name: str) -> int:
     `--debug` anywhere in the arguments shows the traceback of an unexpected error.
     """
     _open_closed_streams()
+    Talk()  # what is logged is shown from here on
     args = normalise_flags(argv)
     debug = "--debug" in args or bool(os.environ.get("EDGEPOSE_DEBUG"))
     args = [a for a in args if a != "--debug"]
+    if args[:1] == ["--version"]:  # here, as Typer would load pydantic for it
+        print(f"edgepose {__version__}")
+        return EXIT_DONE
     try:
-        defaults = _defaults(app, name, args)
+        defaults = _defaults(name, args)
         code = app(args=args, prog_name=name, standalone_mode=False, default_map=defaults)
         return code if isinstance(code, int) else EXIT_DONE
     except typer.Exit as e:
@@ -104,6 +139,10 @@ def run_app(app: typer.Typer, argv: Sequence[str], name: str) -> int:
     except _CLICK_ERROR as e:
         command = e.ctx.command_path if getattr(e, "ctx", None) else name
         message = e.format_message().strip()
+        option = getattr(e, "option_name", "")
+        if option and message.startswith("No such option"):
+            near = nearest(option, getattr(e, "possibilities", None) or ())
+            message = f"No such option: {option}." + (f" Did you mean {near}?" if near else "")
         if not message:  # a group without a command: its help was shown
             return EXIT_USAGE
         stop = "" if message[-1] in ".?!" else "."

@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from edgepose.errors import UnknownNameError
+from edgepose.options import TalkChoice
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -24,8 +27,6 @@ def parse_level(text: str) -> int:
     Raises:
         UnknownNameError: no such level.
     """
-    from edgepose.errors import UnknownNameError
-
     name = ALIASES.get(text.strip().lower(), text.strip().lower())
     if name not in LEVELS:
         raise UnknownNameError("log level", text, LEVELS)
@@ -47,6 +48,12 @@ class Talk:
         self._said: set[str] = set()
         self._console: Console | None = None
         _show_logs(self)
+
+    @classmethod
+    def of(cls, choice: TalkChoice) -> Talk:
+        """As the options of a command ask for."""
+        level = "error" if choice.quiet else "verbose" if choice.verbose else choice.log_level
+        return cls(level, progress=not choice.no_progress)
 
     @property
     def console(self) -> Console:
@@ -135,14 +142,14 @@ class Ticker:
             self._bar.update(
                 self._task,
                 completed=summary.frames,
-                people=summary.people,
+                poses=summary.people,
                 fps=f"{summary.rate:.1f}",
             )
         elif time.monotonic() >= self._next:
             self._next = time.monotonic() + self._every
             of = f" of {self._total}" if self._total else ""
             self._talk.info(
-                f"{summary.frames}{of} frames, {summary.people} people, {summary.rate:.1f} frames/s"
+                f"{summary.frames}{of} frames, {summary.people} poses, {summary.rate:.1f} frames/s"
             )
 
     @contextmanager
@@ -163,11 +170,11 @@ class Ticker:
             TextColumn("frames"),
             MofNCompleteColumn(),
             BarColumn(),
-            TextColumn("{task.fields[people]} people  {task.fields[fps]} frames/s"),
+            TextColumn("{task.fields[poses]} poses  {task.fields[fps]} frames/s"),
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self._talk.console, transient=True) as self._bar:
-            self._task = self._bar.add_task("", total=self._total, people=0, fps="0")
+            self._task = self._bar.add_task("", total=self._total, poses=0, fps="0")
             yield self
         self._bar = None
 

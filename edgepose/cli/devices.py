@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
+import glob
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+import os
+from typing import Any
 
-import typer
-
+from edgepose.cli.options import Devices
 from edgepose.errors import EXIT_DONE
-
-if TYPE_CHECKING:
-    from edgepose.io.sources.v4l2 import Camera
-
-HELP = "List the cameras of this machine with their modes."
+from edgepose.io import jetson_utils
+from edgepose.io.sources import csi, v4l2
+from edgepose.io.sources.v4l2 import Camera
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("devices", help=HELP)(devices)
-
-
-def devices(
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> int:
+def devices(asked: Devices) -> int:
     """List cameras and what else can be an input."""
-    from edgepose.io import jetson_utils
-    from edgepose.io.sources import csi, v4l2
-
     cameras = v4l2.cameras()
     utils, reason = jetson_utils.find()
     argus = csi.has_element("nvarguscamerasrc")
-    if as_json:
+    if asked.json:
         print(json.dumps({"cameras": [_row(c) for c in cameras], "csi": argus,
                           "jetson_utils": utils is not None}, indent=2))  # fmt: skip
         return EXIT_DONE
@@ -47,9 +36,6 @@ def devices(
 
 def links(path: str) -> list[str]:
     """The names under /dev/v4l that stay the same when cameras are plugged in another order."""
-    import glob
-    import os
-
     return [n for n in sorted(glob.glob("/dev/v4l/*/*")) if os.path.realpath(n) == path]
 
 

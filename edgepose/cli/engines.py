@@ -3,144 +3,104 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-import typer
+from edgepose.cli.options import (
+    EnginesExport,
+    EnginesImport,
+    EnginesList,
+    EnginesPrune,
+    EnginesShow,
+)
+from edgepose.cli.table import print_table
+from edgepose.engines.base import shape_text
+from edgepose.engines.cache import (
+    Entry,
+    PlanCache,
+    export_plan,
+    import_plan,
+    read_sidecar,
+    sidecar_path,
+)
+from edgepose.engines.gpu import find_gpu
+from edgepose.errors import EXIT_DONE, EXIT_FAILED, BackendUnavailable, NetworkFileError, UsageError
+from edgepose.networks.onnx_file import model_digest, read_outline
 
-from edgepose.cli.console import Talk
-from edgepose.errors import EXIT_DONE, EXIT_FAILED, UsageError
-
-if TYPE_CHECKING:
-    from edgepose.engines.cache import Entry, PlanCache
-
-HELP = "List, explain, remove and carry the TensorRT engines that were built here."
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Name = Annotated[
-    str,
-    typer.Argument(metavar="ENGINE", help="Network, file or digest, as `list` shows them.", show_default=False),
-]  # fmt: skip
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command and its sub-commands."""
-    group = typer.Typer(help=HELP, no_args_is_help=True)
-    group.command("list", help="List the cached engines and whether they fit this machine.")(
-        list_engines
-    )
-    group.command("show", help="Print what an engine was built from, and what differs here.")(show)
-    group.command("prune", help="Remove engines that are damaged or do not fit this machine.")(
-        prune
-    )
-    group.command("export", help="Copy an engine and its .json to a file or folder.")(export)
-    group.command("import", help="Take engines with their .json from elsewhere.")(import_)
-    app.add_typer(group, name="engines")
+log = logging.getLogger(__name__)
 
 
-def list_engines(as_json: AsJson = False) -> int:
+def list_engines(asked: EnginesList) -> int:
     """List the cache."""
-    from edgepose.cli.networks import print_table
-
-    cache, rows = _cache(), []
-    here = this_machine()
-    for entry in cache.entries():
-        rows.append(row(entry, here))
-    if as_json:
+    cache, here = PlanCache(), this_machine()
+    rows = [row(entry, here) for entry in cache.entries()]
+    if asked.json:
         print(json.dumps({"folder": str(cache.folder), "engines": rows}, indent=2))
     elif rows:
         head = ("network", "precision", "input", "built with", "for", "size", "state", "file")
         print_table(head, [_line(r) for r in rows])
     else:
-        Talk().info(f"No engines in {cache.folder}; `edgepose build-engine NETWORK` makes one.")
+        log.info("No engines in %s; `edgepose build-engine NETWORK` makes one.", cache.folder)
     return EXIT_DONE
 
 
-def show(name: Name, as_json: AsJson = False) -> int:
+def show(asked: EnginesShow) -> int:
     """Print one engine."""
-    cache = _cache()
-    entry = find_one(cache, name)
-    data = details(cache, entry)
-    print(json.dumps(data, indent=2) if as_json else _as_text(data))
+    cache = PlanCache()
+    data = details(cache, find_one(cache, asked.name))
+    print(json.dumps(data, indent=2) if asked.json else _as_text(data))
     return EXIT_FAILED if data["damage"] else EXIT_DONE
 
 
-def prune(
-    every: Annotated[bool, typer.Option("--all", help="Remove all engines.")] = False,
-    older: Annotated[
-        float | None,
-        typer.Option("--older-than", metavar="DAYS", min=0, help="Also those built so long ago."),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", "-n", help="Only say what would be removed.")
-    ] = False,
-    as_json: AsJson = False,
-) -> int:
+def prune(asked: EnginesPrune) -> int:
     """Remove what is of no use."""
-    cache, talk = _cache(), Talk()
-    here = this_machine()
+    cache, here = PlanCache(), this_machine()
     gone: list[dict[str, Any]] = []
     for entry in cache.entries():
-        reason = _why_remove(cache, entry, here, every, older)
+        reason = _why_remove(cache, entry, here, asked.all_, asked.older_than)
         if reason:
-            freed = entry.size if dry_run else cache.remove(entry)
+            freed = entry.size if asked.dry_run else cache.remove(entry)
             gone.append({"file": str(entry.path), "bytes": freed, "reason": reason})
     for path in cache.leftovers():
         gone.append({"file": str(path), "bytes": path.stat().st_size, "reason": "unfinished"})
-        if not dry_run:
+        if not asked.dry_run:
             path.unlink(missing_ok=True)
-    if as_json:
-        print(json.dumps({"removed": gone, "dry_run": dry_run}, indent=2))
+    if asked.json:
+        print(json.dumps({"removed": gone, "dry_run": asked.dry_run}, indent=2))
         return EXIT_DONE
-    verb = "would remove" if dry_run else "removed"
+    verb = "would remove" if asked.dry_run else "removed"
     for item in gone:
-        talk.info(f"{verb} {item['file']}: {item['reason']}")
+        log.info("%s %s: %s", verb, item["file"], item["reason"])
     freed = sum(int(item["bytes"]) for item in gone)
-    talk.info(f"{len(gone)} files, {freed / 1e6:.1f} MB" if gone else "Nothing to remove.")
+    log.info(f"{len(gone)} files, {freed / 1e6:.1f} MB" if gone else "Nothing to remove.")
     return EXIT_DONE
 
 
-def export(
-    name: Name,
-    target: Annotated[Path, typer.Argument(help="File or folder.", show_default=False)],
-) -> int:
+def export(asked: EnginesExport) -> int:
     """Copy an engine out of the cache."""
-    from edgepose.engines.cache import export_plan
-
-    cache = _cache()
-    path = export_plan(cache, find_one(cache, name), target.expanduser())
-    print(path)
+    cache = PlanCache()
+    print(export_plan(cache, find_one(cache, asked.name), asked.output.expanduser()))
     return EXIT_DONE
 
 
-def import_(
-    files: Annotated[list[Path], typer.Argument(help="Engines (.engine).", show_default=False)],
-) -> int:
+def import_(asked: EnginesImport) -> int:
     """Copy engines into the cache."""
-    from edgepose.engines.cache import import_plan, read_sidecar, sidecar_path
-
-    cache, talk, here = _cache(), Talk(), this_machine()
-    for file in files:
+    cache, here = PlanCache(), this_machine()
+    for file in asked.files:
         path = import_plan(cache, file.expanduser())
         differences = foreign(read_sidecar(sidecar_path(path)).key, here)
         if differences:
-            talk.warning(f"{path.name} is for another machine ({'; '.join(differences)})")
+            log.warning("%s is for another machine (%s)", path.name, "; ".join(differences))
         print(path)
     return EXIT_DONE
 
 
 # facts -------------------------------------------------------------------------------------------
-def _cache() -> PlanCache:
-    from edgepose.engines.cache import PlanCache
-
-    return PlanCache()
-
-
 def this_machine() -> dict[str, str]:
     """The fields of a key that this machine fixes, as far as they can be known here."""
-    from edgepose.engines.gpu import find_gpu
-    from edgepose.errors import BackendUnavailable
-
     here: dict[str, str] = {}
     for name in ("tensorrt", "tensorrt_rtx"):
         version = _installed_version(name)
@@ -159,10 +119,6 @@ def this_machine() -> dict[str, str]:
 
 def _installed_version(name: str) -> str:
     """Version of a TensorRT package, "" where it cannot be used."""
-    from importlib import import_module
-
-    from edgepose.errors import BackendUnavailable
-
     try:
         return str(import_module(f"edgepose.engines.{name}").flavour().version)
     except BackendUnavailable:
@@ -243,16 +199,11 @@ def details(cache: PlanCache, entry: Entry) -> dict[str, Any]:
 
 
 def _tensors(tensors: dict[str, Any]) -> dict[str, str]:
-    from edgepose.engines.base import shape_text
-
     return {name: f"{shape_text(shape)} {dtype}" for name, (dtype, shape) in tensors.items()}
 
 
 def _source_state(sidecar: Any) -> str:
     """Whether the ONNX file is still the one that the engine was built from."""
-    from edgepose.errors import NetworkFileError
-    from edgepose.networks.onnx_file import model_digest, read_outline
-
     path = Path(sidecar.source)
     if not path.is_file():
         return "gone"

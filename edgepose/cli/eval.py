@@ -1,67 +1,171 @@
-"""`edgepose eval`: COCO figures and PCK of a network on annotated pictures."""
+"""`edgepose eval`: COCO figures and PCK of a network on annotated pictures, with one engine or two."""
 
 from __future__ import annotations
 
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-HELP = """Measure the accuracy and speed of a network on annotated pictures.
-
-The pictures go through the same engine and options as with posenet, so that the losses of fp16 and int8 show. The
-annotations are a COCO keypoint file; keypoints are matched by name.
-
-Examples:
-
-  edgepose eval --network human-pose-estimation-0001 --annotations person_keypoints.json --images val2017
-
-  edgepose eval --network rtmpose-m --annotations person_keypoints.json --images val2017 --compare openvino --json
-
-  edgepose eval --network edgepose-lite-body --annotations val.json --images images --pck
-"""
-
-
-def evaluate(
-    annotations: Annotated[Path, typer.Option(help="COCO keypoint file.", show_default=False)],
-    images: Annotated[Path, typer.Option(help="Folder of the pictures.", show_default=False)],
-    network: Annotated[str, typer.Option("--network", "-n", help="Network by name; see `edgepose networks`.")] = "",
-    model: Annotated[Path | None, typer.Option("--model", "--pose-model", help="Weights file (.onnx, .xml): of --network, or custom with --topology.")] = None,
-    topology: Annotated[str, typer.Option(help="Topology of a custom network: name or file.")] = "",
-    variant: Annotated[str, typer.Option(help="Variant of the weights, such as FP16.")] = "",
-    limit: Annotated[int, typer.Option(min=0, help="The first N pictures only; 0 = all.")] = 0,
-    pck: Annotated[bool, typer.Option("--pck", help="PCK@0.2 of the torso instead of COCO's figures, for sets with one annotated person a picture.")] = False,
-    json_: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
-    compare: Annotated[str, typer.Option(metavar="ENGINE[:PRECISION]", help="Measure with this engine too, and show the difference.")] = "",
-    results: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write what was found in COCO's result format.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted run of the same measurement ended.")] = False,
-    threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Least score of keypoints and links; low, as AP counts every pose by its score. [default: 0.1 for bottom-up networks, else 0]")] = None,
-    min_keypoints: Annotated[int, typer.Option(min=1, help="Poses with fewer keypoints are dropped.")] = 3,
-    resize: Annotated[str, typer.Option(metavar="stretch|letterbox", help="How pictures fit the network's input. [default: the network's]")] = "",
-    network_size: Annotated[str, typer.Option(metavar="WxH", help="Input size where the network leaves it open.")] = "",
-    detector: Annotated[str, typer.Option(help="Detector of a top-down network.")] = "",
-    detector_model: Annotated[Path | None, typer.Option("--detector-model", "--det-model", help="Weights file of the detector.")] = None,
-    detector_size: Annotated[int, typer.Option(min=0, help="Input size of the detector where it is dynamic.")] = 0,
-    box_threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Least score of boxes.")] = None,
-    nms_threshold: Annotated[float | None, typer.Option(min=0.0, max=1.0, help="Boxes that overlap more are one.")] = None,
-    max_people: Annotated[int, typer.Option(min=0, help="At most so many people a picture; 0 = no limit.")] = 0,
-    flip_test: Annotated[bool, typer.Option("--flip-test", help="Top-down: average with the mirrored crop.")] = False,
-    engine: Annotated[str, typer.Option(help="auto, tensorrt, onnxruntime, openvino, ...")] = "auto",
-    device: Annotated[str, typer.Option(help="OpenVINO: CPU, GPU, NPU, AUTO; CUDA: GPU number.")] = "",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads of the engine; 0 = its choice.")] = 0,
-    precision: Annotated[str, typer.Option(help="fp32, fp16, int8 or best, where the engine can choose.")] = "",
-    batch_size: Annotated[int, typer.Option(min=1, help="At most so many people in one run.")] = 8,
-    no_download: Annotated[bool, typer.Option("--no-download", help="Never fetch a network.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Errors only.")] = False,
-    no_progress: Annotated[bool, typer.Option("--no-progress", help="No progress bar.")] = False,
-) -> None:  # fmt: skip
-    from edgepose.cli.eval_job import run
-
-    arguments: dict[str, Any] = dict(locals())
-    arguments.pop("run")
-    run(arguments)
+from edgepose.cli.common import terminate_as_interrupt
+from edgepose.cli.console import Talk
+from edgepose.cli.loading import engine_options, estimator_options, find_network
+from edgepose.cli.options import Eval
+from edgepose.engines import EngineOptions
+from edgepose.engines.table import choose
+from edgepose.errors import Interrupted, OutputError, UsageError
+from edgepose.estimators import EstimatorOptions, make_estimator
+from edgepose.eval.annotations import Annotations, find_pictures, load_annotations
+from edgepose.eval.figures import coco_figures
+from edgepose.eval.pck import measure
+from edgepose.eval.report import Measurement, as_json, as_text
+from edgepose.eval.run import Journal, journal_key, write_rows
+from edgepose.eval.run import evaluate as run
+from edgepose.networks.resolve import Network
+from edgepose.paths import cache
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("eval", help=HELP)(evaluate)
+def evaluate(asked: Eval) -> None:
+    """Run the command.
+
+    Raises:
+        EdgeposeError: for everything that went wrong.
+    """
+    talk = Talk.of(asked.talk)
+    terminate_as_interrupt()
+    truth = load_annotations(asked.annotations).limited(asked.limit)
+    _check_first(asked, truth)
+    if not asked.network.network and asked.network.model is None:
+        raise UsageError("Name what to measure: --network NAME, or --model FILE --topology FILE.")
+    network = find_network(asked.network, talk)
+    options = _options(asked, network, talk)
+    other = replace(options, engine=_other_engine(asked, network)) if asked.compare else None
+    measured = [_measure(asked, truth, network, options, talk, asked.results)]
+    if other is not None:
+        measured.append(_measure(asked, truth, network, other, talk, _beside(asked.results)))
+    name, count = network.manifest.name, len(truth.pictures)
+    if asked.json:
+        checker = "pck" if asked.pck else "pycocotools"
+        print(json.dumps(as_json(name, count, measured, checker)))
+    else:
+        print(as_text(name, count, measured))
+
+
+def _check_first(asked: Eval, truth: Annotations) -> None:
+    """Whatever would only fail after an hour of inference."""
+    find_pictures(truth, asked.images)
+    if not asked.pck:
+        coco_figures(truth.limited(1), [])
+    if asked.results is not None and not asked.results.parent.is_dir():
+        raise OutputError(f"--results {asked.results}: there is no folder {asked.results.parent}.")
+
+
+def _beside(results: Path | None) -> Path | None:
+    return results.with_name(f"{results.stem}.compare{results.suffix}") if results else None
+
+
+def _options(asked: Eval, network: Network, talk: Talk) -> EstimatorOptions:
+    """How poses are found; low thresholds, as AP counts every pose by its score."""
+    download = not asked.network.no_download
+    options = estimator_options(asked.estimator, network, talk, download=download)
+    if options.threshold is None:
+        low = 0.1 if network.manifest.family == "bottom-up" else 0.0
+        options = replace(options, threshold=low)
+    return replace(options, engine=engine_options(asked.engine, talk))
+
+
+def _other_engine(asked: Eval, network: Network) -> EngineOptions:
+    """The engine of --compare, which must be able to run here."""
+    engine, _, precision = asked.compare.partition(":")
+    options = EngineOptions(engine=engine, threads=asked.engine.threads, precision=precision)
+    choose(network.model, options)
+    return options
+
+
+def _measure(
+    asked: Eval,
+    truth: Annotations,
+    network: Network,
+    options: EstimatorOptions,
+    talk: Talk,
+    results: Path | None,
+) -> Measurement:
+    estimator = make_estimator(network, options)
+    try:
+        talk.info(f"{network.manifest.name} on {estimator.engine_name}")
+        key = journal_key(truth, **_identity(asked, network, options, estimator.engine_name))
+        with Journal(_journal_path(results, key), key, asked.resume) as journal:
+            if journal.done:
+                talk.info(f"{len(journal.done)} pictures were done before.")
+            with _progress(talk, len(truth.pictures)) as tick:
+                try:
+                    outcome = run(estimator, truth, asked.images, journal=journal, tick=tick)
+                except KeyboardInterrupt:
+                    raise Interrupted(_stopped(journal.path, truth)) from None
+            if results is not None:
+                write_rows(outcome.rows, results)
+            journal.remove()
+    finally:
+        estimator.close()
+    if asked.pck:
+        figures = measure(truth, outcome.rows).figures()
+    else:
+        figures = coco_figures(truth, outcome.rows)
+    return Measurement(estimator.engine_name, figures, len(outcome.rows), outcome.speed())
+
+
+def _identity(
+    asked: Eval, network: Network, options: EstimatorOptions, engine: str
+) -> dict[str, Any]:
+    """All that decides what is found, for the journal's key."""
+    model = network.model.stat()
+    return {
+        "model": [str(network.model.resolve()), model.st_size, model.st_mtime],
+        "manifest": repr(network.manifest),
+        "topology": repr(network.topology),
+        "detector": repr(options.detector),
+        "engine": engine,
+        "images": str(Path(asked.images).resolve()),
+        "options": repr(asked.estimator),
+        "precision": asked.engine.precision,
+        "compare": asked.compare,
+        "limit": asked.limit,
+    }
+
+
+def _journal_path(results: Path | None, key: str) -> Path:
+    if results is not None:
+        return results.with_name(results.name + ".partial")
+    return cache() / "eval" / f"{key[:16]}.partial"
+
+
+def _stopped(journal: Path, truth: Annotations) -> str:
+    done = max(0, len(journal.read_text(encoding="utf-8").splitlines()) - 1)
+    return (
+        f"interrupted after {done} of {len(truth.pictures)} pictures; the same command with "
+        "--resume goes on there"
+    )
+
+
+@contextmanager
+def _progress(talk: Talk, total: int) -> Iterator[Any]:
+    """A bar on a terminal, else a plain line every few seconds."""
+    if talk.bars:
+        from rich.progress import Progress
+
+        with Progress(console=talk.console, transient=True) as bar:
+            task = bar.add_task("pictures", total=total)
+            yield lambda done, of: bar.update(task, completed=done)
+        return
+    last = time.monotonic()
+
+    def tick(done: int, of: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= 10:
+            last = time.monotonic()
+            talk.info(f"{done} of {of} pictures")
+
+    yield tick

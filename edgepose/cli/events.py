@@ -2,72 +2,39 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+import re
 import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-import typer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from edgepose.events.event import Event
-    from edgepose.events.log import Filter, HourCount
-
-HELP = "List, export, count and import enter and exit events."
-TIMES = "2026-11-21, 2026-11-21T07:30, 90m, 24h, 7d (ago), today or yesterday"
-
-Database = Annotated[
-    Path | None,
-    typer.Option(
-        "--db", help="The database. [default: EDGEPOSE_EVENTS, else events.db in EDGEPOSE_HOME]"
-    ),
-]
-Kinds = Annotated[
-    list[str] | None, typer.Option("--event", help="enter, exit or cross; repeatable.")
-]
-ZoneNames = Annotated[
-    list[str] | None,
-    typer.Option("--zone", help="Zone or line; '' = the whole picture; repeatable."),
-]
-Tracks = Annotated[list[int] | None, typer.Option("--track", help="Track id; repeatable.")]
-Sources = Annotated[list[str] | None, typer.Option("--source", help="Source; repeatable.")]
-Sessions = Annotated[list[str] | None, typer.Option("--session", help="Session; repeatable.")]
-Since = Annotated[str, typer.Option("--since", metavar="TIME", help=f"Not before: {TIMES}.")]
-Until = Annotated[str, typer.Option("--until", metavar="TIME", help="Before this time.")]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON on stdout, times in UTC.")]
+from edgepose.cli.options import (
+    TIMES,
+    EventFilter,
+    EventsExport,
+    EventsHours,
+    EventsImport,
+    EventsList,
+)
+from edgepose.errors import OutputError, UnknownNameError, UsageError
+from edgepose.events.event import KINDS, Event, iso_time
+from edgepose.events.log import EventLog, Filter, HourCount
+from edgepose.events.openvino_demo import import_demo
+from edgepose.events.store import default_path
+from edgepose.files import replacing
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    events = typer.Typer(name="events", help=HELP, no_args_is_help=True)
-    events.command("list")(list_events)
-    events.command("export")(export)
-    events.command("hours")(hours)
-    events.command("import")(import_events)
-    app.add_typer(events)
-
-
-def list_events(
-    db: Database = None,
-    event: Kinds = None,
-    zone: ZoneNames = None,
-    track: Tracks = None,
-    source: Sources = None,
-    session: Sessions = None,
-    since: Since = "",
-    until: Until = "",
-    limit: Annotated[int, typer.Option("--limit", "-n", help="At most so many, 1 to 1000.")] = 50,
-    cursor: Annotated[str, typer.Option("--cursor", help="Go on behind an earlier list.")] = "",
-    json: AsJson = False,
-) -> None:
+def list_events(asked: EventsList) -> None:
     """Show events, the newest first."""
-    from edgepose.events.log import EventLog
-
-    wanted = make_filter(event, zone, track, source, session, since, until)
-    with EventLog(db or _default()) as log:
-        page = log.page(wanted, cursor=cursor, limit=limit)
-    if json:
+    with EventLog(asked.db or default_path()) as events:
+        page = events.page(make_filter(asked.which), cursor=asked.cursor, limit=asked.limit)
+    if asked.json:
         _print_json({"events": [e.as_dict() for e in page.events], "cursor": page.cursor})
         return
     _table(page.events)
@@ -75,86 +42,48 @@ def list_events(
         print(f"More: --cursor {page.cursor}", file=sys.stderr)
 
 
-def export(
-    output: Annotated[
-        str, typer.Argument(metavar="[FILE]", help="*.csv, *.json or *.jsonl; - = stdout.")
-    ] = "-",
-    db: Database = None,
-    event: Kinds = None,
-    zone: ZoneNames = None,
-    track: Tracks = None,
-    source: Sources = None,
-    session: Sessions = None,
-    since: Since = "",
-    until: Until = "",
-    format: Annotated[
-        str, typer.Option("--format", help="csv, json or jsonl. [default: by the name, else csv]")
-    ] = "",
-) -> None:
+def export(asked: EventsExport) -> None:
     """Write events to a file or to stdout, the oldest first."""
-    from edgepose.errors import UnknownNameError, UsageError
-    from edgepose.events.log import EventLog
-
-    kind = format.lower() or Path(output).suffix.lstrip(".").lower() or "csv"
+    output = asked.output
+    kind = asked.format.lower() or Path(output).suffix.lstrip(".").lower() or "csv"
     if kind not in _WRITERS:
-        if not format:
+        if not asked.format:
             raise UsageError(f"{output}: name it *.csv, *.json or *.jsonl, or give --format.")
-        raise UnknownNameError("format", format, _WRITERS)
-    wanted = make_filter(event, zone, track, source, session, since, until)
-    with EventLog(db or _default()) as log:
-        counted = _Counted(log.all(wanted))
+        raise UnknownNameError("format", asked.format, _WRITERS)
+    with EventLog(asked.db or default_path()) as events:
+        counted = _Counted(events.all(make_filter(asked.which)))
         lines = _WRITERS[kind](counted)
         if output == "-":
-            for line in lines:
-                sys.stdout.write(line)
+            sys.stdout.writelines(lines)
         else:
             _write(Path(output), lines)
             print(f"{counted.count} events in {output}", file=sys.stderr)
 
 
-def hours(
-    db: Database = None,
-    event: Kinds = None,
-    zone: ZoneNames = None,
-    track: Tracks = None,
-    source: Sources = None,
-    session: Sessions = None,
-    since: Since = "",
-    until: Until = "",
-    of_day: Annotated[bool, typer.Option("--of-day", help="Sum up by hour of the day.")] = False,
-    json: AsJson = False,
-) -> None:
+def hours(asked: EventsHours) -> None:
     """Plot counts by hour (local time) in the terminal."""
-    from edgepose.events.event import iso_time
-    from edgepose.events.log import EventLog
-
+    which = asked.which
     # people are counted once, not once more for every zone, unless a zone is asked for
-    picture = None if zone or (event and "cross" in event) else [""]
-    wanted = make_filter(event, zone or picture, track, source, session, since, until)
-    with EventLog(db or _default()) as log:
-        counts = log.hours(wanted)
-    if of_day:
+    if not which.zone and "cross" not in which.event:
+        which = replace(which, zone=("",))
+    with EventLog(asked.db or default_path()) as events:
+        counts = events.hours(make_filter(which))
+    if asked.of_day:
         counts = _by_hour_of_day(counts)
-    if json:
+    if asked.json:
         rows = [{"enter": c.enter, "exit": c.exit, "cross": c.cross} for c in counts]
-        keys = [c.start // 3600 if of_day else iso_time(c.start) for c in counts]
-        key = "hour" if of_day else "start"
+        keys = [c.start // 3600 if asked.of_day else iso_time(c.start) for c in counts]
+        key = "hour" if asked.of_day else "start"
         _print_json([{key: k, **row} for k, row in zip(keys, rows, strict=True)])
         return
-    _plot(counts if of_day else _with_gaps(counts), of_day=of_day)
+    _plot(counts if asked.of_day else _with_gaps(counts), of_day=asked.of_day)
 
 
-def import_events(
-    file: Annotated[Path, typer.Argument(help="The SQLite file with a table person_detection.")],
-    db: Database = None,
-    json: AsJson = False,
-) -> None:
-    """Bring over the events of the OpenVINO pose-estimation demo's database; twice does no harm."""
-    from edgepose.events.openvino_demo import import_demo
-
-    target = db or _default()
-    done = import_demo(file, target)
-    if json:
+def import_events(asked: EventsImport) -> None:
+    """Bring over the events of another program's database."""
+    target = asked.db or default_path()
+    done = import_demo(asked.file, target)
+    if asked.json:
         _print_json(
             {
                 "new": done.new,
@@ -172,45 +101,25 @@ def import_events(
 # arguments -----------------------------------------------------------------------------------------
 
 
-def _default() -> Path:
-    from edgepose.events.store import default_path
-
-    return default_path()
-
-
-def make_filter(
-    event: list[str] | None,
-    zone: list[str] | None,
-    track: list[int] | None,
-    source: list[str] | None,
-    session: list[str] | None,
-    since: str,
-    until: str,
-) -> Filter:
+def make_filter(which: EventFilter) -> Filter:
     """The filter of the common options.
 
     Raises:
         UsageError: an unknown kind of event, or a time that cannot be read.
     """
-    import time
-
-    from edgepose.errors import UnknownNameError
-    from edgepose.events.event import KINDS
-    from edgepose.events.log import Filter
-
-    kinds = [kind.lower() for kind in event or ()]
+    kinds = [kind.lower() for kind in which.event]
     for kind in kinds:
         if kind not in KINDS:
             raise UnknownNameError("event", kind, KINDS)
     now = time.time()
     return Filter(
         events=kinds,
-        zones=zone or (),
-        tracks=track or (),
-        sources=source or (),
-        sessions=session or (),
-        since=parse_time(since, now) if since else None,
-        until=parse_time(until, now) if until else None,
+        zones=which.zone,
+        tracks=which.track,
+        sources=which.source,
+        sessions=which.session,
+        since=parse_time(which.since, now) if which.since else None,
+        until=parse_time(which.until, now) if which.until else None,
     )
 
 
@@ -220,11 +129,6 @@ def parse_time(text: str, now: float) -> float:
     Raises:
         UsageError: it is none of them.
     """
-    import re
-    from datetime import datetime, timedelta
-
-    from edgepose.errors import UsageError
-
     word = text.strip().lower()
     span = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)\s*([smhdw])", word)
     if span:
@@ -246,8 +150,6 @@ def parse_time(text: str, now: float) -> float:
 
 
 def _print_json(data: Any) -> None:
-    import json
-
     print(json.dumps(data, ensure_ascii=False))
 
 
@@ -258,9 +160,6 @@ FIELDS = (
 
 
 def _csv(events: Iterable[Event]) -> Iterable[str]:
-    import csv
-    import io
-
     def row(values: Iterable[Any]) -> str:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerow(values)
@@ -275,8 +174,6 @@ def _csv(events: Iterable[Event]) -> Iterable[str]:
 
 
 def _json_lines(events: Iterable[Event]) -> Iterable[str]:
-    import json
-
     for event in events:
         yield json.dumps(event.as_dict(), ensure_ascii=False) + "\n"
 
@@ -307,10 +204,7 @@ class _Counted:
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:
-    """Write a file, whole or not at all."""
-    from edgepose.errors import OutputError
-    from edgepose.files import replacing
-
+    """Write a file whole or not at all."""
     try:
         with replacing(path) as part, open(part, "w", encoding="utf-8", newline="") as file:
             file.writelines(lines)
@@ -319,8 +213,6 @@ def _write(path: Path, lines: Iterable[str]) -> None:
 
 
 def _local(seconds: float) -> str:
-    from datetime import datetime
-
     return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
 
 
@@ -363,10 +255,6 @@ def _table(events: Iterable[Event]) -> None:
 
 def _by_hour_of_day(counts: list[HourCount]) -> list[HourCount]:
     """24 sums, `start` being the hour times 3600."""
-    from datetime import datetime
-
-    from edgepose.events.log import HourCount
-
     sums = [[0, 0, 0] for _ in range(24)]
     for c in counts:
         hour = sums[datetime.fromtimestamp(c.start).hour]
@@ -376,8 +264,6 @@ def _by_hour_of_day(counts: list[HourCount]) -> list[HourCount]:
 
 def _with_gaps(counts: list[HourCount]) -> list[HourCount]:
     """Empty hours put in between, but a long gap as a single start of NaN."""
-    from edgepose.events.log import HourCount
-
     out: list[HourCount] = []
     for c in counts:
         if out:

@@ -2,44 +2,38 @@
 
 from __future__ import annotations
 
-import re
+import inspect
 import shutil
 import textwrap
+from collections.abc import Iterable
 from typing import Any
 
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
+
+from edgepose.cli.commands import COMMANDS, GROUPS, ROOT
+from edgepose.options import Field, fields_of
 
 COLUMN = 32  # where the descriptions begin
-# ranges whose ends everyone would guess, and defaults that mean "not asked for"
-_NOISE = (r"(; |\[)([\d.]+<=)?x[<>]=[\d.-]+(?=\])", r"\s*\[default: 0(\.0)?\]", r"\s*(?<!\w)\]")
+HELP = ("-h, --help", "Show this message and exit.")
 
 
-class PlainHelp(TyperCommand):
-    """A command whose options are listed by their `rich_help_panel`, without drawing boxes."""
-
-    def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write usage, description and the options in their groups."""
-        width = min(110, shutil.get_terminal_size((100, 24)).columns)
-        out = [f"Usage: {ctx.command_path} {' '.join(self.collect_usage_pieces(ctx))}", ""]
-        out += [self.help.strip() if self.help else "", ""]
-        groups: dict[str, list[str]] = {}
-        for param in self.get_params(ctx):
-            record = param.get_help_record(ctx)
-            if record is None or getattr(param, "param_type_name", "") == "argument":
-                continue
-            title = getattr(param, "rich_help_panel", None) or "Options"
-            groups.setdefault(str(title), []).append(_entry(*record, width))
-        for title, entries in groups.items():
-            out += [f"{title}:", *entries, ""]
-        formatter.write("\n".join(out))
+def help_of(options: type) -> str:
+    """The help of a command: the docstring of its options."""
+    return inspect.cleandoc(options.__doc__ or "")
 
 
-def _entry(names: str, text: str, width: int) -> str:
+def first_sentence(text: str) -> str:
+    """What a list of commands says of one."""
+    return " ".join(text.split("\n\n")[0].split()).partition(". ")[0].rstrip(".")
+
+
+def _width() -> int:
+    return min(110, shutil.get_terminal_size((100, 24)).columns)
+
+
+def _entry(names: str, text: str) -> str:
     """One option: its names, then its description from `COLUMN` on."""
-    for pattern in _NOISE:
-        text = re.sub(pattern, "", text)
-    names = names.replace(" range>", ">").replace("<list[str]>", "<str>")
-    lines = textwrap.wrap(" ".join(text.split()), max(20, width - COLUMN)) or [""]
+    lines = textwrap.wrap(" ".join(text.split()), max(20, _width() - COLUMN)) or [""]
     names = f"  {names}"
     first = (
         f"{names:<{COLUMN}}{lines[0]}"
@@ -47,3 +41,50 @@ def _entry(names: str, text: str, width: int) -> str:
         else f"{names}\n{' ' * COLUMN}{lines[0]}"
     )
     return "\n".join([first, *(" " * COLUMN + line for line in lines[1:])])
+
+
+def _panels(fields: Iterable[Field]) -> list[str]:
+    groups: dict[str, list[str]] = {}
+    for field in fields:
+        if not (field.option.hidden or field.option.argument):
+            names = ", ".join((*field.names, *filter(None, [field.option.off])))
+            groups.setdefault(field.panel, []).append(_entry(f"{names} {field.word}", field.help))
+    groups.setdefault("Options", []).append(_entry(*HELP))
+    return [line for title, entries in groups.items() for line in (f"{title}:", *entries, "")]
+
+
+class PlainHelp(TyperCommand):
+    """A command whose help is plain text, its options under their headings."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write usage, description and the options in their groups."""
+        fields = fields_of(self.callback.options)  # type: ignore[union-attr]
+        words = [f.word for f in fields if f.option.argument]
+        out = [f"Usage: {' '.join([ctx.command_path, '[OPTIONS]', *words])}", ""]
+        text = help_of(self.callback.options)  # type: ignore[union-attr]
+        formatter.write("\n".join([*out, text, "", *_panels(fields)]))
+
+
+class PlainGroup(TyperGroup):
+    """A group of commands, listed with what each does."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write usage, description, commands and options."""
+        text = GROUPS.get(self.name or "", ROOT).rstrip()
+        out = [f"Usage: {ctx.command_path} [OPTIONS] COMMAND [ARGS]...", "", text, "", "Commands:"]
+        out += [_entry(name, _summary(self.commands[name])) for name in self.list_commands(ctx)]
+        options = getattr(self.callback, "options", None)
+        own = _panels(fields_of(options) if options else ())
+        if self.name not in GROUPS:
+            own.insert(1, _entry("--version", "Print the version."))
+        formatter.write("\n".join([*out, "", *own]))
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names in the order of the table."""
+        order = [c.path.split()[0] for c in COMMANDS] + [c.name for c in COMMANDS]
+        return sorted(self.commands, key=order.index)
+
+
+def _summary(command: Any) -> str:
+    """The first sentence of a command's help."""
+    return first_sentence(command.help or "")

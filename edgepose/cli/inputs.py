@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
-from edgepose.cli.console import Talk
-from edgepose.cli.wanted import one_of
+from edgepose.batching import DynamicBatcher
 from edgepose.errors import SourceError, UsageError
+from edgepose.io.base import Source, SourceOptions
+from edgepose.io.outputs import SCHEMES as OUTPUT_SCHEMES
+from edgepose.io.sources import SCHEMES as INPUT_SCHEMES
+from edgepose.io.sources import open_source
+from edgepose.io.sources.chain import in_turn
+from edgepose.io.uri import parse
+from edgepose.options import SourceChoice
+from edgepose.wanted import source_options
 
-if TYPE_CHECKING:
-    from edgepose.io.base import Source, SourceOptions
-
+log = logging.getLogger(__name__)
 OnEvent = Callable[[dict[str, Any]], None]
 
 
@@ -69,11 +76,8 @@ def is_photo(name: str) -> bool:
 
 def is_input_only(word: str) -> bool:
     """True for names that nothing can be written to: cameras, test sources."""
-    from edgepose.io import outputs, sources
-    from edgepose.io.uri import parse
-
     scheme = parse(word).scheme
-    return scheme in sources.SCHEMES and scheme not in outputs.SCHEMES
+    return scheme in INPUT_SCHEMES and scheme not in OUTPUT_SCHEMES
 
 
 def _is_jetson() -> bool:
@@ -84,35 +88,23 @@ def _is_jetson() -> bool:
 
 
 def open_sources(
-    a: Mapping[str, Any], uris: Sequence[str], talk: Talk, broken: list[str], on_event: OnEvent
+    choice: SourceChoice, uris: Sequence[str], batch: int, broken: list[str], on_event: OnEvent
 ) -> Source:
-    from edgepose.io.base import SourceOptions
-    from edgepose.io.sources import open_source
-    from edgepose.io.sources.chain import in_turn
+    """One source of all inputs: files one after the other, live ones side by side.
+
+    Args:
+        batch: most live sources in one run. broken: gets the names of files that cannot be read.
+        on_event: told when a live source comes and goes.
+
+    Raises:
+        SourceError: nothing can be opened. UsageError: files and live inputs together.
+    """
 
     def on_error(path: str, error: Exception) -> None:
         broken.append(path)
-        talk.error(f"edgepose: {error}")
+        log.error("edgepose: %s", error)
 
-    options = SourceOptions(
-        width=a["input_width"],
-        height=a["input_height"],
-        rate=a["input_rate"],
-        flip=a["input_flip"],
-        loop=a["input_loop"],
-        start=a["start"],
-        frames=a["frames"],
-        codec=a["input_codec"],
-        latency=a["input_latency"],
-        transport=one_of("--rtsp-transport", a["rtsp_transport"], ("tcp", "udp")),
-        timeout=a["timeout"],
-        reconnect=a["reconnect"],
-        reconnect_limit=a["reconnect_limit"],
-        wait=a["wait"],
-        save=a["input_save"],
-        on_event=on_event,
-        on_error=on_error,
-    )
+    options = replace(source_options(choice), on_event=on_event, on_error=on_error)
     if len(uris) == 1:
         return open_source(uris[0], options)
     sources = _open_each(uris, options, on_error)
@@ -122,8 +114,6 @@ def open_sources(
         for source in sources:
             source.close()
         raise UsageError("Files and live inputs cannot be mixed in one command; run posenet twice.")
-    from edgepose.batching import DynamicBatcher
-
     seen: dict[str, int] = {}
     for source in sources:  # two cameras of one name must not share a file
         seen[source.name] = seen.get(source.name, 0) + 1
@@ -131,8 +121,8 @@ def open_sources(
             source.name = f"{source.name}-{seen[source.name]}"
     return DynamicBatcher(
         cast("list[Any]", sources),
-        size=min(len(sources), a["batch_size"]),
-        deadline=a["batch_timeout"],
+        size=min(len(sources), batch),
+        deadline=choice.batch_timeout,
         on_error=on_error,
     )
 
@@ -145,8 +135,6 @@ def _open_each(
     Raises:
         SourceError: a live source, or none of all files, can be opened.
     """
-    from edgepose.io.sources import open_source
-    from edgepose.io.uri import parse
 
     sources: list[Source] = []
     failed: list[tuple[str, SourceError]] = []

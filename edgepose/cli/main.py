@@ -1,70 +1,83 @@
-"""The `edgepose` command: a table of sub-commands, each in its own file."""
+"""The `edgepose` command: a table of commands, each loaded when it is asked for."""
 
 from __future__ import annotations
 
-import importlib
 import sys
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Any
 
 import typer
 
-from edgepose.cli.common import leave, run_app, version_option
-from edgepose.cli.help import PlainHelp
+from edgepose.cli.commands import COMMANDS, GROUPS, ROOT, Command
+from edgepose.cli.common import leave, run_app
+from edgepose.cli.help import PlainGroup, PlainHelp, help_of
+from edgepose.cli.typed import callback_of
 
-# command name -> module in edgepose.cli that has `register(app)`; the order is that of --help
-COMMANDS = (
-    "posenet",
-    "download",
-    "networks",
-    "build_engine",
-    "engines",
-    "serve",
-    "events",
-    "export",
-    "eval",
-    "bench",
-    "doctor",
-    "devices",
-    "config",
-)
+SETTINGS: dict[str, Any] = {
+    "rich_markup_mode": None,
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
 
 
 def make_app() -> typer.Typer:
-    """The Typer application with every command registered."""
+    """The Typer application with every command."""
     app = typer.Typer(
-        name="edgepose",
-        help="Find the poses of people and hands in images, videos, cameras and streams.",
-        no_args_is_help=True,
-        rich_markup_mode="rich",
-        context_settings={"help_option_names": ["-h", "--help"]},
-        pretty_exceptions_enable=False,
+        name="edgepose", help=ROOT.strip(), cls=PlainGroup, no_args_is_help=True, **SETTINGS
     )
 
     @app.callback()
-    def root(version: Annotated[bool, version_option()] = False) -> None:
+    def root() -> None:  # without it, Typer has no group where there is one command
         pass
 
-    for name in COMMANDS:
-        try:
-            module = importlib.import_module(f"edgepose.cli.{name}")
-        except ModuleNotFoundError as e:
-            if e.name != f"edgepose.cli.{name}":
-                raise
-            continue
-        module.register(app)
-    _plain_help(app)
+    groups: dict[str, typer.Typer] = {}
+    for command in COMMANDS:
+        group, _, _ = command.path.rpartition(" ")
+        if command.path in GROUPS or (group and group not in groups):
+            name = group or command.path
+            groups[name] = _group(name, None if group else command)
+            app.add_typer(groups[name], name=name)
+        if command.path not in GROUPS:
+            _add(groups.get(group, app), command)
     return app
 
 
-def _plain_help(app: typer.Typer) -> None:
-    """Let every command print its help as plain grouped text."""
-    for command in app.registered_commands:
-        command.cls = PlainHelp
-    for group in app.registered_groups:
-        if group.typer_instance is not None:
-            _plain_help(group.typer_instance)
+def _group(name: str, own: Command | None) -> typer.Typer:
+    group = typer.Typer(
+        help=GROUPS[name],
+        cls=PlainGroup,
+        no_args_is_help=own is None,
+        invoke_without_command=own is not None,
+        **SETTINGS,
+    )
+    if own is not None:
+        group.callback()(callback_of(own))
+    return group
+
+
+def _add(app: typer.Typer, command: Command) -> None:
+    app.command(command.name, help=help_of(command.options), cls=PlainHelp)(callback_of(command))
+
+
+def make_command(command: Command) -> typer.Typer:
+    """The Typer application of one command alone."""
+    app = typer.Typer(**SETTINGS)
+    _add(app, command)
+    return app
+
+
+def find_command(words: Sequence[str]) -> Command | None:
+    """The command that the first words name; None where that takes a closer look."""
+    named = {c.path: c for c in COMMANDS if c.path not in GROUPS}
+    return named.get(" ".join(words[:2])) or named.get(" ".join(words[:1]))
 
 
 def main() -> None:
     """Entry point of `edgepose` and `python -m edgepose`."""
-    leave(run_app(make_app(), sys.argv[1:], "edgepose"))
+    words = sys.argv[1:]
+    command = find_command(words)
+    if command is None:
+        leave(run_app(make_app(), words, "edgepose"))
+    rest = words[len(command.path.split()) :]
+    leave(run_app(make_command(command), rest, f"edgepose {command.path}"))

@@ -4,42 +4,28 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-import typer
-
-from edgepose.errors import EXIT_DONE, EXIT_FAILED
-
-if TYPE_CHECKING:
-    from edgepose.networks.manifest import Manifest, Weights
-
-HELP = "List the networks, where they are installed, and the engines built from them."
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command and its sub-commands."""
-    group = typer.Typer(help=HELP, invoke_without_command=True)
-    group.callback()(networks)
-    group.command("show", help="Print all that is known about a network.")(show)
-    group.command("remove", help="Delete an installed network.")(remove)
-    app.add_typer(group, name="networks")
+from edgepose.cli.options import Networks, NetworksRemove, NetworksShow
+from edgepose.cli.table import print_table
+from edgepose.errors import EXIT_DONE, EXIT_FAILED, UsageError
+from edgepose.networks import measured, registry
+from edgepose.networks.download import remove as delete
+from edgepose.networks.folders import damaged_files
+from edgepose.networks.manifest import Manifest, Weights
+from edgepose.networks.resolve import DEFAULT, own_topology
+from edgepose.networks.topology import read_json
+from edgepose.paths import data_networks, engines_cache
 
 
-def networks(
-    ctx: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> int:
+def networks(asked: Networks) -> int:
     """List the networks and the cached engines."""
-    if ctx.invoked_subcommand is not None:
-        return EXIT_DONE
-    from edgepose.networks import registry
-
     known = registry.manifests()
     engines = cached_engines()
     broken = [str(e) for e in registry.problems()]
-    if as_json:
+    if asked.json:
         rows = [summary(m) for m in known]
         print(json.dumps({"networks": rows, "engines": engines, "problems": broken}, indent=2))
         return EXIT_DONE
@@ -58,42 +44,27 @@ def networks(
     return EXIT_DONE
 
 
-def show(
-    name: Annotated[str, typer.Argument(help="Network or alias.", show_default=False)],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Compare the installed files with their record.")
-    ] = False,
-) -> int:
+def show(asked: NetworksShow) -> int:
     """Print one network."""
-    from edgepose.networks import registry
-    from edgepose.networks.folders import damaged_files
-
-    manifest = registry.find(name)
-    damaged = []
-    if verify:
+    manifest = registry.find(asked.name)
+    data = details(manifest)
+    damaged: list[str] = []
+    if asked.verify:
         for variant in registry.variants(manifest):
             damaged += damaged_files(variant.folder)
-    data = details(manifest)
-    if verify:
         data["damaged"] = damaged
-    print(json.dumps(data, indent=2) if as_json else _as_text(data))
+    print(json.dumps(data, indent=2) if asked.json else _as_text(data))
     for line in damaged:
-        print(f"edgepose: {line}; `edgepose download {name} --force`", file=sys.stderr)
+        print(f"edgepose: {line}; `edgepose download {asked.name} --force`", file=sys.stderr)
     return EXIT_FAILED if damaged else EXIT_DONE
 
 
-def remove(
-    name: Annotated[str, typer.Argument(help="Network or alias.", show_default=False)],
-    variant: Annotated[str, typer.Option(help="Only this variant of the weights.")] = "",
-) -> int:
+def remove(asked: NetworksRemove) -> int:
     """Delete installed weights."""
-    from edgepose.errors import UsageError
-    from edgepose.networks import registry
-    from edgepose.networks.download import remove as delete
-
-    manifest = registry.find(name)
-    chosen = [registry.find_variant(manifest, variant)] if variant else registry.variants(manifest)
+    manifest = registry.find(asked.name)
+    chosen = registry.variants(manifest)
+    if asked.variant:
+        chosen = [registry.find_variant(manifest, asked.variant)]
     gone = [v.name for v in chosen if delete(v)]
     if not gone:
         places = ", ".join(str(v.folder) for v in chosen)
@@ -104,8 +75,6 @@ def remove(
 
 def size(weights: Weights) -> int:
     """Bytes of a variant where they are published or the file is shipped, else 0."""
-    from edgepose.paths import data_networks
-
     if weights.shipped:
         return (data_networks() / weights.model).stat().st_size
     return sum(d.bytes for d in weights.downloads)
@@ -114,9 +83,6 @@ def size(weights: Weights) -> int:
 # facts ------------------------------------------------------------------------------------------
 def summary(m: Manifest) -> dict[str, Any]:
     """What the table says about a network."""
-    from edgepose.networks import measured, registry
-    from edgepose.networks.resolve import DEFAULT
-
     return {
         "name": m.name,
         "aliases": list(m.aliases),
@@ -136,11 +102,6 @@ def summary(m: Manifest) -> dict[str, Any]:
 
 def details(m: Manifest) -> dict[str, Any]:
     """All that is known about a network."""
-    from dataclasses import asdict
-
-    from edgepose.networks import registry
-    from edgepose.networks.resolve import own_topology
-
     topology = own_topology(m) if m.topology else None
     return {
         **summary(m),
@@ -179,9 +140,6 @@ def _download(d: Any) -> dict[str, Any]:
 
 def cached_engines() -> list[dict[str, Any]]:
     """The sidecars of the plans in the engine cache."""
-    from edgepose.networks.topology import read_json
-    from edgepose.paths import engines_cache
-
     found = []
     for file in sorted(engines_cache().glob("*.json")):
         try:
@@ -211,8 +169,6 @@ def cached_engines() -> list[dict[str, Any]]:
 
 # printing ---------------------------------------------------------------------------------------
 def _row(m: Manifest) -> tuple[str, ...]:
-    from edgepose.networks import measured
-
     shape = f"{m.input.width}x{m.input.height}" if m.input.width else "any"
     megabytes = max((size(w) for w in m.weights.values()), default=0) / 1e6
     time = measured.load().get(m.name)
@@ -235,8 +191,6 @@ def _ap(m: Manifest) -> str:
 
 
 def _where(m: Manifest) -> str:
-    from edgepose.networks import registry
-
     found = [(v, w) for v, w in m.weights.items() if registry.installed(m, v)]
     if not found:
         return "no" if any(w.downloads for w in m.weights.values()) else "bring the file"
@@ -244,8 +198,6 @@ def _where(m: Manifest) -> str:
 
 
 def _place(m: Manifest, variant: str, weights: Weights) -> str:
-    from edgepose.networks import registry
-
     path = registry.installed(m, variant)
     if path is None:
         return ""
@@ -263,26 +215,6 @@ def _engine_row(e: dict[str, Any]) -> tuple[str, ...]:
     size = f"{e['bytes'] / 1e6:.1f} MB" if isinstance(e["bytes"], int) else ""
     words = [e["name"], e["precision"], e["tensorrt"], e["gpu"], size, Path(e["file"]).name]
     return tuple(str(w) if w is not None else "?" for w in words)
-
-
-def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout: drawn on a terminal, plain aligned columns where it is piped."""
-    if not sys.stdout.isatty():
-        widths = [max(len(r[i]) for r in [head, *rows]) for i in range(len(head))]
-        for row in [head, *rows]:
-            print("  ".join(w.ljust(n) for w, n in zip(row, widths, strict=True)).rstrip())
-        return
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for number, name in enumerate(head):
-        table.add_column(name, no_wrap=number == 0, overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(word) for word in row))
-    Console(highlight=False).print(table)
 
 
 def _normalisation(spec: dict[str, Any]) -> str:

@@ -3,47 +3,57 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
 from edgepose.cli.inputs import OnEvent, files_of
-from edgepose.cli.wanted import one_of
+from edgepose.draw.overlay import Overlay
 from edgepose.errors import UsageError
+from edgepose.flags import one_of
+from edgepose.io.base import Output, Sink, SinkOptions, Source
+from edgepose.io.named import PLACE, ByName
+from edgepose.io.outputs import default_output, open_output
+from edgepose.io.outputs.fanout import FanOut
+from edgepose.io.sinks import open_sink
+from edgepose.io.targets import check_folder
+from edgepose.io.uri import parse
+from edgepose.networks.topology import Topology
+from edgepose.options import DataChoice, OutputChoice, OverlayChoice
+from edgepose.wanted import output_options
 
-if TYPE_CHECKING:
-    from edgepose.io.base import Output, Sink, Source
 
-
-def stdout_taken(a: Mapping[str, Any]) -> bool:
-    return "-" in (a["json"], a["csv"], a["coco"]) or bool(a["format"])
+def stdout_taken(data: DataChoice) -> bool:
+    """Whether stdout carries data."""
+    return "-" in (data.json, data.csv, data.coco) or bool(data.format)
 
 
 def open_outputs(
-    a: Mapping[str, Any],
+    choice: OutputChoice,
     uris: Sequence[str],
     inputs: Sequence[str],
     source: Source,
+    *,
+    whole: bool,
+    window: bool,
     stack: ExitStack,
     on_event: OnEvent,
 ) -> list[Output]:
-    from edgepose.io.base import OutputOptions
-    from edgepose.io.named import PLACE, ByName
-    from edgepose.io.outputs import default_output, open_output
-    from edgepose.io.outputs.fanout import FanOut
-    from edgepose.io.uri import parse
+    """What pictures go to: nothing, or one fan to all outputs.
 
+    Args:
+        inputs: names of the inputs. whole: all of their frames come. window: open one where nothing
+            else is named. stack: closes the outputs. on_event: told when a stream comes and goes.
+
+    Raises:
+        OutputError: one cannot be written.
+    """
     files = files_of(source, inputs)
-    options = OutputOptions(
-        codec=a["output_codec"],
-        bitrate=a["bitrate"],
-        encoder=a["output_encoder"],
-        rate=a["output_rate"],
+    options = replace(
+        output_options(choice),
         input_rate=source.rate,
-        width=a["output_width"],
-        height=a["output_height"],
-        audio="" if a["no_audio"] else source.sound,
+        audio="" if choice.no_audio else source.sound,
         inputs=tuple(files),
     )
     outputs: list[Output] = [
@@ -52,12 +62,11 @@ def open_outputs(
         else open_output(uri, options)
         for uri in uris
     ]
-    whole = source.stills and not a["start"] and not a["frames"]
     for output in outputs:
-        output.expect(source.paths if whole else (), source.length)
-    if not uris and not stdout_taken(a):
-        window = default_output(options, a["headless"])
-        outputs += [window] if window is not None else []
+        output.expect(source.paths if whole and source.stills else (), source.length)
+    if not uris and window:
+        shown = default_output(options, choice.headless)
+        outputs += [shown] if shown is not None else []
     named = [(parse(uri).display, o) for uri, o in zip(uris or ["display"], outputs, strict=False)]
     if not named:
         return []
@@ -66,11 +75,12 @@ def open_outputs(
     return [fan]
 
 
-def wanted_sinks(a: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """(kind, target) of every sink that the arguments ask for."""
-    wanted = [(kind, a[kind]) for kind in ("json", "csv", "coco", "mqtt", "metrics") if a[kind]]
-    if a["format"]:
-        wanted.append((one_of("--format", a["format"], ("json", "csv", "dict")), "-"))
+def wanted_sinks(data: DataChoice) -> list[tuple[str, str]]:
+    """(kind, target) of every sink that is asked for."""
+    kinds = ("json", "csv", "coco", "mqtt", "metrics")
+    wanted = [(kind, target) for kind in kinds if (target := getattr(data, kind))]
+    if data.format:
+        wanted.append((one_of("--format", data.format, ("json", "csv", "dict")), "-"))
     if sum(target == "-" for _, target in wanted) > 1:
         raise UsageError("Only one kind of data can be printed on stdout; give the others a file.")
     return wanted
@@ -82,8 +92,6 @@ def refuse_one_name_twice(targets: Sequence[str]) -> None:
     Raises:
         UsageError: a file is named twice.
     """
-    from edgepose.io.uri import parse
-
     seen: set[str] = set()
     for target in targets:
         path = os.path.realpath(os.path.expanduser(parse(target).path))
@@ -94,23 +102,19 @@ def refuse_one_name_twice(targets: Sequence[str]) -> None:
         seen.add(path)
 
 
-def check_sinks(a: Mapping[str, Any]) -> None:
+def check_sinks(data: DataChoice) -> None:
     """Refuse files that cannot be written, without making them yet."""
-    from edgepose.io.targets import check_folder
-
-    for kind, target in wanted_sinks(a):
+    for kind, target in wanted_sinks(data):
         if target != "-" and kind in ("json", "csv", "coco"):
             check_folder(os.path.dirname(os.path.expanduser(target)), create=False)
 
 
-def open_sinks(a: Mapping[str, Any], inputs: Sequence[str], stack: ExitStack) -> list[Sink]:
-    from edgepose.io.base import SinkOptions
-    from edgepose.io.named import PLACE, ByName
-    from edgepose.io.sinks import open_sink
+def open_sinks(data: DataChoice, inputs: Sequence[str], stack: ExitStack) -> list[Sink]:
+    """Where data go, each closed by the stack."""
 
     options = SinkOptions(inputs=tuple(inputs))
     sinks: list[Sink] = []
-    for kind, target in wanted_sinks(a):
+    for kind, target in wanted_sinks(data):
         if PLACE in target:
             sinks.append(ByName(target, partial(open_sink, kind, options=options)))
         else:
@@ -120,16 +124,17 @@ def open_sinks(a: Mapping[str, Any], inputs: Sequence[str], stack: ExitStack) ->
     return sinks
 
 
-def make_overlay(a: Mapping[str, Any], words: frozenset[str], topology: Any) -> Any:
-    from edgepose.draw.overlay import Overlay
-
+def make_overlay(
+    choice: OverlayChoice, words: frozenset[str], topology: Topology
+) -> Overlay | None:
+    """What draws poses; None where nothing is to be drawn."""
     if not words:
         return None
     return Overlay(
         topology,
         words,
-        keypoint_scale=a["keypoint_scale"],
-        link_scale=a["link_scale"],
-        line_width=a["line_width"],
-        alpha=a["alpha"],
+        keypoint_scale=choice.keypoint_scale,
+        link_scale=choice.link_scale,
+        line_width=choice.line_width,
+        alpha=choice.alpha,
     )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 import os
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edgepose.cli.common import terminate_as_interrupt
 from edgepose.cli.console import Talk, Ticker
 from edgepose.cli.inputs import OnEvent, behind_the_end, files_of, open_sources, split_positionals
+from edgepose.cli.loading import find_network, load_estimator
 from edgepose.cli.outputs import (
     check_sinks,
     make_overlay,
@@ -21,7 +24,7 @@ from edgepose.cli.outputs import (
     stdout_taken,
     wanted_sinks,
 )
-from edgepose.cli.wanted import find_network, load_estimator
+from edgepose.draw.overlay import parse_overlay
 from edgepose.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -31,97 +34,83 @@ from edgepose.errors import (
     OutputError,
     SourceError,
 )
+from edgepose.io.base import Output, Sink, Source
+from edgepose.networks.topology import Topology
+from edgepose.options import DataChoice, NoMeaning, Posenet
+from edgepose.pipeline import Pipeline, Summary
+from edgepose.track.one_euro import OneEuro
+from edgepose.track.tracker import Tracker
+from edgepose.types import Frame, Result
+from edgepose.version import __version__
 
-if TYPE_CHECKING:
-    from edgepose.io.base import Output, Sink, Source
-    from edgepose.pipeline import Summary
-    from edgepose.types import Frame, Result
-
-NO_MEANING = [
-    "labels",
-    "prototxt",
-    "mean_pixel",
-    "input_decoder",
-    "output_save",
-    "output_latency",
-    "num_buffers",
-    "log_file",
-    "maximized",
-    "fullscreen",
-]
+log = logging.getLogger(__name__)
 
 
-def run(arguments: Mapping[str, Any]) -> int:
+def run(asked: Posenet) -> int:
     """Run `posenet` and return its exit code.
 
     Raises:
         EdgeposeError: for everything that went wrong before or during the run.
     """
-    a = dict(arguments)
-    level = "error" if a["quiet"] else "verbose" if a["verbose"] else a["log_level"]
-    talk = Talk(level, progress=not a["no_progress"])
-    for name in NO_MEANING:
-        if a[name]:
-            talk.once(
-                f"--{name.replace('_', '-')} has no meaning here; it is accepted and ignored."
-            )
-    inputs, outputs = split_positionals(a["inputs"] or [], a["source"] or [], a["output"] or [])
-    broken: list[str] = []
-    _web_settings(a)
+    if asked.version:
+        print(f"edgepose {__version__}")
+        return EXIT_DONE
+    talk = Talk.of(asked.talk)
+    say_what_has_no_meaning(asked.unused)
+    inputs, outputs = split_positionals(asked.inputs, asked.source.source, asked.output.output)
     terminate_as_interrupt()
     with ExitStack() as stack:
-        return _run(a, inputs, outputs, talk, broken, stack)
+        return _run(asked, inputs, outputs, talk, stack)
 
 
-def _web_settings(a: Mapping[str, Any]) -> None:
-    """jetson-inference's options of WebRTC and https, which our servers read from the environment."""
-    for name, variable in (("ssl_cert", "SSL_CERT"), ("ssl_key", "SSL_KEY")):
-        if a[name]:
-            os.environ[variable] = a[name]
-    if a["stun_server"] and a["stun_server"] != "disabled":
-        server = str(a["stun_server"])
-        os.environ["EDGEPOSE_STUN"] = server if ":" in server[:6] else f"stun:{server}"
+def say_what_has_no_meaning(unused: NoMeaning) -> None:
+    """Options of jetson-inference that were given and do nothing here."""
+    for field in dataclasses.fields(unused):
+        if getattr(unused, field.name):
+            name = field.name.replace("_", "-")
+            log.warning("--%s has no meaning here; it is accepted and ignored.", name)
 
 
 def _run(
-    a: dict[str, Any],
-    inputs: list[str],
-    outputs: list[str],
-    talk: Talk,
-    broken: list[str],
-    stack: ExitStack,
+    asked: Posenet, inputs: list[str], outputs: list[str], talk: Talk, stack: ExitStack
 ) -> int:
-    from edgepose.draw.overlay import parse_overlay
-    from edgepose.pipeline import Pipeline
-
-    words = parse_overlay(a["overlay"])
-    refuse_one_name_twice([*outputs, *(target for _, target in wanted_sinks(a))])
+    words = parse_overlay(asked.overlay.overlay)
+    data, start = asked.data, asked.source.start
+    broken: list[str] = []
+    refuse_one_name_twice([*outputs, *(target for _, target in wanted_sinks(data))])
     on_event = EventTeller(talk)
-    source = open_sources(a, inputs, talk, broken, on_event)
+    source = open_sources(asked.source, inputs, asked.estimator.batch_size, broken, on_event)
     stack.callback(source.close)
     if source.stills and source.length == 0:
-        raise behind_the_end(source, a["start"])
+        raise behind_the_end(source, start)
     # before the network, which may be fetched and built for minutes: outputs that cannot be written
-    pictures = open_outputs(a, outputs, inputs, source, stack, on_event)
-    check_sinks(a)
-    network = find_network(a, talk)
-    estimator = load_estimator(a, network, talk)
+    pictures = open_outputs(
+        asked.output,
+        outputs,
+        inputs,
+        source,
+        whole=not start and not asked.source.frames,
+        window=not stdout_taken(data),
+        stack=stack,
+        on_event=on_event,
+    )
+    check_sinks(data)
+    network = find_network(asked.network, talk)
+    estimator = load_estimator(network, asked.network, asked.estimator, asked.engine, talk)
     stack.callback(estimator.close)
-    sinks = open_sinks(a, files_of(source, inputs), stack)
+    sinks = open_sinks(data, files_of(source, inputs), stack)
     on_event.listen([s.event for s in sinks])
     for sink in sinks:
         sink.attach(source, pictures)
     pipeline = Pipeline(
         source,
         estimator,
-        overlay=make_overlay(a, words, estimator.topology),
-        tracker=_tracker(a, estimator.topology),
+        overlay=make_overlay(asked.overlay, words, estimator.topology),
+        tracker=_tracker(data, estimator.topology),
         outputs=pictures,
         sinks=sinks,
-        on_result=_teller(talk, source, quiet_data=stdout_taken(a)),
+        on_result=_teller(talk, source, quiet_data=stdout_taken(data)),
     )
-    if not pictures and not sinks:
-        talk.verbose("No output: poses are counted only. Name one, or use --json -.")
     ticker = Ticker(talk, source.length)
     error: EdgeposeError | None = None
     with ticker.shown():
@@ -133,12 +122,18 @@ def _run(
             error = e
     error = _finish(pictures, error)
     summary = pipeline.summary  # the length of a film may be an estimate: its end says for sure
-    if a["start"] and not (summary.frames or summary.interrupted or broken or error):
-        error = behind_the_end(source, a["start"])
+    if start and not (summary.frames or summary.interrupted or broken or error):
+        error = behind_the_end(source, start)
     if isinstance(error, OutputError) and not _kept(pictures, sinks):
         raise error
+    if error is not None:
+        log.error("edgepose: %s", error)
     files = max(len(inputs), len(files_of(source, inputs)))
-    return _sum_up(summary, a, talk, broken, error, outputs, files)
+    kept = outputs if not isinstance(error, OutputError) else []
+    _sum_up(summary, talk, kept, nothing=not pictures and not sinks)
+    if asked.profile:
+        print(profile_table(summary), file=sys.stderr)
+    return _exit_code(summary, broken, error, files)
 
 
 def _kept(outputs: Sequence[Output], sinks: Sequence[Sink]) -> bool:
@@ -192,17 +187,16 @@ class EventTeller:
                 listener(event)
 
 
-def _tracker(a: Mapping[str, Any], topology: Any) -> Any:
-    if not (a["track"] or a["smooth"]):
+def _tracker(data: DataChoice, topology: Topology) -> Callable[[], Tracker] | None:
+    if not (data.track or data.smooth):
         return None
-    from edgepose.track.one_euro import OneEuro
-    from edgepose.track.tracker import Tracker
-
-    return lambda: Tracker(topology, smooth=OneEuro() if a["smooth"] else None)
+    return lambda: Tracker(topology, smooth=OneEuro() if data.smooth else None)
 
 
 # messages ---------------------------------------------------------------------------------------
-def _teller(talk: Talk, source: Source, *, quiet_data: bool) -> Any:
+def _teller(
+    talk: Talk, source: Source, *, quiet_data: bool
+) -> Callable[[Frame, Result], None] | None:
     """Tells people about each still picture; films have the progress line."""
     if not source.stills or quiet_data:
         return None
@@ -210,7 +204,7 @@ def _teller(talk: Talk, source: Source, *, quiet_data: bool) -> Any:
     def tell(frame: Frame, result: Result) -> None:
         people = len(result.poses)
         talk.info(
-            f"{os.path.basename(frame.source)}: {_count(people, 'person', 'people')}, "
+            f"{os.path.basename(frame.source)}: {_count(people, 'pose', 'poses')}, "
             f"{result.inference_ms:.1f} ms"
         )
         for pose in result.poses:
@@ -227,31 +221,29 @@ def _count(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
 
 
-def _sum_up(
-    summary: Summary,
-    a: Mapping[str, Any],
-    talk: Talk,
-    broken: Sequence[str],
-    error: EdgeposeError | None,
-    outputs: Sequence[str],
-    files: int,
-) -> int:
-    if error is not None:
-        talk.error(f"edgepose: {error}")
+def _sum_up(summary: Summary, talk: Talk, outputs: Sequence[str], *, nothing: bool) -> None:
+    """One line on the run: what was found, how fast, and where it is."""
     rate = summary.frames / summary.seconds if summary.seconds else 0.0
-    whole = outputs and not isinstance(error, OutputError)
-    where = f"; written to {', '.join(outputs)}" if whole else ""
+    where = f"; written to {', '.join(outputs)}" if outputs else ""
+    if nothing:
+        where = "; nothing written: name an output, --json - or --csv FILE"
     talk.info(
         f"{_count(summary.frames, 'frame', 'frames')}, "
-        f"{_count(summary.people, 'person', 'people')}, {summary.seconds:.1f} s, "
+        f"{_count(summary.people, 'pose', 'poses')}, {summary.seconds:.1f} s, "
         f"{rate:.1f} frames/s{where}"
     )
-    if a["profile"]:
-        print(profile_table(summary), file=sys.stderr)
+
+
+def _exit_code(
+    summary: Summary, broken: Sequence[str], error: EdgeposeError | None, files: int
+) -> int:
+    """What the run ends with; inputs that could not be read are said."""
     if broken and files > 1:
         count = len(set(broken))
-        talk.error(
-            f"edgepose: {count} of {max(files, count)} inputs could not be read, or not to the end."
+        log.error(
+            "edgepose: %d of %d inputs could not be read, or not to the end.",
+            count,
+            max(files, count),
         )
     if summary.interrupted:
         return EXIT_INTERRUPTED

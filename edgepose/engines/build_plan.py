@@ -158,7 +158,7 @@ def _sized(tensor: Tensor, size: tuple[int, int] | None, default: tuple[int, int
             if shape[axis] < 0:
                 raise UsageError(
                     f"Input {tensor.name!r} is {shape_text(tensor.shape)}: its size is open, and "
-                    "a plan needs one. Add --shape HEIGHTxWIDTH."
+                    "a plan needs one. Add --shape WIDTHxHEIGHT."
                 )
     for axis, length in enumerate(shape):
         if axis and length < 0:

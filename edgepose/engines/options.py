@@ -123,14 +123,22 @@ class EngineOptions:
 
 
 def parse_shape(text: str) -> tuple[int, int]:
-    """(height, width) of "HxW".
+    """(height, width) of "WxH", of "hxw:HxW", or of a whole tensor "NxCxHxW", as TensorRT's tools write it.
 
     Raises:
-        UsageError: not two whole numbers from 1 to 16384.
+        UsageError: not whole numbers from 1 to 16384.
     """
-    message = f"Shape {text!r} is not HEIGHTxWIDTH, such as 256x456."
-    height, width = _numbers(text, "x", 2, 16384, message)
-    return height, width
+    message = (
+        f"Shape {text!r} is not WIDTHxHEIGHT, such as 456x256; TensorRT's order is understood as "
+        "hxw:256x456 or as the whole tensor 1x3x256x456."
+    )
+    order, colon, numbers = text.lower().partition(":")
+    if colon and order not in ("hxw", "wxh"):
+        raise UsageError(message)
+    if not colon and text.count("x") + text.count("X") == 3:
+        return _numbers(text, "x", 4, 16384, message)[2:]  # type: ignore[return-value]
+    first, second = _numbers(numbers if colon else text, "x", 2, 16384, message)
+    return (first, second) if order == "hxw" else (second, first)
 
 
 def parse_batch(text: str) -> BatchRange:

@@ -65,16 +65,16 @@ def trt(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_builds_then_finds(run: Run, trt: Any, model: Path) -> None:
-    code, out, err = run(model, "--shape", "32x48")
+    code, out, err = run(model, "--shape", "48x32")
     assert code == 0, err
     path = Path(out.strip())
     assert path.parent == engines_cache()
     assert path.is_file()
     assert "Building mine.onnx in fp16 for Orin with TensorRT 10.3.0 (none was built yet)" in err
     assert re.search(r"mine \(fp16\): built in \d", err)
-    code, again, err = run(model, "--shape", "32x48")
+    code, again, err = run(model, "--shape", "48x32")
     assert (code, again, err) == (0, out, "mine (fp16): already there\n")
-    code, _, err = run(model, "--shape", "32x48", "--force")
+    code, _, err = run(model, "--shape", "48x32", "--force")
     assert code == 0
     assert "(asked for)" in err
 
@@ -82,7 +82,7 @@ def test_builds_then_finds(run: Run, trt: Any, model: Path) -> None:
 def test_every_option_reaches_the_builder(run: Run, trt: Any, model: Path, tmp_path: Path) -> None:
     target = tmp_path / "out.engine"
     code, out, err = run(
-        model, "--shape", "32x48", "--batch", "1:2:4", "--precision", "fp16", "--workspace", 64,
+        model, "--shape", "48x32", "--batch", "1:2:4", "--precision", "fp16", "--workspace", 64,
         "--dla", 1, "--optimization-level", 5, "--hardware-compatible", "--timing-cache",
         tmp_path / "t.timing", "--output", target, "--json",
     )  # fmt: skip
@@ -102,14 +102,14 @@ def test_every_option_reaches_the_builder(run: Run, trt: Any, model: Path, tmp_p
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [
-        (["--shape", "32"], 2, "is not HEIGHTxWIDTH"),
+        (["--shape", "32"], 2, "is not WIDTHxHEIGHT"),
         (["--batch", "3:2:1"], 2, "MIN:OPT:MAX in ascending order"),
         (["--precision", "fp8"], 2, "use fp32, fp16, int8, best"),
-        (["--precision", "int8", "--shape", "32x48"], 2, "--calibration FOLDER"),
-        (["--dla", "5", "--shape", "32x48"], 2, "DLA core 5 is asked for, but this device has 2"),
+        (["--precision", "int8", "--shape", "48x32"], 2, "--calibration FOLDER"),
+        (["--dla", "5", "--shape", "48x32"], 2, "DLA core 5 is asked for, but this device has 2"),
         (["--engine", "onnxruntime"], 2, "nothing is built for it"),
         (["--engine", "tensort"], 2, "Did you mean 'tensorrt'"),
-        ([], 2, "Add --shape HEIGHTxWIDTH"),
+        ([], 2, "Add --shape WIDTHxHEIGHT"),
         (["--optimization-level", "6"], 2, "--optimization-level"),
         (["--calibration", "."], 2, "--like NETWORK"),
         (["--like", "no-such-network"], 2, "Unknown network"),
@@ -181,7 +181,7 @@ def test_like_gives_the_size_and_prepares_pictures(
 
 def test_a_build_that_fails(run: Run, trt: Any, model: Path) -> None:
     trt.state.fail = "[virtualMemoryBuffer] Out of memory (requested 4294967296 bytes)"
-    code, out, err = run(model, "--shape", "32x48", "-q")
+    code, out, err = run(model, "--shape", "48x32", "-q")
     assert (code, out) == (1, "")
     assert err.count("\n") == 1
     assert "lower --workspace" in err
@@ -190,14 +190,14 @@ def test_a_build_that_fails(run: Run, trt: Any, model: Path) -> None:
 def test_a_cache_that_cannot_be_written_is_an_error_here(run: Run, trt: Any, model: Path) -> None:
     engines_cache().parent.mkdir(parents=True)
     engines_cache().touch()
-    code, _, err = run(model, "--shape", "32x48")
+    code, _, err = run(model, "--shape", "48x32")
     assert code == 1
     assert "EDGEPOSE_CACHE" in err
 
 
 def test_without_tensorrt(run: Run, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name, package=None: None)
-    code, out, err = run(model, "--shape", "32x48")
+    code, out, err = run(model, "--shape", "48x32")
     assert (code, out) == (1, "")
     assert "sudo apt install python3-libnvinfer" in err
     assert "--system-site-packages" in err
@@ -211,7 +211,7 @@ def test_with_tensorrt_but_no_gpu(
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     monkeypatch.setattr("edgepose.engines.tensorrt_load.find_gpu", find_gpu)
-    code, _, err = run(model, "--shape", "32x48")
+    code, _, err = run(model, "--shape", "48x32")
     assert code == 1
     assert "mine.onnx cannot be built here: CUDA_VISIBLE_DEVICES hides every GPU." in err
 

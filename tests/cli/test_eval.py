@@ -82,7 +82,7 @@ def test_pck(shared: Path, command: list[str], capsys: pytest.CaptureFixture[str
         ({"--annotations": "nowhere.json"}, 1, "nowhere.json cannot be read"),
         ({"--images": "."}, 1, "has not 103 of the 103 images"),
         ({"--results": "no/such/folder.json"}, 1, "there is no folder"),
-        ({"--resize": "crop"}, 2, "not stretch or letterbox"),
+        ({"--resize": "crop"}, 2, "Unknown value of --resize"),
         ({"--compare": "warp-drive"}, 2, "Unknown engine 'warp-drive'"),
         ({"--network": "yolox-nano"}, 2, "is a detector"),
     ],

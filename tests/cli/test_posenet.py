@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 
 from edgepose.cli.inputs import split_positionals
-from edgepose.cli.wanted import parse_size
 from edgepose.errors import UsageError
-from edgepose.flags import normalise_flags
+from edgepose.flags import normalise_flags, parse_size
 from edgepose.io.outputs.images import encode_image
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -323,7 +322,7 @@ def test_bad_input_ends_in_a_line_or_two(
         (["--network", "resnet81-body"], 2, "resnet18-body"),
         (["--model", "missing.onnx", "--topology", "t.json"], 1, "missing.onnx"),
         (["--model", "text.onnx", "--topology", "t.json"], 1, "text.onnx"),
-        (["--model", "text.onnx"], 2, "--topology"),
+        (["--model", "text.onnx"], 1, "text.onnx"),
         (["--network", "resnet18-body", "--no-download"], 1, "resnet18-body"),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else None,

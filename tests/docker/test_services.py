@@ -12,6 +12,7 @@ import pytest
 import typer.main
 
 from edgepose.cli.main import make_app
+from edgepose.cli.options import WebChoice
 
 FOLDER = Path(__file__).resolve().parents[2] / "docker"
 COMPOSE = (FOLDER / "compose.yaml").read_text()
@@ -41,9 +42,7 @@ def test_the_page_is_asked_where_it_listens() -> None:
     port = re.search(r'"(\d+):\1"', COMPOSE)
     assert port is not None
     assert f"http://127.0.0.1:{port[1]}/healthz" in COMPOSE
-    serve: Any = typer.main.get_command(make_app())
-    default = next(p.default for p in serve.commands["serve"].params if p.name == "port")
-    assert str(default) == port[1]
+    assert str(WebChoice().port) == port[1]
 
 
 def test_services_start_again_and_stop_in_order() -> None:

@@ -103,7 +103,10 @@ def test_options_are_checked(bad: dict[str, object]) -> None:
 
 @given(st.tuples(*[st.integers(1, 16384)] * 2))
 def test_shapes_survive_text(size: tuple[int, int]) -> None:
-    assert parse_shape(f"{size[0]}x{size[1]}") == size
+    height, width = size
+    assert parse_shape(f"{width}x{height}") == size
+    assert parse_shape(f"hxw:{height}X{width}") == size
+    assert parse_shape(f"1x3x{height}x{width}") == size
 
 
 @given(st.lists(st.integers(1, 1024), min_size=3, max_size=3).map(sorted))

@@ -215,7 +215,7 @@ def test_profiles_of_dynamic_networks(trt: Any, onnx_file: Maker) -> None:
     shapes = [[b, 3, 64, 80] for b in (1, 2, 4)]
     assert got["profiles"] == [{"x": shapes}]
     assert asked(trt, model, shape=(64, 80))["profiles"] == [{"x": [[1, 3, 64, 80]] * 3}]
-    with pytest.raises(UsageError, match=r"is \?x3x\?x\?: its size is open.*--shape HEIGHTxWIDTH"):
+    with pytest.raises(UsageError, match=r"is \?x3x\?x\?: its size is open.*--shape WIDTHxHEIGHT"):
         build(trt, model)
 
 

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from edgepose.cli.main import make_app
+from edgepose.cli.options import Download
 from edgepose.networks import registry
 from edgepose.networks.manifest import Manifest, parse_manifest
 from edgepose.networks.resolve import FALLBACK, own_topology
 from edgepose.networks.topology import load_topology, parse_topology, shipped_topologies
+from edgepose.options import TalkChoice, fields_of
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 NETWORKS = (DOCS / "networks.md").read_text()
@@ -98,10 +100,6 @@ def test_commands_have_the_options_they_show(words: list[str]) -> None:
 
 
 def test_every_option_of_download_is_described() -> None:
-    import typer.main
-
-    command = typer.main.get_command(make_app()).commands["download"]  # type: ignore[attr-defined]
-    for p in command.params:
-        for option in p.opts:
-            if option.startswith("--") and option not in ("--quiet", "--help"):
-                assert option in DOWNLOAD, option
+    for field in fields_of(Download):
+        if not field.option.argument and field.panel != TalkChoice.PANEL:
+            assert field.names[0] in DOWNLOAD, field.key

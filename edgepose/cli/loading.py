@@ -1,0 +1,86 @@
+"""The network and the estimator of a command: fetched, loaded, and said in one line."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from edgepose import wanted
+from edgepose.cli.build_progress import progress_for as build_progress
+from edgepose.cli.console import Talk
+from edgepose.cli.progress import progress_for
+from edgepose.engines import Choice, Engine, EngineOptions
+from edgepose.errors import UnknownNameError
+from edgepose.estimators import Estimator, EstimatorOptions, make_estimator
+from edgepose.networks.resolve import Network
+from edgepose.options import EngineChoice, EstimatorChoice, NetworkChoice
+
+
+def find_network(choice: NetworkChoice, talk: Talk) -> Network:
+    """The network that is asked for, fetched where it has to be.
+
+    Without --network and --model: resnet18-body where it is installed or can be fetched, as in
+    jetson-inference, else the one that edgepose ships, said in one line.
+    """
+    return wanted.find_network(choice, progress_for(talk))
+
+
+def engine_options(choice: EngineChoice, talk: Talk) -> EngineOptions:
+    """What infers; a build is shown to people."""
+    return wanted.engine_options(choice, build_progress(talk))
+
+
+def estimator_options(
+    choice: EstimatorChoice, network: Network, talk: Talk, *, download: bool
+) -> EstimatorOptions:
+    """How poses are found, with the detector that the network needs."""
+    detector = wanted.find_detector(network, choice, download=download, progress=progress_for(talk))
+    if detector is None and (choice.detector or choice.detector_model):
+        talk.once(f"{network.manifest.name} needs no detector; --detector is ignored.")
+    return wanted.estimator_options(choice, detector)
+
+
+def load_estimator(
+    network: Network,
+    names: NetworkChoice,
+    choice: EstimatorChoice,
+    engine: EngineChoice,
+    talk: Talk,
+) -> Estimator:
+    """The estimator, and a line that says what runs where."""
+    options = estimator_options(choice, network, talk, download=not names.no_download)
+    estimator = make_estimator(network, replace(options, engine=engine_options(engine, talk)))
+    loaded: Engine | None = getattr(estimator, "engine", None)
+    if loaded is not None:
+        _check_tensor_names(names, loaded)
+    made = getattr(loaded, "choice", None)
+    talk.info(f"{network.manifest.name} on {estimator.engine_name}{_why(made, engine.engine)}")
+    for line in made.lines() if made is not None else ():
+        talk.verbose(f"  {line}")
+    for note in made.notes if made is not None else ():
+        talk.once(note)
+    return estimator
+
+
+def _check_tensor_names(names: NetworkChoice, engine: Engine) -> None:
+    """The tensors that are named must be there: no guess replaces them.
+
+    Raises:
+        UnknownNameError: one is not; says which there are.
+    """
+    for flag, name, tensors in (
+        ("--input-blob", names.input_blob, engine.inputs),
+        ("--output-cmap", names.output_cmap, engine.outputs),
+        ("--output-paf", names.output_paf, engine.outputs),
+    ):
+        known = [t.name for t in tensors]
+        if name and names.topology and name not in known:
+            engine.close()
+            raise UnknownNameError(f"tensor for {flag}", name, known)
+
+
+def _why(choice: Choice | None, asked: str) -> str:
+    """Why this engine, where edgepose chose it, and why better ones that could be here are not."""
+    if choice is None or asked != "auto":
+        return ""
+    over = choice.not_here()
+    return f": {choice.because}" + (f"; {over}" if over else "")

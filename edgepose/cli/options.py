@@ -1,0 +1,455 @@
+"""What each command takes: a class of options, whose docstring is its help. posenet's stand in `edgepose/options.py`."""
+
+# fmt: off
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from edgepose.options import (
+    CameraChoice,
+    EngineChoice,
+    EstimatorChoice,
+    NetworkChoice,
+    Option,
+    OverlayWords,
+    TalkChoice,
+)
+
+AsJson = Annotated[bool, Option("JSON on stdout.")]
+Quiet = Annotated[bool, Option("Errors only.", "-q")]
+NoDownload = Annotated[bool, Option("Never fetch a network.")]
+
+
+@dataclass(frozen=True)
+class Download:
+    """Fetch networks, check them and install them. Prints the path of each model file.
+
+      edgepose download resnet18-body
+
+      edgepose download human-pose-estimation-0001:FP16
+
+      edgepose download --all
+
+      edgepose download resnet18-body --from ~/Downloads/Pose-ResNet18-Body.tar.gz
+
+      edgepose download --all --bundle networks.tar     (then, on a machine without a network:)
+
+      edgepose download --from networks.tar
+
+    `edgepose networks` lists what there is. A broken transfer goes on where it ended. EDGEPOSE_HOME says where
+    networks go, EDGEPOSE_MIRROR names an address to ask first, HTTPS_PROXY a proxy; EDGEPOSE_OFFLINE=1
+    forbids the network.
+    """
+
+    names: Annotated[tuple[str, ...], Option(metavar="[NAME[:VARIANT]]...", argument=True)] = ()
+    all_: Annotated[bool, Option("All networks whose addresses are known.")] = False
+    variant: Annotated[str, Option("Variant of the weights, for example FP16; also NAME:FP16.")] = ""
+    from_: Annotated[Path | None, Option("Take it from a file, a folder or a bundle instead of the network.")] = None
+    offline: Annotated[bool, Option("Never use the network.")] = False
+    bundle: Annotated[Path | None, Option("Write the named networks (default: all that are installed) to this tar.")] = None
+    force: Annotated[bool, Option("Install again what is there.")] = False
+    no_verify: Annotated[bool, Option("With --from: take a file that is not as published.")] = False
+    repin: Annotated[bool, Option("Accept another file than at the first download.")] = False
+    timeout: Annotated[float, Option("Seconds without a byte before a new attempt.", least=0.1, most=3600)] = 20.0
+    tries: Annotated[int, Option("Attempts at each address.", least=1, most=100)] = 4
+    talk: TalkChoice = TalkChoice()
+
+
+@dataclass(frozen=True)
+class Networks:
+    """`edgepose networks` without a command; its help stands with the groups."""
+
+    json: AsJson = False
+
+
+@dataclass(frozen=True)
+class NetworksShow:
+    """Print all that is known about a network.
+
+      edgepose networks show edgepose-lite-body --verify
+    """
+
+    name: Annotated[str, Option("Network or alias.", argument=True)]
+    json: AsJson = False
+    verify: Annotated[bool, Option("Compare the installed files with their record.")] = False
+
+
+@dataclass(frozen=True)
+class NetworksRemove:
+    """Delete an installed network.
+
+      edgepose networks remove human-pose-estimation-0001 --variant FP16
+    """
+
+    name: Annotated[str, Option("Network or alias.", argument=True)]
+    variant: Annotated[str, Option("Only this variant of the weights.")] = ""
+
+
+@dataclass(frozen=True)
+class BuildChoice:
+    """How a TensorRT engine is built."""
+
+    PANEL: ClassVar[str] = "How to build"
+
+    workspace: Annotated[int, Option("Memory that the build may use; 0 = by what is free.", metavar="MIB", least=0)] = 0
+    dla: Annotated[int | None, Option("Build for a deep learning accelerator (Orin, Xavier; fp16 or int8).", metavar="0|1", least=0)] = None
+    optimization_level: Annotated[int | None, Option("How hard the builder tries; 5 is slowest and best.", metavar="0-5", least=0, most=5)] = None
+    timing_cache: Annotated[Path | None, Option("Measured kernel times. [default: one for each GPU and version]", metavar="FILE")] = None
+    hardware_compatible: Annotated[bool, Option("One engine for this and newer GPU families (desktop only; slower).")] = False
+    engine: Annotated[str, Option("tensorrt, tensorrt_rtx or auto.")] = "auto"
+    device: Annotated[str, Option("Number of the GPU.")] = ""
+    force: Annotated[bool, Option("Build even where an engine is there.")] = False
+
+
+@dataclass(frozen=True)
+class BuildEngine:
+    """Build the TensorRT engine of a network for this GPU and keep it; prints its path.
+
+    NETWORK is a name (see `edgepose networks`) or an ONNX file. posenet builds by itself at first use; this
+    command does it ahead, with more choices. An engine that is there and fits is not built again.
+
+      edgepose build-engine resnet18-body
+
+      edgepose build-engine rtmpose-m --batch 1:4:8
+
+      edgepose build-engine mine.onnx --shape 192x256 --precision fp32
+
+      edgepose build-engine resnet18-body --precision int8 --calibration ~/pictures
+
+    Sizes are WIDTHxHEIGHT, as everywhere. TensorRT's own order is understood where a word or the whole tensor
+    says so: --shape hxw:256x192, --shape 1x3x256x192. Ctrl-C cancels (TensorRT 10 and later), and nothing
+    half-built stays behind.
+    """
+
+    network: Annotated[str, Option("Network or file.", metavar="NETWORK|FILE.onnx", argument=True)]
+    precision: Annotated[str, Option("fp32, fp16, int8 or best (int8 where --calibration is given). [default: fp16]")] = ""
+    batch: Annotated[str, Option("Frames (or people) in one run, for networks with a dynamic batch. [default: 1]", metavar="N|MIN:OPT:MAX")] = ""
+    shape: Annotated[str, Option("Input size, for networks that take several. [default: the network's]", metavar="WxH|hxw:HxW|NxCxHxW")] = ""
+    variant: Annotated[str, Option("Variant of a named network's weights.")] = ""
+    calibration: Annotated[Path | None, Option("Pictures for int8, like those it will see; a few hundred are enough.", metavar="FOLDER")] = None
+    like: Annotated[str, Option("With FILE.onnx: prepare calibration pictures (and choose the size) as this network does.", metavar="NETWORK")] = ""
+    how: BuildChoice = BuildChoice()
+    output: Annotated[Path | None, Option("Write a copy here, with its .json.", "-o", metavar="FILE.engine")] = None
+    no_download: NoDownload = False
+    json: AsJson = False
+    talk: TalkChoice = TalkChoice()
+
+
+@dataclass(frozen=True)
+class EnginesList:
+    """List the cached engines and whether they fit this machine.
+
+      edgepose engines list --json
+    """
+
+    json: AsJson = False
+
+
+Engine = Annotated[str, Option("Network, file or digest, as `list` shows them.", metavar="ENGINE", argument=True)]
+
+
+@dataclass(frozen=True)
+class EnginesShow:
+    """Print what an engine was built from, and what differs here.
+
+      edgepose engines show resnet18-body
+    """
+
+    name: Engine
+    json: AsJson = False
+
+
+@dataclass(frozen=True)
+class EnginesPrune:
+    """Remove engines that are damaged or do not fit this machine.
+
+      edgepose engines prune --dry-run
+
+      edgepose engines prune --older-than 30
+    """
+
+    all_: Annotated[bool, Option("Remove all engines.")] = False
+    older_than: Annotated[float | None, Option("Also those built so long ago.", metavar="DAYS", least=0)] = None
+    dry_run: Annotated[bool, Option("Only say what would be removed.", "-n")] = False
+    json: AsJson = False
+
+
+@dataclass(frozen=True)
+class EnginesExport:
+    """Copy an engine and its .json to a file or folder.
+
+      edgepose engines export resnet18-body /media/usb
+    """
+
+    name: Engine
+    output: Annotated[Path, Option("File.engine, or a folder.", metavar="OUTPUT", argument=True)]
+
+
+@dataclass(frozen=True)
+class EnginesImport:
+    """Take engines with their .json from elsewhere.
+
+      edgepose engines import /media/usb
+    """
+
+    files: Annotated[tuple[Path, ...], Option("Engines, or folders of them.", metavar="FILE...", argument=True)]
+
+
+@dataclass(frozen=True)
+class WebChoice:
+    """The page of `serve`."""
+
+    PANEL: ClassVar[str] = "Web"
+
+    host: Annotated[str, Option("Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Option("Port; 0 = a free one.", least=0, most=65535)] = 5000
+    overlay: OverlayWords = "links,keypoints,ids"
+    quality: Annotated[int, Option("JPEG quality of the live view.", least=1, most=100)] = 80
+    longest: Annotated[int, Option("Longest side of the live view in pixels.", least=64, most=8192)] = 1280
+    max_viewers: Annotated[int, Option("Viewers of one source.", least=1)] = 100
+
+
+@dataclass(frozen=True)
+class EventsChoice:
+    """What `serve` records."""
+
+    PANEL: ClassVar[str] = "Events"
+
+    db: Annotated[str, Option("Database of events. [default: EDGEPOSE_EVENTS, else events.db in EDGEPOSE_HOME]", metavar="FILE|none")] = ""
+    zones: Annotated[Path | None, Option("Zones and lines (JSON).")] = None
+    enter_after: Annotated[float, Option("Seconds seen until entered.", least=0, most=86400)] = 0.5
+    exit_after: Annotated[float, Option("Seconds unseen until left.", least=0, most=86400)] = 2.0
+    snapshots: Annotated[bool, Option("Store a picture with each event.")] = False
+    keep_days: Annotated[float, Option("Delete older events; 0 = never.", least=0, most=1e6)] = 0.0
+    keep_megabytes: Annotated[float, Option("Delete the oldest beyond; 0 = never.", least=0, most=1e9)] = 0.0
+
+
+@dataclass(frozen=True)
+class PlayChoice:
+    """How `serve` plays its inputs."""
+
+    PANEL: ClassVar[str] = "Input"
+
+    example: Annotated[str, Option("Film for the tab `Example`.", metavar="VIDEO")] = ""
+    no_loop: Annotated[bool, Option("Stop at the end of a film.")] = False
+    no_pace: Annotated[bool, Option("Play films as fast as they are inferred.")] = False
+    always: Annotated[bool, Option("Infer and record without viewers too.")] = False
+
+
+@dataclass(frozen=True)
+class Serve:
+    """Serve a page with the live view, people and events.
+
+    SOURCE is a camera, a stream, a film or a folder, as for posenet; --example names a film to switch to. Without both,
+    walking test figures are shown.
+
+      edgepose serve /dev/video0
+
+      edgepose serve rtsp://camera/stream --example film.mp4 --db events.db
+
+    Beyond loopback (--host 0.0.0.0) a token is needed: EDGEPOSE_TOKEN, else one is made and printed.
+    """
+
+    source: Annotated[str, Option(metavar="[SOURCE]", argument=True)] = ""
+    play: PlayChoice = PlayChoice()
+    camera: CameraChoice = CameraChoice()
+    web: WebChoice = WebChoice()
+    network: NetworkChoice = NetworkChoice()
+    estimator: EstimatorChoice = EstimatorChoice()
+    engine: EngineChoice = EngineChoice()
+    events: EventsChoice = EventsChoice()
+    talk: TalkChoice = TalkChoice()
+
+
+Database = Annotated[Path | None, Option("The database. [default: EDGEPOSE_EVENTS, else events.db in EDGEPOSE_HOME]")]
+TIMES = "2026-11-21, 2026-11-21T07:30, 90m, 24h, 7d (ago), today or yesterday"
+
+
+@dataclass(frozen=True)
+class EventFilter:
+    """Which events."""
+
+    PANEL: ClassVar[str] = "Which events"
+
+    event: Annotated[tuple[str, ...], Option("enter, exit or cross; repeatable.")] = ()
+    zone: Annotated[tuple[str, ...], Option("Zone or line; '' = the whole picture; repeatable.")] = ()
+    track: Annotated[tuple[int, ...], Option("Track id; repeatable.")] = ()
+    source: Annotated[tuple[str, ...], Option("Source; repeatable.")] = ()
+    session: Annotated[tuple[str, ...], Option("Session; repeatable.")] = ()
+    since: Annotated[str, Option(f"Not before: {TIMES}.", metavar="TIME")] = ""
+    until: Annotated[str, Option("Before this time.", metavar="TIME")] = ""
+
+
+@dataclass(frozen=True)
+class EventsList:
+    """Show events, the newest first.
+
+      edgepose events list --since today --event enter
+    """
+
+    db: Database = None
+    which: EventFilter = EventFilter()
+    limit: Annotated[int, Option("At most so many, 1 to 1000.", "-n")] = 50
+    cursor: Annotated[str, Option("Go on behind an earlier list.")] = ""
+    json: AsJson = False
+
+
+@dataclass(frozen=True)
+class EventsExport:
+    """Write events to a file or to stdout, the oldest first.
+
+      edgepose events export events.csv --since 7d
+    """
+
+    output: Annotated[str, Option("*.csv, *.json or *.jsonl; - = stdout.", metavar="[FILE]", argument=True)] = "-"
+    db: Database = None
+    which: EventFilter = EventFilter()
+    format: Annotated[str, Option("csv, json or jsonl. [default: by the name, else csv]")] = ""
+
+
+@dataclass(frozen=True)
+class EventsHours:
+    """Plot counts by hour (local time) in the terminal.
+
+      edgepose events hours --since 7d --of-day
+    """
+
+    db: Database = None
+    which: EventFilter = EventFilter()
+    of_day: Annotated[bool, Option("Sum up by hour of the day.")] = False
+    json: AsJson = False
+
+
+@dataclass(frozen=True)
+class EventsImport:
+    """Bring over the events of the OpenVINO pose-estimation demo's database; twice does no harm.
+
+      edgepose events import demo.db --db events.db
+    """
+
+    file: Annotated[Path, Option("The SQLite file with a table person_detection.", argument=True)]
+    db: Database = None
+    json: AsJson = False
+
+
+@dataclass(frozen=True)
+class Export:
+    """Turn a PyTorch checkpoint (.pth) into an ONNX network and install it by name.
+
+    NAME is the network that the checkpoint was trained as: resnet18-body, resnet18-hand, densenet121-body, resnet50-body,
+    densenet169-body (trt_pose's ..._baseline_att), hrnet-w32, hrnet-w48, simdr-w32, simdr-w48. Needs the extra `export`
+    (PyTorch, CPU). No code from the file is run. The ONNX file's path is printed on stdout.
+
+      edgepose export resnet18-body resnet18_baseline_att_224x224_A_epoch_249.pth
+
+      edgepose export hrnet-w48 pose_hrnet_w48_384x288.pth --size 288x384
+
+      edgepose export resnet18-body mine.pth --topology mine.json --name mine -o mine.onnx
+    """
+
+    network: Annotated[str, Option("What the checkpoint was trained as.", metavar="NAME", argument=True)]
+    checkpoint: Annotated[Path, Option("The .pth file.", metavar="CHECKPOINT", argument=True)]
+    output: Annotated[Path | None, Option("Write the ONNX file here too.", "-o", metavar="FILE.onnx")] = None
+    size: Annotated[str, Option("Input size. [default: that of the network]", metavar="WxH")] = ""
+    topology: Annotated[str, Option("Keypoints and links that it was trained with: name or file. [default: the network's]")] = ""
+    batch: Annotated[int, Option("Fixed batch; 0 = dynamic.", least=0, most=1024)] = 0
+    name: Annotated[str, Option("Install under this name. [default: NAME, with the size where it is another]")] = ""
+    install: Annotated[bool, Option("Install as a named network.", off="--no-install")] = True
+    json: AsJson = False
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Measure the accuracy and speed of a network on annotated pictures.
+
+    The pictures go through the same engine and options as with posenet, so that the losses of fp16 and int8 show. The
+    annotations are a COCO keypoint file; keypoints are matched by name. AP counts every pose by its score, so
+    --threshold is low where it is not given: 0.1 for bottom-up networks, 0 for the others.
+
+      edgepose eval --network human-pose-estimation-0001 --annotations person_keypoints.json --images val2017
+
+      edgepose eval --network rtmpose-m --annotations person_keypoints.json --images val2017 --compare openvino --json
+
+      edgepose eval --network edgepose-lite-body --annotations val.json --images images --pck
+    """
+
+    annotations: Annotated[Path, Option("COCO keypoint file.")]
+    images: Annotated[Path, Option("Folder of the pictures.")]
+    limit: Annotated[int, Option("The first N pictures only; 0 = all.", least=0)] = 0
+    pck: Annotated[bool, Option("PCK@0.2 of the torso instead of COCO's figures, for sets with one annotated person a picture.")] = False
+    json: AsJson = False
+    compare: Annotated[str, Option("Measure with this engine too, and show the difference.", metavar="ENGINE[:PRECISION]")] = ""
+    results: Annotated[Path | None, Option("Write what was found in COCO's result format.", metavar="FILE.json")] = None
+    resume: Annotated[bool, Option("Go on where an interrupted run of the same measurement ended.")] = False
+    network: NetworkChoice = NetworkChoice()
+    estimator: EstimatorChoice = EstimatorChoice()
+    engine: EngineChoice = EngineChoice()
+    talk: TalkChoice = TalkChoice()
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Measure the stages of a frame: decode, preprocess, network, postprocess, overlay, encode.
+
+    Several engines, precisions, batches or numbers of threads are measured in turns in one run. A column is a list of
+    settings such as openvino,precision=fp32,threads=2,batch=4; the first is the base of the ratios.
+
+      edgepose bench edgepose-lite-body
+
+      edgepose bench rtmpose-m --compare onnxruntime --compare openvino,threads=2
+    """
+
+    network: Annotated[str, Option("Network by name.", argument=True)] = "edgepose-lite-body"
+    model: Annotated[Path | None, Option("Weights file of the network.")] = None
+    input: Annotated[str, Option("Frames to measure with.", "-i")] = "test://people?size=1280x720"
+    compare: Annotated[tuple[str, ...], Option("A column; may be given several times.", metavar="SPEC")] = ()
+    frames: Annotated[int, Option("Frames to count for each column.", least=1)] = 200
+    warmup: Annotated[int, Option("Frames before, not counted.", least=0)] = 20
+    engine: EngineChoice = EngineChoice()
+    no_download: NoDownload = False
+    json: Annotated[str, Option("Figures as JSON.", metavar="FILE|-")] = ""
+    plot: Annotated[Path | None, Option("Stage times as a PNG (extra: plot).")] = None
+    talk: TalkChoice = TalkChoice()
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Check board, drivers, engines, cameras, display, folders and networks, with the exact fix for each.
+
+    Ends with 0 where nothing has to be mended, with 1 where something failed.
+
+      edgepose doctor
+
+      edgepose doctor --self-test --report bug.json
+    """
+
+    json: Annotated[bool, Option("Rows (or the report) as JSON on stdout.")] = False
+    offline: Annotated[bool, Option("Do not try to reach the servers of the networks.")] = False
+    self_test: Annotated[bool, Option("Compute: kernels against their numpy twins, every engine that loads (TensorRT in fp32, fp16 and int8, OpenVINO, CUDA) against ONNX Runtime, memory over 1,000 frames. Seconds on a CPU; minutes where TensorRT has to build first.")] = False
+    quick: Annotated[bool, Option("With --self-test: memory over 200 frames only.")] = False
+    report: Annotated[Path | None, Option("With --self-test: everything as JSON, to attach to a bug; without the name of the machine and of the user's folder.", metavar="FILE.json")] = None
+
+
+@dataclass(frozen=True)
+class Devices:
+    """List the cameras of this machine with their modes.
+
+      edgepose devices --json
+    """
+
+    json: AsJson = False
+
+
+@dataclass(frozen=True)
+class ConfigShow:
+    """Show every option that is set outside the command line, and where.
+
+    Order: flag, environment (EDGEPOSE_NETWORK=..., EDGEPOSE_SERVE_PORT=...), ./edgepose.toml, the
+    user's edgepose.toml, built-in default. EDGEPOSE_CONFIG names another file.
+
+      edgepose config show
+    """
+
+    json: AsJson = False
