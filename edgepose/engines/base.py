@@ -68,7 +68,9 @@ class Choice:
 
 
 class Engine(Protocol):
-    """A loaded network.
+    """A loaded network. Safe from any number of threads: every call gets the answer to its own feeds.
+
+    `close` while other threads are at work lets those calls finish; later calls raise EngineError.
 
     Attributes:
         name: what to print, for example "onnxruntime (CPU, 2 threads)".

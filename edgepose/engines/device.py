@@ -13,8 +13,8 @@ What CUDA must offer is written down here as protocols; `edgepose.cuda` implemen
 
 from __future__ import annotations
 
-import queue
 import threading
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
@@ -151,6 +151,9 @@ class Slot:
 class DeviceEngine:
     """What GPU engines have in common; a subclass says how to enqueue and what the sizes are.
 
+    Safe from any number of threads: each call holds a slot with buffers of its own, and waits where all
+    are taken. The network itself runs on one stream, one call after the other.
+
     Args:
         cuda: the GPU.
         slots: frames in flight, 2 = double buffering.
@@ -166,9 +169,10 @@ class DeviceEngine:
         self.cuda = cuda
         self.closed = False
         self._lock = threading.Lock()  # shapes, addresses and the launch belong together
+        self._given = threading.Condition(self._lock)  # a slot has come back, or all is over
         self._made = 0
         self._slots = slots
-        self._free: queue.Queue[Slot] = queue.Queue()
+        self._free: deque[Slot] = deque()
         with cuda.current():
             self.stream = cuda.stream()
 
@@ -200,33 +204,37 @@ class DeviceEngine:
             ahead: its work will still be queued when it is given back, so that the next frame should
                 not queue behind it: all slots are made, and serve in turns.
         """
-        if self.closed:
-            raise EngineError("The engine is closed.")
         with self.cuda.current():
             slot = self._take(ahead)
             try:
                 yield slot
             finally:
-                self._free.put(slot)
+                with self._given:
+                    self._free.append(slot)
+                    self._given.notify_all()
 
     def _take(self, ahead: bool) -> Slot:
-        if not (ahead and self._made < self._slots):
-            try:
-                return self._free.get_nowait()
-            except queue.Empty:
-                pass
-        with self._lock:
-            if self._made < self._slots:
-                try:
-                    slot = Slot(self)
-                except EngineError:  # no memory for another: those that are there serve
-                    if not self._made:
-                        raise
-                    self._slots = self._made
-                else:
-                    self._made += 1
+        with self._given:
+            while not self.closed:
+                if self._free and not (ahead and self._made < self._slots):
+                    return self._free.popleft()
+                if self._made < self._slots and (slot := self._make()):
                     return slot
-        return self._free.get()
+                if not self._free:
+                    self._given.wait()
+        raise EngineError("The engine is closed.")
+
+    def _make(self) -> Slot | None:
+        """A further slot; where there is no memory for it, those that are there serve."""
+        try:
+            slot = Slot(self)
+        except EngineError:
+            if not self._made:
+                raise
+            self._slots = self._made
+            return None
+        self._made += 1
+        return slot
 
     def enqueue(self, slot: Slot, shapes: Mapping[str, Shape]) -> dict[str, DeviceArray]:
         """See `Slot.run`."""
@@ -264,14 +272,20 @@ class DeviceEngine:
                 )
 
     def close(self) -> None:
-        """Release buffers and engine, after what is in flight; safe to call twice."""
-        if self.closed:
-            return
-        self.closed = True
-        with self.cuda.current():
+        """Release buffers and engine, after what is in flight; safe to call twice.
+
+        Threads that wait for a slot hear that the engine is closed. Not inside of `slot()`.
+        """
+        with self.cuda.current(), self._given:
+            if self.closed:
+                return
+            self.closed = True
+            self._given.notify_all()
+            while len(self._free) < self._made:
+                self._given.wait()
             self.stream.synchronize()
-            for _ in range(self._made):
-                slot = self._free.get()
+            while self._free:
+                slot = self._free.popleft()
                 slot.stream.synchronize()
                 slot.free()
             self._made = 0

@@ -133,7 +133,7 @@ def with_size(spec: TensorSpec, size: tuple[int, int] | None, advice: str) -> Te
 
 
 class OnnxRuntimeEngine:
-    """A session on the CPU. `infer` may be called from several threads."""
+    """A session on the CPU. Safe from any number of threads, which compute at the same time."""
 
     def __init__(self, session: Any, options: EngineOptions) -> None:
         advice = "leave the shape out, or use --engine openvino, which can reshape"
@@ -150,15 +150,16 @@ class OnnxRuntimeEngine:
 
     def infer(self, feeds: Feeds) -> Outputs:
         """Run once; see `Engine.infer`."""
-        if self._session is None:
+        session = self._session
+        if session is None:
             raise EngineError("The engine is closed.")
         checked = check_feeds(feeds, self.inputs)
         try:
-            results = self._session.run(self._names, checked)
+            results = session.run(self._names, checked)
         except Exception as e:
             raise EngineError(f"onnxruntime failed: {first_line(e)}.") from e
         return check_outputs(dict(zip(self._names, results, strict=True)))
 
     def close(self) -> None:
-        """Release the session."""
+        """Release the session once the calls that are at work have ended."""
         self._session = None

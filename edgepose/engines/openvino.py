@@ -148,7 +148,7 @@ def _spec(port: Any, number: int, kind: str) -> TensorSpec:
 
 
 class OpenVinoEngine:
-    """A compiled network with one request."""
+    """A compiled network. Safe from any number of threads: each call has a request of its own."""
 
     def __init__(self, compiled: Any, device: str, options: EngineOptions) -> None:
         self.inputs = tuple(_spec(p, i, "input") for i, p in enumerate(compiled.inputs))
@@ -158,24 +158,31 @@ class OpenVinoEngine:
         self.precision = _used_precision(compiled)
         parts = [device, self.precision, f"{options.threads} threads" if options.threads else ""]
         self.name = f"openvino ({', '.join(p for p in parts if p)})"
-        self._request: Any = compiled.create_infer_request()
+        self._compiled: Any = compiled
+        self._idle: list[Any] = []  # requests; one call at a time holds each
 
     def infer(self, feeds: Feeds) -> Outputs:
         """Run once; see `Engine.infer`."""
-        if self._request is None:
+        compiled = self._compiled
+        if compiled is None:
             raise EngineError("The engine is closed.")
         checked = check_feeds(feeds, self.inputs)
         try:
-            results = self._request.infer(list(checked.values()))
-        except Exception as e:
+            request = self._idle.pop()
+        except IndexError:
+            request = compiled.create_infer_request()
+        try:
+            arrays = request.infer(list(checked.values())).to_tuple()
+        except Exception as e:  # whatever the library raises; such a request is not used again
             raise EngineError(f"OpenVINO failed: {_readable(e)}.") from e
-        arrays = results.to_tuple()
-        named = {spec.name: a for spec, a in zip(self.outputs, arrays, strict=True)}
-        return check_outputs(named)
+        if self._compiled is not None:
+            self._idle.append(request)
+        return check_outputs({s.name: a for s, a in zip(self.outputs, arrays, strict=True)})
 
     def close(self) -> None:
-        """Release the request and with it the network."""
-        self._request = None
+        """Release the network once the calls that are at work have ended."""
+        self._compiled = None
+        self._idle.clear()
 
 
 def _used_precision(compiled: Any) -> str:
