@@ -10,7 +10,6 @@ network works on this one.
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +44,6 @@ class DevicePath:
     ) -> None:
         self._engine, self._feed, self._decoder = engine, feed, decoder
         self._cmap, self._paf = cmap, paf
-        self._guard = threading.Lock()  # the kernels serve one thread at a time
         self._looked = False
 
     def start(self, pixels: Sequence[Any], places: Sequence[Affine], watch: Stopwatch) -> Pending:
@@ -60,7 +58,7 @@ class DevicePath:
             EngineError: the engine refuses, or its very first answer is not finite.
         """
         rows = len(pixels)
-        with self._engine.slot(ahead=True) as slot, self._guard:
+        with self._engine.slot(ahead=True) as slot, self._feed.guard:
             with watch.stage("preprocess"):
                 self._feed.place(slot, pixels, range(rows), places)
             with watch.stage("network"):

@@ -4,6 +4,7 @@ crops of a batch in the engine's own input buffer; only its answers come back.""
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -39,7 +40,7 @@ class SlotEngine(Protocol):
 
 
 class DeviceFeed:
-    """Runs a network on pictures that lie on the GPU, or are brought there once.
+    """Runs a network on pictures that lie on the GPU, or are brought there once; from any thread.
 
     Args:
         engine: with slots.
@@ -56,6 +57,7 @@ class DeviceFeed:
 
         self._engine, self.kernels = engine, kernels
         self._name, self._rows = spec.name, rows
+        self.guard = threading.RLock()  # the kernels serve one thread at a time
         self._layout = TensorLayout.of(spec, half)
 
     def run(
@@ -88,14 +90,15 @@ class DeviceFeed:
         """Queue the kernel that puts pictures into the slot's input; see `run`."""
         used = {i: pixels[i] for i in sorted(set(owners))}
         self._follow_makers(slot, list(used.values()))
-        on_device = {i: self._picture(picture, slot.stream) for i, picture in used.items()}
-        self.kernels.preprocess(
-            [on_device[i] for i in owners],
-            places,
-            self._layout,
-            slot.inputs[self._name],
-            slot.stream,
-        )
+        with self.guard:
+            on_device = {i: self._picture(picture, slot.stream) for i, picture in used.items()}
+            self.kernels.preprocess(
+                [on_device[i] for i in owners],
+                places,
+                self._layout,
+                slot.inputs[self._name],
+                slot.stream,
+            )
 
     def _picture(self, pixels: Any, stream: Any) -> Any:
         form = "rgba8" if len(pixels.shape) == 3 and pixels.shape[2] == 4 else "rgb8"
