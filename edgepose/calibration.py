@@ -4,36 +4,35 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from edgepose.engines.base import Feeds
 from edgepose.engines.options import Calibration
 from edgepose.errors import SourceError, UsageError
+from edgepose.estimators.preparation import Preparation
+from edgepose.files import file_digest
 from edgepose.io.sources.file import IMAGES, natural
 from edgepose.io.sources.images import read_image
-from edgepose.networks.manifest import InputSpec
-from edgepose.preprocess import fit, to_tensor
 
 ENOUGH = 500  # more pictures take longer and change the ranges little
 
 
-def calibration(
-    folder: Path, spec: InputSpec, name: str, size: tuple[int, int] | None, most: int = ENOUGH
-) -> Calibration:
+def calibration(folder: Path, prepare: Preparation, name: str, most: int = ENOUGH) -> Calibration:
     """Calibration pictures of a folder.
 
     Args:
         folder: with pictures like those the network will see; sub-folders count.
-        spec: how the network wants a picture.
+        prepare: how the network's family prepares them, see `estimators.preparation`; keep it open
+            as long as the calibration is used.
         name: of the network's input tensor.
-        size: (height, width) where it is not the one in `spec`.
         most: so many pictures at most, spread evenly over the folder.
 
     Raises:
-        UsageError: no folder, or no picture in it.
+        UsageError: no folder, no picture in it, or nothing that the network looks at on any of them.
     """
     if not folder.is_dir():
         raise UsageError(f"--calibration {folder} is not a folder; name one with pictures.")
@@ -43,9 +42,15 @@ def calibration(
             f"--calibration {folder} holds no pictures; put a few hundred there that are like those "
             "the network will see."
         )
-    if size is not None:
-        spec = replace(spec, height=size[0], width=size[1])
-    return Calibration(_digest(files, spec), lambda: _feeds(files, spec, name), len(files))
+    made = Calibration(
+        _digest(files, prepare.key), lambda: _feeds(files, prepare, name, most), len(files)
+    )
+    if next(made.batches(), None) is None:
+        raise UsageError(
+            f"--calibration {folder}: in none of its {len(files)} pictures is anything that the "
+            "network looks at (a top-down network sees only people that its detector finds)."
+        )
+    return made
 
 
 def _pictures(folder: Path) -> list[Path]:
@@ -59,23 +64,25 @@ def _spread(files: list[Path], most: int) -> list[Path]:
     return [files[i * len(files) // most] for i in range(most)]
 
 
-def _digest(files: list[Path], spec: InputSpec) -> str:
-    digest = hashlib.sha256(repr(spec).encode())
+def _digest(files: list[Path], key: str) -> str:
+    digest = hashlib.sha256(key.encode())
     for file in files:
         try:
-            digest.update(hashlib.sha256(file.read_bytes()).digest())
+            digest.update(file_digest(file).encode())
         except OSError as e:
             raise SourceError(f"{file} cannot be read: {e.strerror}.") from e
     return digest.hexdigest()
 
 
-def _feeds(files: list[Path], spec: InputSpec, name: str) -> Iterator[Feeds]:
-    """One feed a picture; a picture that cannot be decoded is left out."""
-    for file in files:
-        try:
-            pixels = read_image(str(file))
-        except SourceError:
-            continue
-        height, width = pixels.shape[:2]
-        tensor = to_tensor(pixels, spec, fit(spec, width, height))
-        yield {name: np.ascontiguousarray(tensor[None])}
+def _feeds(files: list[Path], prepare: Preparation, name: str, most: int) -> Iterator[Feeds]:
+    """The inputs of all pictures, so many at most; a picture that cannot be decoded is left out."""
+
+    def inputs() -> Iterator[NDArray[Any]]:
+        for file in files:
+            try:
+                pixels = read_image(str(file))
+            except SourceError:
+                continue
+            yield from prepare.inputs(pixels)
+
+    return ({name: tensor} for tensor in islice(inputs(), most))

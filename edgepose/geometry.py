@@ -40,13 +40,6 @@ class Affine:
         return np.array([[self.a, self.b, self.c], [self.d, self.e, self.f]])
 
     @property
-    def opencv_matrix(self) -> FloatArray:
-        """The (2, 3) matrix for OpenCV, whose pixel centres lie on whole numbers."""
-        m = self.matrix
-        m[:, 2] += 0.5 * (m[:, 0] + m[:, 1]) - 0.5
-        return m
-
-    @property
     def is_axis_aligned(self) -> bool:
         """True where x' depends on x only and y' on y only (stretch and letterbox)."""
         return self.b == 0.0 and self.d == 0.0
@@ -69,10 +62,15 @@ class Affine:
         a, b, d, e = self.e / det, -self.b / det, -self.d / det, self.a / det
         return Affine(a, b, -(a * self.c + b * self.f), d, e, -(d * self.c + e * self.f))
 
-    def then(self, other: Affine) -> Affine:
-        """This map followed by `other`."""
-        m = np.vstack([other.matrix, [0, 0, 1]]) @ np.vstack([self.matrix, [0, 0, 1]])
-        return Affine.from_matrix(m[:2])
+    def between_centres(self) -> Affine:
+        """A map between pixel numbers as the same map between points, pixel centres at .5."""
+        c = self.c + 0.5 - 0.5 * (self.a + self.b)
+        f = self.f + 0.5 - 0.5 * (self.d + self.e)
+        return Affine(self.a, self.b, c, self.d, self.e, f)
+
+    def mirrored(self, width: float) -> Affine:
+        """This map, then the mirror image of a target of that width."""
+        return Affine(-self.a, -self.b, width - self.c, self.d, self.e, self.f)
 
 
 def stretch(source: tuple[int, int], target: tuple[int, int]) -> Affine:

@@ -20,6 +20,7 @@ from edgepose.engines.plans import Flavour, Plan
 from edgepose.engines.table import find_backend
 from edgepose.engines.tensorrt_load import build_only
 from edgepose.errors import EXIT_DONE, BackendUnavailable, UsageError
+from edgepose.estimators.preparation import preparation
 from edgepose.networks import registry
 from edgepose.networks.manifest import Manifest
 from edgepose.networks.model_file import check_model_file
@@ -133,8 +134,8 @@ def _calibration(
     _, profiles = choose_shapes(inputs, options)
     shape = profiles[picture.name][1] if picture.name in profiles else picture.shape or ()
     at = 2 if manifest.input.layout == "nchw" else 1
-    size = (shape[at], shape[at + 1]) if len(shape) == 4 else None
-    return calibration(folder, manifest.input, picture.name, size)
+    size = (shape[at + 1], shape[at]) if len(shape) == 4 else None
+    return calibration(folder, preparation(manifest, size), picture.name)
 
 
 # build -------------------------------------------------------------------------------------------

@@ -18,8 +18,9 @@ from edgepose.doctor.proof import Proof, attempt
 from edgepose.engines import Calibration, EngineOptions, infer_all, load_engine
 from edgepose.engines.table import find_backend, probe
 from edgepose.errors import UsageError
-from edgepose.estimators.base import EstimatorOptions, engine_options
+from edgepose.estimators.base import EstimatorOptions
 from edgepose.estimators.bottom_up import BottomUp
+from edgepose.estimators.runner import engine_options
 from edgepose.io.base import SourceOptions
 from edgepose.io.sources import open_source
 from edgepose.networks.resolve import Network
@@ -115,7 +116,7 @@ def tensors(network: Network, frames: Sequence[Frame]) -> Iterator[NDArray[np.fl
     """The frames as inputs of the network, (1, 3, H, W) each."""
     spec = network.manifest.input
     for frame in frames:
-        yield to_tensor(frame.pixels, spec, fit(spec, frame.width, frame.height))[None]
+        yield to_tensor([frame.pixels], [fit(spec, frame.width, frame.height)], spec)
 
 
 def prove(network: Network, frames: Sequence[Frame]) -> Iterator[Proof]:

@@ -41,7 +41,7 @@ class EstimatorOptions:
         batch: at most so many people or frames in one run.
 
     Raises:
-        UsageError: a threshold or score outside 0..1.
+        UsageError: a threshold or score outside 0..1, or another way to resize.
     """
 
     threshold: float | None = None
@@ -65,6 +65,8 @@ class EstimatorOptions:
             value = getattr(self, name)
             if value is not None and not 0 <= value <= 1:
                 raise UsageError(f"{name} is {value}; scores and thresholds go from 0 to 1.")
+        if self.resize not in ("", "stretch", "letterbox"):
+            raise UsageError(f"resize is {self.resize!r}; it is stretch, letterbox or empty.")
 
 
 class Estimator(Protocol):

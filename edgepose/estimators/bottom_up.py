@@ -8,25 +8,24 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.decode.bottom_up import BottomUpDecoder
 from edgepose.decode.bottom_up_numpy import BottomUpParams, Decoded
-from edgepose.engines.base import Engine
-from edgepose.errors import NetworkFileError
-from edgepose.estimators.base import EstimatorOptions, Finish, engine_options
+from edgepose.engines import load_engine
+from edgepose.engines.base import Engine, Outputs
+from edgepose.estimators.base import EstimatorOptions, Finish
 from edgepose.estimators.bottom_up_device import DevicePath, device_path
-from edgepose.estimators.device_feed import DeviceFeed, device_feed
 from edgepose.estimators.maps import Maps, bind_outputs
-from edgepose.geometry import Affine, keypoints_box
-from edgepose.io.jetson_utils import to_host
+from edgepose.estimators.runner import Runner, chunks, engine_options, made_of, topology_of
+from edgepose.geometry import keypoints_box
 from edgepose.networks.manifest import Manifest
 from edgepose.networks.topology import Topology
-from edgepose.preprocess import fit, to_tensor
+from edgepose.preprocess import Placement
 from edgepose.timing import Stopwatch
 from edgepose.types import Frame, Link, Pose
 
@@ -55,39 +54,30 @@ class BottomUp:
     def __init__(
         self, engine: Engine, manifest: Manifest, topology: Topology, options: EstimatorOptions
     ) -> None:
+        self._runner = Runner(engine, manifest, options, "maps")
         self.engine = engine
-        self.manifest = _fit_input(manifest, engine, options)
+        self.manifest = self._runner.manifest
         self.topology = topology
         self._min_keypoints = options.min_keypoints
         self._min_score = _first(options.min_score, float(manifest.decoder.get("min_score", 0.0)))
         params = _params(self.manifest, options)
         self._decoder = BottomUpDecoder(topology, params)
-        self._cmap, self._paf = bind_outputs(self.manifest, topology, engine.outputs)
-        self._batch = _batch_size(engine, options.batch)
+        self._maps = bind_outputs(self.manifest, topology, engine.outputs)
         self._upsample = int(manifest.decoder.get("upsample", 1))
-        first = engine.inputs[0]
-        spec = replace(self.manifest.input, name=first.name)
-        self._feed: DeviceFeed | None = device_feed(engine, spec, max(first.shape[0], 0))
         self.device: DevicePath | None = None
-        if self._feed is not None:
-            maps = (self._cmap, self._paf)
-            self.device = device_path(engine, self._feed, maps, topology, params, self._upsample)
+        if self._runner.device is not None:
+            self.device = device_path(
+                engine, self._runner.device, self._maps, topology, params, self._upsample
+            )
 
     @classmethod
     def load(cls, network: Network, options: EstimatorOptions) -> BottomUp:
         """Load the engine of a network and make the estimator."""
-        from edgepose.engines import load_engine
-
-        if network.topology is None:
-            raise NetworkFileError(
-                f"Network {network.manifest.name!r} has no topology; give one with --topology FILE."
-            )
-        engine = load_engine(network.model, engine_options(network, options))
-        try:
-            return cls(engine, network.manifest, network.topology, options)
-        except BaseException:
-            engine.close()
-            raise
+        topology = topology_of(network)
+        return made_of(
+            load_engine(network.model, engine_options(network, options)),
+            lambda engine: cls(engine, network.manifest, topology, options),
+        )
 
     @property
     def engine_name(self) -> str:
@@ -108,7 +98,7 @@ class BottomUp:
         Raises:
             EngineError: as `estimate`.
         """
-        if self.device is None or not 0 < len(frames) <= self._batch:
+        if self.device is None or not 0 < len(frames) <= self._runner.batch:
             found = self.estimate(frames, stopwatch)
             return lambda: found
         return self._begin(self.device, frames, stopwatch)
@@ -117,8 +107,8 @@ class BottomUp:
         """The poses of each frame; see `Estimator.estimate`."""
         poses: list[tuple[Pose, ...]] = []
         under_way: deque[Finish] = deque()
-        for start in range(0, len(frames), self._batch):
-            part = frames[start : start + self._batch]
+        for rows in chunks(len(frames), self._runner.batch):
+            part = frames[rows]
             if self.device is None:
                 poses += self._estimate(part, stopwatch)
                 continue
@@ -130,8 +120,8 @@ class BottomUp:
         return poses
 
     def _begin(self, device: DevicePath, frames: Sequence[Frame], stopwatch: Stopwatch) -> Finish:
-        places = [fit(self.manifest.input, f.width, f.height) for f in frames]
-        pending = device.start([f.pixels for f in frames], places, stopwatch)
+        places = self._runner.places(frames)
+        pending = device.start([f.pixels for f in frames], [p.drawn for p in places], stopwatch)
 
         def finish() -> list[tuple[Pose, ...]]:
             with stopwatch.stage("network"):
@@ -145,38 +135,23 @@ class BottomUp:
         return finish
 
     def _estimate(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> list[tuple[Pose, ...]]:
-        with stopwatch.stage("preprocess"):
-            places = [fit(self.manifest.input, f.width, f.height) for f in frames]
-        outputs = self._infer(frames, places, stopwatch)
+        places = self._runner.places(frames)
+        outputs = self._runner.run_placed(frames, places, stopwatch)
         with stopwatch.stage("postprocess"):
             return [
                 self.poses(self._decode(outputs, i), place, frame.width, frame.height)
                 for i, (frame, place) in enumerate(zip(frames, places, strict=True))
             ]
 
-    def _infer(
-        self, frames: Sequence[Frame], places: Sequence[Affine], stopwatch: Stopwatch
-    ) -> dict[str, Maps]:
-        """The network's maps of one batch, on the host."""
-        if self._feed is not None:
-            matrices = np.array([place.matrix for place in places])
-            pixels = [f.pixels for f in frames]
-            return self._feed.run(pixels, range(len(frames)), matrices, stopwatch)
-        spec = self.manifest.input
-        with stopwatch.stage("preprocess"):
-            pictures = zip(frames, places, strict=True)
-            tensors = [to_tensor(to_host(f.pixels), spec, place) for f, place in pictures]
-            feed = tensors[0][None] if len(tensors) == 1 else np.stack(tensors)
-        with stopwatch.stage("network"):
-            return self.engine.infer({self.engine.inputs[0].name: feed})
-
-    def _decode(self, outputs: dict[str, Maps], item: int) -> Decoded:
-        cmap, paf = self._cmap.take(outputs, item), self._paf.take(outputs, item)
+    def _decode(self, outputs: Outputs, item: int) -> Decoded:
+        cmap, paf = (binding.take(outputs, item) for binding in self._maps)
         if self._upsample > 1:
             cmap, paf = enlarge(cmap, self._upsample), enlarge(paf, self._upsample)
         return self._decoder(cmap, paf)
 
-    def poses(self, decoded: Decoded, place: Affine, width: int, height: int) -> tuple[Pose, ...]:
+    def poses(
+        self, decoded: Decoded, place: Placement, width: int, height: int
+    ) -> tuple[Pose, ...]:
         """Decoded keypoints as poses in image pixels, ids without gaps, clamped to the image."""
         spec = self.manifest.input
         points = np.asarray(decoded.keypoints, np.float32)
@@ -184,7 +159,7 @@ class BottomUp:
         if not keep.size:
             return ()
         points = points[keep].copy()
-        xy = place.inverse().apply(points[:, :, :2] * (spec.width, spec.height))
+        xy = place.to_image(points[:, :, :2] * (spec.width, spec.height))
         points[:, :, :2] = np.clip(xy, 0, (width, height))
         points[points[:, :, 2] <= 0] = (np.nan, np.nan, 0)
         links = np.asarray(decoded.links)[keep]
@@ -221,9 +196,7 @@ class BottomUp:
 
     def close(self) -> None:
         """Release the engine, and before it what works on its buffers."""
-        if self._feed is not None:
-            self._feed.close()
-        self.engine.close()
+        self._runner.close()
 
 
 def _first(given: float | None, default: float) -> float:
@@ -236,8 +209,6 @@ def enlarge(maps: Maps, factor: int) -> Maps:
     Networks that answer at an eighth of their input decode more exactly so; it is what the demo of
     lightweight OpenPose does (Osokin 2018).
     """
-    import cv2
-
     size = (maps.shape[2] * factor, maps.shape[1] * factor)
     return np.stack([cv2.resize(m, size, interpolation=cv2.INTER_CUBIC) for m in maps])
 
@@ -257,39 +228,3 @@ def _params(manifest: Manifest, options: EstimatorOptions) -> BottomUpParams:
         link_threshold=pick(options.link_threshold, "link_threshold"),
         **{name: int(decoder[name]) for name in names if name in decoder},
     )
-
-
-def _fit_input(manifest: Manifest, engine: Engine, options: EstimatorOptions) -> Manifest:
-    """The manifest with the input size that the engine really has, and the user's choices."""
-    spec = manifest.input
-    shape = next((t.shape for t in engine.inputs if t.name == spec.name), engine.inputs[0].shape)
-    if len(shape) != 4:
-        raise NetworkFileError(
-            f"Network {manifest.name!r}: its input has shape {list(shape)}; a picture needs four dimensions."
-        )
-    at = 2 if spec.layout == "nchw" else 1
-    height, width = shape[at], shape[at + 1]
-    wanted = options.size or (spec.width, spec.height)
-    if width > 0 and height > 0:
-        wanted = (width, height)
-    elif options.size and spec.multiple and any(n % spec.multiple for n in options.size):
-        raise NetworkFileError(
-            f"Network {manifest.name!r}: input sizes are multiples of {spec.multiple}, not "
-            f"{options.size[0]}x{options.size[1]}."
-        )
-    if min(wanted) < 1:
-        raise NetworkFileError(
-            f"Network {manifest.name!r} takes pictures of any size and nothing says which; choose one "
-            "with --network-size WxH, such as 256x256."
-        )
-    changes: dict[str, Any] = {"width": wanted[0], "height": wanted[1]}
-    if options.resize:
-        changes["resize"] = options.resize
-    return manifest.with_input(**changes)
-
-
-def _batch_size(engine: Engine, wanted: int) -> int:
-    first = engine.inputs[0].shape[0]
-    if first >= 0:
-        return max(1, first)
-    return max(1, min(wanted, engine.max_batch or wanted))

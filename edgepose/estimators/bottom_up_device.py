@@ -64,7 +64,7 @@ class DevicePath:
             with watch.stage("network"):
                 outputs = self._feed.launch(slot, rows)
                 if not self._looked:  # maps that stay on the GPU are not looked at again
-                    self._feed.download(slot, outputs, rows)
+                    self._feed.download(slot, outputs)
                     self._looked = True
                 cmap, paf = (self._maps(b, outputs, rows) for b in (self._cmap, self._paf))
                 return self._decoder.start(cmap, paf, slot.stream)

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from edgepose.decode.detections import FORMATS, YOLOX_STRIDES, DetectionParams, decode_detections
 from edgepose.decode.hand import ANCHOR_LAYERS, decode_palms
+from edgepose.engines import EngineOptions, load_engine
 from edgepose.engines.base import Engine, Outputs
 from edgepose.errors import UnknownNameError, UsageError
 from edgepose.estimators.base import EstimatorOptions
-from edgepose.estimators.runner import Runner, chunks
+from edgepose.estimators.runner import Runner, chunks, made_of
 from edgepose.networks.manifest import Manifest
-from edgepose.preprocess.crops import Placement, place
+from edgepose.preprocess import Placement
 from edgepose.timing import Stopwatch
 from edgepose.types import Frame
 
@@ -67,15 +68,14 @@ class Detector:
         if self.kind not in (*FORMATS, "palm"):
             raise UnknownNameError("detector format", self.kind, (*FORMATS, "palm"))
         side = options.detector_size
-        self._runner = Runner(engine, manifest, (side, side) if side else None, options.batch)
+        own = replace(options, size=(side, side) if side else None, resize="")
+        self._runner = Runner(engine, manifest, own)
         self._params = _params(manifest, options, self._runner)
         self._layers = _anchor_layers(manifest)
 
     @classmethod
     def load(cls, network: Network, options: EstimatorOptions) -> Detector:
         """Load the engine of a detector."""
-        from edgepose.engines import EngineOptions, load_engine
-
         # a plan or an input shape that the user names is the pose network's
         spec = network.manifest.input
         chosen = replace(
@@ -85,11 +85,7 @@ class Detector:
             default_shape=(spec.height, spec.width),
         )
         engine = load_engine(network.model, chosen)
-        try:
-            return cls(engine, network.manifest, options)
-        except BaseException:
-            engine.close()
-            raise
+        return made_of(engine, lambda engine: cls(engine, network.manifest, options))
 
     @property
     def finds_turned_regions(self) -> bool:
@@ -108,12 +104,11 @@ class Detector:
         return found
 
     def _detect(self, frames: Sequence[Frame], watch: Stopwatch) -> list[Regions]:
-        spec = self._runner.spec
-        with watch.stage("preprocess"):
-            places = [place(spec, f.width, f.height) for f in frames]
+        places = self._runner.places(frames)
         outputs = self._runner.run_placed(frames, places, watch)
         with watch.stage("postprocess"):
-            raw = self._decode(outputs, len(frames))
+            # engines of a fixed batch answer for empty rows too
+            raw = self._decode(outputs, self._runner.answers(len(frames)))[: len(frames)]
             rows = zip(raw, places, frames, strict=True)
             return [self._in_image(r, where, f) for r, where, f in rows]
 

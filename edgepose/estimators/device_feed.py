@@ -64,7 +64,7 @@ class DeviceFeed:
         self,
         pixels: Sequence[Any],
         owners: Sequence[int],
-        places: NDArray[np.floating],
+        places: Sequence[Affine],
         watch: Stopwatch,
     ) -> Outputs:
         """Infer once.
@@ -72,22 +72,28 @@ class DeviceFeed:
         Args:
             pixels: pictures (H, W, 3), on the host or the device.
             owners: for each row of the batch the number of its picture.
-            places: (N, 2, 3) picture -> input of each row, pixel centres at .5.
+            places: picture -> input of each row, pixel centres at .5.
             watch: gets the times; the kernel's own runs within `network`.
 
         Returns:
-            Outputs of the N rows on the host.
+            Outputs on the host; of a fixed batch for all of its rows.
         """
         with self._engine.slot() as slot:
             with watch.stage("preprocess"):
-                self.place(slot, pixels, owners, [Affine.from_matrix(m) for m in places])
+                self.place(slot, pixels, owners, places)
             with watch.stage("network"):
-                return self.download(slot, self.launch(slot, len(owners)), len(owners))
+                return self.download(slot, self.launch(slot, len(owners)))
 
     def place(
         self, slot: _Slot, pixels: Sequence[Any], owners: Sequence[int], places: Sequence[Affine]
     ) -> None:
-        """Queue the kernel that puts pictures into the slot's input; see `run`."""
+        """Queue the kernel that puts pictures into the slot's input; see `run`.
+
+        Rows of a fixed batch that nobody asked for repeat the last one: what they hold must be a picture,
+        as the network answers for them too.
+        """
+        spare = max(self._rows - len(owners), 0)
+        owners, places = [*owners, *[owners[-1]] * spare], [*places, *[places[-1]] * spare]
         used = {i: pixels[i] for i in sorted(set(owners))}
         self._follow_makers(slot, list(used.values()))
         with self.guard:
@@ -117,8 +123,8 @@ class DeviceFeed:
         """Queue the network on so many rows; its outputs on the device, of a fixed batch all rows."""
         return slot.run({self._name: self._layout.shape(self._rows or rows)})
 
-    def download(self, slot: _Slot, outputs: Mapping[str, Any], rows: int) -> Outputs:
-        """Outputs of the first rows, copied to the host; waits.
+    def download(self, slot: _Slot, outputs: Mapping[str, Any]) -> Outputs:
+        """Outputs copied to the host; waits.
 
         Raises:
             EngineError: values that are not finite.
@@ -129,12 +135,8 @@ class DeviceFeed:
             hosts[name] = host.reshape(array.shape)
             self._engine.cuda.download(array, hosts[name], slot.stream)
         slot.stream.synchronize()
-        # a fixed batch answers for rows that nobody filled; pinned memory stays with the slot
-        cut = {
-            n: h[:rows] if self._rows and h.shape[:1] == (self._rows,) else h
-            for n, h in hosts.items()
-        }
-        return check_outputs({n: np.array(h, np.float32) for n, h in cut.items()})
+        # pinned memory stays with the slot
+        return check_outputs({n: np.array(h, np.float32) for n, h in hosts.items()})
 
     def close(self) -> None:
         """Free the kernels' memory, after what is queued; the engine stays open."""

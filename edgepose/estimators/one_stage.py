@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgepose.decode.one_stage import FORMATS, OneStageParams, People, decode_people
+from edgepose.engines import load_engine
 from edgepose.engines.base import Engine
-from edgepose.errors import NetworkFileError, UnknownNameError
-from edgepose.estimators.base import EstimatorOptions, engine_options
+from edgepose.errors import UnknownNameError
+from edgepose.estimators.base import EstimatorOptions
 from edgepose.estimators.people import Limits, make_poses
-from edgepose.estimators.runner import Runner, chunks
+from edgepose.estimators.runner import Runner, chunks, engine_options, made_of, topology_of
 from edgepose.networks.manifest import Manifest
 from edgepose.networks.topology import Topology
-from edgepose.preprocess.crops import Placement, place
+from edgepose.preprocess import Placement
 from edgepose.timing import Stopwatch
 from edgepose.types import Frame, Pose
 
@@ -41,9 +42,8 @@ class OneStage:
         kind = str(manifest.decoder.get("type", "rtmo"))
         if kind not in FORMATS:
             raise UnknownNameError("one-stage format", kind, FORMATS)
-        self._runner = Runner(engine, manifest, options.size, options.batch)
-        spec = self._runner.spec
-        self.manifest = manifest.with_input(width=spec.width, height=spec.height)
+        self._runner = Runner(engine, manifest, options)
+        self.manifest = self._runner.manifest
         self.topology = topology
         decoder = manifest.decoder
         score, overlap = options.box_threshold, options.nms_threshold
@@ -59,18 +59,11 @@ class OneStage:
     @classmethod
     def load(cls, network: Network, options: EstimatorOptions) -> OneStage:
         """Load the engine of a network and make the estimator."""
-        from edgepose.engines import load_engine
-
-        if network.topology is None:
-            raise NetworkFileError(
-                f"Network {network.manifest.name!r} has no topology; give one with --topology FILE."
-            )
-        engine = load_engine(network.model, engine_options(network, options))
-        try:
-            return cls(engine, network.manifest, network.topology, options)
-        except BaseException:
-            engine.close()
-            raise
+        topology = topology_of(network)
+        return made_of(
+            load_engine(network.model, engine_options(network, options)),
+            lambda engine: cls(engine, network.manifest, topology, options),
+        )
 
     @property
     def engine(self) -> Engine:
@@ -90,12 +83,11 @@ class OneStage:
         return poses
 
     def _estimate(self, frames: Sequence[Frame], watch: Stopwatch) -> list[tuple[Pose, ...]]:
-        spec = self._runner.spec
-        with watch.stage("preprocess"):
-            places = [place(spec, f.width, f.height) for f in frames]
+        places = self._runner.places(frames)
         outputs = self._runner.run_placed(frames, places, watch)
         with watch.stage("postprocess"):
-            people = decode_people(outputs, self._params)
+            # engines of a fixed batch answer for empty rows too
+            people = decode_people(outputs, self._params)[: len(frames)]
             rows = zip(people, places, frames, strict=True)
             return [self._poses(found, where, frame) for found, where, frame in rows]
 

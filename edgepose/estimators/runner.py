@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose.engines import EngineOptions
 from edgepose.engines.base import Engine, Outputs
 from edgepose.errors import NetworkFileError, UsageError
+from edgepose.estimators.base import EstimatorOptions
 from edgepose.estimators.device_feed import device_feed
 from edgepose.io.jetson_utils import to_host
-from edgepose.networks.manifest import InputSpec, Manifest
-from edgepose.preprocess.crops import Placement, normalise
+from edgepose.networks.manifest import InputSpec, Manifest, Resize
+from edgepose.networks.topology import Topology
+from edgepose.preprocess import Placement, fit, to_tensor
+from edgepose.preprocess.placement import Pixels, Way
 from edgepose.timing import Stopwatch
 from edgepose.types import Frame
 
-Tensor = NDArray[np.float32]
-Pixels = NDArray[np.uint8]
+if TYPE_CHECKING:
+    from edgepose.networks.resolve import Network
+
+log = logging.getLogger(__name__)
+Tensor = NDArray[Any]
+Made = TypeVar("Made")
 
 
 class Runner:
@@ -26,45 +37,61 @@ class Runner:
     Args:
         engine: the loaded network.
         manifest: what is known about it.
-        size: (width, height) for engines that leave it open; None = the manifest's.
-        batch: at most so many rows in one run.
+        options: `size` for engines that leave it open, `resize`, and `batch`.
+        way: how whole pictures lie in the input, see `preprocess.fit`.
 
     Attributes:
         engine: the engine.
+        manifest: with the input as the engine has it.
         spec: the input.
-        name: of the input tensor.
         batch: rows of one run at most.
         device: places pictures on the GPU where the engine runs there, else None.
 
     Raises:
         NetworkFileError: the input is no picture.
-        UsageError: `size` differs from what the engine was built for, or does not suit the network.
+        UsageError: the size differs from what the engine was built for, or does not suit the network.
     """
 
     def __init__(
-        self, engine: Engine, manifest: Manifest, size: tuple[int, int] | None, batch: int
+        self, engine: Engine, manifest: Manifest, options: EstimatorOptions, way: Way = "boxes"
     ) -> None:
         self.engine = engine
-        self.spec = fit_input(engine, manifest, size)
-        self.name = self.spec.name or engine.inputs[0].name
-        fixed = engine.inputs[0].shape[0]
-        self._fixed = max(fixed, 0)
-        limit = engine.max_batch
-        self.batch = self._fixed or max(1, min(batch, limit) if limit else batch)
+        self.spec = fit_input(engine, manifest, options.size)
+        if options.resize:
+            asked: Resize = "stretch" if options.resize == "stretch" else "letterbox"
+            self.spec = replace(self.spec, resize=asked)
+        self.manifest = replace(manifest, input=self.spec)
+        self._way = way
+        self._fixed = max(engine.inputs[0].shape[0], 0)
+        self.batch = self._fixed or max(1, min(options.batch, engine.max_batch or options.batch))
         self.device = device_feed(engine, self.spec, self._fixed)
 
+    def places(self, frames: Sequence[Frame]) -> list[Placement]:
+        """Where each whole frame lies in the input."""
+        return [fit(self.spec, f.width, f.height, self._way) for f in frames]
+
     def run(self, feed: Tensor, watch: Stopwatch) -> Outputs:
-        """Infer up to `batch` rows; engines of a fixed batch get empty rows, whose answers are cut."""
-        rows = len(feed)
-        if rows < self._fixed:
-            feed = np.concatenate(
-                [feed, np.zeros((self._fixed - rows, *feed.shape[1:]), np.float32)]
-            )
+        """Infer up to `batch` rows. A fixed batch is filled up with the last row, and answers for all."""
+        missing = self._fixed - len(feed)
+        if missing > 0:
+            feed = np.concatenate([feed, np.repeat(feed[-1:], missing, axis=0)])
         with watch.stage("network"):
-            outputs = self.engine.infer({self.name: feed})
-        if rows == len(feed):
-            return outputs
-        return {k: v[:rows] if v.shape[:1] == (len(feed),) else v for k, v in outputs.items()}
+            return self.engine.infer({self.spec.name: feed})
+
+    def run_placed(
+        self, frames: Sequence[Frame], places: Sequence[Placement], watch: Stopwatch
+    ) -> Outputs:
+        """Infer on whole pictures, each in its place, up to `batch` of them; see `run`."""
+        if self.device is not None:
+            maps = [place.drawn for place in places]
+            return self.device.run([f.pixels for f in frames], range(len(frames)), maps, watch)
+        with watch.stage("preprocess"):
+            feed = to_tensor([host_pixels(f) for f in frames], places, self.spec)
+        return self.run(feed, watch)
+
+    def answers(self, rows: int) -> int:
+        """For how many pictures the network answers where so many are asked."""
+        return self._fixed or rows
 
     def close(self) -> None:
         """Release the engine, and before it what works on its buffers."""
@@ -72,35 +99,26 @@ class Runner:
             self.device.close()
         self.engine.close()
 
-    def run_placed(
-        self, frames: Sequence[Frame], places: Sequence[Placement], watch: Stopwatch
-    ) -> Outputs:
-        """Infer on whole pictures, each in its place, up to `batch` of them."""
-        if self.device is not None:
-            matrices = np.array(
-                [p.matrix(f.width, f.height) for p, f in zip(places, frames, strict=True)]
-            )
-            return self.device.run([f.pixels for f in frames], range(len(frames)), matrices, watch)
-        spec = self.spec
-        with watch.stage("preprocess"):
-            canvas = np.empty((len(frames), spec.height, spec.width, 3), np.uint8)
-            for frame, where, out in zip(frames, places, canvas, strict=True):
-                where.draw(host_pixels(frame), spec.pad, out)
-            feed = normalise(canvas, spec)
-        return self.run(feed, watch)
-
 
 def fit_input(engine: Engine, manifest: Manifest, size: tuple[int, int] | None) -> InputSpec:
-    """The manifest's input with the size that the engine has, or takes."""
+    """The manifest's input with the name, layout and size that the engine has, or takes.
+
+    Raises:
+        NetworkFileError: the input is no picture.
+        UsageError: the size is not one that the network can take, or nothing says which.
+    """
     spec = manifest.input
     tensor = next((t for t in engine.inputs if t.name == spec.name), engine.inputs[0])
+    shape = tensor.shape
+    if len(shape) == 4 and shape[3] == 3 != shape[1] and shape[1] > 0 and spec.layout == "nchw":
+        spec = replace(spec, layout="nhwc")  # the file says so itself
     at = 2 if spec.layout == "nchw" else 1
-    if len(tensor.shape) != 4 or tensor.shape[1 if at == 2 else 3] not in (3, -1):
+    if len(shape) != 4 or shape[1 if at == 2 else 3] not in (3, -1):
         raise NetworkFileError(
-            f"Network {manifest.name!r}: its input {tensor.name!r} has shape {list(tensor.shape)}, "
+            f"Network {manifest.name!r}: its input {tensor.name!r} has shape {list(shape)}, "
             f"not that of a {spec.layout} picture. Is --model the right file?"
         )
-    height, width = tensor.shape[at], tensor.shape[at + 1]
+    height, width = shape[at], shape[at + 1]
     own = (width if width > 0 else spec.width, height if height > 0 else spec.height)
     wanted = size or own
     if (width > 0 and wanted[0] != width) or (height > 0 and wanted[1] != height):
@@ -108,12 +126,46 @@ def fit_input(engine: Engine, manifest: Manifest, size: tuple[int, int] | None) 
             f"Network {manifest.name!r} has a fixed input of {own[0]}x{own[1]}, not "
             f"{wanted[0]}x{wanted[1]}: leave the size out, or bring a file with a dynamic input."
         )
-    if spec.multiple and any(n % spec.multiple for n in wanted):
+    if spec.multiple and wanted != own and any(n % spec.multiple for n in wanted):
         raise UsageError(
             f"Network {manifest.name!r}: input sizes are multiples of {spec.multiple}, not "
             f"{wanted[0]}x{wanted[1]}."
         )
-    return manifest.with_input(name=tensor.name, width=wanted[0], height=wanted[1]).input
+    if min(wanted) < 1:
+        raise UsageError(
+            f"Network {manifest.name!r} takes pictures of any size and nothing says which; choose one "
+            "with --network-size WxH, such as 256x256."
+        )
+    return replace(spec, name=tensor.name, width=wanted[0], height=wanted[1])
+
+
+def engine_options(network: Network, options: EstimatorOptions) -> EngineOptions:
+    """The engine's options with the network's input size, for files that leave it open."""
+    chosen = options.engine or EngineOptions()
+    width, height = options.size or (network.manifest.input.width, network.manifest.input.height)
+    return replace(chosen, default_shape=chosen.default_shape or (height, width))
+
+
+def topology_of(network: Network) -> Topology:
+    """The topology of a network that finds poses.
+
+    Raises:
+        NetworkFileError: it has none.
+    """
+    if network.topology is None:
+        raise NetworkFileError(
+            f"Network {network.manifest.name!r} has no topology; give one with --topology FILE."
+        )
+    return network.topology
+
+
+def made_of(engine: Engine, make: Callable[[Engine], Made]) -> Made:
+    """What is made of an engine, which is closed again where that fails."""
+    try:
+        return make(engine)
+    except BaseException:
+        engine.close()
+        raise
 
 
 def chunks(count: int, size: int) -> Iterator[slice]:

@@ -14,33 +14,31 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.decode.hand import hand_regions
+from edgepose.engines import BatchRange, load_engine
 from edgepose.engines.base import Engine, Outputs
-from edgepose.errors import NetworkFileError, UsageError
-from edgepose.estimators.base import EstimatorOptions, engine_options
+from edgepose.errors import UsageError
+from edgepose.estimators.base import EstimatorOptions
+from edgepose.estimators.crops import Crops, Owners, check_detector, detector_network
 from edgepose.estimators.detector import Detector, Regions
 from edgepose.estimators.heads import HeatmapHead, SimccHead, bind_head, check_points
 from edgepose.estimators.people import Limits, make_poses
-from edgepose.estimators.runner import Runner, chunks, host_pixels
+from edgepose.estimators.runner import (
+    Runner,
+    chunks,
+    engine_options,
+    host_pixels,
+    made_of,
+    topology_of,
+)
+from edgepose.geometry import Affine
 from edgepose.networks.manifest import Manifest
 from edgepose.networks.topology import Topology
-from edgepose.preprocess.crops import (
-    centres_and_sizes,
-    crop_matrices,
-    from_pixel_numbers,
-    invert,
-    map_points,
-    mirrored,
-    normalise,
-    warp,
-)
+from edgepose.preprocess.crops import in_image
 from edgepose.timing import Stopwatch
 from edgepose.types import Frame, Pose
 
 if TYPE_CHECKING:
     from edgepose.networks.resolve import Network
-
-Array = NDArray[np.float64]
 
 
 class TopDown:
@@ -67,19 +65,12 @@ class TopDown:
         options: EstimatorOptions,
     ) -> None:
         self.detector = detector
-        self._runner = Runner(engine, manifest, options.size, options.batch)
-        self.manifest = manifest.with_input(
-            width=self._runner.spec.width, height=self._runner.spec.height
-        )
+        self._runner = Runner(engine, manifest, replace(options, resize=""))
+        self.manifest = self._runner.manifest
+        self._crops = Crops(self.manifest)
         self.topology = topology
         self._head = bind_head(manifest, self._runner.spec, topology, engine.outputs)
-        self._turned = manifest.decoder.get("type") == "hand-landmark"
-        if self._turned != detector.finds_turned_regions:
-            raise UsageError(
-                f"Detector {detector.manifest.name!r} does not suit network {manifest.name!r}, "
-                + ("which needs turned palm boxes" if self._turned else "which needs plain boxes")
-                + (f": use --detector {manifest.detector}." if manifest.detector else ".")
-            )
+        check_detector(detector, manifest)
         if options.flip_test and not isinstance(self._head, HeatmapHead | SimccHead):
             raise UsageError(
                 f"--flip-test works with heatmaps and SimCC; {manifest.name!r} has neither: leave "
@@ -96,21 +87,15 @@ class TopDown:
             NetworkFileError: a file is missing or does not fit.
             UsageError: there is no detector, or it does not suit.
         """
-        if network.topology is None:
-            raise NetworkFileError(
-                f"Network {network.manifest.name!r} has no topology; give one with --topology FILE."
+        topology = topology_of(network)
+        detector = Detector.load(detector_network(network.manifest, options), options)
+        try:
+            return made_of(
+                _load_engine(network, options),
+                lambda engine: cls(detector, engine, network.manifest, topology, options),
             )
-        detector = Detector.load(_detector_network(network.manifest, options), options)
-        try:
-            engine = _load(network, options)
         except BaseException:
             detector.close()
-            raise
-        try:
-            return cls(detector, engine, network.manifest, network.topology, options)
-        except BaseException:
-            detector.close()
-            engine.close()
             raise
 
     @property
@@ -146,9 +131,9 @@ class TopDown:
             host_pixels(f) if on_host and len(r.scores) else f.pixels
             for f, r in zip(frames, found, strict=True)
         ]
-        matrices = self._matrices(found)
+        places = self._crops.places(found)
         parts = [
-            self._points(pixels, owners[part], matrices[part], stopwatch)
+            self._points(pixels, owners[part], places[part], stopwatch)
             for part in chunks(len(owners), self._runner.batch)
         ]
         with stopwatch.stage("postprocess"):
@@ -157,7 +142,7 @@ class TopDown:
                 make_poses(
                     points[owners == i],
                     regions.scores,
-                    None if self._turned else regions.boxes,  # a palm's box is not the hand's
+                    None if self._crops.turned else regions.boxes,  # a palm's box is not the hand's
                     self.topology,
                     frame,
                     self._limits,
@@ -165,60 +150,39 @@ class TopDown:
                 for i, (frame, regions) in enumerate(zip(frames, found, strict=True))
             ]
 
-    def _matrices(self, found: Sequence[Regions]) -> Array:
-        """(N, 2, 3) image -> crop of every region of every frame."""
-        spec, decoder = self._runner.spec, self.manifest.decoder
-        boxes = np.concatenate([r.boxes for r in found])
-        angles = np.concatenate([r.angles for r in found])
-        if self._turned:
-            margin, shift = float(decoder.get("scale", 2.6)), -float(decoder.get("shift_y", -0.5))
-            centres, sizes = hand_regions(boxes, angles, margin=margin, shift=shift)
-        else:
-            margin = float(decoder.get("padding", 1.25))
-            centres, sizes = centres_and_sizes(boxes, spec.width / spec.height, margin)
-        return crop_matrices(centres, sizes, (spec.width, spec.height), angles)
-
     def _points(
-        self,
-        pixels: Sequence[Any],
-        owners: NDArray[np.intp],
-        matrices: Array,
-        watch: Stopwatch,
+        self, pixels: Sequence[Any], owners: Owners, places: Sequence[Affine], watch: Stopwatch
     ) -> NDArray[np.float32]:
         """(N, K, 3) in image pixels of one batch of people."""
-        plain, mirror = self._infer(pixels, owners, matrices, watch)
+        plain, mirror = self._infer(pixels, owners, places, watch)
         with watch.stage("postprocess"):
             outputs = plain
             if mirror is not None and isinstance(self._head, HeatmapHead | SimccHead):
                 outputs = self._head.merge_flipped(plain, mirror, self.topology.flip_pairs)
             k = len(self.topology.keypoints)
             points = check_points(self._head.decode(outputs), self.manifest, k, len(owners))
-            xy = map_points(invert(matrices), points.xy)
+            xy = in_image(places, points.xy)
             return np.concatenate([xy, points.scores[..., None]], axis=2, dtype=np.float32)
 
     def _infer(
-        self, pixels: Sequence[Any], owners: NDArray[np.intp], matrices: Array, watch: Stopwatch
+        self, pixels: Sequence[Any], owners: Owners, places: Sequence[Affine], watch: Stopwatch
     ) -> tuple[Outputs, Outputs | None]:
-        """Answers to the crops and, with the flip test, to their mirror images."""
+        """Answers to the crops and, with the flip test, to their mirror images; a row a person."""
         spec, device = self._runner.spec, self._runner.device
         if device is not None:
-            rows = owners.tolist()
-            places = from_pixel_numbers(matrices)
-            plain = device.run(pixels, rows, places, watch)
-            if not self._flip:
-                return plain, None
-            return plain, device.run(pixels, rows, mirrored(places, spec.width), watch)
-        with watch.stage("preprocess"):
-            patches = np.empty((len(owners), spec.height, spec.width, 3), np.uint8)
-            for owner in np.unique(owners):
-                mine = owners == owner
-                patches[mine] = warp(pixels[owner], matrices[mine], (spec.width, spec.height))
-            feed = normalise(patches, spec)
-        plain = self._runner.run(feed, watch)
-        if not self._flip:
-            return plain, None
-        other = np.ascontiguousarray(np.flip(feed, 3 if spec.layout == "nchw" else 2))
-        return plain, self._runner.run(other, watch)
+            maps = [place.between_centres() for place in places]
+            flipped = [m.mirrored(spec.width) for m in maps]
+            ways = [maps, flipped] if self._flip else [maps]
+            answers = [device.run(pixels, owners.tolist(), way, watch) for way in ways]
+        else:
+            with watch.stage("preprocess"):
+                feed = self._crops.feed(pixels, owners, places)
+                across = 3 if spec.layout == "nchw" else 2
+                feeds = [feed, np.flip(feed, across)] if self._flip else [feed]
+            answers = [self._runner.run(np.ascontiguousarray(f), watch) for f in feeds]
+        # engines of a fixed batch answer for empty rows too
+        plain, *mirror = [{k: v[: len(owners)] for k, v in a.items()} for a in answers]
+        return plain, mirror[0] if mirror else None
 
     def close(self) -> None:
         """Release both engines."""
@@ -226,26 +190,11 @@ class TopDown:
         self._runner.close()
 
 
-def _load(network: Network, options: EstimatorOptions) -> Engine:
+def _load_engine(network: Network, options: EstimatorOptions) -> Engine:
     """The pose network's engine; plans that are built here take a range of batches, for crowds."""
-    from edgepose.engines import load_engine
-    from edgepose.engines.options import BatchRange
-
     chosen = engine_options(network, options)
     if chosen.batch is None and options.batch > 1:
         many = BatchRange(1, (options.batch + 1) // 2, options.batch)
         with suppress(UsageError):  # the file has a fixed batch
             return load_engine(network.model, replace(chosen, batch=many))
     return load_engine(network.model, chosen)
-
-
-def _detector_network(manifest: Manifest, options: EstimatorOptions) -> Network:
-    if options.detector is not None:
-        return options.detector
-    if not manifest.detector:
-        raise UsageError(
-            f"Network {manifest.name!r} is top-down and names no detector: give --detector NAME."
-        )
-    from edgepose.networks.resolve import resolve
-
-    return resolve(manifest.detector)

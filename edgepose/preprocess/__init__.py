@@ -1,9 +1,11 @@
 """From pictures to input tensors.
 
-`fit` says where the picture lies in the network's input (an `Affine`, so that its inverse brings
-keypoints back exactly); `to_tensor` puts it there: resize or warp, colour order, mean and deviation.
+`fit` says where the picture lies in the network's input (a `Placement`, which brings answers back
+exactly); `to_tensor` puts it there: resize, colour order, mean and deviation. `crops` has the warps of
+top-down networks.
 """
 
-from edgepose.preprocess.picture import as_rgb, fit, to_tensor
+from edgepose.preprocess.picture import as_rgb, normalise, to_tensor
+from edgepose.preprocess.placement import Placement, fit
 
-__all__ = ["as_rgb", "fit", "to_tensor"]
+__all__ = ["Placement", "as_rgb", "fit", "normalise", "to_tensor"]

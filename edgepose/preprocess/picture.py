@@ -1,78 +1,58 @@
-"""One picture to one input tensor, on the CPU through OpenCV."""
+"""Pictures to input tensors: normalised, in the network's order of channels and layout."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import UsageError
-from edgepose.geometry import Affine, letterbox, stretch
 from edgepose.networks.manifest import InputSpec
-
-Pixels = NDArray[np.uint8]
-
-
-def fit(spec: InputSpec, width: int, height: int) -> Affine:
-    """Where a picture of width x height lies in the network's input: image to input pixels."""
-    target = (spec.width, spec.height)
-    if spec.resize == "stretch":
-        return stretch((width, height), target)
-    return letterbox((width, height), target, centre=spec.align == "centre")
+from edgepose.preprocess.placement import Pixels, Placement
 
 
-def to_tensor(pixels: Pixels, spec: InputSpec, affine: Affine) -> NDArray[np.float32]:
-    """The picture as the network wants it.
+def to_tensor(
+    pictures: Sequence[Pixels], places: Sequence[Placement], spec: InputSpec
+) -> NDArray[np.float32]:
+    """Whole pictures as the network wants them.
 
     Args:
-        pixels: uint8 RGB (height, width, 3).
+        pictures: uint8 RGB (height, width, 3) each.
+        places: where each lies in the input, of `fit`.
         spec: size, colour order, scale, mean, std and layout of the input.
-        affine: image to input pixels, from `fit` or of a rotated crop.
 
     Returns:
-        float32 (3, H, W), or (H, W, 3) where the layout is nhwc; (pixel / scale - mean) / std, the
-        padding too. Bilinear; area-averaged where it shrinks more than twice (no aliasing).
+        float32 (N, 3, H, W), or (N, H, W, 3) where the layout is nhwc; see `normalise`.
     """
-    canvas = _place(pixels, spec, affine)
-    gain = 1.0 / (spec.scale * np.asarray(spec.std, np.float64))
-    bias = -np.asarray(spec.mean, np.float64) / np.asarray(spec.std, np.float64)
-    order = (0, 1, 2) if spec.color == "rgb" else (2, 1, 0)
-    out = np.empty((3, spec.height, spec.width), np.float32)
-    for i, channel in enumerate(order):
-        np.multiply(canvas[:, :, channel], np.float32(gain[i]), out=out[i])
-        if bias[i]:
-            out[i] += np.float32(bias[i])
-    return out if spec.layout == "nchw" else np.ascontiguousarray(out.transpose(1, 2, 0))
+    canvas = np.empty((len(pictures), spec.height, spec.width, 3), np.uint8)
+    for pixels, place, out in zip(pictures, places, canvas, strict=True):
+        place.draw(pixels, out, spec.pad)
+    return normalise(canvas, spec)
 
 
-def _place(pixels: Pixels, spec: InputSpec, affine: Affine) -> Pixels:
-    """uint8 (H, W, 3) canvas of the input's size with the picture in its place."""
-    import cv2
-
-    if not affine.is_axis_aligned:
-        return np.asarray(
-            cv2.warpAffine(
-                pixels,
-                affine.opencv_matrix,
-                (spec.width, spec.height),
-                flags=cv2.INTER_LINEAR,
-                borderMode=cv2.BORDER_CONSTANT,
-                borderValue=(spec.pad,) * 3,
-            ),
-            np.uint8,
-        )
-    height, width = pixels.shape[:2]
-    w, h = round(affine.a * width), round(affine.e * height)
-    shrinks = width > 2 * w or height > 2 * h
-    mode = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    small = pixels if (w, h) == (width, height) else cv2.resize(pixels, (w, h), interpolation=mode)
-    if (w, h) == (spec.width, spec.height):
-        return np.asarray(small, np.uint8)
-    canvas = np.full((spec.height, spec.width, 3), spec.pad, np.uint8)
-    left, top = round(affine.c), round(affine.f)
-    canvas[top : top + h, left : left + w] = small
-    return canvas
+def normalise(patches: Pixels, spec: InputSpec) -> NDArray[np.float32]:
+    """Network tensor of uint8 RGB patches (N, H, W, 3): (pixel / scale - mean) / std in the network's
+    channel order and layout, float32; the padding too."""
+    std = np.array(spec.std, np.float64)
+    gain = (1.0 / (spec.scale * std)).astype(np.float32)
+    bias = (-np.array(spec.mean, np.float64) / std).astype(np.float32)
+    order = (2, 1, 0) if spec.color == "bgr" else (0, 1, 2)
+    n, height, width = patches.shape[:3]
+    if spec.layout == "nhwc":
+        out = np.empty((n, height, width, 3), np.float32)
+        planes: NDArray[np.float32] = out.transpose(0, 3, 1, 2)
+    else:
+        planes = out = np.empty((n, 3, height, width), np.float32)
+    for to, channel in enumerate(order):
+        if gain[to] == 1:
+            planes[:, to] = patches[..., channel]
+        else:
+            np.multiply(patches[..., channel], gain[to], out=planes[:, to])
+        if bias[to]:
+            planes[:, to] += bias[to]
+    return out
 
 
 def as_rgb(image: Any) -> Pixels:

@@ -115,7 +115,9 @@ def test_the_twin_is_opencv_resize(size: tuple[int, int], mode: int) -> None:
 def test_the_twin_is_opencv_warp_inside_the_picture() -> None:
     picture, size = smooth(200, 160), (64, 48)
     affine = crop((100, 80), (90, 60), size, 0.6)
-    want = cv2.warpAffine(picture.astype(np.float32), affine.opencv_matrix, size)
+    numbers = affine.matrix  # between pixel numbers, as OpenCV has it
+    numbers[:, 2] += 0.5 * (numbers[:, 0] + numbers[:, 1]) - 0.5
+    want = cv2.warpAffine(picture.astype(np.float32), numbers, size)
     # OpenCV 4 rounds positions to a 32nd of a pixel
     np.testing.assert_allclose(levels(picture, affine, size), want, atol=0.5)
 
@@ -166,9 +168,9 @@ def test_like_the_path_on_the_cpu(resize: Any, size: tuple[int, int]) -> None:
     spec = InputSpec(
         width=224, height=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), resize=resize
     )
-    picture, affine = smooth(*size), fit(spec, *size)
-    got = twins.preprocess([Picture.packed(picture)], [affine], TensorLayout.of(spec))[0]
-    want = to_tensor(picture, spec, affine)
+    picture, place = smooth(*size), fit(spec, *size)
+    got = twins.preprocess([Picture.packed(picture)], [place.drawn], TensorLayout.of(spec))[0]
+    want = to_tensor([picture], [place], spec)[0]
     assert np.abs(got - want).max() < 1.01 / 255 / 0.224
 
 

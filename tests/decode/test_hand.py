@@ -18,7 +18,7 @@ from edgepose.decode.hand import (
     weighted_nms,
 )
 from edgepose.errors import EngineError
-from edgepose.preprocess.crops import crop_matrices, map_points
+from edgepose.preprocess.crops import crops
 
 
 def test_anchors_of_the_192_pixel_network() -> None:
@@ -71,9 +71,8 @@ def test_the_crop_of_a_turned_hand_is_upright(turn: float, length: float) -> Non
     boxes = np.array([[*(wrist - length / 2), *(wrist + length / 2)]])
     centres, sizes = hand_regions(boxes, angles)
     np.testing.assert_allclose(sizes, 2.6 * length)
-    (inside,) = map_points(
-        crop_matrices(centres, sizes, (224, 224), angles), np.array([[wrist, knuckle]])
-    )
+    (place,) = crops(centres, sizes, (224, 224), angles)
+    inside = place.apply(np.array([wrist, knuckle]))
     assert inside[0, 0] == pytest.approx(112, abs=1e-6)
     assert inside[1, 0] == pytest.approx(112, abs=1e-6)
     # the crop's centre lies half a palm toward the fingers

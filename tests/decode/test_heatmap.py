@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edgepose.decode import heatmap
 from edgepose.decode.heatmap import decode_heatmaps, maxima, quarter_step, refine
-from edgepose.preprocess.crops import centres_and_sizes, crop_matrices, invert, map_points
+from edgepose.preprocess.crops import centres_and_sizes, crops, in_image
 
 
 def answers(shared: Path, name: str) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def test_maxima_and_quarter_steps_are_those_of_the_reference(hrnet: dict[str, An
 def test_image_coordinates_are_those_of_the_reference(hrnet: dict[str, Any]) -> None:
     points = decode_heatmaps(hrnet["heatmaps"], (192, 256))
     centres, sizes = centres_and_sizes(hrnet["person_boxes"], 192 / 256)
-    xy = map_points(invert(crop_matrices(centres, sizes, (192, 256))), points.xy)
+    xy = in_image(crops(centres, sizes, (192, 256)), points.xy)
     np.testing.assert_allclose(xy, hrnet["coords_image_float"], atol=1e-3)
     whole = np.abs(xy - np.round(xy)) > 1e-3
     np.testing.assert_array_equal(xy.astype(np.int32)[whole], hrnet["coords_image"][whole])
@@ -67,7 +67,7 @@ def test_vitpose_keypoints(shared: Path, hrnet: dict[str, Any]) -> None:
     dark = answers(shared, "dark_refinement")
     points = decode_heatmaps(hrnet["heatmaps"], (192, 256), method="dark-udp", udp=True)
     centres, sizes = centres_and_sizes(dark["boxes"], 192 / 256)
-    xy = map_points(invert(crop_matrices(centres, sizes, (192, 256))), points.xy)
+    xy = in_image(crops(centres, sizes, (192, 256)), points.xy)
     off = np.abs(xy - dark["vitpose_keypoints"]) / sizes[:, None, :1]
     assert off[dark["comparable"]].max() < 1e-4
     np.testing.assert_allclose(points.scores, dark["vitpose_scores"])

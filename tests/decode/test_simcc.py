@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgepose.decode.simcc import decode_simcc
-from edgepose.preprocess.crops import centres_and_sizes, crop_matrices, invert, map_points
+from edgepose.preprocess.crops import centres_and_sizes, crops, in_image
 
 
 def answers(shared: Path, name: str) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def test_rtmpose_keypoints_are_rtmlibs(shared: Path) -> None:
     centres, sizes = centres_and_sizes(data["boxes"], SIZE[0] / SIZE[1])
     np.testing.assert_allclose(centres, data["center"], atol=1e-4)
     np.testing.assert_allclose(sizes, data["scale"], atol=1e-4)
-    xy = map_points(invert(crop_matrices(centres, sizes, SIZE)), points.xy)
+    xy = in_image(crops(centres, sizes, SIZE), points.xy)
     np.testing.assert_allclose(xy, data["keypoints"], atol=1e-3)
 
 
@@ -45,7 +45,7 @@ def test_simdr_is_the_references(shared: Path) -> None:
     points = decode_simcc(x, y, score="softmax")
     np.testing.assert_array_equal(points.xy, data["coords_patch"])
     centres, sizes = centres_and_sizes(data["person_boxes"], SIZE[0] / SIZE[1])
-    xy = map_points(invert(crop_matrices(centres, sizes, SIZE)), points.xy)
+    xy = in_image(crops(centres, sizes, SIZE), points.xy)
     np.testing.assert_allclose(xy, data["coords_image_float"], atol=1e-3)
     clear = np.abs(xy - np.round(xy)) > 1e-3
     np.testing.assert_array_equal(xy.astype(np.int32)[clear], data["coords_image"][clear])

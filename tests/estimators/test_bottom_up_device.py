@@ -259,12 +259,15 @@ def test_the_same_poses_as_on_the_cpu(
     assert_same(found, decoded(on, answers, frames))
     assert_close(found, on_cpu, frames)
     feeds = np.concatenate([feed[:n] for feed, n in zip(engine.fed, filled, strict=True)])
-    layout = on._feed._layout  # type: ignore[union-attr]
+    layout = on._runner.device._layout  # type: ignore[union-attr]
     places = [fit(on.manifest.input, f.width, f.height) for f in frames]
-    wanted = preprocess([Picture.packed(f.pixels) for f in frames], places, layout)
+    wanted = preprocess(
+        [Picture.packed(f.pixels) for f in frames], [p.drawn for p in places], layout
+    )
     np.testing.assert_allclose(feeds, wanted, atol=1e-5)
     rounded = [
-        to_tensor(f.pixels, on.manifest.input, p) for f, p in zip(frames, places, strict=True)
+        to_tensor([f.pixels], [p], on.manifest.input)[0]
+        for f, p in zip(frames, places, strict=True)
     ]
     assert np.abs(feeds - np.stack(rounded)).max() < 0.51 / 255 / 0.224  # half a byte
 
@@ -276,7 +279,7 @@ def test_frames_overtake_nothing_in_two_slots(gpu: Any, frames: list[Frame]) -> 
     on = estimator(engine)
     places = [fit(on.manifest.input, f.width, f.height) for f in frames]
     for f, place in zip(frames, places, strict=True):
-        tensor = preprocess([Picture.packed(f.pixels)], [place], on._feed._layout)  # type: ignore[union-attr]
+        tensor = preprocess([Picture.packed(f.pixels)], [place.drawn], on._runner.device._layout)  # type: ignore[union-attr]
         engine.answers.append(engine.compute(tensor))
     wanted = decoded(on, engine.answers, frames)
     assert on.ahead == 1
@@ -334,7 +337,7 @@ def test_an_image_on_the_device_is_not_copied(
     described = manifest(upsample=upsample)
     on = estimator(CpuNetwork(), described)
     wanted = on.estimate(frames, Stopwatch())
-    runner: Any = on._feed.kernels.runner  # type: ignore[union-attr]
+    runner: Any = on._runner.device.kernels.runner  # type: ignore[union-attr]
 
     def upload(*arguments: Any) -> None:
         raise AssertionError("a picture was uploaded")
@@ -352,7 +355,7 @@ def test_a_picture_of_another_stream_is_waited_for(gpu: Any, frames: list[Frame]
     """The maker's copy into the image is only queued when the frame is given."""
     on = estimator(CpuNetwork())
     wanted = on.estimate(frames[:1], Stopwatch())
-    runner: Any = on._feed.kernels.runner  # type: ignore[union-attr]
+    runner: Any = on._runner.device.kernels.runner  # type: ignore[union-attr]
     source = CudaImage(frames[0].pixels, runner)
     for stream in (None, gpu.stream()):
         image = CudaImage(np.zeros_like(frames[0].pixels), runner)
@@ -445,7 +448,7 @@ def test_a_run_draws_into_the_device_frames_in_place(
 ) -> None:
     """Source to output on the device: the same frames come out, with what was found drawn in."""
     on = estimator(CpuNetwork())
-    runner: Any = on._feed.kernels.runner  # type: ignore[union-attr]
+    runner: Any = on._runner.device.kernels.runner  # type: ignore[union-attr]
     images = [replace(f, pixels=CudaImage(f.pixels, runner)) for f in frames]
 
     class Images:

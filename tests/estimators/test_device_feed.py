@@ -22,9 +22,10 @@ from edgepose.estimators.detector import Detector
 from edgepose.estimators.device_feed import DeviceFeed, device_feed
 from edgepose.estimators.runner import Runner
 from edgepose.estimators.top_down import TopDown
+from edgepose.geometry import Affine
 from edgepose.networks.manifest import InputSpec, Manifest
 from edgepose.networks.topology import Topology
-from edgepose.preprocess.crops import from_pixel_numbers, mirrored, normalise, place
+from edgepose.preprocess import fit, to_tensor
 from edgepose.timing import Stopwatch
 from edgepose.types import Frame
 
@@ -167,7 +168,7 @@ def test_a_picture_is_brought_to_the_gpu_once_for_all_its_people(
     spec = InputSpec(name="x", width=48, height=64)
     feed = DeviceFeed(slots, spec, 0, False, kernels)
     kernels.runner.uploads = 0
-    places = np.tile(np.array([[[0.24, 0.0, 0.0], [0.0, 0.4, 0.0]]]), (40, 1, 1))
+    places = [Affine(0.24, 0.0, 0.0, 0.0, 0.4, 0.0)] * 40
     answers = feed.run([picture(), picture()], [0] * 30 + [1] * 10, places, Stopwatch())
     assert kernels.runner.uploads == 2
     assert answers["keypoints"].shape == (40, 3, 2)
@@ -175,30 +176,17 @@ def test_a_picture_is_brought_to_the_gpu_once_for_all_its_people(
 
 def test_letterbox_and_mirror_lie_where_the_host_puts_them(kernels: Any) -> None:
     from edgepose.cuda.pictures import Picture, TensorLayout
-    from edgepose.geometry import Affine
 
     pixels = picture()
     spec = InputSpec(width=160, height=160, scale=1, resize="letterbox", align="top-left", pad=114)
-    where = place(spec, 200, 160)
+    where = fit(spec, 200, 160, "boxes")
     layout = TensorLayout.of(spec)
-    expected = normalise(where.draw(pixels, spec.pad)[None], spec)
-    matrix = where.matrix(200, 160)
+    expected = to_tensor([pixels], [where], spec)
     source = Picture.packed(pixels, "rgb8")
-    found = kernels.preprocess([source], [Affine.from_matrix(matrix)], layout)
+    found = kernels.preprocess([source], [where.drawn], layout)
     assert np.abs(found - expected).max() < 3  # OpenCV rounds its weights
-    flipped = mirrored(matrix[None], spec.width)[0]
-    turned = kernels.preprocess([source], [Affine.from_matrix(flipped)], layout)
+    turned = kernels.preprocess([source], [where.drawn.mirrored(spec.width)], layout)
     np.testing.assert_allclose(turned[..., ::-1], found, atol=1e-3)
-
-
-def test_pixel_numbers_and_centres() -> None:
-    matrix = np.array([[[2.0, 0.5, 3.0], [0.25, 4.0, 5.0]]])
-    (between_points,) = from_pixel_numbers(matrix)
-    at = np.array([7.0, 11.0])
-    pixel = matrix[0, :, :2] @ at + matrix[0, :, 2]
-    np.testing.assert_allclose(
-        between_points[:, :2] @ (at + 0.5) + between_points[:, 2], pixel + 0.5
-    )
 
 
 def test_engines_without_slots_go_over_the_host(make_pose: Callable[..., Path]) -> None:

@@ -20,7 +20,7 @@ def flat(color: tuple[int, int, int], width: int = 50, height: int = 40) -> np.n
 
 def test_normalisation_is_per_channel_in_the_networks_order() -> None:
     spec = InputSpec(width=8, height=8, **IMAGENET)
-    tensor = to_tensor(flat((255, 0, 51)), spec, fit(spec, 50, 40))
+    tensor = to_tensor([flat((255, 0, 51))], [fit(spec, 50, 40)], spec)[0]
     expected = (np.array([1, 0, 0.2]) - spec.mean) / spec.std
     np.testing.assert_allclose(tensor[:, 3, 3], expected, rtol=1e-5)
     assert tensor.shape == (3, 8, 8)
@@ -29,7 +29,7 @@ def test_normalisation_is_per_channel_in_the_networks_order() -> None:
 
 def test_bgr_without_normalisation_keeps_the_pixels() -> None:
     spec = InputSpec(width=8, height=8, color="bgr", scale=1.0)
-    tensor = to_tensor(flat((10, 20, 30)), spec, fit(spec, 50, 40))
+    tensor = to_tensor([flat((10, 20, 30))], [fit(spec, 50, 40)], spec)[0]
     assert tensor[:, 0, 0].tolist() == [30, 20, 10]
 
 
@@ -37,8 +37,8 @@ def test_nhwc_is_the_transposed_tensor() -> None:
     picture = np.random.default_rng(1).integers(0, 256, (40, 50, 3), np.uint8)
     nchw = InputSpec(width=16, height=12)
     nhwc = InputSpec(width=16, height=12, layout="nhwc")
-    a = to_tensor(picture, nchw, fit(nchw, 50, 40))
-    b = to_tensor(picture, nhwc, fit(nhwc, 50, 40))
+    a = to_tensor([picture], [fit(nchw, 50, 40)], nchw)[0]
+    b = to_tensor([picture], [fit(nhwc, 50, 40)], nhwc)[0]
     np.testing.assert_array_equal(a.transpose(1, 2, 0), b)
 
 
@@ -46,12 +46,12 @@ def test_nhwc_is_the_transposed_tensor() -> None:
 def test_letterbox_pads_and_the_inverse_finds_the_picture(align: str) -> None:
     spec = InputSpec(width=64, height=64, scale=1.0, resize="letterbox", align=align, pad=7)
     place = fit(spec, 50, 25)
-    tensor = to_tensor(flat((200, 200, 200), 50, 25), spec, place)
+    tensor = to_tensor([flat((200, 200, 200), 50, 25)], [place], spec)[0]
     rows = np.flatnonzero(tensor[0, :, 32] == 200)
     assert len(rows) == 32
     assert rows[0] == (16 if align == "centre" else 0)
     assert set(np.unique(tensor)) == {7.0, 200.0}
-    back = place.inverse().apply(np.array([(0, rows[0]), (64, rows[-1] + 1)]))
+    back = place.to_image(np.array([(0, rows[0]), (64, rows[-1] + 1)]))
     np.testing.assert_allclose(back, [(0, 0), (50, 25)], atol=1e-9)
 
 
@@ -63,7 +63,7 @@ def test_a_bright_spot_lands_where_the_affine_says(width: int, height: int, resi
     x, y = width // 2, height // 3
     picture[y, x] = 255
     place = fit(spec, width, height)
-    tensor = to_tensor(picture, spec, place)[0]
+    tensor = to_tensor([picture], [place], spec)[0, 0]
     if tensor.max() < 8:
         return  # averaged away in a strong reduction
     ys, xs = np.nonzero(tensor)
@@ -71,15 +71,15 @@ def test_a_bright_spot_lands_where_the_affine_says(width: int, height: int, resi
     centre = np.array(
         [np.average(xs + 0.5, weights=weights), np.average(ys + 0.5, weights=weights)]
     )
-    reach = 1.5 * max(1.0, place.a, place.e)
-    assert np.abs(centre - place.apply(np.array([x + 0.5, y + 0.5]))).max() < reach
+    reach = 1.5 * max(1.0, place.drawn.a, place.drawn.e)
+    assert np.abs(centre - place.drawn.apply(np.array([x + 0.5, y + 0.5]))).max() < reach
 
 
 def test_shrinking_averages_instead_of_aliasing() -> None:
     stripes = np.zeros((400, 400, 3), np.uint8)
     stripes[:, ::2] = 200
     spec = InputSpec(width=40, height=40, scale=1.0)
-    tensor = to_tensor(stripes, spec, fit(spec, 400, 400))
+    tensor = to_tensor([stripes], [fit(spec, 400, 400)], spec)[0]
     np.testing.assert_allclose(tensor, 100, atol=1)
 
 
