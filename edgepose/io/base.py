@@ -46,6 +46,7 @@ class SourceOptions:
             tries in a row (0 = never). wait: also wait for a source that is absent at the start.
         save: also store the compressed input in this file.
         on_event: called with dictionaries {"event": connected|lost|back|ended, "source": ...} from the reading thread.
+        outputs: names of the outputs, which nobody can have meant as the input.
         on_error: called with (path, error) for a broken file among several, which is then skipped;
             None = raise.
     """
@@ -65,6 +66,7 @@ class SourceOptions:
     reconnect_limit: int = 0
     wait: bool = False
     save: str = ""
+    outputs: tuple[str, ...] = ()
     on_event: Callable[[dict[str, Any]], None] | None = None
     on_error: Callable[[str, Exception], None] | None = None
 

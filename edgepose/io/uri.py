@@ -14,11 +14,80 @@ from urllib.parse import parse_qsl, unquote
 from edgepose.errors import UsageError
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_LOCAL = ("file", "v4l2", "csi", "display")
 _DEVICE = re.compile(r"/dev/(video\d+|v4l/.+)")
-_SECRET = re.compile(
-    r"(?i)([?&;](?:[a-z_-]*(?:password|passwd|pwd|token|secret|signature|api_?key|auth)|key|sig)=)"
-    r"[^&;#]*"
+HIDDEN = "***"
+# words of queries whose values are no secrets, and the values that they may have; what is not known to
+# be harmless is hidden
+_HARMLESS = re.compile(
+    r"(?i)(size|rate|frames|people|clock|image|pt|pkt_size|channel|subtype|stream|streamtype|profile|"
+    r"resolution|width|height|fps|codec|camera|ch|id|mode|latency|transport|qos|queue|retain|wait|spool|ca|"
+    r"video|audio|quality|x|y|z|picture|listen|timeout|ttl|reuse|fifo_size|overrun_nonfatal)"
+    r"(=[\w./:-]{0,64})?"
 )
+_SECRET_WORD = re.compile(
+    r"(?i)[a-z0-9_-]{0,16}(pass|pwd|psw|passwd|password|passphrase|token|secret|sig|signature|key|auth|user|"
+    r"usr|name|account|loginuse|loginpas|pw|sid|session|code|credentials?|jwt|streamid)"
+)
+_ADDRESS_WORDS = "rtsps?|https?|rtp|rtmps?|srt|mqtts?|udp|tcp|webrtc|hls|mjpeg"
+_MISSPELT = re.compile(rf"(?i)\s*({_ADDRESS_WORDS})\s*(:|//|:\\\\)", re.DOTALL)
+
+
+_AUTHORITY = re.compile(r"([^:\[\]]*|\[[^\[\]]*\]|[0-9a-fA-F]*:[0-9a-fA-F:.]*)(:[0-9]{0,5})?")
+
+
+def hide(text: str) -> str:
+    """A text for people and logs: where it is an address, without its credentials.
+
+    Hidden is everything between the scheme and the last @ (and what follows, where the @ may belong to a
+    path), every value of a query that is not known to be
+    harmless, fragments, and what cameras take in their paths (`user=admin_password=...`, `/admin/...`).
+    A text that is no address comes back as it is.
+    """
+    match = _SCHEME.fullmatch(text.lstrip())
+    if match and match[1].lower() not in _LOCAL:
+        return _hidden(match[1].lower(), match[2])
+    before, at, after = text.rpartition("@")
+    if at and (":" in before or _MISSPELT.match(text)):
+        return f"{HIDDEN}@{_hidden('', after).removeprefix('://')}"
+    return text
+
+
+def _hidden(scheme: str, rest: str) -> str:
+    userinfo, at, rest = _split_userinfo(rest)
+    if "@" in rest or "=" in userinfo:
+        return f"{scheme}://{HIDDEN}"  # it has two readings, and either may hold the password
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    path, hash_, _ = rest[len(authority) :].partition("#")
+    path, mark, query = path.partition("?")
+    if not _AUTHORITY.fullmatch(authority):
+        host = authority.partition(":")[0]
+        authority = f"{host}:{HIDDEN}"  # a user and password whose host is missing
+    words = mark + "".join(_hidden_word(w) for w in re.split(r"([&;?])", query))
+    lead = "@" if at and not userinfo else ""
+    return (
+        f"{scheme}://{lead}{authority}{_hidden_path(scheme, path)}{words}{hash_ and '#' + HIDDEN}"
+    )
+
+
+def _hidden_word(word: str) -> str:
+    if not word or word in "&;?" or _HARMLESS.fullmatch(word):
+        return word
+    key, equals, _ = word.partition("=")
+    return f"{key}={HIDDEN}" if equals and _SECRET_WORD.fullmatch(key) else HIDDEN
+
+
+def _hidden_path(scheme: str, path: str) -> str:
+    """The path without what cameras take in it; behind a secret nothing is shown, it may hold a slash."""
+    shown: list[str] = []
+    for segment in path.split("/"):
+        secret = "=" in segment and not _HARMLESS.fullmatch(segment)
+        after_user = {"admin", "root", "user"} & {s.lower() for s in shown}
+        key = scheme.startswith("rtmp") and any(shown)
+        if segment and (secret or after_user or key or ":" in segment):
+            return "/".join([*shown, HIDDEN])
+        shown.append(segment)
+    return "/".join(shown)
 
 
 @dataclass(frozen=True)
@@ -37,10 +106,10 @@ class Uri:
 
     text: str = field(repr=False)
     scheme: str
-    host: str = ""
+    host: str = field(default="", repr=False)
     port: int = 0
-    path: str = ""
-    query: tuple[tuple[str, str], ...] = ()
+    path: str = field(default="", repr=False)
+    query: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     user: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
     display: str = ""
@@ -48,8 +117,13 @@ class Uri:
     @property
     def name(self) -> str:
         """A short name for `{name}` and titles: stem of the path, else host, else scheme."""
-        stem = PurePosixPath(self.path.rstrip("/")).stem
-        return stem or self.host or self.scheme
+        path = hide(self.path)
+        if self.scheme not in (*_LOCAL, "stdin"):
+            shown = self.display.partition("://")[2].partition("?")[0].partition("#")[0]
+            path = shown.partition("/")[2].removesuffix(HIDDEN)
+        stem = PurePosixPath(path.rstrip("/")).stem
+        host = "" if self.display.endswith(f"://{HIDDEN}") else self.host
+        return stem or host or self.scheme
 
     def get(self, key: str, default: str = "") -> str:
         """Value of a query key."""
@@ -75,11 +149,13 @@ def parse(text: str) -> Uri:
         return Uri(text, "display", path="0", display=text)
     if _DEVICE.fullmatch(text):
         return Uri(text, "v4l2", path=text, display=text)
-    match = _SCHEME.fullmatch(text)
+    match = _SCHEME.fullmatch(text.lstrip())
     if not match:
-        return Uri(text, "file", path=text, display=text)
-    scheme, rest = match[1].lower(), match[2]
-    if scheme in ("file", "v4l2", "csi", "display"):
+        if word := _MISSPELT.match(text):
+            raise UsageError(f"{hide(text)} is no address; one begins with {word[1].lower()}://")
+        return Uri(text, "file", path=text, display=hide(text))
+    text, scheme, rest = text.lstrip(), match[1].lower(), match[2]
+    if scheme in _LOCAL:
         return Uri(text, scheme, path=_local_path(scheme, rest), display=text)
     return _network(text, scheme, rest)
 
@@ -91,11 +167,8 @@ def _local_path(scheme: str, rest: str) -> str:
 
 
 def _network(text: str, scheme: str, rest: str) -> Uri:
-    userinfo, at, rest = _split_userinfo(rest)
-    shown = f"{'@' if at and not userinfo else ''}{rest}"
-    if userinfo and "@" in rest:
-        shown = f"***@{rest.rpartition('@')[2]}"  # all before may be part of a password
-    display = _SECRET.sub(r"\1***", f"{scheme}://{shown}")
+    display = _hidden(scheme, rest)
+    userinfo, _, rest = _split_userinfo(rest)
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     host, port = _host_port(authority, display)
     path, _, query = rest[len(authority) :].partition("#")[0].partition("?")
@@ -118,7 +191,11 @@ def _split_userinfo(rest: str) -> tuple[str, str, str]:
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     userinfo, at, host = authority.rpartition("@")
     port = (host.rpartition("]")[2] if host.startswith("[") else host).partition(":")[2]
-    odd = (not host and userinfo) or (port and not port.isdecimal())
+    odd = (
+        (not host and userinfo)
+        or (port and not port.isdecimal())
+        or (host + userinfo).endswith(":")
+    )
     if odd and "@" in rest[len(authority) :]:
         return rest.rpartition("@")
     return userinfo, at, rest[len(userinfo) + len(at) :]
@@ -128,6 +205,9 @@ def _host_port(authority: str, display: str) -> tuple[str, int]:
     host, _, port = authority.rpartition(":")
     if ":" not in authority or authority.endswith("]"):
         host, port = authority, ""
-    if port and not (re.fullmatch(r"[0-9]{1,5}", port) and int(port) <= 65535):
-        raise UsageError(f"{display}: {port!r} is not a port; a port is a number from 0 to 65535.")
+    if not _AUTHORITY.fullmatch(authority) or int(port or 0) > 65535:
+        raise UsageError(
+            f"{display}: behind the host stands no port, a number from 0 to 65535. Credentials are given "
+            "as scheme://user:password@host."
+        )
     return host.strip("[]"), int(port or 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from edgepose.errors import EdgeposeError
@@ -40,8 +41,6 @@ def open_output(uri: str, options: OutputOptions | None = None) -> Output:
 
 def default_output(options: OutputOptions | None = None, headless: bool = False) -> Output | None:
     """The window that opens where no output is named; None without a display or a window library."""
-    import os
-
     display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if headless or not display or "display" not in SCHEMES:
         return None

@@ -6,6 +6,7 @@ import os
 
 from edgepose.errors import UnknownNameError
 from edgepose.io.base import Output, OutputOptions
+from edgepose.io.outputs.images import ImageOutput
 from edgepose.io.targets import IMAGES, NUMBER, VIDEOS, check_folder, refuse_input
 from edgepose.io.uri import Uri
 
@@ -36,8 +37,6 @@ def open_file(uri: Uri, options: OutputOptions) -> Output:
 
 
 def _images(path: str, shape: str, options: OutputOptions) -> Output:
-    from edgepose.io.outputs.images import ImageOutput
-
     folder = path if shape == "folder" else os.path.dirname(path)
     check_folder(folder, create=False)
     if shape == "file":

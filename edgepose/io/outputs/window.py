@@ -13,7 +13,9 @@ import time
 from typing import Any
 
 from edgepose.errors import OutputError
+from edgepose.io import jetson_utils
 from edgepose.io.base import Output, OutputOptions
+from edgepose.io.outputs.jetson import open_jetson
 from edgepose.io.uri import Uri
 from edgepose.types import Frame
 
@@ -175,11 +177,7 @@ def open_window(uri: Uri, options: OutputOptions) -> Output:
     Raises:
         OutputError: no display, no pygame-ce, or SDL cannot open it.
     """
-    from edgepose.io import jetson_utils
-
     utils = jetson_utils.wanted()
     if utils is not None:
-        from edgepose.io.outputs.jetson import open_jetson
-
         return open_jetson(utils, uri, options)
     return WindowOutput(uri, options)

@@ -13,6 +13,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import av
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from av import Packet, VideoFrame
 
 
+PIPE_HINT = (
+    " An MP4 can be read from a pipe only if its index stands first: ffmpeg ... -movflags +faststart; "
+    "or send MPEG-TS: -f mpegts."
+)
 MAX_BROKEN_PACKETS = 300
 MAX_RATE = 1000.0  # beyond, the number is a clock and no frame rate
 
@@ -87,7 +92,8 @@ class AvCapture:
         except (av.FFmpegError, OSError, ValueError) as e:
             if isinstance(e, av.error.InvalidDataError) and time.monotonic() - start > 0.9 * half:
                 e = TimeoutError()  # an RTSP server that never answers looks like bad data
-            raise explain(e, address.shown, options.timeout) from None
+            hint = PIPE_HINT if address.patient and isinstance(e, av.error.InvalidDataError) else ""
+            raise explain(e, address.shown, options.timeout, hint) from None
         try:
             self._polled = address.device and _make_nonblocking(address.url)
             self._recorder = None
@@ -121,6 +127,8 @@ class AvCapture:
         try:
             frame = next(self._frames, None)
         except (av.FFmpegError, OSError) as e:
+            if self._address.patient and isinstance(e, av.error.InvalidDataError):
+                raise explain(e, self._address.shown, self._timeout, PIPE_HINT) from None
             raise lost(e, self._address.shown, self._timeout) from None
         if frame is None:
             if self._address.ends or self._interrupted:
@@ -265,8 +273,6 @@ def _copy_of(packet: Any) -> Any:
 
 def free_name(path: str) -> str:
     """The path, or with `-1`, `-2`... before its suffix where it is taken."""
-    from pathlib import Path
-
     given, number = Path(path), 0
     name = given
     while name.exists():
@@ -284,7 +290,7 @@ def silent(shown: str, seconds: float) -> SourceTimeout:
     )
 
 
-def explain(error: BaseException, shown: str, seconds: float) -> EdgeposeError:
+def explain(error: BaseException, shown: str, seconds: float, hint: str = "") -> EdgeposeError:
     """What an error on opening means: absent and silent sources may be waited for, others not."""
 
     if isinstance(error, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)):
@@ -306,7 +312,7 @@ def explain(error: BaseException, shown: str, seconds: float) -> EdgeposeError:
     if isinstance(error, av.error.ProtocolNotFoundError):
         return SourceError(f"{shown}: the video library does not know this protocol.")
     if isinstance(error, (av.error.InvalidDataError, av.error.DemuxerNotFoundError)):
-        return SourceError(f"{shown} is not a video that can be read ({_reason(error)}).")
+        return SourceError(f"{shown} is not a video that can be read ({_reason(error)}).{hint}")
     if isinstance(error, OSError):
         return lost(error, shown, seconds)
     return SourceError(f"{shown} cannot be opened: {_reason(error)}.")

@@ -7,14 +7,13 @@ from dataclasses import replace
 
 from edgepose.errors import SourceError
 from edgepose.io.base import Source, SourceOptions
+from edgepose.io.sources.images import ImageSource
 from edgepose.types import Frame
 
 
 def in_turn(sources: Sequence[Source], options: SourceOptions) -> Source:
     """Several files as one source: pictures as one list, so that --start, --frames and --loop mean
     the whole of it, anything else as a `Chain`."""
-    from edgepose.io.sources.images import ImageSource
-
     pictures = [s for s in sources if isinstance(s, ImageSource)]
     if len(pictures) < len(sources):
         return Chain(sources, on_error=options.on_error)

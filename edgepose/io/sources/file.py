@@ -6,18 +6,22 @@ import difflib
 import glob
 import os
 import re
+import stat
 from collections.abc import Iterable
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import unquote
 
 from edgepose.errors import SourceError, UsageError
-from edgepose.io.base import Source, SourceOptions
+from edgepose.io.base import Source, SourceOptions, load
 from edgepose.io.sources import header
+from edgepose.io.sources.images import ImageSource
 from edgepose.io.uri import Uri
 
 _IMAGES = (
     "jpg jpeg jpe png bmp dib webp tif tiff gif tga targa psd hdr pic pnm pbm pgm ppm pam pxm "
-    "jp2 avif exr sr ras pcx sgi ico"
+    "jp2 avif heic heif hif exr sr ras pcx sgi ico"
 )
 _VIDEOS = (
     "mp4 m4v mkv mov qt avi webm flv h264 264 avc h265 265 hevc mpg mpeg m2v ts mts m2ts 3gp wmv asf "
@@ -26,6 +30,11 @@ _VIDEOS = (
 IMAGES = frozenset(_IMAGES.split())
 VIDEOS = frozenset(_VIDEOS.split())
 MAX_BRACES = 10_000
+# imported when they are used: PyAV takes longer to load than a picture
+_BY_PYAV = {
+    "film": "edgepose.io.sources.video:VideoSource",
+    "pipe": "edgepose.io.sources.stdin:open_pipe",
+}
 _NUMBER = re.compile(r"%(0?)(\d*)[diu]")
 
 
@@ -39,13 +48,16 @@ def open_file(uri: Uri, options: SourceOptions) -> Source:
     path = _existing(uri.path)
     if os.path.isdir(path):
         return _images(_in_folder(path), path, options)
+    if _is_pipe(path):
+        source: Source = load(_BY_PYAV, "pipe", "reader")(path, options)
+        return source
     if os.path.exists(path):
         return _one(path, options)
     if _NUMBER.search(os.path.basename(path)):
         return _images(_in_sequence(path), path, options)
     if re.search(r"[*?\[{]", path):
         return _globbed(path, options)
-    raise SourceError(_missing(path))
+    raise SourceError(_missing(path, options.outputs))
 
 
 def _existing(path: str) -> str:
@@ -61,14 +73,14 @@ def _existing(path: str) -> str:
 def _one(path: str, options: SourceOptions) -> Source:
     try:
         with open(path, "rb") as file:
-            # a pipe cannot be read twice: leave it to the film's reader
             head = file.read(header.HEAD) if os.path.isfile(path) else b"?"
-    except OSError as e:
-        raise SourceError(f"{path} cannot be read: {e.strerror or e}.") from None
+            kind = header.kind(head)
+            film = kind in ("gif", "jpeg") and _is_film(file, kind, _extension(path))
+    except (OSError, ValueError) as e:
+        raise SourceError(f"{path} cannot be read: {getattr(e, 'strerror', None) or e}.") from None
     if not head:
         raise SourceError(f"{path} is empty (0 bytes).")
-    kind = header.kind(head)
-    if kind == "gif" and _is_animated(path):
+    if film:
         return _video(path, options)
     if kind or _extension(path) in IMAGES:
         return _images([path], path, options, many=False)
@@ -76,21 +88,26 @@ def _one(path: str, options: SourceOptions) -> Source:
 
 
 def _images(paths: list[str], name: str, options: SourceOptions, many: bool = True) -> Source:
-    from edgepose.io.sources.images import ImageSource
-
     return ImageSource(paths, Path(name).stem if not many else name, options, many)
 
 
 def _video(path: str, options: SourceOptions) -> Source:
-    from edgepose.io.sources.video import VideoSource
+    source: Source = load(_BY_PYAV, "film", "reader")(path, options)
+    return source
 
-    return VideoSource(path, options)
+
+def _is_film(file: BinaryIO, kind: str, extension: str) -> bool:
+    """True for several pictures behind each other in one file."""
+    with mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        if kind == "gif":
+            return header.gif_frames(data)[0] > 1
+        return header.is_jpeg_film(data, extension)
 
 
-def _is_animated(path: str) -> bool:
+def _is_pipe(path: str) -> bool:
     try:
-        return header.gif_frames(Path(path).read_bytes())[0] > 1
-    except OSError:
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except (OSError, ValueError):
         return False
 
 
@@ -105,7 +122,7 @@ def _in_folder(folder: str) -> list[str]:
         hint = f" It holds {films} film(s); give those one at a time." if films else ""
         raise SourceError(
             f"Folder {folder} holds no image (sub-folders are not entered; "
-            f"looked for .jpg, .png, .bmp, .webp, .tif, .gif and others).{hint}"
+            f"looked for .jpg, .png, .bmp, .webp, .tif, .gif, .heic and others).{hint}"
         )
     return images
 
@@ -191,12 +208,15 @@ def _extension(path: str) -> str:
     return os.path.splitext(path)[1][1:].lower()
 
 
-def _missing(path: str) -> str:
+def _missing(path: str, outputs: Iterable[str]) -> str:
+    if os.path.islink(path):
+        return f"{path} is a link to {os.readlink(path)}, which does not exist."
     folder, name = os.path.split(path)
     if not os.path.isdir(folder or "."):
         return f"{path} does not exist: there is no folder {folder}."
     try:
-        near = difflib.get_close_matches(name, os.listdir(folder or "."), n=1, cutoff=0.6)
+        there = [n for n in os.listdir(folder or ".") if os.path.join(folder, n) not in outputs]
+        near = difflib.get_close_matches(name, there, n=1, cutoff=0.6)
     except OSError:
         near = []
     hint = f" Did you mean {os.path.join(folder, near[0])}?" if near else ""

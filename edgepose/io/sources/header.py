@@ -37,7 +37,7 @@ def is_cut(data: bytes) -> bool:
     return name == "gif" and gif_frames(data)[1]
 
 
-def gif_frames(data: bytes) -> tuple[int, bool]:
+def gif_frames(data: Buffer) -> tuple[int, bool]:
     """(number of whole pictures in a GIF, True where it ends before its trailer)."""
     count = 0
     try:
@@ -59,7 +59,7 @@ def _color_table(flags: int) -> int:
     return 3 << ((flags & 7) + 1) if flags & 0x80 else 0
 
 
-def _skip_blocks(data: bytes, at: int) -> int:
+def _skip_blocks(data: Buffer, at: int) -> int:
     while data[at]:
         at += data[at] + 1
     data[at + 1]  # the file goes on behind the terminator

@@ -1,12 +1,14 @@
-"""`-`: encoded video on the standard input, every frame: `ffmpeg ... -f mpegts - | posenet -`."""
+"""`-` and named pipes: encoded video, every frame: `ffmpeg ... -f mpegts - | posenet -`."""
 
 from __future__ import annotations
 
 import os
 import select
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
-from edgepose.errors import UnknownNameError, UsageError
+from edgepose.errors import SourceError, UnknownNameError, UsageError
 from edgepose.io.base import Source, SourceOptions
 from edgepose.io.sources.av_capture import Address, AvCapture
 from edgepose.io.sources.whole import WholeSource, interruptible
@@ -19,8 +21,8 @@ RAW_FORMATS = {"h264": "h264", "h265": "hevc", "mjpeg": "mjpeg", "vp8": "ivf", "
 class Pipe:
     """A readable end whose blocked read can be ended from another thread."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, descriptor: int, ours: bool = False) -> None:
+        self._descriptor, self._ours = descriptor, ours
         self._wake_out, self._wake_in = os.pipe()
         self._ended = False
 
@@ -40,15 +42,17 @@ class Pipe:
             os.write(self._wake_in, b"x")
 
     def close(self) -> None:
-        """Release the wake-up pipe; the standard input stays open."""
+        """Release the wake-up pipe and, if it is `ours`, the readable end; the standard input stays open."""
         for end in (self._wake_in, self._wake_out):
             if end >= 0:
                 os.close(end)
+        if self._ours and self._wake_in >= 0:
+            os.close(self._descriptor)
         self._wake_in = self._wake_out = -1
         self._ended = True
 
 
-class _StdinCapture(AvCapture):
+class _PipeCapture(AvCapture):
     def __init__(self, pipe: Pipe, address: Address, options: SourceOptions) -> None:
         self._pipe = pipe
         try:
@@ -80,19 +84,35 @@ def open_stdin(uri: Uri, options: SourceOptions) -> Source:
             "`-` reads encoded video from the standard input, which is a terminal. Example: "
             "ffmpeg -i camera.mp4 -f mpegts - | posenet -"
         )
-    descriptor = sys.stdin.fileno()
+    return _piped(sys.stdin.fileno, "stdin", "stdin", options)
+
+
+def open_pipe(path: str, options: SourceOptions) -> Source:
+    """Read encoded video from a named pipe, or from what a shell's `<(command)` names.
+
+    Raises:
+        SourceError: it cannot be read, or what comes is not a video.
+    """
+
+    def descriptor() -> int:
+        try:
+            return os.open(path, os.O_RDONLY)
+        except OSError as e:
+            raise SourceError(f"{path} cannot be read: {e.strerror}.") from None
+
+    return _piped(descriptor, path, Path(path).stem, options)
+
+
+def _piped(
+    descriptor: Callable[[], int], uri: str, name: str, options: SourceOptions
+) -> WholeSource:
+    shown = "standard input" if uri == "stdin" else uri
+    codec = RAW_FORMATS.get(options.codec.lower(), "")
 
     def opener() -> AvCapture:
-        pipe = Pipe(descriptor)
-        where = Address(
-            "",
-            "standard input",
-            RAW_FORMATS.get(options.codec.lower(), ""),
-            file=lambda: pipe,
-            ends=True,
-            patient=True,
-        )
-        return _StdinCapture(pipe, where, options)
+        pipe = Pipe(descriptor(), ours=uri != "stdin")
+        where = Address("", shown, codec, file=lambda: pipe, ends=True, patient=True)
+        return _PipeCapture(pipe, where, options)
 
     first = interruptible(opener)
-    return WholeSource(opener, options, uri="stdin", name="stdin", first=first, again=False)
+    return WholeSource(opener, options, uri=uri, name=name, first=first, again=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import glob
+import grp
 import os
 import struct
 from collections.abc import Iterator
@@ -305,8 +306,6 @@ def explain(error: OSError, path: str) -> EdgeposeError:
 
 def permission_advice(path: str) -> str:
     """Which group may read a device, and how to join it."""
-    import grp
-
     try:
         group = grp.getgrgid(os.stat(path).st_gid).gr_name
     except (OSError, KeyError):
