@@ -9,7 +9,8 @@
     │   └── BackendUnavailable       exit 1   a package or device that the engine needs is missing
     ├── SourceError (OSError)        exit 1   an input cannot be opened or read
     │   ├── SourceLost               exit 1   a live source went away (not the same as its end)
-    │   └── SourceTimeout            exit 1   nothing arrived in time
+    │   ├── SourceTimeout            exit 1   nothing arrived in time
+    │   └── SourceDenied             exit 1   a wrong or missing user name or password
     ├── OutputError (OSError)        exit 1   an output or sink cannot be opened or written
     ├── StoreError (OSError)         exit 1   the database of events cannot be opened, read or written
     └── Interrupted                  exit 130 Ctrl-C or SIGTERM
@@ -100,6 +101,10 @@ class SourceLost(SourceError):
 
 class SourceTimeout(SourceError):
     """A source delivered nothing within the time allowed."""
+
+
+class SourceDenied(SourceError):
+    """A source asks for another user name or password; who tries too often locks the account."""
 
 
 class OutputError(EdgeposeError, OSError):

@@ -18,12 +18,15 @@ PART = ".part"  # suffix of what is not finished; such a file is nobody's and ma
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator[Path]:
     """A temporary file in the same folder that takes the place of `path` when the block ends.
 
     A reader sees the old content or the new one, never half of it, also after a power cut: the file
     is on the disk before it is renamed, and the folder after it. Where the block raises, the temporary
     file is removed and `path` stays as it was. A file that is replaced keeps its permissions.
+
+    Args:
+        durable: False does not wait for the disk: for what can be made again, by the thousand.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full.
@@ -35,7 +38,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         with suppress(FileNotFoundError):
             part.chmod(path.stat().st_mode & 0o7777)
         yield part
-        put_in_place(part, path)
+        put_in_place(part, path, durable=durable)
     except BaseException:
         with suppress(OSError):
             part.unlink(missing_ok=True)
@@ -52,12 +55,15 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None
         part.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def put_in_place(part: Path, path: Path) -> None:
+def put_in_place(part: Path, path: Path, *, durable: bool = True) -> None:
     """Rename a finished file or folder to its final name, on the disk before and after.
 
     Raises:
         OSError: it cannot be read, or not be renamed.
     """
+    if not durable:
+        os.replace(part, path)
+        return
     for file in sorted(p for p in part.rglob("*") if p.is_file()) if part.is_dir() else [part]:
         to_disk(file)
     os.replace(part, path)

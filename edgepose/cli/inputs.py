@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -66,6 +67,8 @@ def is_photo(name: str) -> bool:
 
     `posenet *.jpg` in a folder of two photos must not overwrite the second.
     """
+    if not os.path.isfile(name):
+        return False  # to open a named pipe is to wait for whoever reads it
     try:
         with open(name, "rb") as file:
             head = file.read(65536)

@@ -11,6 +11,7 @@ from functools import partial
 from edgepose.cli.inputs import OnEvent, files_of
 from edgepose.draw.overlay import Overlay
 from edgepose.errors import UsageError
+from edgepose.files import identity
 from edgepose.flags import one_of
 from edgepose.io.base import Output, Sink, SinkOptions, Source
 from edgepose.io.named import PLACE, ByName
@@ -92,14 +93,14 @@ def refuse_one_name_twice(targets: Sequence[str]) -> None:
     Raises:
         UsageError: a file is named twice.
     """
-    seen: set[str] = set()
+    seen: set[tuple[int, int, str]] = set()
     for target in targets:
-        path = os.path.realpath(os.path.expanduser(parse(target).path))
+        path = os.path.expanduser(parse(target).path)
         if parse(target).scheme != "file" or (os.path.exists(path) and not os.path.isfile(path)):
             continue  # a stream, a folder, a device
-        if path in seen:
+        if identity(path) in seen:
             raise UsageError(f"{target} is named for two outputs. Give each a file of its own.")
-        seen.add(path)
+        seen.add(identity(path))
 
 
 def check_sinks(data: DataChoice) -> None:

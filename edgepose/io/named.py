@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from edgepose.errors import OutputError
+from edgepose.files import identity
 from edgepose.io.base import Output, Sink
 
 PLACE = "{name}"
@@ -23,6 +25,7 @@ class ByName(Output, Sink):
         self._pattern = pattern
         self._open = open_
         self._writers: dict[str, Any] = {}
+        self._targets: dict[tuple[int, int, str], str] = {}
         # streams may lose frames (see `outputs.fanout`)
         self.drops = "://" in pattern and not pattern.lower().startswith("file://")
 
@@ -31,7 +34,11 @@ class ByName(Output, Sink):
         name = item.name or "source"
         if name not in self._writers:
             safe = "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
-            self._writers[name] = self._open(self._pattern.replace(PLACE, safe))
+            target = self._pattern.replace(PLACE, safe)
+            earlier = self._targets.setdefault(identity(target), name)
+            if earlier != name:
+                raise OutputError(f"{earlier} and {name} would both be written to {target}.")
+            self._writers[name] = self._open(target)
         self._writers[name].write(item)
 
     def event(self, event: dict[str, Any]) -> None:

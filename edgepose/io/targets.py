@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterable
 
 from edgepose.errors import OutputError, UsageError
+from edgepose.files import identity
 
 IMAGES = ("jpg", "jpeg", "png", "bmp", "webp", "tif", "tiff", "ppm", "jp2", "avif")
 VIDEOS = ("mp4", "m4v", "mov", "qt", "mkv", "avi", "webm", "flv", "ts", "h264", "264", "h265", "265", "hevc")  # fmt: skip
@@ -46,12 +47,12 @@ def check_folder(folder: str, create: bool) -> None:
 
 
 def refuse_input(path: str, inputs: Iterable[str]) -> None:
-    """Refuse to write over an input, whatever links lead there.
+    """Refuse to write over an input, whatever other name it has (links of both kinds, a folder mounted twice).
 
     Raises:
         UsageError: the path is one of the inputs.
     """
-    target = os.path.realpath(path)
+    target = identity(path)
     for given in inputs:
-        if given and os.path.realpath(given) == target:
+        if given and identity(given) == target:
             raise UsageError(f"The output {path} is the input itself. Give it another name.")

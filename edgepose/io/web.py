@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import base64
 import hmac
+import ipaddress
 import logging
 import os
+import re
 import socket
 import ssl
 import threading
@@ -94,6 +96,19 @@ class Route:
         return hmac.compare_digest(given.encode(), expected.encode())
 
 
+def is_own_name(host: str) -> bool:
+    """Whether a Host header names us as no foreign page can: an address, localhost or this machine's name."""
+    name = re.sub(r":[0-9]*$", "", host).strip("[]").lower().rstrip(".")
+    own = socket.gethostname().lower()
+    if name in ("", "localhost", own, own.partition(".")[0], f"{own.partition('.')[0]}.local"):
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name.endswith(".localhost")
+    return True
+
+
 class WebServer:
     """The server of one port; made and ended by `add` and `remove`.
 
@@ -143,6 +158,10 @@ class WebServer:
             known = "".join(f'<li><a href="{p}">{p}</a></li>' for p in sorted(self.routes))
             page = f"<!doctype html><title>edgepose</title><ul>{known}</ul>".encode()
             request.reply(200 if path == "/" else 404, "text/html; charset=utf-8", page)
+        elif not route.credentials and not is_own_name(request.headers.get("Host", "")):
+            # a foreign name that leads here belongs to a page that wants to read what we show
+            text = b"Open this by address or host name, or protect it: http://user:password@:port\n"
+            request.reply(421, "text/plain", text)
         elif not route.admits(request):
             request.reply(401, "text/plain", b"", WWW_Authenticate='Basic realm="edgepose"')
         else:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import OutputError
+from edgepose.files import identity, replacing
 from edgepose.io.base import Output, OutputOptions
 from edgepose.io.pixels import resize, size_for
 from edgepose.io.targets import IMAGES, NUMBER, check_folder, refuse_input
@@ -37,7 +38,7 @@ class ImageOutput(Output):
         self._path = path
         self._shape = shape
         self._options = options
-        self._inputs = {os.path.realpath(p) for p in options.inputs}
+        self._inputs = {identity(p) for p in options.inputs}
         self._written: dict[str, str] = {}
         self._count = 0
         # the first * of a pattern is its number, as in jetson-inference
@@ -106,7 +107,7 @@ class ImageOutput(Output):
             name = path if frame.pts is None else os.path.join(self._path, frame.name)
             self._check_first(name, frame.source or str(frame.index))
         refuse_input(path, (frame.source,) if frame.pts is None else ())
-        if self._inputs and os.path.realpath(path) in self._inputs:
+        if self._inputs and identity(path) in self._inputs:
             refuse_input(path, self._options.inputs)
 
     def _full(self) -> OutputError:
@@ -159,14 +160,8 @@ def write_whole(path: str, data: bytes) -> None:
     Raises:
         OutputError: it cannot be written; nothing of it is left.
     """
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name[:200]}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-        os.replace(temporary, path)
+        with replacing(path, durable=False) as part:
+            part.write_bytes(data)
     except OSError as e:
         raise OutputError(f"{path} cannot be written: {e.strerror or e}.") from None
-    finally:
-        if os.path.lexists(temporary):
-            os.unlink(temporary)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import av
 
-from edgepose.errors import EdgeposeError, SourceError, SourceLost, SourceTimeout
+from edgepose.errors import EdgeposeError, SourceDenied, SourceError, SourceLost, SourceTimeout
 from edgepose.io.base import SourceOptions
 from edgepose.io.ffmpeg import Converter, open_container
 from edgepose.io.pixels import Transform
@@ -294,7 +294,7 @@ def explain(error: BaseException, shown: str, seconds: float, hint: str = "") ->
     """What an error on opening means: absent and silent sources may be waited for, others not."""
 
     if isinstance(error, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)):
-        return SourceError(
+        return SourceDenied(
             f"{shown}: wrong or missing user name or password. Give them as "
             "scheme://user:password@host/path."
         )
@@ -323,6 +323,8 @@ def lost(error: BaseException, shown: str, seconds: float) -> EdgeposeError:
 
     if isinstance(error, EdgeposeError):
         return error
+    if isinstance(error, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)):
+        return explain(error, shown, seconds)
     if isinstance(error, (av.error.ExitError, TimeoutError)):
         return silent(shown, seconds)
     gone = SourceLost(f"{shown}: {_reason(error)}.")

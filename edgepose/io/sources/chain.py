@@ -6,19 +6,24 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from edgepose.errors import SourceError
-from edgepose.io.base import Source, SourceOptions
-from edgepose.io.sources.images import ImageSource
+from edgepose.io.base import Source, SourceOptions, load
 from edgepose.types import Frame
+
+# imported when it is used: with it comes OpenCV
+_JOINED = {"pictures": "edgepose.io.sources.images:ImageSource"}
 
 
 def in_turn(sources: Sequence[Source], options: SourceOptions) -> Source:
     """Several files as one source: pictures as one list, so that --start, --frames and --loop mean
     the whole of it, anything else as a `Chain`."""
-    pictures = [s for s in sources if isinstance(s, ImageSource)]
+    pictures = [s for s in sources if s.stills and s.paths]
     if len(pictures) < len(sources):
         return Chain(sources, on_error=options.on_error)
     paths = [path for source in pictures for path in source.paths]
-    return ImageSource(paths, pictures[0].name, options, many=True)
+    joined: Source = load(_JOINED, "pictures", "source")(
+        paths, pictures[0].name, options, many=True
+    )
+    return joined
 
 
 class Chain(Source):

@@ -19,12 +19,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from edgepose.errors import EdgeposeError, SourceError, SourceLost, SourceTimeout
+from edgepose.errors import EdgeposeError, SourceDenied, SourceError, SourceLost, SourceTimeout
 from edgepose.io.backoff import Backoff
 from edgepose.io.base import Source, SourceOptions
 from edgepose.types import Frame
 
 MAX_STUCK_THREADS = 3
+# cameras lock an account whose password is tried too often: so many tries more, each later than the last
+MAX_DENIALS = 3
 CLOSE_SECONDS = 0.8
 
 
@@ -108,6 +110,8 @@ class LiveSource(Source):
     Args:
         opener: connects and returns a Capture; called again for every try. It raises SourceLost or
             SourceTimeout where the source is absent, SourceError where trying again is no use.
+        denial_seconds: a source that refuses our password, while it is reconnected, is asked again so
+            many seconds later, then four and nine times as many, then no more.
         options: `timeout`, `reconnect`, `reconnect_limit`, `wait`, `frames`, `on_event` are used.
         uri: what to call the source in frames, events and messages; no credentials in it.
         name: short name for `{name}`.
@@ -128,8 +132,10 @@ class LiveSource(Source):
         uri: str,
         name: str = "",
         backoff: Callable[[], Backoff] = Backoff,
+        denial_seconds: float = 10.0,
     ) -> None:
         self.name = name
+        self.denial_seconds = denial_seconds
         self.uri = uri
         self.rate = 0.0
         self.counters = Counters()
@@ -140,6 +146,7 @@ class LiveSource(Source):
         self._ended = self._closed = self._was_connected = self._said_ended = False
         self._lost_at: float | None = None
         self._tries = 0
+        self.denials = 0  # refusals of our password in a row
         self._first_arrival: float | None = None
         self._stuck: list[_Reader] = []
         self._subscriber: Callable[[], None] | None = None
@@ -315,6 +322,7 @@ class LiveSource(Source):
             if reader is not self._reader or self._closed:
                 return False
             self._tries += 1
+            self.denials = self.denials + 1 if isinstance(error, SourceDenied) else 0
             again = self._may_try_again(error)
             if not again:
                 self._failure = self._final(error)
@@ -336,6 +344,8 @@ class LiveSource(Source):
         if not self._was_connected:
             absent = isinstance(error, SourceLost | SourceTimeout)
             return options.wait and absent and not self._limit_reached()
+        if self.denials > MAX_DENIALS:
+            return False
         return options.reconnect and not self._limit_reached()
 
     def _limit_reached(self) -> bool:
@@ -436,7 +446,7 @@ class _Reader(threading.Thread):
                 return
             if self._delivers_since:
                 self.backoff.lived(time.monotonic() - self._delivers_since)
-            pause = self.backoff.delay()
+            pause = self.backoff.delay() + source.denials**2 * source.denial_seconds
 
     def _read_until_the_end(self) -> bool:
         """True at the end of the stream, False when nobody wants more."""

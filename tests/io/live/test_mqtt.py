@@ -226,6 +226,60 @@ def test_a_spool_that_is_none(tmp_path: Path) -> None:
         Spool(str(path), 10)
 
 
+def test_a_full_disk_drops_and_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    spool = Spool(str(tmp_path / "queue.db"), 1000)
+    pages = spool._base.execute("PRAGMA page_count").fetchone()[0]
+    spool._base.execute(f"PRAGMA max_page_count={pages + 2}")  # as a full disk answers
+    for i in range(20):
+        spool.add("t", bytes(2000) + str(i).encode())
+    assert len(spool) + spool.dropped == 20
+    assert spool.dropped > 10
+    assert len(spool.after(0, 99)) == len(spool)
+    assert caplog.text.count("cannot be stored") == 1
+    spool._base.execute("PRAGMA max_page_count=10000")
+    spool.add("t", b"again")
+    assert spool.after(0, 99)[-1][2] == b"again"
+    spool.close()
+
+
+@pytest.mark.parametrize("damage", ["cut", "zeros", "middle", "root"])
+def test_a_damaged_spool_is_put_aside(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    spool = Spool(str(path), 1000)
+    for i in range(100):
+        spool.add("t", bytes([i]) * 500)
+    spool.close()
+    data = bytearray(path.read_bytes())
+    if damage == "cut":
+        del data[len(data) // 2 :]
+    start = {"zeros": 0, "middle": 4096, "root": 100}.get(damage, len(data))
+    data[start : start + 4000] = bytes(len(data[start : start + 4000]))
+    path.write_bytes(data)
+    spool = Spool(str(path), 1000)
+    spool.add("t", b"new")
+    assert [payload for _, _, payload in spool.after(0, 99)] == [b"new"]
+    assert spool.dropped == 1
+    spool.close()
+    assert len(list(tmp_path.glob("queue.db.damaged-*"))) == 1
+
+
+def test_damage_in_the_middle_of_a_run(tmp_path: Path) -> None:
+    path = tmp_path / "queue.db"
+    spool = Spool(str(path), 1000)
+    for i in range(100):
+        spool.add("t", bytes([i]) * 500)
+    spool._base.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    spool._base.execute("PRAGMA cache_size=1")
+    data = path.read_bytes()
+    path.write_bytes(data[:4096] + b"\xff" * (len(data) - 4096))
+    for i in range(50):
+        spool.after(0, 99)
+        spool.add("t", str(i).encode())
+    assert spool.dropped
+    assert spool.after(0, 999)[-1][2] == b"49"
+    spool.close()
+
+
 @given(st.lists(st.one_of(st.just("add"), st.integers(0, 30))), st.integers(1, 8))
 def test_the_spool_is_a_bounded_queue(steps: list[str | int], limit: int) -> None:
     """Against a plain list: what is kept, in which order, and how much was dropped."""

@@ -1,0 +1,484 @@
+"""Pictures and films come as they are meant: upright, whole, in their shape, whatever says so."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import subprocess
+import threading
+import zlib
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgepose.errors import EdgeposeError, OutputError, SourceError, UsageError
+from edgepose.io.base import OutputOptions, SinkOptions, SourceOptions
+from edgepose.io.ffmpeg import turn
+from edgepose.io.outputs import open_output
+from edgepose.io.pixels import flip
+from edgepose.io.sinks import open_sink
+from edgepose.io.sources import header, open_source
+from edgepose.io.sources.images import decode_image, read_image
+from edgepose.io.sources.orientation import EXIF, missed_flip
+from edgepose.types import Frame
+
+# what undoes each flip
+BACK = {"clockwise": "counterclockwise", "counterclockwise": "clockwise"}
+
+
+def picture(width: int = 64, height: int = 48) -> Any:
+    """No two of its eight orientations are alike."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[: height // 2, : width // 2] = (250, 20, 20)
+    pixels[: height // 2, width // 2 :] = (20, 250, 20)
+    pixels[height // 2 :, : width // 2] = (20, 20, 250)
+    return pixels
+
+
+def encoded(extension: str, pixels: Any) -> bytes:
+    done, data = cv2.imencode(extension, cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
+    assert done
+    return bytes(data)
+
+
+def close(a: Any, b: Any) -> bool:
+    return a.shape == b.shape and float(np.abs(a.astype(float) - b.astype(float)).mean()) < 8
+
+
+def stored(orientation: int) -> Any:
+    """The picture as it is stored for an orientation that will turn it upright."""
+    name = EXIF.get(orientation, "none")
+    return flip(picture(), BACK.get(name, name))
+
+
+# orientation ------------------------------------------------------------------------------------------
+def exif(orientation: int) -> bytes:
+    return b"MM\0*\0\0\0\x08\0\1" + struct.pack(">HHIHH", 274, 3, 1, orientation, 0) + bytes(4)
+
+
+def xmp(orientation: int, element: bool) -> bytes:
+    said = f"<tiff:Orientation>{orientation}</tiff:Orientation>" if element else ""
+    attribute = "" if element else f' tiff:Orientation="{orientation}"'
+    return f"<x:xmpmeta><rdf:Description{attribute}>{said}</rdf:Description></x:xmpmeta>".encode()
+
+
+def png_with(name: bytes, content: bytes) -> Any:
+    def add(data: bytes) -> bytes:
+        body = name + content
+        chunk = struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+        return data[:33] + chunk + data[33:]  # behind IHDR
+
+    return add
+
+
+def jpeg_with(content: bytes) -> Any:
+    return lambda data: (
+        data[:2] + b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content + data[2:]
+    )
+
+
+def webp_with(name: bytes, content: bytes, flag: int) -> Any:
+    def add(data: bytes) -> bytes:
+        size = (64 - 1).to_bytes(3, "little") + (48 - 1).to_bytes(3, "little")
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), 1)
+        height, width = decoded.shape[:2]
+        size = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+        extra = name + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
+        body = b"WEBPVP8X\x0a\0\0\0" + bytes([flag, 0, 0, 0]) + size + data[12:] + extra
+        return b"RIFF" + struct.pack("<I", len(body)) + body
+
+    return add
+
+
+def hexadecimal(content: bytes) -> bytes:
+    return b"\nexif\n%8d\n" % len(content) + content.hex().encode() + b"\n"
+
+
+SPELLINGS = {
+    "PNG eXIf": (".png", lambda o: png_with(b"eXIf", exif(o))),
+    "PNG raw text": (
+        ".png",
+        lambda o: png_with(
+            b"tEXt", b"Raw profile type exif\0" + hexadecimal(b"Exif\0\0" + exif(o))
+        ),
+    ),
+    "PNG raw compressed": (
+        ".png",
+        lambda o: png_with(
+            b"zTXt", b"Raw profile type APP1\0\0" + zlib.compress(hexadecimal(exif(o)))
+        ),
+    ),
+    "PNG XMP": (
+        ".png",
+        lambda o: png_with(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp(o, False)),
+    ),
+    "PNG XMP compressed": (
+        ".png",
+        lambda o: png_with(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(xmp(o, True))),
+    ),
+    "JPEG EXIF": (".jpg", lambda o: jpeg_with(b"Exif\0\0" + exif(o))),
+    "JPEG XMP": (".jpg", lambda o: jpeg_with(b"http://ns.adobe.com/xap/1.0/\0" + xmp(o, True))),
+    "WebP EXIF": (".webp", lambda o: webp_with(b"EXIF", exif(o), 8)),
+    "WebP XMP": (".webp", lambda o: webp_with(b"XMP ", xmp(o, False), 4)),
+}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_orientation_in_every_spelling(spelling: str, orientation: int) -> None:
+    extension, put = SPELLINGS[spelling]
+    data = put(orientation)(encoded(extension, stored(orientation)))
+    assert close(decode_image(data), picture())
+
+
+def test_exif_counts_before_xmp() -> None:
+    data = jpeg_with(b"http://ns.adobe.com/xap/1.0/\0" + xmp(3, True))(
+        jpeg_with(b"Exif\0\0" + exif(6))(encoded(".jpg", stored(6)))
+    )
+    assert close(decode_image(data), picture())
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_of_avif_and_heic(orientation: int, tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    heif = pytest.importorskip("pillow_heif")
+    info = image.Exif()
+    info[274] = orientation
+    pixels = image.fromarray(stored(orientation))
+    heif.register_heif_opener()
+    for extension in ("avif", "heif"):
+        data = io.BytesIO()
+        pixels.save(data, extension.upper(), exif=info.tobytes(), quality=95)
+        # the content decides, whatever the name
+        (tmp_path / f"{extension}.jpg").write_bytes(data.getvalue())
+        assert close(read_image(str(tmp_path / f"{extension}.jpg")), picture()), extension
+
+
+def test_a_heic_of_tiles_is_whole(shared_case: Any) -> None:
+    pytest.importorskip("pillow_heif")
+    path = shared_case("heic-tile-grid-512x384.heic")
+    assert read_image(path).shape == (384, 512, 3)
+
+
+def test_heic_without_pillow_heif_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
+    (tmp_path / "a.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
+    for name in (tmp_path, tmp_path / "a.HEIC", tmp_path / "*.HEIC"):
+        with pytest.raises(SourceError, match=r"pip install edgepose\[heif\]"):
+            list(open_source(str(name)))
+
+
+# films ------------------------------------------------------------------------------------------------
+def film(path: Path, count: int = 10, **options: str) -> Path:
+    with av.open(str(path), "w", options=options) as container:
+        stream: Any = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.options = {"crf": "10", "g": "5"}
+        for _ in range(count):
+            frame = av.VideoFrame.from_ndarray(picture(), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+MATRICES = {
+    (1, 0, 0, 1): "none",
+    (-1, 0, 0, 1): "horizontal",
+    (1, 0, 0, -1): "vertical",
+    (-1, 0, 0, -1): "rotate-180",
+    (0, 1, -1, 0): "clockwise",
+    (0, -1, 1, 0): "counterclockwise",
+    (0, 1, 1, 0): "upper-left-diagonal",
+    (0, -1, -1, 0): "upper-right-diagonal",
+}
+
+
+def with_matrix(path: Path, numbers: tuple[int, ...]) -> bytes:
+    """The film with another display matrix in its track header (tkhd, ISO 14496-12)."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"tkhd") + 4 + 40
+    a, b, c, d = (n << 16 for n in numbers)
+    data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    return bytes(data)
+
+
+@pytest.mark.parametrize("numbers", MATRICES)
+def test_turned_and_mirrored_films(numbers: tuple[int, ...], tmp_path: Path) -> None:
+    """From a file and through a pipe, the eight display matrices."""
+    data = with_matrix(film(tmp_path / "f.mp4", movflags="faststart"), numbers)
+    (tmp_path / "a.mp4").write_bytes(data)
+    expected = flip(picture(), MATRICES[numbers])
+    with open_source(str(tmp_path / "a.mp4")) as source:
+        assert all(close(f.pixels, expected) for f in source)
+    os.mkfifo(tmp_path / "pipe.mp4")
+    writer = threading.Thread(target=(tmp_path / "pipe.mp4").write_bytes, args=(data,))
+    writer.start()
+    with open_source(str(tmp_path / "pipe.mp4")) as source:
+        frames = list(source)
+    writer.join()
+    assert len(frames) == 10
+    assert all(close(f.pixels, expected) for f in frames)
+    with av.open(io.BytesIO(data)) as container:
+        assert turn(next(container.decode(video=0))) == MATRICES[numbers]
+
+
+def test_oblong_pixels_become_square(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = 2
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(), format="rgb24")))
+        container.mux(stream.encode(None))
+    assert [f.pixels.shape for f in open_source(str(path))] == [(48, 128, 3)]
+
+
+@pytest.mark.parametrize("name", ["a.mjpeg", "a.MJPG", "a.jpg"])
+def test_jpeg_behind_jpeg_is_a_film(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(encoded(".jpg", picture()) * 7)
+    with open_source(str(tmp_path / name)) as source:
+        assert not source.stills
+        assert len(list(source)) == 7
+    (tmp_path / "b.jpg").write_bytes(encoded(".jpg", picture()))
+    (tmp_path / "c.jpg").write_bytes(encoded(".jpg", picture()) * 2)
+    errors: list[str] = []
+    options = SourceOptions(on_error=lambda path, error: errors.append(path))
+    frames = list(open_source(str(tmp_path / "[bc].jpg"), options))
+    assert [f.name for f in frames] == ["b"]
+    assert errors == [str(tmp_path / "c.jpg")]
+
+
+def test_a_preview_behind_a_picture_is_no_film(tmp_path: Path) -> None:
+    photo, preview = encoded(".jpg", picture(128, 96)), encoded(".jpg", picture())
+    (tmp_path / "a.jpg").write_bytes(photo + preview)
+    mpf = photo[:2] + b"\xff\xe2\0\x08MPF\0\0\0" + photo[2:]
+    (tmp_path / "b.jpg").write_bytes(mpf + photo)
+    for name in ("a.jpg", "b.jpg"):
+        with open_source(str(tmp_path / name)) as source:
+            assert source.stills
+            assert [f.pixels.shape for f in source] == [(96, 128, 3)]
+
+
+@pytest.mark.parametrize("extra", [b"\0\1\2\3", b"\xff", b"\xff\0junk", b"\xff\xd8"])
+def test_junk_between_the_segments_of_a_jpeg(extra: bytes) -> None:
+    data = encoded(".jpg", picture())
+    end = 4 + int.from_bytes(data[4:6], "big")
+    assert close(decode_image(data[:end] + extra + data[end:]), picture())
+
+
+def test_matroska_whose_times_begin_at_hours_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for i in range(10):
+            frame = av.VideoFrame.from_ndarray(picture(), format="rgb24")
+            frame.pts = 900_000 + i
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with open_source(str(path)) as source:
+        assert source.length == 10
+        assert [f.pts for f in source] == pytest.approx([i / 10 for i in range(10)])
+
+
+def test_avi_with_dropped_frames_is_whole_and_a_cut_one_not(tmp_path: Path) -> None:
+    path = tmp_path / "a.avi"
+    with open_output(str(path), OutputOptions(input_rate=10)) as output:
+        for i in (0, 1, 2, 5, 6, 9):
+            output.write(Frame(picture(), i, pts=i / 10))
+    assert len(list(open_source(str(path)))) == 6
+    path.write_bytes(path.read_bytes()[:-1500])
+    with pytest.raises(SourceError, match="frames early|damaged"):
+        list(open_source(str(path)))
+
+
+def test_a_cut_film_gives_its_last_frames(tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mp4", 40, movflags="faststart")
+    for share in (0.5, 0.7, 0.9):
+        cut = tmp_path / "cut.mp4"
+        cut.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+        one_thread = 0
+        with av.open(str(cut)) as container:
+            container.streams.video[0].thread_type = "NONE"
+            for packet in container.demux(video=0):
+                try:
+                    one_thread += len(packet.decode())
+                except av.FFmpegError:
+                    continue
+        frames: list[Frame] = []
+        with pytest.raises(SourceError, match="damaged|it ends after"):
+            frames.extend(iter(open_source(str(cut))))
+        options = SourceOptions(on_error=lambda path, error: None)
+        frames = list(open_source(str(cut), options))
+        assert [f.index for f in frames] == list(range(one_thread))
+
+
+def test_a_killed_webm_has_nearly_all(tmp_path: Path) -> None:
+    output = open_output(str(tmp_path / "a.webm"), OutputOptions(input_rate=1))
+    for i in range(20):
+        output.write(Frame(picture(), i, pts=float(i)))
+    (tmp_path / "b.webm").write_bytes(
+        (tmp_path / "a.webm").read_bytes()
+    )  # as a kill would leave it
+    output.close()
+    options = SourceOptions(on_error=lambda path, error: None)
+    assert len(list(open_source(str(tmp_path / "b.webm"), options))) >= 17
+
+
+@pytest.mark.parametrize("codec", [34712, 9, 32809, 65000])
+def test_a_tiff_codec_that_opencv_lacks_is_refused(codec: int) -> None:
+    data = bytearray(encoded(".tif", picture()))
+    tag = data.index(struct.pack("<HHI", 259, 3, 1))
+    data[tag + 8 : tag + 10] = struct.pack("<H", codec)
+    with pytest.raises(SourceError, match="compression"):
+        decode_image(bytes(data))
+
+
+def test_offsets_beyond_the_file(tmp_path: Path) -> None:
+    good = encoded(".png", picture())
+    (tmp_path / "a.tif").write_bytes(b"II+\0\x08\0\0\0" + b"\xff" * 8 + bytes(64))
+    (tmp_path / "b.png").write_bytes(good)
+    errors: list[str] = []
+    options = SourceOptions(on_error=lambda path, error: errors.append(path))
+    assert [f.name for f in open_source(str(tmp_path), options)] == ["b"]
+    assert len(errors) == 1
+
+
+def test_a_title_in_latin1_through_a_pipe(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "TITLE12"
+        stream: Any = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(), format="rgb24")))
+        container.mux(stream.encode(None))
+    data = path.read_bytes().replace(b"TITLE12", b"Cam\xe9ra1")
+    path.write_bytes(data)
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(data,))
+    writer.start()
+    assert len(list(open_source(str(tmp_path / "pipe")))) == 1
+    writer.join()
+    assert len(list(open_source(str(path)))) == 1
+
+
+def test_sound_belongs_to_local_films_only(tmp_path: Path) -> None:
+    path = film(tmp_path / "a.mkv")
+    with open_source(str(path)) as source:
+        assert source.sound == str(path)
+    with subprocess.Popen(["cat", str(path)], stdout=subprocess.PIPE) as cat:
+        assert cat.stdout is not None
+        with open_source(f"/dev/fd/{cat.stdout.fileno()}") as source:
+            assert source.sound == ""
+            assert len(list(source)) == 10
+
+
+# the input keeps what it is ---------------------------------------------------------------------------
+@pytest.mark.parametrize("kind", ["hard", "symbolic", "folder"])
+def test_no_output_is_an_input_by_another_name(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    photo = tmp_path / "in" / "a.png"
+    photo.write_bytes(encoded(".png", picture()))
+    clip = film(tmp_path / "in" / "f.mp4")
+    out = tmp_path / "out"
+    if kind == "folder":
+        out.symlink_to(tmp_path / "in")
+    else:
+        out.mkdir()
+        for path in (photo, clip):
+            if kind == "hard":
+                os.link(path, out / path.name)
+            else:
+                (out / path.name).symlink_to(path)
+    os.link(photo, tmp_path / "number_0.png")
+    inputs = (str(photo), str(clip))
+    options = OutputOptions(inputs=inputs, input_rate=10)
+    before = photo.read_bytes(), clip.read_bytes()
+    frame = Frame(picture(), 0, source=str(photo), name="a")
+    for target in (out / "a.png", out, tmp_path / "number_%i.png", out / "f.mp4"):
+        with pytest.raises(UsageError, match="is the input"):
+            with open_output(str(target), options) as output:
+                output.write(frame)
+    for sink in ("json", "csv", "coco", "dict"):
+        with pytest.raises(UsageError, match="is the input"):
+            open_sink(sink, str(out / "f.mp4"), SinkOptions(inputs=inputs))
+    assert (photo.read_bytes(), clip.read_bytes()) == before
+
+
+def test_a_name_that_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "dang.jpg").symlink_to(tmp_path / "gone.jpg")
+    with pytest.raises(SourceError, match=r"is a link to .*gone.jpg, which does not exist"):
+        open_source(str(tmp_path / "dang.jpg"))
+    (tmp_path / "out.jpg").touch()
+    outputs = (str(tmp_path / "out.jpg"),)
+    with pytest.raises(SourceError) as error:
+        open_source(str(tmp_path / "ouf.jpg"), SourceOptions(outputs=outputs))
+    assert "Did you mean" not in str(error.value)
+
+
+# anything may stand in a file -------------------------------------------------------------------------
+SEEDS = {
+    **{
+        f"a{e}": encoded(e, picture())
+        for e in (".jpg", ".png", ".bmp", ".webp", ".tif", ".ppm", ".jp2")
+    },
+    **{f"x{i}{e}": put(6)(encoded(e, picture())) for i, (e, put) in enumerate(SPELLINGS.values())},
+}
+SEEDS["bad.avif"] = b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf" + b"\0\0\0\x30meta" + bytes(64)
+SEEDS["bad.heic"] = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64)
+SEEDS["a.gif"] = b"GIF89a\4\0\4\0\x80\0\0" + bytes(6) + b"\x2c" + bytes(8) + b"\0\2\2\x44\1\0;"
+SEEDS["a.tga"] = bytes(2) + b"\2" + bytes(9) + b"\4\0\4\0\x18\0" + bytes(48)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.sampled_from(sorted(SEEDS)), st.data())
+def test_a_damaged_picture_is_read_or_refused(name: str, data: st.DataObject) -> None:
+    content = bytearray(SEEDS[name])
+    for _ in range(data.draw(st.integers(0, 6))):
+        at = data.draw(st.integers(0, min(len(content) - 1, 400)))
+        content[at] = data.draw(st.sampled_from((0, 1, 127, 128, 254, 255)))
+    if data.draw(st.booleans()):
+        del content[data.draw(st.integers(1, len(content))) :]
+    kind = header.kind(bytes(content[: header.HEAD]))
+    assert isinstance(missed_flip(bytes(content), kind), str)
+    try:
+        assert decode_image(bytes(content), name).shape[2] == 3
+    except SourceError as e:
+        assert str(e).startswith(name)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from(["mp4", "mkv", "ts", "avi", "mjpeg"]), st.data())
+def test_a_damaged_film_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, extension: str, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    whole = folder / f"whole.{extension}"
+    if not whole.exists():
+        if extension == "mjpeg":
+            whole.write_bytes(encoded(".jpg", picture()) * 5)
+        else:
+            film(whole, 5)
+    content = bytearray(whole.read_bytes())
+    for _ in range(data.draw(st.integers(0, 12))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        content[at] = data.draw(st.integers(0, 255))
+    if data.draw(st.booleans()):
+        del content[data.draw(st.integers(1, len(content))) :]
+    path = folder / f"damaged.{extension}"
+    path.write_bytes(content)
+    try:
+        with open_source(str(path), SourceOptions(frames=50)) as source:
+            for frame in source:
+                assert frame.pixels.ndim == 3
+    except EdgeposeError as e:
+        assert not isinstance(e, OutputError)
