@@ -91,7 +91,12 @@ def _is_jetson() -> bool:
 
 
 def open_sources(
-    choice: SourceChoice, uris: Sequence[str], batch: int, broken: list[str], on_event: OnEvent
+    choice: SourceChoice,
+    uris: Sequence[str],
+    outputs: Sequence[str],
+    batch: int,
+    broken: list[str],
+    on_event: OnEvent,
 ) -> Source:
     """One source of all inputs: files one after the other, live ones side by side.
 
@@ -107,7 +112,8 @@ def open_sources(
         broken.append(path)
         log.error("edgepose: %s", error)
 
-    options = replace(source_options(choice), on_event=on_event, on_error=on_error)
+    options = source_options(choice)
+    options = replace(options, outputs=tuple(outputs), on_event=on_event, on_error=on_error)
     if len(uris) == 1:
         return open_source(uris[0], options)
     sources = _open_each(uris, options, on_error)

@@ -79,7 +79,9 @@ def _run(
     broken: list[str] = []
     refuse_one_name_twice([*outputs, *(target for _, target in wanted_sinks(data))])
     on_event = EventTeller(talk)
-    source = open_sources(asked.source, inputs, asked.estimator.batch_size, broken, on_event)
+    source = open_sources(
+        asked.source, inputs, outputs, asked.estimator.batch_size, broken, on_event
+    )
     stack.callback(source.close)
     if source.stills and source.length == 0:
         raise behind_the_end(source, start)

@@ -454,7 +454,10 @@ def _clock(text: str) -> float:
 
 def _open(path: str) -> Any:
     try:
-        container = open_container(file_name(path))
+        with open(path, "rb") as file:
+            jpeg = os.path.isfile(path) and header.kind(file.read(header.HEAD)) == "jpeg"
+        # by its name FFmpeg might take JPEG behind JPEG for one picture
+        container = open_container(file_name(path), format="mjpeg" if jpeg else None)
     except (av.FFmpegError, OSError, ValueError) as e:
         raise SourceError(_why_not(path, e)) from None
     try:
