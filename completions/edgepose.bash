@@ -35,7 +35,7 @@ _edgepose() {
     "edgepose config show") options="--json" commands="" ;;
     "edgepose devices") options="--json" commands="" ;;
     "edgepose doctor") options="--json --offline --self-test --quick --report" commands="" ;;
-    "edgepose download") options="--all --variant --from --offline --bundle --force --no-verify --repin --timeout --tries --log-level --verbose -v --quiet -q --no-progress" commands="" ;;
+    "edgepose download") options="--all --variant --from --offline --bundle --force --no-verify --trust --repin --timeout --tries --log-level --verbose -v --quiet -q --no-progress" commands="" ;;
     "edgepose engines") options="" commands="export import list prune show" ;;
     "edgepose engines export") options="" commands="" ;;
     "edgepose engines import") options="" commands="" ;;

@@ -68,6 +68,7 @@ complete -c edgepose -n '__fish_seen_subcommand_from download' -l offline -d 'Ne
 complete -c edgepose -n '__fish_seen_subcommand_from download' -l bundle -r -F -d 'Write the named networks (default: all that are installed) to this tar.'
 complete -c edgepose -n '__fish_seen_subcommand_from download' -l force -d 'Install again what is there.'
 complete -c edgepose -n '__fish_seen_subcommand_from download' -l no-verify -d 'With --from: take a file that is not as published.'
+complete -c edgepose -n '__fish_seen_subcommand_from download' -l trust -d 'With --from BUNDLE: let it replace networks that edgepose ships, or their checksums.'
 complete -c edgepose -n '__fish_seen_subcommand_from download' -l repin -d 'Accept another file than at the first download.'
 complete -c edgepose -n '__fish_seen_subcommand_from download' -l timeout -r -d 'Seconds without a byte before a new attempt. [default: 20.0]'
 complete -c edgepose -n '__fish_seen_subcommand_from download' -l tries -r -d 'Attempts at each address. [default: 4]'

@@ -142,6 +142,7 @@ _edgepose_download() {
         '--bundle=''[Write the named networks (default\: all that are installed) to this tar.]:PATH:_files' \
         '--force''[Install again what is there.]' \
         '--no-verify''[With --from\: take a file that is not as published.]' \
+        '--trust''[With --from BUNDLE\: let it replace networks that edgepose ships, or their checksums.]' \
         '--repin''[Accept another file than at the first download.]' \
         '--timeout=''[Seconds without a byte before a new attempt. (default\: 20.0)]:NUMBER: ' \
         '--tries=''[Attempts at each address. (default\: 4)]:NUMBER: ' \

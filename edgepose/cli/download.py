@@ -28,6 +28,7 @@ def download(asked: Download) -> int:
         force=asked.force,
         verify=not asked.no_verify,
         repin=asked.repin,
+        trust=asked.trust,
         transfer=TransferOptions(timeout=asked.timeout, tries=asked.tries),
     )
     wanted = list(asked.names)
@@ -102,7 +103,7 @@ def _install_each(
 def _install_bundle(options: InstallOptions, names: list[str], talk: Talk) -> int:
     assert options.source is not None
     wanted = [name.partition(":")[0] for name in names]
-    done = install_bundle(options.source, wanted, force=options.force)
+    done = install_bundle(options.source, wanted, force=options.force, trust=options.trust)
     for item in done:
         already = " already" if item.before else ""
         talk.info(f"{item.variant}: installed{already}")

@@ -51,6 +51,7 @@ class Download:
     bundle: Annotated[Path | None, Option("Write the named networks (default: all that are installed) to this tar.")] = None
     force: Annotated[bool, Option("Install again what is there.")] = False
     no_verify: Annotated[bool, Option("With --from: take a file that is not as published.")] = False
+    trust: Annotated[bool, Option("With --from BUNDLE: let it replace networks that edgepose ships, or their checksums.")] = False
     repin: Annotated[bool, Option("Accept another file than at the first download.")] = False
     timeout: Annotated[float, Option("Seconds without a byte before a new attempt.", least=0.1, most=3600)] = 20.0
     tries: Annotated[int, Option("Attempts at each address.", least=1, most=100)] = 4

@@ -16,19 +16,22 @@ import shutil
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from edgepose.errors import DownloadError, NetworkFileError, UnknownNameError
-from edgepose.files import replacing
+from edgepose.files import put_in_place, replacing
+from edgepose.json_file import parse_json
 from edgepose.networks import registry
 from edgepose.networks.folders import RECORD, facts, files_of, read_record, replace_folder, staging
 from edgepose.networks.locks import exclusive
 from edgepose.networks.manifest import NAME, VARIANT, load_manifest
 from edgepose.networks.model_file import complete
+from edgepose.networks.pins import pin_key, pinned
 from edgepose.networks.progress import Progress, Silent
 from edgepose.networks.transfer import Expected, mismatch
-from edgepose.networks.unpack import Limits, entries, read_entry, write_entry
+from edgepose.networks.unpack import Limits, entries, is_safe_path, read_entry, write_entry
 from edgepose.networks.variant import Variant
 from edgepose.paths import networks_home
 
@@ -116,6 +119,7 @@ def install_bundle(
     wanted: Sequence[str] = (),
     *,
     force: bool = False,
+    trust: bool = False,
 ) -> list[Installed]:
     """Install what a bundle holds, or only some networks of it.
 
@@ -125,22 +129,27 @@ def install_bundle(
         bundle: file made by `write_bundle`.
         wanted: names of networks; () = all.
         force: replace what is installed.
+        trust: let it replace networks that edgepose ships, or pass over digests that are published.
 
     Raises:
-        DownloadError: the bundle is damaged or holds something unsafe.
+        DownloadError: the bundle is damaged or holds something unsafe, or needs `trust`.
         UnknownNameError: a wanted network is not in it.
     """
     with _unpacked(bundle) as (folder, index):
         pairs = [(n["network"], n["variant"]) for n in index["networks"]]
         held = sorted({name for name, _ in pairs})
         chosen = {_held(name, held, bundle) for name in wanted} or set(held)
-        for name in sorted(chosen):
-            _install_manifest(folder / name, name, force)
-        done = []
-        for name, variant in pairs:
-            if name in chosen:
-                done.append(_install_variant(folder, name, variant, bundle, force))
-    return done
+        brought = [_Brought(folder, name, bundle, force, trust) for name in sorted(chosen)]
+        for network in brought:  # nothing is changed before all of it was looked at
+            network.check_manifest()
+        for network in brought:
+            network.install_manifest()
+        return [
+            network.install(variant)
+            for name, variant in pairs
+            for network in brought
+            if network.name == name
+        ]
 
 
 def _held(name: str, held: Sequence[str], bundle: Path) -> str:
@@ -193,14 +202,17 @@ def _unpacked(bundle: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
 
 def _parse_index(text: bytes, bundle: Path) -> Mapping[str, Any]:
     try:
-        index = json.loads(text)
-    except (ValueError, RecursionError):
+        index = parse_json(text)
+    except ValueError:
         index = None
     if not _valid_index(index):
         raise DownloadError(
             f"Bundle {bundle} has an index that this version cannot read; make it again with "
             "`edgepose download --bundle`."
         )
+    unsafe = next((name for name in index["files"] if not is_safe_path(name)), None)
+    if unsafe is not None:
+        raise DownloadError(f"Bundle {bundle} names the unsafe path {unsafe[:80]!r} in its index.")
     return dict(index)
 
 
@@ -222,47 +234,89 @@ def _matches(pattern: re.Pattern[str], value: Any) -> bool:
     return isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
-def _install_manifest(source: Path, name: str, force: bool) -> None:
-    """Bring the manifest (and topology) of a network that is not shipped."""
-    manifest = source / "manifest.json"
-    if not manifest.is_file():
-        return
-    if load_manifest(manifest).name != name:
-        raise DownloadError(f"The bundle's manifest of {name} is that of another network.")
-    target = networks_home() / name
-    with exclusive(target / "manifest.json"):
-        for file in sorted(p for p in source.iterdir() if p.is_file()):
-            there = target / file.name
-            if there.is_file() and there.read_bytes() != file.read_bytes() and not force:
-                raise DownloadError(f"{there} is another than the bundle's; --force replaces it.")
-            os.replace(file, there)
+@dataclass(frozen=True)
+class _Brought:
+    """One network of an unpacked bundle, and how far its maker is trusted."""
 
+    root: Path
+    name: str
+    bundle: Path
+    force: bool
+    trust: bool
 
-def _install_variant(folder: Path, name: str, variant: str, bundle: Path, force: bool) -> Installed:
-    found = registry.find_variant(registry.find(name), variant)
-    model, final = found.weights.model, found.folder
-    with exclusive(final.parent):
-        if complete(final / model) and not force:
-            return Installed(found, final / model, True)
-        source = folder / name / variant
-        _check_published(found, source, bundle)
-        with staging(final) as stage:
-            stage.rmdir()
-            os.replace(source, stage)
-            replace_folder(stage, final)
-    return Installed(found, final / model, False)
+    @property
+    def manifest(self) -> Path:
+        """Its manifest, where it brings one."""
+        return self.root / self.name / "manifest.json"
 
+    def check_manifest(self) -> None:
+        """See that it is its own, and takes no name of a shipped network without trust.
 
-def _check_published(variant: Variant, source: Path, bundle: Path) -> None:
-    """A bundle's own digests say that it arrived whole; the published ones, that it is the file."""
-    weights = variant.weights
-    if not complete(source / weights.model):
-        raise NetworkFileError(f"Bundle {bundle} lacks {weights.model} of {variant}.")
-    if not read_record(source).get("verified", True):
-        log.warning("%s was put into the bundle unverified.", variant)
-        return
-    for d in weights.downloads:
-        if d.archive or not (source / d.file).is_file():
-            continue
-        if wrong := mismatch(source / d.file, Expected(d.bytes, d.sha256, d.sha384)):
-            raise DownloadError(f"Bundle {bundle}: {d.file} of {variant} {wrong}.")
+        Raises:
+            DownloadError, NetworkFileError: it does, or is damaged.
+        """
+        if not self.manifest.is_file():
+            return
+        manifest = load_manifest(self.manifest)
+        if manifest.name != self.name:
+            raise DownloadError(f"The bundle's manifest of {self.name} is that of another network.")
+        taken = registry.shipped_names()
+        known = [n for n in (manifest.name, *manifest.aliases) if registry.normalise(n) in taken]
+        if known:
+            self._must_trust(f"replaces the shipped network {known[0]} and its published checksums")
+
+    def _must_trust(self, what: str) -> None:
+        if not self.trust:
+            raise DownloadError(
+                f"Bundle {self.bundle} {what}. Only if you know who made it: --trust takes it."
+            )
+        log.warning("Bundle %s %s; it is trusted as asked.", self.bundle, what)
+
+    def install_manifest(self) -> None:
+        """Bring the manifest (and topology) of a network that is not shipped."""
+        if not self.manifest.is_file():
+            return
+        topology = self.manifest.with_name(load_manifest(self.manifest).topology or "none")
+        target = networks_home() / self.name
+        with exclusive(target / "manifest.json"):
+            for file in (f for f in (topology, self.manifest) if f.is_file()):
+                there = target / file.name
+                same = there.is_file() and there.read_bytes() == file.read_bytes()
+                if there.exists() and not same and not self.force:
+                    raise DownloadError(
+                        f"{there} is another than the bundle's; --force replaces it."
+                    )
+                put_in_place(file, there)
+
+    def install(self, name: str) -> Installed:
+        """Bring one variant, unless it is there."""
+        variant = registry.find_variant(registry.find(self.name), name)
+        model, final = variant.weights.model, variant.folder
+        with exclusive(final.parent):
+            if complete(final / model) and not self.force:
+                return Installed(variant, final / model, True)
+            source = self.root / self.name / name
+            self._check_published(variant, source)
+            with staging(final) as stage:
+                stage.rmdir()
+                os.replace(source, stage)
+                replace_folder(stage, final)
+        return Installed(variant, final / model, False)
+
+    def _check_published(self, variant: Variant, source: Path) -> None:
+        """A bundle's own digests say that it arrived whole; the published ones, that it is the file."""
+        weights = variant.weights
+        if not complete(source / weights.model):
+            raise NetworkFileError(f"Bundle {self.bundle} lacks {weights.model} of {variant}.")
+        if not read_record(source).get("verified", True):
+            self._must_trust(f"holds {variant}, which its maker took unverified")
+            return
+        for d in weights.downloads:
+            if d.archive and (d.sha256 or d.sha384):
+                self._must_trust(f"holds {variant} unpacked, whose checksum is of {d.file}")
+            if d.archive or not (source / d.file).is_file():
+                continue
+            pinned_before = "" if d.sha256 or d.sha384 else pinned(pin_key(variant, d))
+            expected = Expected(d.bytes, d.sha256 or pinned_before, d.sha384)
+            if wrong := mismatch(source / d.file, expected):
+                self._must_trust(f"holds another {d.file} of {variant}: it {wrong}")

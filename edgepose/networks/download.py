@@ -20,7 +20,7 @@ from edgepose.networks.folders import copy, replace_folder, staging, write_recor
 from edgepose.networks.locks import exclusive
 from edgepose.networks.manifest import Download, Manifest, Weights
 from edgepose.networks.model_file import IR, ONNX, complete
-from edgepose.networks.pins import pin, pinned, pins_file
+from edgepose.networks.pins import pin, pin_key, pinned, pins_file
 from edgepose.networks.progress import Progress, Silent
 from edgepose.networks.transfer import (
     Expected,
@@ -47,6 +47,7 @@ class InstallOptions:
         force: install again what is installed.
         verify: compare local files with the published digests; downloads always are.
         repin: accept another file than the one pinned at the first download.
+        trust: let a bundle replace networks that edgepose ships, or pass over their digests.
         transfer: patience.
     """
 
@@ -55,6 +56,7 @@ class InstallOptions:
     force: bool = False
     verify: bool = True
     repin: bool = False
+    trust: bool = False
     transfer: TransferOptions = field(default_factory=TransferOptions)
 
 
@@ -174,7 +176,7 @@ class _Job:
             )
 
     def _from_network(self, wanted: Download, stage: Path) -> None:
-        target = cache() / "downloads" / self._key(wanted)
+        target = cache() / "downloads" / pin_key(self.variant, wanted)
         with exclusive(target):
             url = self._fetch(wanted, target, stage)
             self._keep_pin(target, wanted, shown(url))
@@ -186,7 +188,7 @@ class _Job:
     def _fetch(self, wanted: Download, target: Path, stage: Path) -> str:
         """Bring a file to `target` and return where it came from."""
         mirror = os.environ.get("EDGEPOSE_MIRROR", "").rstrip("/")
-        own = [f"{mirror}/{self._key(wanted)}"] if mirror else []
+        own = [f"{mirror}/{pin_key(self.variant, wanted)}"] if mirror else []
         transfer = self.options.transfer
         if mirror.startswith("http://"):  # said so in so many words
             transfer = replace(transfer, allow_http=True)
@@ -223,13 +225,10 @@ class _Job:
         return ""
 
     # pins ---------------------------------------------------------------------------------------
-    def _key(self, wanted: Download) -> str:
-        return f"{self.manifest.name}/{self.variant.name}/{wanted.file}"
-
     def _check_pin(self, path: Path, wanted: Download) -> str:
         if wanted.sha256 or wanted.sha384 or not wanted.urls or self.options.repin:
             return ""
-        known = pinned(self._key(wanted))
+        known = pinned(pin_key(self.variant, wanted))
         if not known or known == file_digest(path):
             return ""
         return (
@@ -240,7 +239,7 @@ class _Job:
     def _keep_pin(self, path: Path, wanted: Download, origin: str) -> None:
         if wanted.urls and not (wanted.sha256 or wanted.sha384):
             digest, size = file_digest(path), path.stat().st_size
-            self.to_pin.append((self._key(wanted), digest, size, origin))
+            self.to_pin.append((pin_key(self.variant, wanted), digest, size, origin))
 
     # local files --------------------------------------------------------------------------------
     def _from_source(self, source: Path, wanted: Download, stage: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from edgepose.errors import DownloadError, NetworkFileError
 from edgepose.files import file_digest, put_in_place, write_atomically
 from edgepose.networks.topology import read_json
+from edgepose.networks.unpack import is_safe_path
 
 RECORD = "installed.json"
 
@@ -123,7 +124,9 @@ def damaged_files(folder: Path) -> list[str]:
     bad = []
     for name, wanted in files.items() if isinstance(files, dict) else ():
         path = folder / str(name)
-        if not path.is_file():
+        if not is_safe_path(str(name)):
+            bad.append(f"{folder / RECORD} names {str(name)[:80]!r}, which no network has")
+        elif not path.is_file():
             bad.append(f"{path} is missing")
         elif facts(path) != wanted:
             bad.append(f"{path} has changed since it was installed")

@@ -14,6 +14,8 @@ from pathlib import Path
 from edgepose.errors import DownloadError, NetworkFileError
 from edgepose.files import write_atomically
 from edgepose.networks.locks import exclusive
+from edgepose.networks.manifest import Download
+from edgepose.networks.variant import Variant
 from edgepose.paths import networks_home
 
 HEAD = "# sha256, bytes, date, address and name of each file without a published checksum\n"
@@ -69,6 +71,11 @@ def _damaged(path: Path, found: str) -> NetworkFileError:
         f"Lock file {path} is damaged ({found}): repair it, or delete it to trust the next "
         "downloads anew."
     )
+
+
+def pin_key(variant: Variant, wanted: Download) -> str:
+    """How a file of a variant is named in the lock file, and below a mirror."""
+    return f"{variant.manifest.name}/{variant.name}/{wanted.file}"
 
 
 def pinned(key: str) -> str:

@@ -30,6 +30,11 @@ def _shipped(folder: Path) -> tuple[Manifest, ...]:
     return tuple(load_manifest(f) for f in files)
 
 
+def shipped_names() -> frozenset[str]:
+    """Names and aliases of the networks that come with edgepose, as `normalise` makes them."""
+    return frozenset(normalise(n) for m in _shipped(data_networks()) for n in (m.name, *m.aliases))
+
+
 def _user_files() -> list[Path]:
     try:
         return sorted(networks_home().glob("*/manifest.json"))

@@ -22,6 +22,8 @@ from typing import IO, Any, Literal, NamedTuple
 
 from edgepose.errors import DownloadError
 
+MOST_FOLDERS, MOST_PATH = 32, 1000  # of a path in an archive; bytes
+
 Kind = Literal["tar", "tar.gz", "zip"]
 # what the readers of the standard library raise on damaged archives
 _DAMAGE = (
@@ -118,12 +120,19 @@ def entries(archive: Path, kind: Kind, limits: Limits | None = None) -> Iterator
             yield entry
 
 
-def _safe_path(name: str) -> PurePosixPath:
+def is_safe_path(name: str) -> bool:
+    """True for a relative path that stays below its folder and that every file system takes."""
     path = PurePosixPath(name)
-    unsafe = path.is_absolute() or ".." in path.parts or "\\" in name or name[1:2] == ":"
-    if unsafe or not name.isprintable() or not path.parts:
+    leaves = path.is_absolute() or ".." in path.parts or "\\" in name or name[1:2] == ":"
+    if leaves or not name.isprintable() or not path.parts or len(path.parts) > MOST_FOLDERS:
+        return False
+    return len(name.encode()) <= MOST_PATH and max(len(p.encode()) for p in path.parts) <= 200
+
+
+def _safe_path(name: str) -> PurePosixPath:
+    if not is_safe_path(name):
         raise DownloadError(f"it holds the unsafe path {name[:80]!r}")
-    return path
+    return PurePosixPath(name)
 
 
 def _counted(number: int, limits: Limits) -> int:

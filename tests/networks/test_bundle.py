@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -250,3 +251,93 @@ def test_damaged_bundles_end_in_one_error(
     for item in done:
         name = f"{item.variant.manifest.name}/{item.variant.name}/{item.model.name}"
         assert facts(item.model) == index["files"][name]
+
+
+# trust --------------------------------------------------------------------------------------------
+def packed(path: Path, network: str, files: dict[str, bytes], variant: str = "FP32") -> Path:
+    """A bundle with whatever content, its own index right."""
+    index = {
+        "format": 1,
+        "networks": [{"network": network, "variant": variant}],
+        "files": {
+            name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+            for name, data in files.items()
+        },
+    }
+    everything = {"edgepose-bundle.json": json.dumps(index).encode(), **files}
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        for name, data in everything.items():
+            header = tarfile.TarInfo(name)
+            header.size = len(data)
+            tar.addfile(header, io.BytesIO(data))
+    return path
+
+
+def evil(name: str, **changes: object) -> dict[str, bytes]:
+    manifest = {
+        "name": name,
+        "family": "detector",
+        "decoder": {"type": "ssd"},
+        "weights": {"FP32": {"model": "net.onnx"}},
+        **changes,
+    }
+    folder = manifest["name"]
+    return {
+        f"{folder}/FP32/net.onnx": NET,
+        f"{folder}/manifest.json": json.dumps(manifest).encode(),
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "aliases"),
+    [
+        ("human-pose-estimation-0001", []),
+        ("rtmpose-m", []),
+        ("own", ["resnet18-body"]),
+        ("own", ["pose_resnet18-body"]),
+        ("pose-resnet18-body", []),
+    ],
+)
+def test_a_shipped_network_is_replaced_only_with_trust(
+    tmp_path: Path, name: str, aliases: list[str], heard: list[str]
+) -> None:
+    path = packed(tmp_path / "evil.tar", name, evil(name, aliases=aliases))
+    with pytest.raises(DownloadError, match=r"replaces the shipped network.*--trust"):
+        install_bundle(path, force=True)
+    assert hidden() == []
+    assert not (networks_home() / name).exists()
+    assert install_bundle(path, trust=True)[0].model.read_bytes() == NET
+    assert any("trusted as asked" in line for line in heard)
+
+
+def test_a_published_digest_is_passed_over_only_with_trust(tmp_path: Path) -> None:
+    name = "human-pose-estimation-0001"
+    files = {f"{name}/FP32/{name}.xml": b"<net/>", f"{name}/FP32/{name}.bin": b"evil"}
+    path = packed(tmp_path / "a.tar", name, files)
+    with pytest.raises(DownloadError, match=r"holds another .*not the published.*--trust"):
+        install_bundle(path)
+    # the maker's word that it was taken unverified is no trust of the user's
+    record = json.dumps({"network": name, "verified": False}).encode()
+    path = packed(tmp_path / "b.tar", name, {**files, f"{name}/FP32/installed.json": record})
+    with pytest.raises(DownloadError, match=r"took unverified.*--trust"):
+        install_bundle(path)
+    assert registry.installed(registry.find(name)) is None
+    install_bundle(path, trust=True)
+    assert registry.installed(registry.find(name)) is not None
+
+
+def test_files_beside_a_manifest_stay_outside(tmp_path: Path) -> None:
+    """A model beside the folders of variants would be taken for every variant."""
+    files = {**evil("own"), "own/net.onnx": b"other"}
+    install_bundle(packed(tmp_path / "a.tar", "own", files))
+    assert not (networks_home() / "own" / "net.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 5000, "a/" * 2000 + "b", "é" * 150, "../up", "/abs", "a\\b"]
+)
+def test_names_that_no_file_can_have(tmp_path: Path, name: str) -> None:
+    path = packed(tmp_path / "a.tar", "own", {**evil("own"), name: b"x"})
+    with pytest.raises(DownloadError, match=r"a\.tar"):
+        install_bundle(path)
+    assert hidden() == []
