@@ -33,7 +33,6 @@ _PUBLIC = {
     "Pose": "edgepose.types",
     "Keypoint": "edgepose.types",
     "Link": "edgepose.types",
-    "Detection": "edgepose.types",
     "Result": "edgepose.types",
     "EdgeposeError": "edgepose.errors",
 }
@@ -47,7 +46,6 @@ __all__ = [  # noqa: RUF022 - grouped as the documentation groups them
     "Pose",
     "Keypoint",
     "Link",
-    "Detection",
     "Result",
     "Log",
     "cudaAllocMapped",
@@ -79,7 +77,7 @@ if TYPE_CHECKING:
         saveImage,
     )
     from edgepose.posenet import PoseNet
-    from edgepose.types import Detection, Frame, Keypoint, Link, Pose, Result
+    from edgepose.types import Frame, Keypoint, Link, Pose, Result
 
 
 def __getattr__(name: str) -> Any:

@@ -63,7 +63,7 @@ class Summary:
         seconds: wall time.
         stages: statistics of milliseconds by stage name.
         rate: frames a second over the last two seconds.
-        sources: counters by source name, where a source keeps some (read, dropped, ...).
+        interrupted: Ctrl-C ended it.
     """
 
     frames: int = 0
@@ -71,14 +71,12 @@ class Summary:
     seconds: float = 0.0
     rate: float = 0.0
     stages: dict[str, Statistics] = field(default_factory=dict)
-    last: Result | None = None
     interrupted: bool = False
 
     def count(self, result: Result) -> None:
         """Add one written frame."""
         self.frames += 1
         self.people += len(result.poses)
-        self.last = result
         for name, value in result.stages.items():
             self.stages.setdefault(name, Statistics()).add(value)
 
@@ -136,10 +134,8 @@ class Pipeline:
         tracker: makes what gives poses their track ids; one for each source of a group, called in
             frame order.
         outputs, sinks: where pictures and data go.
-        network: name for the results; default the estimator's.
         depth: frames that may wait between two stages.
         on_result: called in the write thread with each (frame, result), before the outputs.
-        events: turns (poses, frame, now) into event dictionaries for the result.
     """
 
     def __init__(

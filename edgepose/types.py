@@ -195,19 +195,6 @@ class Pose(Mapping[str, Keypoint]):
         return next((i for i, link in enumerate(self.links) if {link.a, link.b} == pair), -1)
 
 
-@dataclass(frozen=True, slots=True)
-class Detection:
-    """A detected object: box in image pixels, score 0..1, class number and, for palms, a rotation.
-
-    `angle` is the clockwise rotation in radians that turns the object upright away (0 = upright).
-    """
-
-    box: Box
-    score: float
-    label: int = 0
-    angle: float = 0.0
-
-
 @dataclass(frozen=True)
 class Result:
     """All that was found in one frame, as the sinks write it.
@@ -218,7 +205,6 @@ class Result:
         network, engine: names of what found them.
         inference_ms: time of the network alone (all networks of a top-down pair together).
         stages: milliseconds by stage name (decode, preprocess, network, postprocess, ...).
-        events: enter/exit and other events that this frame caused, as plain dictionaries.
     """
 
     frame: int
@@ -232,7 +218,6 @@ class Result:
     engine: str = ""
     inference_ms: float = 0.0
     stages: Mapping[str, float] = field(default_factory=dict)
-    events: tuple[Mapping[str, Any], ...] = ()
 
 
 class TensorSpec(NamedTuple):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from edgepose.errors import UsageError
@@ -9,6 +11,18 @@ from edgepose.estimators.base import Estimator, EstimatorOptions
 
 if TYPE_CHECKING:
     from edgepose.networks.resolve import Network
+
+log = logging.getLogger(__name__)
+
+# family -> the options that it has no use for
+UNUSED = {
+    "bottom-up": (
+        *("detector", "detector_size", "box_threshold", "nms_threshold"),
+        *("max_people", "flip_test"),
+    ),
+    "top-down": ("link_threshold", "resize"),
+    "one-stage": ("link_threshold", "detector", "detector_size", "flip_test"),
+}
 
 
 def make_estimator(network: Network, options: EstimatorOptions) -> Estimator:
@@ -19,6 +33,10 @@ def make_estimator(network: Network, options: EstimatorOptions) -> Estimator:
         EngineError: no engine can run it.
     """
     family = network.manifest.family
+    unused = unused_options(family, options)
+    if unused:
+        flags = ", ".join("--" + name.replace("_", "-") for name in unused)
+        log.warning("%s is %s and has no use for %s.", network.manifest.name, family, flags)
     if family == "bottom-up":
         from edgepose.estimators.bottom_up import BottomUp
 
@@ -35,3 +53,9 @@ def make_estimator(network: Network, options: EstimatorOptions) -> Estimator:
         f"Network {network.manifest.name!r} is a detector: it finds boxes, not poses. Use it as "
         "--detector of a top-down network."
     )
+
+
+def unused_options(family: str, options: EstimatorOptions) -> list[str]:
+    """The options that were given and that a family of networks has no use for."""
+    default = {field.name: field.default for field in fields(options)}
+    return [n for n in UNUSED.get(family, ()) if getattr(options, n) != default[n]]

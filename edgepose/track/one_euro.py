@@ -82,31 +82,3 @@ def empty_state(*shape: int) -> FloatArray:
     state = np.zeros((*shape, 5))
     state[..., 4] = np.nan
     return state
-
-
-class OneEuroFilter:
-    """The filter for one set of points.
-
-    Args:
-        min_cutoff, beta, speed_cutoff: see `OneEuro`.
-    """
-
-    def __init__(
-        self, min_cutoff: float = 1.0, beta: float = 4.0, speed_cutoff: float = 1.0
-    ) -> None:
-        self._parameters = OneEuro(min_cutoff, beta, speed_cutoff)
-        self._state: FloatArray | None = None
-
-    def __call__(self, points: FloatArray, now: float, size: float = 1.0) -> FloatArray:
-        """Filtered points float64 (K, 2).
-
-        Args:
-            points: (K, 2); NaN where not measured, which stays NaN.
-            now: seconds, not before the last call's.
-            size: what speeds are measured in, for example the body's size in pixels.
-        """
-        values = np.asarray(points, np.float64)
-        if self._state is None:
-            self._state = empty_state(len(values))
-        known = np.asarray(np.isfinite(values).all(axis=1))
-        return self._parameters.step(self._state, values, known, now, size)

@@ -295,12 +295,12 @@ def test_frames_overtake_nothing_in_two_slots(gpu: Any, frames: list[Frame]) -> 
 def test_eight_threads_get_their_own_poses(gpu: Any, frames: list[Frame]) -> None:
     """Both ways of pictures into the engine: maps decoded in place, and answers on the host."""
     on = estimator(CpuNetwork())
-    places = np.stack([fit(on.manifest.input, f.width, f.height).matrix for f in frames])
-    feed = on._feed
+    places = [fit(on.manifest.input, f.width, f.height).drawn for f in frames]
+    feed = on._runner.device
     assert feed is not None
 
     def ask(number: int) -> tuple[Any, np.ndarray]:
-        frame, place = frames[number], places[number : number + 1]
+        frame, place = frames[number], [places[number]]
         poses = on.estimate([frame], Stopwatch())[0]
         return poses, feed.run([frame.pixels], [0], place, Stopwatch())["cmap"]
 

@@ -10,7 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgepose.track.one_euro import OneEuro, OneEuroFilter, empty_state
+from edgepose.track.one_euro import OneEuro, empty_state
+
+
+class OneEuroFilter:
+    """One set of points through the filter, one call a frame; NaN where not measured."""
+
+    def __init__(
+        self, min_cutoff: float = 1.0, beta: float = 4.0, speed_cutoff: float = 1.0
+    ) -> None:
+        self.smooth = OneEuro(min_cutoff, beta, speed_cutoff)
+        self.state: np.ndarray | None = None
+
+    def __call__(self, points: np.ndarray, now: float, size: float = 1.0) -> np.ndarray:
+        if self.state is None:
+            self.state = empty_state(len(points))
+        return self.smooth.step(self.state, points, np.isfinite(points).all(axis=1), now, size)
 
 
 def reference(

@@ -60,7 +60,7 @@ def pose_row(pose: Pose) -> dict[str, Any]:
 
 def result_row(result: Result) -> dict[str, Any]:
     """A result as in a JSON line; docs/json.md and result.schema.json describe it."""
-    row: dict[str, Any] = {
+    return {
         "source": result.source,
         "frame": result.frame,
         "pts": seconds(result.pts),
@@ -71,9 +71,6 @@ def result_row(result: Result) -> dict[str, Any]:
         "inference_ms": number(result.inference_ms, 3),
         "poses": [pose_row(p) for p in result.poses],
     }
-    if result.events:
-        row["events"] = [plain(dict(e)) for e in result.events]
-    return row
 
 
 def plain(value: Any) -> Any:
