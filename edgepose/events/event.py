@@ -10,6 +10,7 @@ from edgepose.types import Box
 
 ENTER, EXIT, CROSS = "enter", "exit", "cross"
 KINDS = (ENTER, EXIT, CROSS)
+FIRST, LAST = -62135596800.0, 253402300799.0  # the years 1 to 9999
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,15 @@ class Event:
         }
 
 
+def readable(text: str) -> str:
+    """Text that UTF-8 can carry: what a file name holds beside text is written as an escape."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def iso_time(seconds: float) -> str:
-    """ISO 8601 in UTC with milliseconds, for example 2026-11-21T07:16:50.123Z."""
-    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    """ISO 8601 in UTC with milliseconds, for example 2026-11-21T07:16:50.123Z.
+
+    A time that no calendar has is the first or the last one of the calendar.
+    """
+    moment = datetime.fromtimestamp(min(max(seconds, FIRST), LAST), timezone.utc)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

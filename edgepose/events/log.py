@@ -12,7 +12,7 @@ from typing import Any
 
 from edgepose.closing import Closing
 from edgepose.errors import StoreError, UsageError
-from edgepose.events.event import Event
+from edgepose.events.event import Event, readable
 from edgepose.events.schema import MIGRATIONS, connect, migrate
 
 MAX_PAGE = 1000
@@ -57,7 +57,7 @@ class Filter:
         ):
             if wanted:
                 parts.append(f"{column} IN ({', '.join('?' * len(wanted))})")
-                values += wanted
+                values += [readable(v) if isinstance(v, str) else v for v in wanted]
         if self.since is not None:
             parts.append("event.time >= ?")
             values.append(self.since)
@@ -242,6 +242,8 @@ class EventLog(Closing):
         try:
             with self._guard:
                 return self._db.execute(sql, values).fetchall()
+        except OverflowError:
+            raise UsageError("A number in the question is too large for any event.") from None
         except sqlite3.Error as e:
             raise StoreError(f"Events {self.path} cannot be read: {e}.") from None
 

@@ -51,6 +51,16 @@ MIGRATIONS: tuple[str, ...] = (
 )
 
 
+def check_path(path: Path) -> None:
+    """Refuse what is there but is no file: opening a FIFO waits for ever, a device has no end.
+
+    Raises:
+        StoreError: it is a FIFO, a device, a socket or a folder.
+    """
+    if path.exists() and not path.is_file():
+        raise StoreError(f"Events {path} cannot be opened: it is not a file. Choose another file.")
+
+
 def connect(path: Path, *, write: bool) -> sqlite3.Connection:
     """A connection in autocommit mode, in WAL mode where it writes. Threads may share it under a lock.
 
@@ -62,6 +72,7 @@ def connect(path: Path, *, write: bool) -> sqlite3.Connection:
             f"Events {path} do not exist. `edgepose serve --db {path}` records them, "
             "`edgepose events import` brings those of another database."
         )
+    check_path(path)
     try:
         # "+" and other characters of a path mean themselves in a file: URI once quoted
         uri = f"{path.resolve().as_uri()}?mode={'rwc' if write else 'ro'}"

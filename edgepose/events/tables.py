@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from edgepose.events.event import ENTER, EXIT, Event
+from edgepose.events import snapshots
+from edgepose.events.event import ENTER, EXIT, Event, readable
+
+_PICTURES = "SELECT snapshot FROM "
+STEP = 500  # rows deleted in a transaction
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class Retention:
 
     Attributes:
         days: age of the oldest event.
-        megabytes: size of the database.
+        megabytes: size of the database and its pictures.
     """
 
     days: float = 0.0
@@ -45,37 +49,39 @@ def session_name(started: float) -> str:
     return datetime.fromtimestamp(started, timezone.utc).strftime("session-%Y%m%dT%H%M%SZ")
 
 
-def snapshots(path: Path) -> Path:
-    """The folder of the snapshots of a database."""
-    return path.with_name(path.stem + "-snapshots")
-
-
 def insert_session(db: sqlite3.Connection, session: Session) -> int:
     """Write a session where it is not there yet; its row."""
     db.execute(
         "INSERT OR IGNORE INTO session (key, name, source, started, seen) VALUES (?, ?, ?, ?, ?)",
-        (session.key, session.name, session.source, session.started, session.started),
+        (session.key, session.name, readable(session.source), session.started, session.started),
     )
     found = db.execute("SELECT id FROM session WHERE key = ?", (session.key,)).fetchone()
     return int(found[0])
 
 
 def insert(db: sqlite3.Connection, session: int, number: int, event: Event) -> int:
-    """Write an event; its id. One that is there already (by session and number) stays as it is."""
-    box = event.box or (None, None, None, None)
+    """Write an event; its id. One that is there already (by session and number) stays as it is.
+
+    Raises:
+        TypeError, ValueError, OverflowError: a field is not what it should be.
+    """
+    left, top, right, bottom = map(float, event.box) if event.box else (None,) * 4
     columns = "session number event time track zone direction frame dwell left top right bottom note snapshot"
     values: tuple[Any, ...] = (
         session,
         number,
         event.event,
-        event.time,
+        float(event.time),
         event.track,
-        event.zone,
-        event.direction,
+        readable(event.zone),
+        readable(event.direction),
         event.frame,
         event.dwell,
-        *box,
-        event.note,
+        left,
+        top,
+        right,
+        bottom,
+        readable(event.note),
         event.snapshot,
     )
     names, marks = columns.replace(" ", ", "), ", ".join("?" * len(values))
@@ -114,33 +120,69 @@ def _close_visits(db: sqlite3.Connection, session: int, seen: float) -> int:
     return len(rows)
 
 
+def end_session(db: sqlite3.Connection, row: int, ended: float) -> None:
+    """Write the end of a session."""
+    update = "UPDATE session SET ended = ?, seen = max(seen, ?) WHERE id = ?"
+    db.execute(update, (ended, ended, row))
+
+
+def saw(db: sqlite3.Connection, row: int, when: float) -> None:
+    """Write a sign of life of a session."""
+    db.execute("UPDATE session SET seen = max(seen, ?) WHERE id = ?", (when, row))
+
+
+def beat(db: sqlite3.Connection, keys: Sequence[str], now: float) -> None:
+    """Write a sign of life of sessions by their keys."""
+    for key in keys:
+        db.execute("UPDATE session SET seen = max(seen, ?) WHERE key = ?", (now, key))
+
+
 def clean(db: sqlite3.Connection, keep: Retention, now: float, path: Path) -> None:
-    """Delete what is too old or too much, oldest first, and give the space back."""
-    gone: list[str] = []
+    """Delete what is too old or too much, oldest first, and give the space back.
+
+    Works on a full disk too: pictures go before the rows that name them, and rows in small
+    transactions, which find room in the log of the database.
+    """
+    gone = 0
     if keep.days:
-        gone += _delete(db, "time < ?", now - keep.days * 86400)
-    while keep.megabytes and _bytes(db) > keep.megabytes * 1e6:
-        (count,) = db.execute("SELECT count(*) FROM event").fetchone()
-        if not count:
-            break
-        oldest = "id IN (SELECT id FROM event ORDER BY id LIMIT ?)"
-        gone += _delete(db, oldest, max(1, count // 20))
+        gone = _delete(db, path, "time < ?", now - keep.days * 86400)
+    if keep.megabytes:
+        gone += _shrink(db, path, keep.megabytes * 1e6)
     empty = "NOT EXISTS (SELECT 1 FROM event WHERE event.session = session.id)"
     if gone or keep.days:
         db.execute(f"DELETE FROM session WHERE ended IS NOT NULL AND {empty}")
         # `execute` would step it once, which frees one page
         db.executescript("PRAGMA incremental_vacuum")
-    for snapshot in filter(None, gone):
-        file = path.parent / snapshot
-        file.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # not empty yet
-            file.parent.rmdir()
 
 
-def _delete(db: sqlite3.Connection, where: str, value: float) -> list[str]:
-    """Delete events; their snapshots ("" where they have none)."""
-    found = db.execute(f"DELETE FROM event WHERE {where} RETURNING snapshot", (value,)).fetchall()
-    return [row[0] for row in found]
+def _shrink(db: sqlite3.Connection, path: Path, limit: float) -> int:
+    """Delete the oldest events until database and pictures have at most `limit` bytes; how many."""
+    gone = 0
+    pictures = sum(snapshots.size(path, row[0]) for row in db.execute(_PICTURES + "event"))
+    while pictures + _bytes(db) > limit:
+        (count,) = db.execute("SELECT count(*) FROM event").fetchone()
+        if not count:
+            break
+        oldest = "SELECT id FROM event ORDER BY id LIMIT ?"
+        step = max(1, count // 20)
+        found = db.execute(f"{_PICTURES} event WHERE id IN ({oldest})", (step,)).fetchall()
+        pictures -= sum(snapshots.size(path, row[0]) for row in found)
+        gone += _delete(db, path, f"id IN ({oldest})", step)
+    return gone
+
+
+def _delete(db: sqlite3.Connection, path: Path, where: str, value: float) -> int:
+    """Delete events and their snapshots; how many."""
+    rows = db.execute(f"SELECT id, snapshot FROM event WHERE {where}", (value,)).fetchall()
+    for _, snapshot in rows:
+        snapshots.delete(path, snapshot)
+    for i in range(0, len(rows), STEP):
+        ids = [(row[0],) for row in rows[i : i + STEP]]
+        db.execute("BEGIN IMMEDIATE")
+        db.executemany("DELETE FROM event WHERE id = ?", ids)
+        db.execute("COMMIT")
+        db.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+    return len(rows)
 
 
 def _bytes(db: sqlite3.Connection) -> int:

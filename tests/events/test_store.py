@@ -13,14 +13,15 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from edgepose.errors import StoreError
-from edgepose.events import schema, store, tables
+from edgepose.errors import StoreError, UsageError
+from edgepose.events import schema, snapshots, tables
 from edgepose.events.event import Event
 from edgepose.events.log import EventLog, Filter
-from edgepose.events.store import EventStore
+from edgepose.events.store import EventStore, Pace
 from edgepose.events.tables import Retention, session_name
 
 NOW = 1_790_000_000.0
@@ -44,7 +45,7 @@ def read(path: Path, **wanted: object) -> list[Event]:
         return list(log.all(Filter(**wanted)))  # type: ignore[arg-type]
 
 
-def eventually(condition: Callable[[], object], seconds: float = 10.0) -> bool:
+def eventually(condition: Callable[[], object], seconds: float = 30.0) -> bool:
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -132,19 +133,18 @@ def test_two_recorders_share_a_file(path: Path) -> None:
         assert [e.event for e in read(path)] == ["enter", "enter"]
 
 
-def test_a_listener_that_fails_stops_nothing(path: Path) -> None:
-    notices: list[str] = []
+def test_a_listener_that_fails_stops_nothing(path: Path, caplog: pytest.LogCaptureFixture) -> None:
 
     def broken(events: tuple[Event, ...]) -> None:
         raise RuntimeError("no")
 
-    with EventStore(path, on_commit=broken, on_notice=notices.append) as recorder:
+    with EventStore(path, on_commit=broken) as recorder:
         session = recorder.begin("a")
         recorder.record(session, [enter(1)])
         recorder.flush()
         recorder.record(session, [enter(2)])
     assert len(read(path)) == 2
-    assert "RuntimeError: no" in notices[0]
+    assert "RuntimeError: no" in caplog.text
 
 
 def test_snapshots_lie_beside_the_database_and_go_with_their_events(path: Path) -> None:
@@ -180,7 +180,7 @@ def test_a_deleted_file_is_made_again(path: Path) -> None:
 CHILD = """
 import sys, time
 from edgepose.events.event import Event
-from edgepose.events.store import EventStore
+from edgepose.events.store import EventStore, Pace
 acknowledge = lambda events: print(*(e.track for e in events), flush=True)
 recorder = EventStore(sys.argv[1], on_commit=acknowledge)
 session = recorder.begin("camera", {now})
@@ -194,7 +194,9 @@ while True:
 """
 
 
-def test_nothing_acknowledged_is_lost_or_doubled_by_sigkill(path: Path) -> None:
+def test_nothing_acknowledged_is_lost_or_doubled_by_sigkill(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     acknowledged: list[int] = []
     for run in range(3):
         child = subprocess.Popen(
@@ -209,8 +211,8 @@ def test_nothing_acknowledged_is_lost_or_doubled_by_sigkill(path: Path) -> None:
         child.wait()
         # a last line may be cut short by the kill: it ends without a newline
         acknowledged += [int(k) for line in lines if line.endswith("\n") for k in line.split()]
-    notices: list[str] = []
-    EventStore(path, on_notice=notices.append).close()
+    caplog.set_level("INFO")
+    EventStore(path).close()
     events = read(path)
     enters = [e.track for e in events if e.event == "enter"]
     exits = [e.track for e in events if e.event == "exit"]
@@ -223,7 +225,7 @@ def test_nothing_acknowledged_is_lost_or_doubled_by_sigkill(path: Path) -> None:
     closed = [e for e in events if e.note == "closed at start"]
     assert closed
     assert {e.track % 2 for e in closed if e.track is not None} >= {0}
-    assert any("left open" in n for n in notices)
+    assert "left open" in caplog.text
 
 
 def test_visits_left_open_are_closed_at_the_last_sign_of_life(path: Path) -> None:
@@ -252,10 +254,9 @@ def test_visits_left_open_are_closed_at_the_last_sign_of_life(path: Path) -> Non
     assert len([e for e in read(path) if e.note]) == 1
 
 
-def test_open_sessions_give_signs_of_life(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "HEARTBEAT", 0.05)
+def test_open_sessions_give_signs_of_life(path: Path) -> None:
     clock = [NOW]
-    with EventStore(path, clock=lambda: clock[0]) as recorder:
+    with EventStore(path, clock=lambda: clock[0], pace=Pace(heartbeat=0.05)) as recorder:
         recorder.begin("a", NOW)
         recorder.flush()
         clock[0] = NOW + 500
@@ -267,39 +268,36 @@ def test_open_sessions_give_signs_of_life(path: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_full_disk_is_said_once_and_nothing_is_lost(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(store, "RETRY", 0.05)
-    errors: list[StoreError | None] = []
     told: list[Event] = []
-    with EventStore(path, on_error=errors.append, on_commit=told.extend) as recorder:
+    with EventStore(path, on_commit=told.extend, pace=Pace(retry=0.05)) as recorder:
         session = recorder.begin("a")
         recorder.record(session, [enter(0)])
         recorder.flush()
         # SQLite's own limit: the same answer as from a full disk
-        (pages,) = recorder._db.execute("PRAGMA page_count").fetchone()
-        recorder._db.execute(f"PRAGMA max_page_count = {pages}")
+        (pages,) = recorder._writer._db.execute("PRAGMA page_count").fetchone()
+        recorder._writer._db.execute(f"PRAGMA max_page_count = {pages}")
         long = [enter(k, zone="z" * 2000) for k in range(1, 30)]
         started = time.monotonic()
         for event in long:
             recorder.record(session, [event])
         assert time.monotonic() - started < 1
-        assert eventually(lambda: errors)
+        assert eventually(lambda: recorder.error)
         assert not recorder.flush(0.3)
-        assert len(errors) == 1
-        assert "full" in str(errors[0])
-        assert recorder.error is errors[0]
+        assert "full" in str(recorder.error)
+        assert caplog.text.count("cannot be written") == 1
         # what was there can still be read, and nothing was half written
         assert [e.track for e in read(path)] == [0]
-        recorder._db.execute("PRAGMA max_page_count = 100000")
+        recorder._writer._db.execute("PRAGMA max_page_count = 100000")
         assert recorder.flush()
-        assert errors[1:] == [None]
+        assert recorder.error is None
     assert [e.track for e in read(path)] == list(range(30))
     assert [e.track for e in told] == list(range(30))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
-def test_a_disk_that_is_really_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_is_really_full(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(
@@ -307,10 +305,8 @@ def test_a_disk_that_is_really_full(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     )
     if mounted.returncode:
         pytest.skip("no right to mount a small disk here")
-    monkeypatch.setattr(store, "RETRY", 0.05)
     try:
-        errors: list[StoreError | None] = []
-        with EventStore(disk / "events.db", on_error=errors.append) as recorder:
+        with EventStore(disk / "events.db", pace=Pace(retry=0.05)) as recorder:
             session = recorder.begin("a")
             recorder.record(session, [enter(0)])
             assert recorder.flush()
@@ -318,46 +314,44 @@ def test_a_disk_that_is_really_full(tmp_path: Path, monkeypatch: pytest.MonkeyPa
                 while True:
                     ballast.write(bytes(4096))
             recorder.record(session, [enter(k, zone="z" * 4000) for k in range(1, 100)])
-            assert eventually(lambda: errors)
+            assert eventually(lambda: recorder.error)
             assert not recorder.flush(0.2)
             (disk / "ballast").unlink()
             assert recorder.flush()
-        assert [e is None for e in errors] == [False, True]
+            assert recorder.error is None
         assert [e.track for e in read(disk / "events.db")] == list(range(100))
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def test_memory_is_bounded_while_nothing_can_be_written(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store, "WAITING", 100)
-    monkeypatch.setattr(store, "RETRY", 0.05)
-    recorder = EventStore(path)
+def test_memory_is_bounded_while_nothing_can_be_written(path: Path) -> None:
+    recorder = EventStore(path, pace=Pace(retry=0.05, events=100))
     session = recorder.begin("a")
     recorder.flush()
-    recorder._db.execute("PRAGMA query_only = ON")
+    recorder._writer._db.execute("PRAGMA query_only = ON")
     recorder.record(session, [enter(k) for k in range(250)])
     assert recorder.dropped >= 149
-    recorder._db.execute("PRAGMA query_only = OFF")
-    assert recorder.close()
+    recorder._writer._db.execute("PRAGMA query_only = OFF")
+    assert recorder.flush()
+    recorder.close()
     assert len(read(path)) == 250 - recorder.dropped
 
 
-def test_a_damaged_file_is_put_aside_and_a_new_one_made(path: Path) -> None:
+def test_a_damaged_file_is_put_aside_and_a_new_one_made(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     with EventStore(path) as recorder:
         session = recorder.begin("a")
         recorder.record(session, [enter(k, zone="z" * 500) for k in range(200)])
     data = bytearray(path.read_bytes())
     data[8192 : len(data) - 4096] = os.urandom(len(data) - 4096 - 8192)
     path.write_bytes(data)
-    notices: list[str] = []
-    with EventStore(path, on_notice=notices.append) as recorder:
+    with EventStore(path) as recorder:
         recorder.record(recorder.begin("b"), [enter(1)])
     assert [e.source for e in read(path)] == ["b"]
     (aside,) = path.parent.glob("events.db.damaged-*")
     assert aside.read_bytes() == bytes(data)
-    assert aside.name in notices[0]
+    assert aside.name in caplog.text
 
 
 def test_files_that_are_not_ours_are_left_alone(tmp_path: Path) -> None:
@@ -476,3 +470,195 @@ def test_recording_costs_the_caller_next_to_nothing(path: Path) -> None:
         blocker.close()
         assert recorder.flush()
     assert len(read(path)) == 100
+
+
+# what no disk and no file name may do ------------------------------------------------------------------
+
+
+def test_a_file_name_that_is_no_text_is_recorded_and_found(path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.mp4")
+    with EventStore(path) as recorder:
+        recorder.record(recorder.begin(name), [enter(1, zone="\ud800")])
+    (event,) = read(path, sources=(name,), zones=("\ud800",))
+    assert event.source.encode() == b"caf\\udce9.mp4"
+    assert recorder.put_aside == 0
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        {"track": 2**70},
+        {"time": "noon"},
+        {"time": float("nan")},
+        {"box": (1.0, 2.0, 3.0)},
+        {"note": None},
+        {"dwell": object()},
+    ],
+)
+def test_an_event_that_can_never_be_written_is_put_aside(
+    path: Path, poison: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[Event] = []
+    with EventStore(path, on_commit=told.extend) as recorder:
+        session = recorder.begin("a", NOW)
+        recorder.record(session, [enter(1), replace(enter(2), **poison), enter(3)])
+        assert recorder.flush()
+        assert recorder.alive
+        assert recorder.error is None
+        assert recorder.put_aside == 1
+        recorder.record(session, [enter(4)])
+    assert [e.track for e in read(path)] == [1, 3, 4] == [e.track for e in told]
+    assert "put aside" in caplog.text
+
+
+def test_pictures_that_wait_are_bounded_in_bytes(path: Path) -> None:
+    recorder = EventStore(path, pace=Pace(retry=0.05, pictures=1000))
+    session = recorder.begin("a")
+    recorder.flush()
+    recorder._writer._db.execute("PRAGMA query_only = ON")
+    recorder.record(session, [enter(k) for k in range(10)], [bytes(300)] * 10)
+    assert recorder.without_picture == 7
+    recorder._writer._db.execute("PRAGMA query_only = OFF")
+    assert recorder.flush()
+    recorder.record(session, [enter(10)], [bytes(900)])  # the room is there again
+    recorder.close()
+    events = read(path)
+    assert [bool(e.snapshot) for e in events] == [True] * 3 + [False] * 7 + [True]
+
+
+def test_events_are_written_though_their_pictures_are_not(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    snapshots.folder(path).write_text("a file where the folder should be")
+    with EventStore(path) as recorder:
+        session = recorder.begin("a")
+        recorder.record(session, [enter(1), enter(2)], [b"jpeg", b"jpeg"])
+        assert recorder.flush()
+        assert recorder.without_picture == 2
+        assert recorder.error is None
+    assert [(e.track, e.snapshot) for e in read(path)] == [(1, ""), (2, "")]
+    assert caplog.text.count("Pictures of events cannot be written") == 1
+
+
+def test_retention_makes_room_while_events_wait_for_it(path: Path) -> None:
+    clock = [NOW]
+    keep = Retention(days=1)
+    pace = Pace(retry=0.02, upkeep=0.5)
+    with EventStore(path, retention=keep, clock=lambda: clock[0], pace=pace) as recorder:
+        session = recorder.begin("a", NOW)
+        recorder.record(session, [enter(k, zone="z" * 2000) for k in range(100)])
+        assert recorder.flush()
+        (pages,) = recorder._writer._db.execute("PRAGMA page_count").fetchone()
+        recorder._writer._db.execute(f"PRAGMA max_page_count = {pages}")
+        clock[0] = NOW + 10 * 86400
+        recorder.record(session, [enter(k, clock[0], "y" * 2000) for k in range(100, 150)])
+        assert recorder.flush(30)
+    assert [e.track for e in read(path)] == list(range(100, 150))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_old_pictures_make_room_on_a_disk_that_is_full(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no right to mount a small disk here")
+    clock = [NOW]
+    pace = Pace(retry=0.05, upkeep=0.3)
+    path = disk / "events.db"
+    try:
+        with EventStore(
+            path, retention=Retention(days=1), clock=lambda: clock[0], pace=pace
+        ) as recorder:
+            session = recorder.begin("a", NOW)
+            recorder.record(session, [enter(k) for k in range(80)], [bytes(100_000)] * 80)
+            assert recorder.flush()
+            assert recorder.without_picture
+            with contextlib.suppress(OSError), open(disk / "ballast", "wb", buffering=0) as ballast:
+                while True:
+                    ballast.write(bytes(4096))
+            clock[0] = NOW + 10 * 86400
+            recorder.record(session, [enter(100, clock[0], "z" * 100_000)])
+            assert recorder.flush(30)
+            assert eventually(lambda: len(read(path)) == 1)
+        assert not list(disk.rglob("*.jpg"))
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_the_bound_in_megabytes_counts_pictures(path: Path) -> None:
+    with EventStore(path, retention=Retention(megabytes=1), pace=Pace(retry=0.01)) as recorder:
+        session = recorder.begin("a", NOW)
+        for k in range(60):  # more than a tenth of the bound is cause enough for a clean-up
+            recorder.record(session, [enter(k)], [bytes(100_000)])
+        recorder.flush()
+        assert eventually(lambda: _pictures(path) < 1_000_000)
+        assert eventually(lambda: len(read(path)) < 10)
+    tracks = [e.track for e in read(path)]
+    assert tracks == list(range(60 - len(tracks), 60))
+
+
+def _pictures(path: Path) -> int:
+    with contextlib.suppress(FileNotFoundError):  # one is deleted while we look
+        return sum(p.stat().st_size for p in snapshots.folder(path).rglob("*.jpg"))
+    return 1 << 30
+
+
+def test_pictures_half_written_by_a_killed_process_are_swept(path: Path) -> None:
+    with EventStore(path) as recorder:
+        recorder.record(recorder.begin("a"), [enter(1)], [b"jpeg"])
+    (kept,) = snapshots.folder(path).rglob("*.jpg")
+    halves = [kept.with_name("2.part"), kept.with_name(".3.jpg.77.aa.part")]
+    for half in halves:
+        half.write_bytes(b"je")
+    EventStore(path).close()
+    assert kept.exists()
+    assert not any(half.exists() for half in halves)
+
+
+@pytest.mark.parametrize("suffix", ["", ".lock"])
+def test_what_is_no_file_is_refused_at_once(path: Path, suffix: str) -> None:
+    os.mkfifo(path.with_name(path.name + suffix))
+    with pytest.raises(StoreError, match="not a file"):
+        EventStore(path)
+    if not suffix:
+        with pytest.raises(StoreError, match="not a file"):
+            EventLog(path)
+
+
+def test_paths_in_a_database_lead_nowhere_else(path: Path) -> None:
+    secret = path.parent / "secret.jpg"
+    secret.write_bytes(b"secret")
+    with EventStore(path) as recorder:
+        recorder.record(recorder.begin("a", NOW - 1e7), [enter(1, NOW - 1e7)], [b"jpeg"])
+    folder = snapshots.folder(path)
+    (folder / "link.jpg").symlink_to(secret)
+    (folder / "notes.txt").write_text("mine")
+    wrong: list[Any] = [
+        str(secret), "secret.jpg", "events-snapshots/../secret.jpg", "events-snapshots/link.jpg",
+        "events-snapshots/notes.txt", "events-snapshots", "a\0b.jpg", 7, b"x.jpg", "x" * 5000 + ".jpg",
+    ]  # fmt: skip
+    for snapshot in wrong:
+        assert snapshots.read(path, snapshot) is None
+        db = sqlite3.connect(path, isolation_level=None)
+        db.execute("UPDATE event SET snapshot = ?", (snapshot,))
+        db.close()
+        with EventStore(path, retention=Retention(days=1), clock=lambda: NOW) as recorder:
+            assert eventually(lambda: not read(path))
+            recorder.record(recorder.begin("a", NOW - 1e7), [enter(1, NOW - 1e7)])
+    assert secret.read_bytes() == b"secret"
+    assert (folder / "notes.txt").exists()
+
+
+@pytest.mark.parametrize("when", [1e300, -1e300, 253402300800.0, float("inf")])
+def test_times_that_no_calendar_has_are_read(path: Path, when: float) -> None:
+    with EventStore(path) as recorder:
+        recorder.record(recorder.begin("a"), [enter(1, when)])
+    (event,) = read(path)
+    assert event.as_dict()["time"][4] == "-"
+
+
+def test_a_number_too_large_for_the_database_is_a_usage_error(path: Path) -> None:
+    EventStore(path).close()
+    with pytest.raises(UsageError, match="too large"):
+        read(path, tracks=(2**70,))
