@@ -13,7 +13,7 @@ from edgepose.cli.console import Talk
 from edgepose.cli.loading import engine_options, estimator_options, find_network
 from edgepose.cli.options import Serve
 from edgepose.draw.overlay import parse_overlay
-from edgepose.errors import SourceError, UnknownNameError
+from edgepose.errors import UnknownNameError
 from edgepose.events.store import default_path
 from edgepose.events.tables import Retention
 from edgepose.events.zones import load_zones
@@ -22,7 +22,8 @@ from edgepose.io.uri import parse
 from edgepose.networks import registry
 from edgepose.options import EngineChoice, NetworkChoice
 from edgepose.serve import run
-from edgepose.serve.security import checked_token, is_loopback, new_token
+from edgepose.serve.access import checked_token, is_loopback, new_token
+from edgepose.serve.engines import Choice, EnginePool
 from edgepose.serve.studio import Studio
 from edgepose.serve.watch import ChannelOptions
 from edgepose.wanted import camera_options
@@ -75,11 +76,10 @@ def _studio(asked: Serve, talk: Talk) -> Studio:
     sources = _sources(asked.source, asked.play.example)
     names, engine = _weights_or_engine(asked.network, asked.engine)
     network = find_network(names, talk)
+    how = estimator_options(asked.estimator, network, talk, download=not names.no_download)
     return Studio(
         sources,
-        network,
-        estimator_options(asked.estimator, network, talk, download=not names.no_download),
-        engine_options(engine, talk),
+        EnginePool(Choice(engine_options(engine, talk), network), how),
         ChannelOptions(
             overlay=web.overlay,
             quality=web.quality,
@@ -96,12 +96,11 @@ def _studio(asked: Serve, talk: Talk) -> Studio:
         retention=Retention(events.keep_days, events.keep_megabytes),
         always=asked.play.always,
         max_viewers=web.max_viewers,
-        on_notice=talk.info,
     )
 
 
 def _sources(source: str, example: str) -> dict[str, str]:
-    """Inputs by name, those that are files looked at now.
+    """Inputs by name, those that are files looked at now; cameras that are absent are waited for.
 
     Raises:
         UsageError: a name cannot be meant. SourceError: a file is missing or cannot be read.
@@ -116,8 +115,6 @@ def _sources(source: str, example: str) -> dict[str, str]:
             raise UnknownNameError("input scheme", uri.scheme, sorted(SCHEMES))
         if uri.scheme in ("file", "test"):
             open_source(text).close()
-        elif uri.scheme == "v4l2" and not Path(uri.path).exists():
-            raise SourceError(f"{uri.display} does not exist. See `edgepose devices`.")
     return sources
 
 

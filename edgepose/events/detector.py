@@ -44,7 +44,8 @@ class EventDetector:
         enter_after: seconds for which a person must be seen to have entered.
         exit_after: seconds for which a person must be gone to have left; at least the time for which the
             tracker remembers lost tracks, so that who comes back from an occlusion never left.
-        epoch: UTC time (seconds since 1970) of now = 0.
+        epoch: UTC time (seconds since 1970) of now = 0. The attribute of that name may be set again
+            before an `update` or `finish`, where the clock was corrected.
         source, session: written into the events.
     """
 
@@ -61,7 +62,7 @@ class EventDetector:
         self._zones = zones or Zones()
         self._enter_after = enter_after
         self._exit_after = exit_after
-        self._epoch = epoch
+        self.epoch = epoch
         self._source = source
         self._session = session
         self._stays: dict[tuple[int, str], _Stay] = {}
@@ -182,7 +183,7 @@ class EventDetector:
     ) -> Event:
         return Event(
             event=kind,
-            time=self._epoch + moment.now,
+            time=self.epoch + moment.now,
             track=track,
             zone=zone,
             direction=direction,

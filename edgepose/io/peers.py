@@ -13,7 +13,7 @@ import html
 import json
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from edgepose.errors import BackendUnavailable
@@ -21,6 +21,8 @@ from edgepose.io import web
 
 T = TypeVar("T")
 ANSWER_SECONDS = 10.0
+CONNECT_SECONDS = 12.0  # for which an offer may take a place without connecting
+MAX_PEERS = 8  # each has an encoder of its own
 
 _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
@@ -79,6 +81,56 @@ def require() -> Any:
             f"webrtc:// needs aiortc ({e}). Install it: pip install edgepose[webrtc]"
         ) from None
     return aiortc
+
+
+async def connect(
+    sdp: str,
+    prepare: Callable[[Any], Awaitable[None]],
+    gone: Callable[[Any], None],
+    seconds: float = CONNECT_SECONDS,
+) -> tuple[Any, dict[str, str]]:
+    """Answer an offer: the connection, and what to send back.
+
+    Args:
+        sdp: of the offer.
+        prepare: called with the new connection before the offer is read; adds what is sent.
+        gone: called with it once it has ended, or where it did not come about within `seconds`.
+
+    Raises:
+        ValueError: it is no offer of video.
+    """
+    a = require()
+    stun = os.environ.get("EDGEPOSE_STUN", "")
+    servers = [a.RTCIceServer(urls=stun)] if stun else []
+    peer = a.RTCPeerConnection(a.RTCConfiguration(iceServers=servers))
+
+    async def end() -> None:
+        timer.cancel()
+        gone(peer)
+        await peer.close()
+
+    # an offer whose candidates lead nowhere would stay "new" for ever, and its place taken
+    loop = asyncio.get_running_loop()
+    timer = loop.call_later(seconds, lambda: asyncio.ensure_future(end()))
+
+    @peer.on("connectionstatechange")  # type: ignore[untyped-decorator,unused-ignore]
+    async def changed() -> None:
+        if peer.connectionState == "connected":
+            timer.cancel()
+        elif peer.connectionState in ("failed", "closed", "disconnected"):
+            await end()
+
+    try:
+        await prepare(peer)
+        await peer.setRemoteDescription(a.RTCSessionDescription(sdp=sdp, type="offer"))
+        await peer.setLocalDescription(await peer.createAnswer())
+    except Exception as e:  # aiortc has no error of its own for what it cannot read
+        await end()
+        raise ValueError(f"The offer cannot be used ({type(e).__name__}).") from e
+    except BaseException:
+        await end()
+        raise
+    return peer, {"sdp": peer.localDescription.sdp, "type": peer.localDescription.type}
 
 
 class Loop:
@@ -158,39 +210,28 @@ class Peers:
         if method == "GET":
             request.reply(200, "text/html; charset=utf-8", self._page)
             return
+        if len(self.open) >= MAX_PEERS:
+            request.reply(503, "text/plain", b"there are too many viewers already\n")
+            return
         try:
             offer = json.loads(request.body())
-            answer = self._loop.run(self._connect(str(offer["sdp"]), str(offer["type"])))
-        except (ValueError, KeyError, TypeError):
+            if offer["type"] != "offer":
+                raise ValueError(offer["type"])
+            answer = self._loop.run(self._connect(str(offer["sdp"])))
+        except (ValueError, KeyError, TypeError, RecursionError):
             request.reply(400, "text/plain", b"the body is no WebRTC offer\n")
-        except Exception as e:
-            request.reply(500, "text/plain", f"no connection: {type(e).__name__}\n".encode())
+        except TimeoutError:
+            request.reply(503, "text/plain", b"no connection in time\n")
         else:
             request.reply(200, "application/json", json.dumps(answer).encode())
 
-    async def _connect(self, sdp: str, kind: str) -> dict[str, str]:
-        a = self._aiortc
-        stun = os.environ.get("EDGEPOSE_STUN", "")
-        servers = [a.RTCIceServer(urls=stun)] if stun else []
-        peer = a.RTCPeerConnection(a.RTCConfiguration(iceServers=servers))
-        self.open.add(peer)
-
-        @peer.on("connectionstatechange")  # type: ignore[untyped-decorator,unused-ignore]
-        async def changed() -> None:
-            if peer.connectionState in ("failed", "closed"):
-                self.open.discard(peer)
-                await peer.close()
-
-        try:
-            offer = a.RTCSessionDescription(sdp=sdp, type=kind)
+    async def _connect(self, sdp: str) -> dict[str, str]:
+        async def prepare(peer: Any) -> None:
+            self.open.add(peer)
             await self._prepare(peer)
-            await peer.setRemoteDescription(offer)
-            await peer.setLocalDescription(await peer.createAnswer())
-        except BaseException:
-            self.open.discard(peer)
-            await peer.close()
-            raise
-        return {"sdp": peer.localDescription.sdp, "type": peer.localDescription.type}
+
+        _, answer = await connect(sdp, prepare, self.open.discard)
+        return answer
 
     def close(self) -> None:
         """Hang up on everybody."""

@@ -15,19 +15,22 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from edgepose.errors import BackendUnavailable, StoreError, UsageError
 from edgepose.events.event import KINDS, iso_time
 from edgepose.events.log import Filter
+from edgepose.io.sinks.rows import to_json
+from edgepose.serve import report
 from edgepose.serve.channel import BOUNDARY, Channel
 from edgepose.serve.feed import FeedClosed, Listener
 from edgepose.serve.openapi import document
+from edgepose.serve.recorded import NoEvents
 from edgepose.serve.security import App, Guard
-from edgepose.serve.studio import NoEvents, Studio
-from edgepose.serve.webrtc import Peers, available
+from edgepose.serve.studio import Studio
+from edgepose.serve.webrtc import Peers, TooMany, available
 
 if TYPE_CHECKING:
     from edgepose.events.event import Event
@@ -65,7 +68,12 @@ def make_app(studio: Studio, token: str = "") -> App:
         Route("/api/v1/source", site.source, methods=["GET", "PUT"]),
         Route("/api/v1/webrtc", site.webrtc, methods=["POST"]),
     ]
-    errors = {HTTPException: _answer(), NoEvents: _answer(404), UsageError: _answer(400)}
+    errors = {
+        HTTPException: _answer(),
+        NoEvents: _answer(404),
+        TooMany: _answer(503),
+        UsageError: _answer(400),
+    }
     errors[BackendUnavailable] = _answer(501)
     app = Starlette(routes=routes, exception_handlers={**errors, StoreError: _answer(503)})
     return Guard(app, token)
@@ -77,9 +85,18 @@ def _answer(status: int = 0) -> Any:
     async def tell(request: Request, error: Exception) -> Response:
         text = str(getattr(error, "detail", error))
         code = status or int(getattr(error, "status_code", 500))
-        return JSONResponse({"error": text}, code, headers=getattr(error, "headers", None))
+        return Json({"error": text}, code, headers=getattr(error, "headers", None))
 
     return tell
+
+
+class Json(Response):
+    """JSON in ASCII: names of files need not be text."""
+
+    media_type = "application/json"
+
+    def render(self, content: Any) -> bytes:
+        return to_json(content).encode()
 
 
 class _Site:
@@ -152,15 +169,15 @@ class _Site:
         await socket.accept()
         with channel.messages.listen(kinds) as listener:
             channel.look()
-            await socket.send_json({"type": "state", **channel.status()})
-            await socket.send_json({"type": "history", "people": channel.history()})
+            await socket.send_text(to_json({"type": "state", **channel.status()}))
+            await socket.send_text(to_json({"type": "history", "people": channel.history()}))
             await _converse(socket, listener)
 
     async def detections(self, request: Request) -> Response:
         """Enter and exit events in the shape of the web application that edgepose replaces."""
         page = _whole(request, "page", 1, 2**31 - 1)
         per_page = _whole(request, "per-page", 100, MAX_PER_PAGE)
-        found = await run_in_threadpool(self.studio.numbered, page, per_page)
+        found = await run_in_threadpool(self.studio.recorded.visits, page, per_page)
         if page > max(1, found.pages):
             raise HTTPException(404, f"There are {found.pages} pages.")
         pagination = {
@@ -170,29 +187,34 @@ class _Site:
             "pages": found.pages,
         }
         results = [_demo_row(e) for e in found.events]
-        return JSONResponse({"results": results, "pagination": pagination})
+        return Json({"results": results, "pagination": pagination})
 
     async def events(self, request: Request) -> Response:
         limit = _whole(request, "limit", 50, MAX_PER_PAGE)
         order = _one_of(request, "order", ("newest", "oldest"))
         cursor = request.query_params.get("cursor", "")
         wanted = _filter(request, self.studio.displays)
-        page = await run_in_threadpool(self.studio.page, wanted, cursor, limit, order == "newest")
-        return JSONResponse({"events": [e.as_dict() for e in page.events], "cursor": page.cursor})
+        page = await run_in_threadpool(
+            lambda: self.studio.recorded.log.page(
+                wanted, cursor=cursor, limit=limit, newest_first=order == "newest"
+            )
+        )
+        return Json({"events": [e.as_dict() for e in page.events], "cursor": page.cursor})
 
     async def hours(self, request: Request) -> Response:
-        rows = await run_in_threadpool(self.studio.hours, _filter(request, self.studio.displays))
+        wanted = _filter(request, self.studio.displays)
+        rows = await run_in_threadpool(lambda: self.studio.recorded.log.hours(wanted))
         hours = [
             {"start": iso_time(r.start), "enter": r.enter, "exit": r.exit, "cross": r.cross}
             for r in rows
         ]
-        return JSONResponse({"hours": hours})
+        return Json({"hours": hours})
 
     async def snapshot(self, request: Request) -> Response:
         number = request.path_params["number"]
         if not 0 < number < 2**53:
             raise HTTPException(404, "There is no such event.")
-        picture = await run_in_threadpool(self.studio.snapshot, number)
+        picture = await run_in_threadpool(self.studio.recorded.snapshot, number)
         if picture is None:
             raise HTTPException(404, "There is no picture of that event.")
         return Response(picture, media_type="image/jpeg", headers={"cache-control": "no-store"})
@@ -201,13 +223,13 @@ class _Site:
         name = request.query_params.get("source", self.studio.current)
         channel = await self._channel(name, request)
         channel.look()
-        return JSONResponse({**channel.status(), "result": channel.poses})
+        return Json({**channel.status(), "result": channel.poses})
 
     async def stats(self, request: Request) -> Response:
-        return JSONResponse(self.studio.stats())
+        return Json(report.stats(self.studio))
 
     async def networks(self, request: Request) -> Response:
-        return JSONResponse({"networks": await run_in_threadpool(self.studio.networks)})
+        return Json({"networks": await run_in_threadpool(report.networks, self.studio)})
 
     async def source(self, request: Request) -> Response:
         if request.method == "PUT":
@@ -216,7 +238,7 @@ class _Site:
             if not isinstance(name, str) or name not in self.studio.sources:
                 raise HTTPException(400, f"'source' is one of {', '.join(self.studio.sources)}.")
             await run_in_threadpool(self.studio.switch, name)
-        return JSONResponse(
+        return Json(
             {
                 "source": self.studio.current,
                 "sources": list(self.studio.sources),
@@ -229,18 +251,18 @@ class _Site:
         name = request.query_params.get("source", self.studio.current)
         channel = await self._channel(name, request)
         self._check_room(channel.pictures.listeners)
-        return JSONResponse(await self.peers.answer(channel, await _json(request)))
+        return Json(await self.peers.answer(channel, await _json(request)))
 
     async def openapi(self, request: Request) -> Response:
-        return JSONResponse(document(list(self.studio.sources)))
+        return Json(document(list(self.studio.sources)))
 
     # operation ----------------------------------------------------------------------------------
     async def healthz(self, request: Request) -> Response:
-        health = self.studio.health()
-        return JSONResponse(health, 200 if health["ok"] else 503)
+        health = report.health(self.studio)
+        return Json(health, 200 if health["ok"] else 503)
 
     async def metrics(self, request: Request) -> Response:
-        return Response(self.studio.metrics(), media_type="text/plain; version=0.0.4")
+        return Response(report.metrics(self.studio), media_type="text/plain; version=0.0.4")
 
 
 async def _parts(listener: Listener[bytes]) -> AsyncIterator[bytes]:

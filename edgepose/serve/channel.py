@@ -6,29 +6,33 @@ Pictures, poses, figures, events and states are published as they come; every on
 
 from __future__ import annotations
 
-import json
+import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from edgepose.errors import EdgeposeError, EngineError, UsageError
-from edgepose.events.event import iso_time
+from edgepose.events.event import iso_time, readable
+from edgepose.io.backoff import Backoff
+from edgepose.io.sinks.rows import result_row, score, to_json
 from edgepose.serve.feed import Feed
-from edgepose.serve.watch import ChannelOptions, Hooks, SharedEstimator, Watch
+from edgepose.serve.times import Times
+from edgepose.serve.watch import ChannelOptions, Hooks, Watch
 from edgepose.timing import RateMeter
 from edgepose.types import Result
 
 if TYPE_CHECKING:
     from edgepose.events.store import EventStore
     from edgepose.pipeline import Summary
+    from edgepose.serve.engines import SharedEstimator
 
-LINGER = 3.0  # seconds that a channel goes on after its last viewer
+log = logging.getLogger(__name__)
+
 HISTORY = 600  # points of the chart of people
 SAMPLE = 0.5  # seconds between them
 FIGURES = 0.25  # seconds between messages with figures
-RETRY = 2.0  # seconds before an input that failed is opened again
 STILL = 2.0  # a result is not the newest any more after so many seconds
 KEPT = ("event", "state", "source")
 BOUNDARY = "frame"
@@ -44,7 +48,10 @@ class Channel:
         estimator: makes what finds poses, at first use.
         options: how it runs.
         store: where events go; None = nowhere.
-        on_state: told about each change of (name, state, reason).
+
+    Attributes:
+        frames, found: frames inferred and people found in all of them. seen: people in the newest.
+        times: of the stages, as histograms. source_events: what the input said, counted.
     """
 
     def __init__(
@@ -55,17 +62,21 @@ class Channel:
         estimator: Callable[[], SharedEstimator],
         options: ChannelOptions,
         store: EventStore | None,
-        on_state: Callable[[str, str, str], None] | None = None,
     ) -> None:
         self.name, self.display = name, display
         self.pictures: Feed[bytes] = Feed(replay=True)
         self.messages: Feed[str] = Feed(KEPT)
         self.state, self.reason = "idle", ""
         self.always = False
-        self.frames = 0
+        self.frames = self.found = self.seen = 0
+        self.times: dict[str, Times] = {}
+        self.source_events: Counter[str] = Counter()
         self.poses: dict[str, Any] | None = None
         self._uri, self._options, self._store = uri, options, store
-        self._make, self._on_state = estimator, on_state
+        self._make = estimator
+        self._backoff = Backoff()
+        self._lost_since: float | None = None
+        self._said = ""
         self._rate, self._fps = RateMeter(), 0.0
         self._stages: dict[str, float] = {}
         self._people: list[dict[str, Any]] = []
@@ -94,7 +105,7 @@ class Channel:
         """True where the channel shall run now."""
         if self.always or self.viewers:
             self._looked = time.monotonic()
-        return bool(self._looked) and time.monotonic() - self._looked < LINGER
+        return bool(self._looked) and time.monotonic() - self._looked < self._options.linger
 
     def stop(self) -> None:
         """Begin to end everything; `close` waits for it."""
@@ -115,6 +126,8 @@ class Channel:
     def _run(self) -> None:
         while not self._closed.is_set():
             if not self.wanted:
+                if self.state in ("connecting", "lost"):
+                    self._set("idle")
                 self._wake.wait(1.0)
                 self._wake.clear()
                 continue
@@ -134,11 +147,11 @@ class Channel:
             return False
         except EdgeposeError as e:
             self._set("lost", str(e))
-            self._closed.wait(RETRY)
+            self._closed.wait(self._options.retry)
             return False
         except Exception as e:  # a defect must not end the service
             self._set("failed", f"{type(e).__name__}: {e}")
-            self._closed.wait(RETRY)
+            self._closed.wait(self._options.retry)
             return False
         if stopped:
             self._set("idle")
@@ -183,23 +196,35 @@ class Channel:
         """What a live input says of itself."""
         states = {"connected": "live", "back": "live", "lost": "lost", "waiting": "lost"}
         state = states.get(str(event.get("event")))
+        self.source_events[str(event.get("event"))] += 1
         if state:
             self._set(state, str(event.get("error", "")))
 
     def _set(self, state: str, reason: str = "") -> None:
         if (state, reason) == (self.state, self.reason):
             return
-        self.state, self.reason = state, reason
+        self.state, self.reason = state, readable(reason)
+        if state == "lost":
+            self._lost_since = self._lost_since or time.monotonic()
+        elif state != "connecting":
+            self._lost_since = None
+        if state != "live":
+            self.seen = 0
         self.publish("state", self.status())
-        if self._on_state:
-            self._on_state(self.name, state, reason)
+        self._say(state)
+
+    def _say(self, state: str) -> None:
+        """Tell people what they may want to know, once for each change."""
+        text = f"{self.display}: {state}: {self.reason}".rstrip(": ")
+        if state in ("live", "lost", "failed") and text != self._said:
+            self._said = text
+            log.info("%s", text)
 
     # results ------------------------------------------------------------------------------------
     def publish(self, kind: str, message: Mapping[str, Any]) -> None:
         """Send a message to all who listen to its kind."""
         if self.messages.wants(kind):
-            text = json.dumps({"type": kind, **message}, ensure_ascii=False, separators=(",", ":"))
-            self.messages.publish(text, kind)
+            self.messages.publish(to_json({"type": kind, **message}), kind)
 
     def _on_picture(self, jpeg: bytes) -> None:
         # the boundary behind the picture lets browsers show it at once, not with the next one
@@ -210,13 +235,18 @@ class Channel:
             self._set("live")
         now = time.monotonic()
         self.frames += 1
+        self.seen = len(result.poses)
+        self.found += self.seen
         self._fps = self._rate.tick(now)
         for name, value in result.stages.items():
             mean = self._stages.get(name, value)
             self._stages[name] = mean + 0.1 * (value - mean)
+            if name not in self.times:
+                self.times[name] = Times()
+            self.times[name].observe(value / 1e3)
         self._names = (result.network, result.engine)
         self._people = _people(result, inside)
-        self.poses, self._heard = poses_message(result), now
+        self.poses, self._heard = result_row(result), now
         self.publish("poses", self.poses)
         if not self._history or now - self._history[-1][0] >= SAMPLE:
             self._history.append((now, len(inside)))
@@ -225,6 +255,11 @@ class Channel:
             self.publish("figures", self.status())
 
     # what is known ------------------------------------------------------------------------------
+    @property
+    def lost_for(self) -> float:
+        """Seconds for which the input has been lost, 0 where it is not."""
+        return 0.0 if self._lost_since is None else time.monotonic() - self._lost_since
+
     def status(self) -> dict[str, Any]:
         """State, viewers, speed and who is in view."""
         live = self.state == "live"
@@ -253,40 +288,14 @@ class Channel:
 
 
 def _people(result: Result, inside: Mapping[int, float]) -> list[dict[str, Any]]:
-    """Who has entered and not left: order number in the picture (None while hidden), seconds here."""
-    order = {pose.track: (n, pose.score) for n, pose in enumerate(result.poses, 1)}
-    people = []
-    for track, since in sorted(inside.items()):
-        number, score = order.get(track, (None, None))
-        people.append(
-            {
-                "track": track,
-                "order": number,
-                "score": None if score is None else round(score, 2),
-                "since": iso_time(since),
-            }
-        )
-    return people
-
-
-def poses_message(result: Result) -> dict[str, Any]:
-    """The poses of a frame for JSON, coordinates in the source's pixels."""
-    return {
-        "frame": result.frame,
-        "width": result.width,
-        "height": result.height,
-        "inference_ms": round(result.inference_ms, 2),
-        "poses": [
-            {
-                "order": number,
-                "track": pose.track,
-                "score": round(pose.score, 3),
-                "box": [round(v, 1) for v in pose.box],
-                "keypoints": {
-                    k.name: [round(k.x, 1), round(k.y, 1), round(k.score, 3)]
-                    for k in pose.keypoints
-                },
-            }
-            for number, pose in enumerate(result.poses, 1)
-        ],
-    }
+    """Who has entered and not left: id of the pose in the frame (None while hidden), since when."""
+    poses = {pose.track: pose for pose in result.poses}
+    return [
+        {
+            "track": track,
+            "id": poses[track].id if track in poses else None,
+            "score": score(poses[track].score) if track in poses else None,
+            "since": iso_time(since),
+        }
+        for track, since in sorted(inside.items())
+    ]

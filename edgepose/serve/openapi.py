@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
+
+from edgepose.version import __version__
 
 Schema = dict[str, Any]
 
@@ -37,7 +40,7 @@ EVENT = _object(
 )
 PERSON = _object(
     track=WHOLE,
-    order=MAYBE_WHOLE,
+    id=MAYBE_WHOLE,
     score=MAYBE_NUMBER,
     since={"type": "string", "format": "date-time"},
 )
@@ -58,16 +61,21 @@ STATUS = _object(
     engine=TEXT,
 )
 ERROR = _object(error=TEXT)
-HEALTH = _object(ok={"type": "boolean"}, failed=_list(TEXT), events_written={"type": "boolean"})
+BOOL: Schema = {"type": "boolean"}
+HEALTH = _object(
+    ok=BOOL, reasons=_list(TEXT), failed=_list(TEXT), lost=_list(TEXT), events_written=BOOL
+)
 STATS = _object(
     source=TEXT,
     sources=_list(_object(name=TEXT, input=TEXT)),
     network=TEXT,
     uptime_s=NUMBER,
     channels=_list(STATUS),
-    events=_object(stored={"type": "boolean"}, dropped=WHOLE, error=TEXT),
+    events=_object(stored=BOOL, dropped=WHOLE, put_aside=WHOLE, without_picture=WHOLE, error=TEXT),
 )
-OFFER = _object(sdp=TEXT, type={"type": "string", "enum": ["offer"]})
+OFFER = _object(
+    sdp={"type": "string", "pattern": "^v=0\\r?\\n"}, type={"type": "string", "enum": ["offer"]}
+)
 NETWORK = _object(
     name=TEXT,
     family=TEXT,
@@ -77,188 +85,132 @@ NETWORK = _object(
 )
 
 
-def _query(name: str, schema: Schema, description: str) -> Schema:
-    return {"name": name, "in": "query", "schema": schema, "description": description}
+PAGE: Schema = {"type": "integer", "minimum": 1, "maximum": 1000}
+TIME: Schema = {"type": "string", "format": "date-time"}
+TEXTS = {
+    400: "A parameter or the body cannot be meant.",
+    401: "A token is needed.",
+    403: "It came from another origin.",
+    404: "There is no such thing.",
+    408: "The body did not come in time.",
+    413: "The body is too long.",
+    415: "The body is not JSON.",
+    501: "An optional package is missing.",
+    503: "Not now.",
+}
+Query = dict[str, tuple[Schema, str]]
 
 
-def _answers(schema: Schema, *errors: int) -> Schema:
-    texts = {
-        400: "A parameter or the body cannot be meant.",
-        401: "A token is needed.",
-        403: "It came from another origin.",
-        404: "There is no such thing.",
-        413: "The body is too long.",
-        415: "The body is not JSON.",
-        501: "An optional package is missing.",
-        503: "Not now.",
+@dataclass(frozen=True)
+class Operation:
+    """What may be asked at a path.
+
+    Attributes:
+        path, method, summary: of it.
+        answer: JSON of it. kind: media type, where it is no JSON.
+        query: parameters by name. inside: those in the path. body: JSON that it takes.
+        errors: status codes of what may go wrong. token: whether it needs one.
+    """
+
+    path: str
+    summary: str
+    answer: Schema
+    query: Query | None = None
+    errors: tuple[int, ...] = ()
+    method: str = "get"
+    kind: str = "application/json"
+    inside: Query | None = None
+    body: Schema | None = None
+    token: bool = True
+
+    def as_dict(self) -> Schema:
+        """As in the document."""
+        parameters = [
+            {"name": name, "in": place, "schema": schema, "description": text}
+            | ({"required": True} if place == "path" else {})
+            for place, given in (("query", self.query), ("path", self.inside))
+            for name, (schema, text) in (given or {}).items()
+        ]
+        row: Schema = {"summary": self.summary, "parameters": parameters}
+        if self.body is not None:
+            row["requestBody"] = {"required": True, "content": _json(self.body)}
+        answers = {"200": {"description": "Done.", "content": {self.kind: {"schema": self.answer}}}}
+        codes = (401, 403, *self.errors) if self.token else self.errors
+        for code in codes:
+            schema = ERROR if self.token else self.answer
+            answers[str(code)] = {"description": TEXTS[code], "content": _json(schema)}
+        return {**row, "responses": answers}
+
+
+def _json(schema: Schema) -> Schema:
+    return {"application/json": {"schema": schema}}
+
+
+def _operations(sources: list[str]) -> tuple[Operation, ...]:
+    """The table."""
+    name: Schema = {"type": "string", "enum": sources}
+    kinds: Schema = {"type": "string", "enum": ["enter", "exit", "cross"]}
+    track: Schema = {"type": "integer", "minimum": 0, "maximum": 99999999999}
+    filters: Query = {
+        "event": (_list(kinds), "Kinds."),
+        "zone": (_list(TEXT), 'Zones by name, "" = the whole picture.'),
+        "track": (_list(track), "Track ids."),
+        "source": (_list(name), "Inputs."),
+        "since": (TIME, "Not before."),
+        "until": (TIME, "Before."),
     }
-    answers: Schema = {
-        "200": {"description": "Done.", "content": {"application/json": {"schema": schema}}}
+    paging: Query = {
+        "cursor": ({"type": "string", "pattern": "^[0-9]{0,18}$"}, "Of the page before."),
+        "limit": (PAGE, "Events in a page."),
+        "order": ({"type": "string", "enum": ["newest", "oldest"]}, "Which first."),
     }
-    for code in (401, 403, *errors):
-        content = {"application/json": {"schema": ERROR}}
-        answers[str(code)] = {"description": texts[code], "content": content}
-    return answers
-
-
-def _get(
-    summary: str, schema: Schema, parameters: list[Schema] | None = None, *errors: int
-) -> Schema:
-    return {
-        "get": {
-            "summary": summary,
-            "parameters": parameters or [],
-            "responses": _answers(schema, *errors),
-        }
+    numbered: Query = {
+        "page": ({"type": "integer", "minimum": 1, "maximum": 2147483647}, "From 1."),
+        "per-page": (PAGE, "Events in a page."),
     }
+    which: Query = {"source": (name, "Which input.")}
+    number: Query = {"number": ({"type": "integer", "minimum": 0}, "Of the event.")}
+    current = _object(source=name, sources=_list(TEXT), webrtc=BOOL)
+    result: Schema = {"type": ["object", "null"], "description": "As in docs/json.md."}
+    poses = {**STATUS, "properties": {**STATUS["properties"], "result": result}}
+    hour = _object(start=TIME, enter=WHOLE, exit=WHOLE, cross=WHOLE)
+    row = _object(id=WHOLE, session_name=TEXT, event_name=TEXT, create_date_time=TEXT)
+    pages = _object(count=WHOLE, page=WHOLE, per_page=WHOLE, pages=WHOLE)
+    detections = _object(results=_list(row), pagination=pages)
+    events = _object(events=_list(EVENT), cursor=TEXT)
+    hours, networks = _object(hours=_list(hour)), _object(networks=_list(NETWORK))
+    api, stored = "/api/v1/", (400, 404, 503)
+    return (
+        Operation(api + "events", "Events, page by page", events, {**filters, **paging}, stored),
+        Operation(api + "events/hours", "Counts by hour", hours, filters, stored),
+        Operation(
+            api + "events/{number}/snapshot", "The picture stored with an event", TEXT, None,
+            (404, 503), kind="image/jpeg", inside=number,
+        ),
+        Operation(api + "poses", "Poses of the newest frame", poses, which, (400, 404)),
+        Operation(api + "stats", "States and speed", STATS),
+        Operation(api + "networks", "Networks", networks),
+        Operation(api + "source", "The current source", current),
+        Operation(
+            api + "source", "Switch the current source", current, None, (400, 408, 413, 415),
+            method="put", body=_object(source=name),
+        ),
+        Operation(
+            api + "webrtc", "The live view over WebRTC: an answer to an offer",
+            _object(sdp=TEXT, type=TEXT), which, (400, 404, 408, 413, 415, 501, 503),
+            method="post", body=OFFER,
+        ),
+        Operation("/detections", "Visits as the OpenVINO demo told them", detections, numbered, stored),
+        Operation("/healthz", "Is all well? Needs no token", HEALTH, None, (503,), token=False),
+        Operation("/metrics", "For Prometheus", TEXT, kind="text/plain"),
+    )  # fmt: skip
 
 
 def document(sources: list[str]) -> Schema:
     """The document, for a server with these sources."""
-    from edgepose.version import __version__
-
-    page = {"type": "integer", "minimum": 1, "maximum": 1000}
-    time_text = {"type": "string", "format": "date-time"}
-    filters = [
-        _query(
-            "event",
-            {"type": "array", "items": {"type": "string", "enum": ["enter", "exit", "cross"]}},
-            "Kinds.",
-        ),
-        _query("zone", _list(TEXT), 'Zones by name, "" = the whole picture.'),
-        _query(
-            "track",
-            {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 99999999999}},
-            "Track ids.",
-        ),
-        _query("source", _list({"type": "string", "enum": sources}), "Inputs."),
-        _query("since", time_text, "Not before."),
-        _query("until", time_text, "Before."),
-    ]
-    source_schema = _object(
-        source={"type": "string", "enum": sources}, sources=_list(TEXT), webrtc={"type": "boolean"}
-    )
-    paths: Schema = {
-        "/api/v1/events": _get(
-            "Events, page by page",
-            _object(events=_list(EVENT), cursor=TEXT),
-            [
-                *filters,
-                _query(
-                    "cursor", {"type": "string", "pattern": "^[0-9]{0,18}$"}, "Of the page before."
-                ),
-                _query("limit", page, "Events in a page."),
-                _query("order", {"type": "string", "enum": ["newest", "oldest"]}, "Which first."),
-            ],
-            400,
-            404,
-            503,
-        ),
-        "/api/v1/events/hours": _get(
-            "Counts by hour",
-            _object(hours=_list(_object(start=time_text, enter=WHOLE, exit=WHOLE, cross=WHOLE))),
-            filters,
-            400,
-            404,
-            503,
-        ),
-        "/api/v1/events/{number}/snapshot": {
-            "get": {
-                "summary": "The picture stored with an event",
-                "parameters": [
-                    {
-                        "name": "number",
-                        "in": "path",
-                        "required": True,
-                        "schema": {"type": "integer", "minimum": 0},
-                    }
-                ],
-                "responses": {
-                    **_answers(ERROR, 404, 503),
-                    "200": {
-                        "description": "Done.",
-                        "content": {"image/jpeg": {"schema": {"type": "string"}}},
-                    },
-                },
-            }
-        },
-        "/api/v1/poses": _get(
-            "Poses of the newest frame",
-            {
-                **STATUS,
-                "properties": {**STATUS["properties"], "result": {"type": ["object", "null"]}},
-            },
-            [_query("source", {"type": "string", "enum": sources}, "Which input.")],
-            400,
-            404,
-        ),
-        "/api/v1/stats": _get("States and speed", STATS),
-        "/api/v1/networks": _get("Networks", _object(networks=_list(NETWORK))),
-        "/api/v1/source": {
-            **_get("The current source", source_schema),
-            "put": {
-                "summary": "Switch the current source",
-                "requestBody": {
-                    "required": True,
-                    "content": {
-                        "application/json": {
-                            "schema": _object(source={"type": "string", "enum": sources})
-                        }
-                    },
-                },
-                "responses": _answers(source_schema, 400, 413, 415),
-            },
-        },
-        "/api/v1/webrtc": {
-            "post": {
-                "summary": "The live view over WebRTC: an answer to an offer",
-                "parameters": [
-                    _query("source", {"type": "string", "enum": sources}, "Which input.")
-                ],
-                "requestBody": {
-                    "required": True,
-                    "content": {"application/json": {"schema": OFFER}},
-                },
-                "responses": _answers(_object(sdp=TEXT, type=TEXT), 400, 404, 413, 415, 501, 503),
-            }
-        },
-        "/detections": _get(
-            "Enter and exit events in the shape of the application that edgepose replaces",
-            _object(
-                results=_list(
-                    _object(id=WHOLE, session_name=TEXT, event_name=TEXT, create_date_time=TEXT)
-                ),
-                pagination=_object(count=WHOLE, page=WHOLE, per_page=WHOLE, pages=WHOLE),
-            ),
-            [
-                _query("page", {"type": "integer", "minimum": 1, "maximum": 2147483647}, "From 1."),
-                _query("per-page", page, "Events in a page."),
-            ],
-            400,
-            404,
-            503,
-        ),
-        "/healthz": {
-            "get": {
-                "summary": "Is all well? Needs no token",
-                "responses": {
-                    str(code): {
-                        "description": text,
-                        "content": {"application/json": {"schema": HEALTH}},
-                    }
-                    for code, text in ((200, "Yes."), (503, "No."))
-                },
-            }
-        },
-        "/metrics": {
-            "get": {
-                "summary": "For Prometheus",
-                "responses": {
-                    "200": {"description": "Done.", "content": {"text/plain": {"schema": TEXT}}}
-                },
-            }
-        },
-    }
+    paths: dict[str, Schema] = {}
+    for operation in _operations(sources):
+        paths.setdefault(operation.path, {})[operation.method] = operation.as_dict()
     return {
         "openapi": "3.1.0",
         "info": {"title": "edgepose", "version": __version__},

@@ -9,15 +9,15 @@ and carry JSON, and other sites may embed nothing.
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import json
-import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from edgepose.errors import UsageError
+from starlette.datastructures import Headers
+
+from edgepose.serve.access import is_loopback
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -27,7 +27,6 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 COOKIE = "edgepose_token"
 MAX_BODY = 64 * 1024
-MIN_TOKEN = 16
 COOKIE_SECONDS = 30 * 86400
 SAFE = ("GET", "HEAD", "OPTIONS")
 HEADERS = (
@@ -49,37 +48,6 @@ LOGIN = b"""<!doctype html><html lang="en"><head><meta charset="utf-8">
 autocomplete="current-password"></label> <button>Open</button></form>
 <p>It was printed when the server started.</p></body></html>
 """
-
-
-def new_token() -> str:
-    """A token that nobody guesses."""
-    return secrets.token_urlsafe(24)
-
-
-def checked_token(token: str) -> str:
-    """A token that people chose, where it will do.
-
-    Raises:
-        UsageError: too short, or with characters that do not fit into a cookie and an address.
-    """
-    if len(token) < MIN_TOKEN or not all(
-        c.isascii() and (c.isalnum() or c in "-_.~") for c in token
-    ):
-        raise UsageError(
-            f"EDGEPOSE_TOKEN needs at least {MIN_TOKEN} letters, digits, '-', '_', '.' or '~'. "
-            "Unset it to have one made."
-        )
-    return token
-
-
-def is_loopback(host: str) -> bool:
-    """True where only this machine can reach the address or name."""
-    if host.lower().rstrip(".") == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Refusal(Exception):
@@ -106,7 +74,7 @@ class Guard:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        headers = _Headers(scope)
+        headers = Headers(scope=scope)
         try:
             self._check(scope, headers)
         except Refusal as e:
@@ -120,7 +88,7 @@ class Guard:
             return
         await self._app(scope, _bounded(receive), _with_headers(send))
 
-    def _check(self, scope: Scope, headers: _Headers) -> None:
+    def _check(self, scope: Scope, headers: Headers) -> None:
         changes = scope["type"] == "websocket" or scope["method"] not in SAFE
         self._check_host(headers)
         _check_origin(scope, headers, changes)
@@ -131,17 +99,17 @@ class Guard:
                 401, "A token is needed: open /?token=... once, or send Authorization: Bearer ..."
             )
 
-    def _check_host(self, headers: _Headers) -> None:
-        if len(headers.all("host")) > 1:
+    def _check_host(self, headers: Headers) -> None:
+        if len(headers.getlist("host")) > 1:
             raise Refusal(400, "There is more than one Host header.")
-        if not self._token and not is_loopback(_host_name(headers["host"])):
+        if not self._token and not is_loopback(_host_name(headers.get("host", ""))):
             raise Refusal(421, "This server answers to loopback names only.")
 
-    def _has_token(self, scope: Scope, headers: _Headers) -> bool:
-        scheme, _, bearer = headers["authorization"].partition(" ")
+    def _has_token(self, scope: Scope, headers: Headers) -> bool:
+        scheme, _, bearer = headers.get("authorization", "").partition(" ")
         cookies: SimpleCookie = SimpleCookie()
         try:
-            cookies.load(headers["cookie"])
+            cookies.load(headers.get("cookie", ""))
         except CookieError:  # what some other program on this host set
             cookies = SimpleCookie()
         cookie = cookies[COOKIE].value if COOKIE in cookies else ""
@@ -169,38 +137,27 @@ class Guard:
         await send({"type": "http.response.body", "body": b""})
 
 
-class _Headers:
-    """Request headers by lower-case name, "" where absent."""
-
-    def __init__(self, scope: Scope) -> None:
-        self._pairs = [(k.decode("latin-1"), v.decode("latin-1")) for k, v in scope["headers"]]
-
-    def __getitem__(self, name: str) -> str:
-        return next(iter(self.all(name)), "")
-
-    def all(self, name: str) -> list[str]:
-        """Every value of a header."""
-        return [v for k, v in self._pairs if k == name]
-
-
-def _check_origin(scope: Scope, headers: _Headers, changes: bool) -> None:
-    origin = headers["origin"]
-    if changes and origin and urlsplit(origin).netloc.lower() != headers["host"].lower():
+def _check_origin(scope: Scope, headers: Headers, changes: bool) -> None:
+    origin = headers.get("origin", "")
+    if changes and origin and urlsplit(origin).netloc.lower() != headers.get("host", "").lower():
         raise Refusal(403, "Requests from other origins may change nothing.")
     # a foreign page must not even start the camera with an <img>; links to the page are welcome
-    navigates = headers["sec-fetch-mode"] == "navigate" and headers["sec-fetch-dest"] == "document"
-    if headers["sec-fetch-site"] in ("cross-site", "same-site") and not (
+    navigates = (
+        headers.get("sec-fetch-mode", "") == "navigate"
+        and headers.get("sec-fetch-dest", "") == "document"
+    )
+    if headers.get("sec-fetch-site", "") in ("cross-site", "same-site") and not (
         navigates and scope.get("method") == "GET"
     ):
         raise Refusal(403, "Pages of other origins may embed nothing of this server.")
 
 
-def _check_body(headers: _Headers, changes: bool) -> None:
-    length = headers["content-length"]
+def _check_body(headers: Headers, changes: bool) -> None:
+    length = headers.get("content-length", "")
     if length.isdigit() and int(length[:20]) > MAX_BODY:
         raise Refusal(413, f"A body may have at most {MAX_BODY} bytes.")
-    kind = headers["content-type"].partition(";")[0].strip().lower()
-    has_body = length not in ("", "0") or headers["transfer-encoding"] != ""
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    has_body = length not in ("", "0") or headers.get("transfer-encoding", "") != ""
     if changes and has_body and kind != "application/json":
         raise Refusal(415, "Send JSON (Content-Type: application/json).")
 
@@ -212,12 +169,12 @@ def _query_token(scope: Scope) -> str:
     return dict(parse_qsl(query.decode("latin-1"))).get("token", "")
 
 
-async def _refuse(scope: Scope, headers: _Headers, send: Send, refusal: Refusal) -> None:
+async def _refuse(scope: Scope, headers: Headers, send: Send, refusal: Refusal) -> None:
     if scope["type"] == "websocket":
         code = 4000 + refusal.status
         await send({"type": "websocket.close", "code": code, "reason": refusal.text})
         return
-    asks_for_page = refusal.status == 401 and "text/html" in headers["accept"]
+    asks_for_page = refusal.status == 401 and "text/html" in headers.get("accept", "")
     body = LOGIN if asks_for_page else (json.dumps({"error": refusal.text}) + "\n").encode()
     kind = b"text/html; charset=utf-8" if asks_for_page else b"application/json"
     answer = [

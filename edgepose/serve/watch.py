@@ -15,16 +15,15 @@ from edgepose.io.base import Output, SourceOptions
 from edgepose.io.sources import open_source
 from edgepose.pipeline import Pipeline, Summary, frame_time
 from edgepose.serve.paced import Paced
-from edgepose.timing import Stopwatch
 from edgepose.track.tracker import Tracker
 from edgepose.types import Frame, Pose, Result
 
 if TYPE_CHECKING:
     from edgepose.draw.canvas import Pixels
-    from edgepose.estimators import Estimator
     from edgepose.events.store import EventStore
     from edgepose.events.zones import Zones
     from edgepose.networks.topology import Topology
+    from edgepose.serve.engines import SharedEstimator
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,9 @@ class ChannelOptions:
         loop: start films again at their end.
         pace: play films in real time, leaving out frames that would come late.
         source: how inputs are opened.
+        linger: seconds for which it goes on after its last viewer.
+        retry: seconds before an input that failed is opened again.
+        clock: UTC seconds.
     """
 
     overlay: str = "links,keypoints,ids"
@@ -53,6 +55,9 @@ class ChannelOptions:
     loop: bool = True
     pace: bool = True
     source: SourceOptions = field(default_factory=SourceOptions)
+    linger: float = 3.0
+    retry: float = 2.0
+    clock: Callable[[], float] = time.time
 
 
 @dataclass(frozen=True)
@@ -70,32 +75,6 @@ class Hooks:
     on_picture: Callable[[bytes], None]
     on_source: Callable[[dict[str, Any]], None]
     pictures_wanted: Callable[[], bool]
-
-
-class SharedEstimator:
-    """An estimator that several channels use in turns."""
-
-    def __init__(self, estimator: Estimator) -> None:
-        self._estimator, self._guard = estimator, threading.Lock()
-        self.manifest, self.topology = estimator.manifest, estimator.topology
-
-    @property
-    def engine_name(self) -> str:
-        """What infers."""
-        return self._estimator.engine_name
-
-    def estimate(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> list[tuple[Pose, ...]]:
-        """As the estimator does; one caller at a time."""
-        with self._guard:
-            return self._estimator.estimate(frames, stopwatch)
-
-    def close(self) -> None:
-        """Nothing: the pipeline that used it in turns does not own it; `release` ends it."""
-
-    def release(self) -> None:
-        """Close the estimator itself."""
-        with self._guard:
-            self._estimator.close()
 
 
 class Watch:
@@ -122,21 +101,20 @@ class Watch:
         source = open_source(uri, replace(options.source, wait=True, on_event=hooks.on_source))
         paced = not source.live and options.pace
         self._waits = paced or source.live
-        started = time.time()
-        # films without pacing run in their own time, all others in that of the clock
-        epoch = started - (time.monotonic() if self._waits else 0.0)
+        # films without pacing run in their own time from here, all others in that of the clock
+        self._start = 0.0 if self._waits else time.monotonic()
         self._detector = EventDetector(
             options.zones,
             enter_after=options.enter_after,
             exit_after=options.exit_after,
-            epoch=epoch,
+            epoch=self._epoch(),
             source=display,
         )
         self._inside: dict[int, float] = {}
         self._guard = threading.Lock()
         self._heard = time.monotonic()
         self._times: dict[str, float] = {}
-        self._session = store.begin(display, started) if store else None
+        self._session = store.begin(display, options.clock()) if store else None
         self._pipeline = Pipeline(
             Paced(source) if paced else source,
             estimator,
@@ -168,19 +146,25 @@ class Watch:
         """Seconds since the last result."""
         return time.monotonic() - self._heard
 
+    def _epoch(self) -> float:
+        """UTC time of the source's time 0, by the clock as it is now: it may have been corrected."""
+        return self._options.clock() - time.monotonic() + self._start
+
     def leave(self, note: str) -> None:
         """Everybody who is inside leaves."""
         with self._guard:
+            self._detector.epoch = self._epoch()
             self._record(self._detector.finish(note), None)
 
     def _result(self, frame: Frame, result: Result) -> None:
         self._heard = time.monotonic()
         with self._guard:
+            epoch = self._detector.epoch = self._epoch()
             events = self._detector.update(
                 result.poses, frame_time(frame), frame.width, frame.height, frame.index
             )
             self._record(events, frame)
-            inside = dict(self._inside)
+            inside = {track: epoch + since for track, since in self._inside.items()}
         stages = {**result.stages, **self._times}
         if self._waits:  # its decode is mostly the wait for the next frame
             stages.pop("decode", None)
@@ -190,7 +174,7 @@ class Watch:
         for event in events:
             if event.zone == "" and event.track is not None:
                 if event.event == ENTER:
-                    self._inside[event.track] = event.time
+                    self._inside[event.track] = event.time - self._detector.epoch
                 elif event.event == EXIT:
                     self._inside.pop(event.track, None)
         if self._store is None or self._session is None or not events:

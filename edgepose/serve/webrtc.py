@@ -9,18 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.util
-import os
 import time
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from edgepose.errors import UsageError
+from edgepose.io.peers import CONNECT_SECONDS, MAX_PEERS, connect, require
 from edgepose.serve.feed import FeedClosed, Listener
 
 if TYPE_CHECKING:
     from edgepose.serve.channel import Channel
 
-MAX_PEERS = 8  # each has an encoder of its own
 CLOCK = 90_000
 KEEP = 5.0  # seconds after which a still picture is sent again
 
@@ -30,63 +29,62 @@ def available() -> bool:
     return importlib.util.find_spec("aiortc") is not None
 
 
-class Peers:
-    """The open connections."""
+class TooMany(UsageError):
+    """There are as many viewers as can be."""
 
-    def __init__(self) -> None:
+
+class Peers:
+    """The open connections.
+
+    Args:
+        seconds: for which an offer may hold its place without connecting.
+    """
+
+    def __init__(self, seconds: float = CONNECT_SECONDS) -> None:
         self.open: set[Any] = set()
+        self._seconds = seconds
 
     async def answer(self, channel: Channel, offer: object) -> dict[str, str]:
         """Connect a viewer to a channel's pictures; the answer to the browser's offer.
 
         Raises:
-            BackendUnavailable: no aiortc. UsageError: it is no offer of video, or there are too many peers.
+            BackendUnavailable: no aiortc. UsageError: it is no offer of video. TooMany: of them.
         """
-        from edgepose.io.peers import require
-
-        a = require()
         if not isinstance(offer, dict) or offer.get("type") != "offer":
             raise UsageError("The body is no WebRTC offer.")
+        require()
         if len(self.open) >= MAX_PEERS:
-            raise UsageError(f"There are {MAX_PEERS} WebRTC viewers already; take the MJPEG feed.")
-        stun = os.environ.get("EDGEPOSE_STUN", "")
-        servers = [a.RTCIceServer(urls=stun)] if stun else []
-        peer = a.RTCPeerConnection(a.RTCConfiguration(iceServers=servers))
-        self.open.add(peer)
+            raise TooMany(f"There are {MAX_PEERS} WebRTC viewers already; take the MJPEG feed.")
         listener = channel.pictures.listen()
 
-        @peer.on("connectionstatechange")  # type: ignore[untyped-decorator,unused-ignore]
-        async def changed() -> None:
-            if peer.connectionState in ("failed", "closed", "disconnected"):
-                await self._hang_up(peer, listener)
+        def gone(peer: Any) -> None:
+            self.open.discard(peer)
+            channel.pictures.leave(listener)
+
+        async def prepare(peer: Any) -> None:
+            self.open.add(peer)
+            _send(peer, listener)
 
         try:
-            track = _track(listener, lambda: asyncio.ensure_future(self._hang_up(peer, listener)))
-            transceiver = peer.addTransceiver(track, direction="sendonly")
-            known = a.RTCRtpSender.getCapabilities("video").codecs
-            h264 = [c for c in known if c.mimeType == "video/H264"]
-            # must come before the offer is read, or VP8 is sent, which takes three times the processor
-            transceiver.setCodecPreferences(h264 + [c for c in known if c not in h264])
-            description = a.RTCSessionDescription(sdp=str(offer.get("sdp")), type="offer")
-            await peer.setRemoteDescription(description)
-            await peer.setLocalDescription(await peer.createAnswer())
-        except Exception as e:
-            await self._hang_up(peer, listener)
-            raise UsageError(f"The offer cannot be used ({type(e).__name__}).") from None
+            _, answer = await connect(str(offer.get("sdp")), prepare, gone, self._seconds)
+        except ValueError as e:
+            raise UsageError(str(e)) from None
         channel.look()
-        return {"sdp": peer.localDescription.sdp, "type": peer.localDescription.type}
+        return answer
 
-    async def _hang_up(self, peer: Any, listener: Listener[bytes]) -> None:
-        listener.__exit__(None, None, None)
-        if peer in self.open:
-            self.open.discard(peer)
-            await peer.close()
+
+def _send(peer: Any, listener: Listener[bytes]) -> None:
+    """Add the pictures to a connection, H.264 before VP8, which takes three times the processor."""
+    a = require()
+    track = _track(listener, lambda: asyncio.ensure_future(peer.close()))
+    transceiver = peer.addTransceiver(track, direction="sendonly")
+    known = a.RTCRtpSender.getCapabilities("video").codecs
+    h264 = [c for c in known if c.mimeType == "video/H264"]
+    transceiver.setCodecPreferences(h264 + [c for c in known if c not in h264])
 
 
 def _track(listener: Listener[bytes], on_end: Any) -> Any:
     """A video track of a channel's newest pictures."""
-    from edgepose.io.peers import require
-
     a = require()
     base: Any = a.MediaStreamTrack
 

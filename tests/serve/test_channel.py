@@ -16,10 +16,10 @@ from served import make_film, wait_for
 
 from edgepose.events.log import EventLog
 from edgepose.events.store import EventStore
-from edgepose.serve import channel as module
 from edgepose.serve.channel import Channel
+from edgepose.serve.engines import SharedEstimator
 from edgepose.serve.feed import FeedClosed
-from edgepose.serve.watch import ChannelOptions, SharedEstimator, encode
+from edgepose.serve.watch import ChannelOptions, encode
 
 CAMERA = "test://people?size=160x120&rate=15&people=1"
 
@@ -36,25 +36,12 @@ def estimator() -> Iterator[SharedEstimator]:
 
 
 @pytest.fixture
-def make(
-    estimator: SharedEstimator, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., Channel]]:
-    monkeypatch.setattr(module, "LINGER", 0.3)
-    monkeypatch.setattr(module, "RETRY", 0.1)
+def make(estimator: SharedEstimator) -> Iterator[Callable[..., Channel]]:
     made: list[Channel] = []
 
     def build(uri: str, store: EventStore | None = None, **options: Any) -> Channel:
-        states: list[str] = []
-        channel = Channel(
-            "camera",
-            uri,
-            uri,
-            lambda: estimator,
-            ChannelOptions(**options),
-            store,
-            lambda name, state, reason: states.append(state),
-        )
-        channel.states = states  # type: ignore[attr-defined]
+        how = ChannelOptions(**{"linger": 0.3, "retry": 0.1, **options})
+        channel = Channel("camera", uri, uri, lambda: estimator, how, store)
         made.append(channel)
         return channel
 
@@ -135,9 +122,9 @@ def test_always_means_without_viewers_too(make: Callable[..., Channel]) -> None:
 
 def test_a_film_loops(make: Callable[..., Channel], tmp_path: Path) -> None:
     channel = make(str(make_film(tmp_path / "short.mp4", 3)))
-    with Viewer(channel):
+    with Viewer(channel) as viewer:
         wait_for(lambda: channel.frames > 9, "the third pass")
-    assert "ended" not in channel.states  # type: ignore[attr-defined]
+    assert "ended" not in {m["state"] for m in viewer.messages if m["type"] == "state"}
 
 
 def test_a_film_stops_where_that_is_asked_for(make: Callable[..., Channel], tmp_path: Path) -> None:
@@ -175,7 +162,7 @@ def test_who_is_inside_is_told(make: Callable[..., Channel], tmp_path: Path) -> 
         wait_for(lambda: any(m["type"] == "figures" and m["people"] for m in viewer.messages), "it")
     person = next(m for m in viewer.messages if m["type"] == "figures" and m["people"])["inside"][0]
     assert person["track"] == 1
-    assert person["order"] == 1
+    assert person["id"] == 0
     assert person["since"].endswith("Z")
     assert channel.history()
 

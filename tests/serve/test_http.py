@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -11,10 +13,14 @@ import httpx
 import jsonschema
 import numpy as np
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from served import Served, pictures, wait_for
 from websockets.sync.client import connect
 
+from edgepose.io.sinks import metrics
 from edgepose.io.sources.testsrc import read_clock
+
+RESULT_SCHEMA = Path(metrics.__file__).with_name("result.schema.json")
 
 
 def decoded(jpeg: bytes) -> Any:
@@ -98,8 +104,10 @@ def test_messages_come_over_a_websocket(server: Served) -> None:
     assert {p["track"] for p in figures["inside"]} <= set(range(1, 10))
     assert (poses["width"], poses["height"]) == (320, 240)
     nose = poses["poses"][0]["keypoints"]["nose"]
-    assert 0 <= nose[0] <= 320
-    assert 0 <= nose[1] <= 240
+    assert 0 <= nose["x"] <= 320
+    assert 0 <= nose["y"] <= 240
+    schema = json.loads(RESULT_SCHEMA.read_text())
+    jsonschema.validate({k: v for k, v in poses.items() if k != "type"}, schema)
 
 
 def test_poses_are_not_sent_to_who_did_not_ask(server: Served) -> None:
@@ -301,12 +309,28 @@ def test_device_and_precision_of_the_address(server: Served) -> None:
 
 def test_health_and_metrics(server: Served) -> None:
     list(pictures(server.http, "/camera_feed", 1))
-    assert server.get("/healthz") == {"ok": True, "failed": [], "events_written": True}
+    well = {"ok": True, "reasons": [], "failed": [], "lost": [], "events_written": True}
+    assert server.get("/healthz") == well
     lines = server.http.get("/metrics").text.splitlines()
     values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
     frames = [float(v) for k, v in values.items() if k.startswith("edgepose_frames_total")]
     assert max(frames) >= 1
     assert values["edgepose_events_dropped_total"] == "0"
+
+
+def test_metrics_have_the_names_of_posenet(server: Served) -> None:
+    list(pictures(server.http, "/camera_feed", 1))
+    families = {f.name: f for f in text_string_to_metric_families(server.http.get("/metrics").text)}
+    told = re.findall(r"^\| (edgepose_\w+) \|", str(metrics.__doc__), re.M)
+    known = {name.removesuffix("_total") for name in told}
+    own = {"edgepose_viewers"} | {n for n in families if n.startswith("edgepose_events_")}
+    assert set(families) - own <= known
+    assert {"edgepose_frames", "edgepose_people_found", "edgepose_source_up"} <= set(families)
+    stages = families["edgepose_stage_seconds"]
+    assert stages.type == "histogram"
+    counts = [s.value for s in stages.samples if s.labels.get("stage") == "network"]
+    assert counts
+    assert {"source", "channel"} <= set(stages.samples[0].labels)
 
 
 def test_networks(server: Served) -> None:

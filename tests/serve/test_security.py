@@ -9,14 +9,8 @@ import httpx
 import pytest
 
 from edgepose.errors import UsageError
-from edgepose.serve.security import (
-    COOKIE,
-    MAX_BODY,
-    Guard,
-    checked_token,
-    is_loopback,
-    new_token,
-)
+from edgepose.serve.access import checked_token, is_loopback, new_token
+from edgepose.serve.security import COOKIE, MAX_BODY, Guard
 
 TOKEN = "a-token-of-sixteen-or-more"
 

@@ -13,7 +13,10 @@ from edgepose.engines import EngineOptions
 from edgepose.errors import UnknownNameError, UsageError
 from edgepose.estimators import EstimatorOptions
 from edgepose.networks.resolve import resolve
-from edgepose.serve.studio import MAX_ENGINES, NoEvents, Studio
+from edgepose.serve.engines import MAX_ENGINES, Choice, EnginePool
+from edgepose.serve.recorded import NoEvents
+from edgepose.serve.report import health
+from edgepose.serve.studio import Studio
 from edgepose.serve.watch import ChannelOptions
 
 SOURCES = {
@@ -29,9 +32,8 @@ def make() -> Iterator[Callable[..., Studio]]:
     def build(model: Path | None = None, **more: Any) -> Studio:
         name = "human-pose-estimation-0001" if model else "edgepose-lite-body"
         network = resolve(name, model=model, download=False)
-        studio = Studio(
-            SOURCES, network, EstimatorOptions(), EngineOptions(), ChannelOptions(), **more
-        )
+        pool = EnginePool(Choice(EngineOptions(), network), EstimatorOptions())
+        studio = Studio(SOURCES, pool, ChannelOptions(), **more)
         made.append(studio)
         return studio
 
@@ -95,12 +97,15 @@ def test_a_device_that_is_not_there_fails_and_says_so(make: Callable[..., Studio
     channel.look()
     wait_for(lambda: channel.state == "failed", "the failure")
     assert "NPU" in channel.reason
-    assert studio.health() == {"ok": False, "failed": ["camera"], "events_written": True}
+    assert health(studio)["ok"] is False
+    assert health(studio)["reasons"] == ["camera has failed"]
 
 
-def test_always_follows_the_current_source(make: Callable[..., Studio]) -> None:
-    said: list[str] = []
-    studio = make(always=True, on_notice=said.append)
+def test_always_follows_the_current_source(
+    make: Callable[..., Studio], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    studio = make(always=True)
     assert "onnxruntime" in studio.prepare()
     camera = studio.channel("camera")
     wait_for(lambda: camera.frames, "frames without viewers")
@@ -108,9 +113,9 @@ def test_always_follows_the_current_source(make: Callable[..., Studio]) -> None:
     example = studio.channel("example")
     wait_for(lambda: example.frames, "frames of the other source")
     assert (camera.always, example.always) == (False, True)
-    assert any(line.endswith(": live") for line in said)
+    assert any(m.endswith(": live") for m in caplog.messages)
 
 
 def test_without_a_database_there_are_no_events(make: Callable[..., Studio]) -> None:
     with pytest.raises(NoEvents, match="--db"):
-        make().numbered(1, 10)
+        make().recorded.visits(1, 10)

@@ -215,9 +215,9 @@ function show_inside(inside) {
     }
     const [mark, who, since] = item.children;
     mark.style.backgroundColor = color(person.track);
-    item.classList.toggle("away", person.order === null);
-    const text = `#${person.track} ${person.order === null ? "hidden" : `order ${person.order}`}`;
-    if (who.textContent !== text) who.replaceChildren(make("b", `#${person.track}`), make("span", text.slice(text.indexOf(" ")), "quiet"));
+    item.classList.toggle("away", person.id === null);
+    const hidden = person.id === null ? " hidden" : "";
+    if (who.textContent !== `#${person.track}${hidden}`) who.replaceChildren(make("b", `#${person.track}`), make("span", hidden, "quiet"));
     since.textContent = span((now() - Date.parse(person.since)) / 1000);
   });
 }
@@ -447,6 +447,16 @@ $("full").onclick = () => (document.fullscreenElement ? document.exitFullscreen(
 $("kind").onchange = () => { forget_events(); load_events(); };
 $("older").onclick = () => load_events(page.cursor);
 // a page that nobody sees costs no pictures; its figures and events go on
+// who leaves lets go of the camera, also where the browser keeps the page to come back to
+window.onpagehide = () => {
+  const old = page.socket;
+  page.socket = null;
+  clearTimeout(page.retry);
+  if (old) old.close();
+  hang_up();
+  $("picture").removeAttribute("src");
+};
+window.onpageshow = (event) => { if (event.persisted) { page.tries = 0; connect(); } };
 document.onvisibilitychange = () => (document.hidden ? hide_picture : show_picture)();
 setInterval(() => { if (!document.hidden) { show_chart(); show_visits(); } }, 1000);
 start();

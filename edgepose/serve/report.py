@@ -1,0 +1,106 @@
+"""What is known of a server: states and speed, health, and the same for Prometheus."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from edgepose.networks import registry
+
+if TYPE_CHECKING:
+    from edgepose.serve.channel import Channel
+    from edgepose.serve.studio import Studio
+
+LOST_SECONDS = 60.0  # a camera that is lost for longer is a matter for whoever watches the server
+
+
+def stats(studio: Studio) -> dict[str, Any]:
+    """States and speed."""
+    store = studio.store
+    return {
+        "source": studio.current,
+        "sources": [{"name": n, "input": d} for n, d in studio.displays.items()],
+        "network": studio.network.manifest.name,
+        "uptime_s": round(time.monotonic() - studio.started, 1),
+        "channels": [c.status() for c in studio.channels],
+        "events": {
+            "stored": store is not None,
+            "dropped": store.dropped if store else 0,
+            "put_aside": store.put_aside if store else 0,
+            "without_picture": store.without_picture if store else 0,
+            "error": str(store.error) if store and store.error else "",
+        },
+    }
+
+
+def networks(studio: Studio) -> list[dict[str, Any]]:
+    """The networks that edgepose knows, and which are installed."""
+    return [
+        {
+            "name": m.name,
+            "family": m.family,
+            "description": m.description,
+            "installed": registry.installed(m) is not None,
+            "current": m.name == studio.network.manifest.name,
+        }
+        for m in registry.manifests()
+    ]
+
+
+def health(studio: Studio, patience: float = LOST_SECONDS) -> dict[str, Any]:
+    """ok, unless events cannot be written, a channel has failed or is lost for `patience` seconds.
+
+    Nothing that is secret stands in it: it is told without a token.
+    """
+    channels = studio.channels
+    failed = sorted({c.name for c in channels if c.state == "failed"})
+    lost = {c.name: c.lost_for for c in channels if c.lost_for}
+    reasons = [f"{name} has failed" for name in failed]
+    reasons += [f"{name} is lost for {s:.0f} s" for name, s in lost.items() if s >= patience]
+    store = studio.store
+    if store is not None and not store.alive:
+        reasons.append("the writer of events has ended")
+    elif store is not None and store.error is not None:
+        reasons.append("events cannot be written")
+    return {
+        "ok": not reasons,
+        "reasons": reasons,
+        "failed": failed,
+        "lost": sorted(lost),
+        "events_written": store is None or (store.alive and store.error is None),
+    }
+
+
+# the names of `posenet --metrics` (io/sinks/metrics.py), and what only a server has
+_FIGURES: dict[str, tuple[str, Callable[[Channel], float]]] = {
+    "edgepose_frames_total": ("counter", lambda c: c.frames),
+    "edgepose_people": ("gauge", lambda c: c.seen),
+    "edgepose_people_found_total": ("counter", lambda c: c.found),
+    "edgepose_source_up": ("gauge", lambda c: float(c.state == "live")),
+    "edgepose_viewers": ("gauge", lambda c: c.viewers),
+}
+
+
+def metrics(studio: Studio) -> str:
+    """The text format of Prometheus."""
+    channels = [(c, f'source="{c.name}",channel="{n}"') for n, c in enumerate(studio.channels)]
+    lines: list[str] = []
+    for name, (kind, value) in _FIGURES.items():
+        lines.append(f"# TYPE {name} {kind}")
+        lines += [f"{name}{{{labels}}} {value(c)}" for c, labels in channels]
+    lines.append("# TYPE edgepose_source_events_total counter")
+    for c, labels in channels:
+        told = sorted(c.source_events.items())
+        lines += [f'edgepose_source_events_total{{{labels},event="{e}"}} {n}' for e, n in told]
+    lines.append("# TYPE edgepose_stage_seconds histogram")
+    for c, labels in channels:
+        for stage, times in sorted(c.times.items()):
+            lines += times.lines("edgepose_stage_seconds", f'{labels},stage="{stage}"')
+    if studio.store is not None:
+        counts = {"dropped": studio.store.dropped, "put_aside": studio.store.put_aside}
+        counts["without_picture"] = studio.store.without_picture
+        for word, count in counts.items():
+            lines.append(f"# TYPE edgepose_events_{word}_total counter")
+            lines.append(f"edgepose_events_{word}_total {count}")
+    return "\n".join(lines) + "\n"
