@@ -1,4 +1,4 @@
-"""What the figures of a run depend on: memory of this process, versions of the packages."""
+"""What this machine is: its GPU, the memory of this process, versions of the packages."""
 
 from __future__ import annotations
 
@@ -6,6 +6,14 @@ import os
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
+
+# the driver's own files: desktop and server, Jetson (two generations), Windows' Linux
+GPU_NODES = ("/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/nvhost-ctrl-gpu", "/dev/dxg")
+
+
+def has_nvidia_gpu(nodes: Iterable[str] = GPU_NODES) -> bool:
+    """True where the driver of an NVIDIA GPU is at work; loads no library."""
+    return any(os.path.exists(node) for node in nodes)
 
 
 def resident_mb() -> float:

@@ -15,7 +15,7 @@ from edgepose.networks import measured, registry
 from edgepose.networks.download import remove as delete
 from edgepose.networks.folders import damaged_files
 from edgepose.networks.manifest import Manifest, Weights
-from edgepose.networks.resolve import DEFAULT, own_topology
+from edgepose.networks.resolve import default_name, own_topology
 from edgepose.networks.topology import read_json
 from edgepose.paths import data_networks, engines_cache
 
@@ -93,7 +93,7 @@ def summary(m: Manifest) -> dict[str, Any]:
         "license": m.license,
         "bytes": max((size(w) for w in m.weights.values()), default=0),
         "measured": measured.load().get(m.name),
-        "default": m.name == DEFAULT,
+        "default": m.name == default_name(),
         "installed": {
             v: str(path) for v in m.weights if (path := registry.installed(m, v)) is not None
         },

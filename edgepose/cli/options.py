@@ -69,7 +69,7 @@ class Networks:
 class NetworksShow:
     """Print all that is known about a network.
 
-      edgepose networks show edgepose-lite-body --verify
+      edgepose networks show movenet-multipose --verify
     """
 
     name: Annotated[str, Option("Network or alias.", argument=True)]
@@ -373,7 +373,7 @@ class Eval:
 
       edgepose eval --network rtmpose-m --annotations person_keypoints.json --images val2017 --compare openvino --json
 
-      edgepose eval --network edgepose-lite-body --annotations val.json --images images --pck
+      edgepose eval --network accurate --annotations val.json --images images --pck
     """
 
     annotations: Annotated[Path, Option("COCO keypoint file.")]
@@ -397,12 +397,12 @@ class Bench:
     Several engines, precisions, batches or numbers of threads are measured in turns in one run. A column is a list of
     settings such as openvino,precision=fp32,threads=2,batch=4; the first is the base of the ratios.
 
-      edgepose bench edgepose-lite-body
+      edgepose bench movenet-multipose
 
       edgepose bench rtmpose-m --compare onnxruntime --compare openvino,threads=2
     """
 
-    network: Annotated[str, Option("Network by name.", argument=True)] = "edgepose-lite-body"
+    network: Annotated[str, Option("Network by name.", argument=True)] = "movenet-multipose"
     model: Annotated[Path | None, Option("Weights file of the network.")] = None
     input: Annotated[str, Option("Frames to measure with.", "-i")] = "test://people?size=1280x720"
     compare: Annotated[tuple[str, ...], Option("A column; may be given several times.", metavar="SPEC")] = ()

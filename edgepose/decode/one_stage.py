@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose.decode.movenet import MAPS, decode_movenet
 from edgepose.decode.nms import nms
 from edgepose.errors import EngineError, UnknownNameError
 
@@ -166,9 +167,25 @@ def _yolov7_pose(outputs: Outputs, params: OneStageParams) -> list[_Rows]:
     return out
 
 
+def _movenet(outputs: Outputs, params: OneStageParams) -> list[_Rows]:
+    """MoveNet MultiPose: six maps, see `decode.movenet`."""
+    k = params.keypoints
+    channels = dict(zip(MAPS, (1, 2, 2, k, 2 * k, 2 * k), strict=True))
+    found = {name: t.shape[1] for name, t in outputs.items() if t.ndim == 4}
+    if not channels.items() <= found.items():
+        expected = ", ".join(f"{name} (batch, {n}, H, W)" for name, n in channels.items())
+        raise _wrong("movenet", expected, outputs)
+    pictures = (
+        decode_movenet({name: outputs[name][i] for name in MAPS}, params.score_threshold)
+        for i in range(len(outputs["center"]))
+    )
+    return [_Rows(p.boxes, p.scores, p.points) for p in pictures]
+
+
 # format -> reader of a whole batch
 FORMATS: dict[str, Callable[[Outputs, OneStageParams], list[_Rows]]] = {
     "rtmo": _rtmo,
+    "movenet": _movenet,
     "yolo-pose": _yolo_pose,
     "yolov7-pose": _yolov7_pose,
 }

@@ -141,9 +141,19 @@ def _dimensions(port: Any) -> list[int]:
     return [d.get_length() if d.is_static else -1 for d in port.get_partial_shape()]
 
 
-def _spec(port: Any, number: int, kind: str) -> TensorSpec:
+def _name(port: Any) -> str:
+    """The name that the file gives a tensor, "" where it has none.
+
+    OpenVINO folds an Identity away and lists both of its names, in any order: the result's own is the
+    one that the file calls its output.
+    """
     names = sorted(port.get_names())
-    name = port.get_any_name() if names else f"{kind}{number}"
+    own = str(port.get_node().get_friendly_name()).partition("/sink_port_")[0]
+    return own if own in names else next(iter(names), "")
+
+
+def _spec(port: Any, number: int, kind: str) -> TensorSpec:
+    name = _name(port) or f"{kind}{number}"
     return TensorSpec(name, tuple(_dimensions(port)), np.dtype(port.get_element_type().to_dtype()))
 
 

