@@ -17,9 +17,9 @@ _edgepose() {
     --engine) COMPREPLY=($(compgen -W "auto tensorrt tensorrt_rtx onnxruntime-cuda onnxruntime-tensorrt onnxruntime openvino" -- "$current")); return ;;
     --precision) COMPREPLY=($(compgen -W "fp32 fp16 int8 best" -- "$current")); return ;;
     --log-level) COMPREPLY=($(compgen -W "silent error warning info verbose debug" -- "$current")); return ;;
-    --network|-n) COMPREPLY=($(compgen -W "densenet121-body edgepose-lite-body hrnet-w32 hrnet-w48 human-pose-estimation-0001 mediapipe-hand mediapipe-palm openpose-mobilenet-v2-small person-detection-retail-0013 resnet18-body resnet18-hand rtmo-l rtmo-m rtmo-s rtmpose-l rtmpose-m rtmpose-s rtmpose-t simdr-w32 simdr-w48 yolox-m yolox-nano yolox-tiny" -- "$current")); return ;;
+    --network|-n) COMPREPLY=($(compgen -W "densenet121-body edgepose-lite-body hrnet-w32 hrnet-w48 human-pose-estimation-0001 mediapipe-hand mediapipe-palm movenet-multipose movenet-thunder openpose-mobilenet-v2-small person-detection-retail-0013 resnet18-body resnet18-hand rtmo-l rtmo-m rtmo-s rtmpose-l rtmpose-m rtmpose-s rtmpose-t simdr-w32 simdr-w48 yolox-m yolox-nano yolox-nano-humanart yolox-tiny" -- "$current")); return ;;
     --resize) COMPREPLY=($(compgen -W "stretch letterbox" -- "$current")); return ;;
-    --detector) COMPREPLY=($(compgen -W "mediapipe-palm person-detection-retail-0013 yolox-m yolox-nano yolox-tiny" -- "$current")); return ;;
+    --detector) COMPREPLY=($(compgen -W "mediapipe-palm person-detection-retail-0013 yolox-m yolox-nano yolox-nano-humanart yolox-tiny" -- "$current")); return ;;
     --event) COMPREPLY=($(compgen -W "enter exit cross" -- "$current")); return ;;
     --format) COMPREPLY=($(compgen -W "json csv dict" -- "$current")); return ;;
     --input-flip|--flip-method|--input-flip-method) COMPREPLY=($(compgen -W "none counterclockwise rotate-180 clockwise horizontal vertical upper-right-diagonal upper-left-diagonal" -- "$current")); return ;;

@@ -14,9 +14,9 @@ _posenet() {
         esac
     done
     case "$previous" in
-    --network|-n) COMPREPLY=($(compgen -W "densenet121-body edgepose-lite-body hrnet-w32 hrnet-w48 human-pose-estimation-0001 mediapipe-hand mediapipe-palm openpose-mobilenet-v2-small person-detection-retail-0013 resnet18-body resnet18-hand rtmo-l rtmo-m rtmo-s rtmpose-l rtmpose-m rtmpose-s rtmpose-t simdr-w32 simdr-w48 yolox-m yolox-nano yolox-tiny" -- "$current")); return ;;
+    --network|-n) COMPREPLY=($(compgen -W "densenet121-body edgepose-lite-body hrnet-w32 hrnet-w48 human-pose-estimation-0001 mediapipe-hand mediapipe-palm movenet-multipose movenet-thunder openpose-mobilenet-v2-small person-detection-retail-0013 resnet18-body resnet18-hand rtmo-l rtmo-m rtmo-s rtmpose-l rtmpose-m rtmpose-s rtmpose-t simdr-w32 simdr-w48 yolox-m yolox-nano yolox-nano-humanart yolox-tiny" -- "$current")); return ;;
     --resize) COMPREPLY=($(compgen -W "stretch letterbox" -- "$current")); return ;;
-    --detector) COMPREPLY=($(compgen -W "mediapipe-palm person-detection-retail-0013 yolox-m yolox-nano yolox-tiny" -- "$current")); return ;;
+    --detector) COMPREPLY=($(compgen -W "mediapipe-palm person-detection-retail-0013 yolox-m yolox-nano yolox-nano-humanart yolox-tiny" -- "$current")); return ;;
     --input-flip|--flip-method|--input-flip-method) COMPREPLY=($(compgen -W "none counterclockwise rotate-180 clockwise horizontal vertical upper-right-diagonal upper-left-diagonal" -- "$current")); return ;;
     --rtsp-transport) COMPREPLY=($(compgen -W "tcp udp" -- "$current")); return ;;
     --overlay) COMPREPLY=($(compgen -W "boxes ids keypoints links scores stats" -- "$current")); return ;;

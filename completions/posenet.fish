@@ -1,6 +1,6 @@
 # written by tools/make_completions.py from the command line
 # Put it into ~/.config/fish/completions/posenet.fish
-complete -c posenet -l network -s n -x -a 'densenet121-body edgepose-lite-body hrnet-w32 hrnet-w48 human-pose-estimation-0001 mediapipe-hand mediapipe-palm openpose-mobilenet-v2-small person-detection-retail-0013 resnet18-body resnet18-hand rtmo-l rtmo-m rtmo-s rtmpose-l rtmpose-m rtmpose-s rtmpose-t simdr-w32 simdr-w48 yolox-m yolox-nano yolox-tiny' -d 'Network by name; see `edgepose networks`. Default: resnet18-body, or edgepose-lite-body where that cannot be had.'
+complete -c posenet -l network -s n -x -a 'densenet121-body edgepose-lite-body hrnet-w32 hrnet-w48 human-pose-estimation-0001 mediapipe-hand mediapipe-palm movenet-multipose movenet-thunder openpose-mobilenet-v2-small person-detection-retail-0013 resnet18-body resnet18-hand rtmo-l rtmo-m rtmo-s rtmpose-l rtmpose-m rtmpose-s rtmpose-t simdr-w32 simdr-w48 yolox-m yolox-nano yolox-nano-humanart yolox-tiny' -d 'Network by name; see `edgepose networks`. Default: movenet-multipose, which is in the package; with an NVIDIA GPU resnet18-body. `fast`, `accurate` and `hand` are names, too.'
 complete -c posenet -l model -l pose-model -r -F -d 'Weights file (.onnx, .xml): of --network, or custom with --topology.'
 complete -c posenet -l variant -r -d 'Variant of the weights, for example FP16.'
 complete -c posenet -l topology -r -d 'Topology of a custom network: name or JSON file.'
@@ -16,7 +16,7 @@ complete -c posenet -l min-keypoints -r -d 'Drop poses with fewer keypoints. [de
 complete -c posenet -l min-score -r -d 'Drop poses with a lower score. [default: the network\'s]'
 complete -c posenet -l resize -x -a 'stretch letterbox' -d 'How pictures fit the network\'s input. [default: the network\'s]'
 complete -c posenet -l network-size -r -d 'Input size of a network with a dynamic one.'
-complete -c posenet -l detector -x -a 'mediapipe-palm person-detection-retail-0013 yolox-m yolox-nano yolox-tiny' -d 'Detector of a top-down network, by name. [default: the network\'s]'
+complete -c posenet -l detector -x -a 'mediapipe-palm person-detection-retail-0013 yolox-m yolox-nano yolox-nano-humanart yolox-tiny' -d 'Detector of a top-down network, by name. [default: the network\'s]'
 complete -c posenet -l detector-model -l det-model -r -F -d 'Weights file of the detector.'
 complete -c posenet -l detector-size -l img-size -r -d 'Input size of the detector where it is dynamic.'
 complete -c posenet -l box-threshold -l conf-thres -r -d 'Least score of boxes.'

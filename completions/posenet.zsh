@@ -3,7 +3,7 @@
 # Put it into a folder of $fpath as _posenet
 _posenet() {
     _arguments -s \
-        '(--network -n)'{--network=,-n+}'[Network by name; see `edgepose networks`. Default\: resnet18-body, or edgepose-lite-body where that cannot be had.]:TEXT:(densenet121-body edgepose-lite-body hrnet-w32 hrnet-w48 human-pose-estimation-0001 mediapipe-hand mediapipe-palm openpose-mobilenet-v2-small person-detection-retail-0013 resnet18-body resnet18-hand rtmo-l rtmo-m rtmo-s rtmpose-l rtmpose-m rtmpose-s rtmpose-t simdr-w32 simdr-w48 yolox-m yolox-nano yolox-tiny)' \
+        '(--network -n)'{--network=,-n+}'[Network by name; see `edgepose networks`. Default\: movenet-multipose, which is in the package; with an NVIDIA GPU resnet18-body. `fast`, `accurate` and `hand` are names, too.]:TEXT:(densenet121-body edgepose-lite-body hrnet-w32 hrnet-w48 human-pose-estimation-0001 mediapipe-hand mediapipe-palm movenet-multipose movenet-thunder openpose-mobilenet-v2-small person-detection-retail-0013 resnet18-body resnet18-hand rtmo-l rtmo-m rtmo-s rtmpose-l rtmpose-m rtmpose-s rtmpose-t simdr-w32 simdr-w48 yolox-m yolox-nano yolox-nano-humanart yolox-tiny)' \
         '(--model --pose-model)'{--model=,--pose-model=}'[Weights file (.onnx, .xml)\: of --network, or custom with --topology.]:PATH:_files' \
         '--variant=''[Variant of the weights, for example FP16.]:TEXT: ' \
         '--topology=''[Topology of a custom network\: name or JSON file.]:TEXT: ' \
@@ -19,7 +19,7 @@ _posenet() {
         '--min-score=''[Drop poses with a lower score. (default\: the network'\''s)]:NUMBER: ' \
         '--resize=''[How pictures fit the network'\''s input. (default\: the network'\''s)]:stretch|letterbox:(stretch letterbox)' \
         '--network-size=''[Input size of a network with a dynamic one.]:WxH: ' \
-        '--detector=''[Detector of a top-down network, by name. (default\: the network'\''s)]:TEXT:(mediapipe-palm person-detection-retail-0013 yolox-m yolox-nano yolox-tiny)' \
+        '--detector=''[Detector of a top-down network, by name. (default\: the network'\''s)]:TEXT:(mediapipe-palm person-detection-retail-0013 yolox-m yolox-nano yolox-nano-humanart yolox-tiny)' \
         '(--detector-model --det-model)'{--detector-model=,--det-model=}'[Weights file of the detector.]:PATH:_files' \
         '(--detector-size --img-size)'{--detector-size=,--img-size=}'[Input size of the detector where it is dynamic.]:NUMBER: ' \
         '(--box-threshold --conf-thres)'{--box-threshold=,--conf-thres=}'[Least score of boxes.]:NUMBER: ' \
