@@ -145,9 +145,9 @@ def page() -> str:
         "<!-- written by tools/make_licences.py -->",
         "# Third-party packages",
         "edgepose itself is MIT. It contains no code of other projects; what it imports is installed beside "
-        "it by pip. Networks have licences of their own: `edgepose networks show NAME`. The one inside, "
-        "edgepose-lite-body, was trained from the trunk of MoveNet MultiPose Lightning (Google, Apache-2.0; the "
-        "licence lies beside it as `LICENSE-Apache-2.0.txt`); its card names the rest.",
+        "it by pip. Networks have licences of their own: `edgepose networks show NAME`. Those inside (MoveNet and "
+        "MediaPipe's hands by Google, YOLOX by Megvii, edgepose-lite-body by edgepose from MoveNet's trunk) are named "
+        "with their terms and with what was changed in `NOTICE.md` beside them, with the text of Apache-2.0.",
         "",
         "TensorRT, CUDA and jetson-utils are not installed by edgepose: they come with JetPack or from NVIDIA, "
         "under NVIDIA's terms (jetson-utils: MIT).",
