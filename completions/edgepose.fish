@@ -91,6 +91,7 @@ complete -c edgepose -n '__fish_seen_subcommand_from eval' -l annotations -r -F 
 complete -c edgepose -n '__fish_seen_subcommand_from eval' -l images -r -F -d 'Folder of the pictures.'
 complete -c edgepose -n '__fish_seen_subcommand_from eval' -l limit -r -d 'The first N pictures only; 0 = all.'
 complete -c edgepose -n '__fish_seen_subcommand_from eval' -l pck -d 'PCK@0.2 of the torso instead of COCO\'s figures, for sets with one annotated person a picture.'
+complete -c edgepose -n '__fish_seen_subcommand_from eval' -l sigmas -r -d 'OKS constants of the annotations\' keypoints. [default: the topology\'s, else COCO\'s by name]'
 complete -c edgepose -n '__fish_seen_subcommand_from eval' -l json -d 'JSON on stdout.'
 complete -c edgepose -n '__fish_seen_subcommand_from eval' -l compare -r -d 'Measure with this engine too, and show the difference.'
 complete -c edgepose -n '__fish_seen_subcommand_from eval' -l results -r -F -d 'Write what was found in COCO\'s result format.'

@@ -216,6 +216,7 @@ _edgepose_eval() {
         '--images=''[Folder of the pictures.]:PATH:_files' \
         '--limit=''[The first N pictures only; 0 = all.]:NUMBER: ' \
         '--pck''[PCK@0.2 of the torso instead of COCO'\''s figures, for sets with one annotated person a picture.]' \
+        '--sigmas=''[OKS constants of the annotations'\'' keypoints. (default\: the topology'\''s, else COCO'\''s by name)]:A,B,...|FILE.json: ' \
         '--json''[JSON on stdout.]' \
         '--compare=''[Measure with this engine too, and show the difference.]:ENGINE[ PRECISION]: ' \
         '--results=''[Write what was found in COCO'\''s result format.]:FILE.json:_files' \

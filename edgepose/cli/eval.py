@@ -19,7 +19,7 @@ from edgepose.engines.table import choose
 from edgepose.errors import Interrupted, OutputError, UsageError
 from edgepose.estimators import EstimatorOptions, make_estimator
 from edgepose.eval.annotations import Annotations, find_pictures, load_annotations
-from edgepose.eval.figures import coco_figures
+from edgepose.eval.figures import coco_figures, parse_sigmas, spread
 from edgepose.eval.pck import measure
 from edgepose.eval.report import Measurement, as_json, as_text
 from edgepose.eval.run import Journal, journal_key, write_rows
@@ -37,12 +37,15 @@ def evaluate(asked: Eval) -> None:
     talk = Talk.of(asked.talk)
     terminate_as_interrupt()
     truth = load_annotations(asked.annotations).limited(asked.limit)
+    truth = replace(truth, sigmas=parse_sigmas(asked.sigmas, truth.keypoints))
     _check_first(asked, truth)
     if not asked.network.network and asked.network.model is None:
         raise UsageError("Name what to measure: --network NAME, or --model FILE --topology FILE.")
     network = find_network(asked.network, talk)
     options = _options(asked, network, talk)
     other = replace(options, engine=_other_engine(asked, network)) if asked.compare else None
+    if network.topology is not None:
+        truth = replace(truth, sigmas=truth.sigmas or spread(truth, network.topology))
     measured = [_measure(asked, truth, network, options, talk, asked.results)]
     if other is not None:
         measured.append(_measure(asked, truth, network, other, talk, _beside(asked.results)))

@@ -380,6 +380,7 @@ class Eval:
     images: Annotated[Path, Option("Folder of the pictures.")]
     limit: Annotated[int, Option("The first N pictures only; 0 = all.", least=0)] = 0
     pck: Annotated[bool, Option("PCK@0.2 of the torso instead of COCO's figures, for sets with one annotated person a picture.")] = False
+    sigmas: Annotated[str, Option("OKS constants of the annotations' keypoints. [default: the topology's, else COCO's by name]", metavar="A,B,...|FILE.json")] = ""
     json: AsJson = False
     compare: Annotated[str, Option("Measure with this engine too, and show the difference.", metavar="ENGINE[:PRECISION]")] = ""
     results: Annotated[Path | None, Option("Write what was found in COCO's result format.", metavar="FILE.json")] = None

@@ -6,6 +6,7 @@ one warp. HRNet: Sun et al., CVPR 2019; SimCC: Li et al., ECCV 2022; RTMPose: Ji
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -36,6 +37,8 @@ from edgepose.networks.topology import Topology
 from edgepose.preprocess.crops import in_image
 from edgepose.timing import Stopwatch
 from edgepose.types import Frame, Pose
+
+log = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from edgepose.networks.resolve import Network
@@ -76,6 +79,8 @@ class TopDown:
                 f"--flip-test works with heatmaps and SimCC; {manifest.name!r} has neither: leave "
                 "it out."
             )
+        if options.flip_test:
+            _check_sides(topology)
         self._limits = Limits.of(manifest, options)
         self._flip = options.flip_test
 
@@ -198,3 +203,22 @@ def _load_engine(network: Network, options: EstimatorOptions) -> Engine:
         with suppress(UsageError):  # the file has a fixed batch
             return load_engine(network.model, replace(chosen, batch=many))
     return load_engine(network.model, chosen)
+
+
+def _check_sides(topology: Topology) -> None:
+    """The mirror image of a left keypoint is a right one: the names have to say which.
+
+    Raises:
+        UsageError: some have a side, and the other side is missing.
+    """
+    if lonely := topology.one_sided:
+        raise UsageError(
+            f"--flip-test: keypoint {lonely[0]!r} of topology {topology.name!r} has a side, and no "
+            "keypoint is its mirror image: rename them (left_x, right_x), or leave it out."
+        )
+    if topology.flip_pairs == tuple(range(len(topology.keypoints))):
+        log.warning(
+            "--flip-test: no keypoint of topology %r has a side in its name, so each is taken as its "
+            "own mirror image.",
+            topology.name,
+        )

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from edgepose.errors import SourceError, UsageError
+from edgepose.json_file import read_json
+from edgepose.networks.keypoint_names import place_name
 
-# other spellings of the names in the COCO file
-SYNONYMS = {"throat": "neck", "head": "nose", "palm": "wrist"}
+MOST = 1e9  # beyond it no coordinate makes sense
 
 
 class Picture(NamedTuple):
@@ -34,6 +33,7 @@ class Annotations:
         keypoints: names of the first category, in its order.
         category: its number.
         pictures: the images, in the order of the file.
+        sigmas: OKS constants of the keypoints, () = COCO's by name.
     """
 
     path: Path
@@ -41,6 +41,7 @@ class Annotations:
     keypoints: tuple[str, ...]
     category: int
     pictures: tuple[Picture, ...]
+    sigmas: tuple[float, ...] = ()
 
     def limited(self, count: int) -> Annotations:
         """The first `count` images only, 0 = all."""
@@ -66,18 +67,19 @@ def load_annotations(path: Path) -> Annotations:
         UsageError: it is not a COCO keypoint file.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path)
     except OSError as e:
         raise SourceError(f"Annotations {path} cannot be read: {e.strerror or e}.") from None
-    except (ValueError, RecursionError) as e:
+    except ValueError as e:
         raise UsageError(f"Annotations {path} is not JSON: {e}.") from None
     try:
         category = next(c for c in data["categories"] if c.get("keypoints"))
         names = tuple(str(k) for k in category["keypoints"])
         pictures = tuple(
-            Picture(i["id"], str(i["file_name"]), int(i["width"]), int(i["height"]))
+            Picture(_identity(i["id"]), str(i["file_name"]), int(i["width"]), int(i["height"]))
             for i in data["images"]
         )
+        number = int(category["id"])
         _check_people(data["annotations"], names)
     except (KeyError, TypeError, StopIteration, ValueError, AttributeError) as e:
         raise UsageError(
@@ -86,14 +88,28 @@ def load_annotations(path: Path) -> Annotations:
         ) from None
     if not pictures:
         raise UsageError(f"Annotations {path} names no image.")
-    return Annotations(path, data, names, int(category["id"]), pictures)
+    return Annotations(path, data, names, number, pictures)
+
+
+def _identity(value: Any) -> Any:
+    if not isinstance(value, int | str):
+        raise ValueError("the id of an image is a number or a text")
+    return value
 
 
 def _check_people(rows: Any, names: Sequence[str]) -> None:
+    wanted = {"keypoints": 3 * len(names), "bbox": 4, "area": 0, "torso": 0, "score": 0}
     for row in rows:
-        found = row.get("keypoints")
-        if found is not None and len(found) != 3 * len(names):
-            raise ValueError(f"annotation {row.get('id')} has {len(found)} keypoint numbers")
+        _identity(row["image_id"])
+        for field, length in wanted.items():
+            value = row.get(field)
+            numbers = value if length else [value]
+            if value is None:
+                continue
+            if length and len(numbers) != length:
+                raise ValueError(f"annotation {row.get('id')} has {len(numbers)} {field} numbers")
+            if not all(isinstance(n, int | float) and abs(n) < MOST for n in numbers):
+                raise ValueError(f"annotation {row.get('id')}: {field} holds no number")
 
 
 def find_pictures(annotations: Annotations, folder: Path) -> list[Path]:
@@ -119,21 +135,15 @@ def find_pictures(annotations: Annotations, folder: Path) -> list[Path]:
     return files
 
 
-def _plain(name: str) -> str:
-    word = re.sub(r"[\s\-.]+", "_", name.strip().lower())
-    word = re.sub(r"^(l|r)_", lambda m: {"l": "left_", "r": "right_"}[m[1]], word)
-    return SYNONYMS.get(word, word)
-
-
 def match_names(network: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...]:
     """For each wanted keypoint its number in the network, -1 where the network has none of that name.
 
     Raises:
         UsageError: they have no name in common.
     """
-    numbers = {_plain(name): i for i, name in reversed(list(enumerate(network)))}
+    numbers = {place_name(name): i for i, name in reversed(list(enumerate(network)))}
     exact = {name: i for i, name in enumerate(network)}
-    order = tuple(exact.get(name, numbers.get(_plain(name), -1)) for name in wanted)
+    order = tuple(exact.get(name, numbers.get(place_name(name), -1)) for name in wanted)
     if all(n < 0 for n in order):
         raise UsageError(
             f"The network finds {', '.join(network[:4])}, ...; the annotations have "

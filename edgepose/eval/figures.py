@@ -9,38 +9,51 @@ from typing import Any
 
 import numpy as np
 
-from edgepose.errors import BackendUnavailable
-from edgepose.eval.annotations import Annotations
+from edgepose.errors import BackendUnavailable, UsageError
+from edgepose.eval.annotations import Annotations, match_names
+from edgepose.json_file import read_json
+from edgepose.networks.keypoint_names import COCO_SIGMAS, part_name
+from edgepose.networks.topology import Topology
 
 Row = dict[str, Any]
 FIGURES = ("AP", "AP50", "AP75", "APm", "APl", "AR", "AR50", "AR75", "ARm", "ARl")
-# spread of each keypoint in the labels of many people, from COCO's own evaluation code
-_COCO_SIGMAS = {
-    "nose": 0.026,
-    "eye": 0.025,
-    "ear": 0.035,
-    "shoulder": 0.079,
-    "elbow": 0.072,
-    "wrist": 0.062,
-    "hip": 0.107,
-    "knee": 0.087,
-    "ankle": 0.089,
-}
-# what COCO has no figure for: the neck is the middle of the shoulders; others get COCO-WholeBody's
-# usual value for hands
-_OTHER_SIGMAS = {"neck": 0.079}
+# of keypoints for which COCO has no figure: COCO-WholeBody's usual one for hands
 DEFAULT_SIGMA = 0.05
 
 
-def sigmas(names: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """OKS constants of keypoints by name."""
-    table = _COCO_SIGMAS | _OTHER_SIGMAS
+def sigmas(names: Sequence[str]) -> tuple[float, ...]:
+    """OKS constants of keypoints by name, however it is spelled."""
+    return tuple(COCO_SIGMAS.get(part_name(name), DEFAULT_SIGMA) for name in names)
 
-    def one(name: str) -> float:
-        side = name.removeprefix("left_").removeprefix("right_")
-        return table.get(side, DEFAULT_SIGMA)
 
-    return np.array([one(n) for n in names])
+def spread(annotations: Annotations, topology: Topology) -> tuple[float, ...]:
+    """The topology's own OKS constants in the order of the annotations, () where it has none."""
+    if not topology.sigmas:
+        return ()
+    order = match_names(topology.keypoints, annotations.keypoints)
+    default = sigmas(annotations.keypoints)
+    return tuple(topology.sigmas[k] if k >= 0 else default[i] for i, k in enumerate(order))
+
+
+def parse_sigmas(text: str, names: Sequence[str]) -> tuple[float, ...]:
+    """The value of --sigmas: numbers in the order of `names` with commas between, or a JSON file of them.
+
+    Raises:
+        UsageError: they are no numbers above 0, or too few or too many.
+    """
+    if not text:
+        return ()
+    try:
+        found = read_json(text) if text.endswith(".json") else text.split(",")
+        numbers = tuple(float(n) for n in found)
+    except (OSError, ValueError, TypeError) as e:
+        raise UsageError(f"--sigmas {text}: {e}.") from None
+    if len(numbers) != len(names) or not all(0 < n <= 10 for n in numbers):
+        raise UsageError(
+            f"--sigmas {text}: found {len(numbers)} numbers; the annotations have {len(names)} "
+            "keypoints, and each needs a number above 0."
+        )
+    return numbers
 
 
 def coco_figures(annotations: Annotations, rows: Sequence[Row]) -> dict[str, float]:
@@ -65,7 +78,7 @@ def coco_figures(annotations: Annotations, rows: Sequence[Row]) -> dict[str, flo
         job = evaluation(truth, found, "keypoints")
         job.params.imgIds = [p.id for p in annotations.pictures]
         job.params.catIds = [annotations.category]
-        job.params.kpt_oks_sigmas = sigmas(annotations.keypoints)
+        job.params.kpt_oks_sigmas = np.array(annotations.sigmas or sigmas(annotations.keypoints))
         job.evaluate()
         job.accumulate()
         job.summarize()
@@ -75,23 +88,27 @@ def coco_figures(annotations: Annotations, rows: Sequence[Row]) -> dict[str, flo
 def _truth(annotations: Annotations) -> dict[str, Any]:
     """The file as COCO's code needs it: with area, crowd flag and the count of labelled keypoints."""
     people = []
-    for row in annotations.people:
+    for number, row in enumerate(annotations.people, 1):
         points = row.get("keypoints") or [0.0] * (3 * len(annotations.keypoints))
-        box = row.get("bbox", [0.0, 0.0, 0.0, 0.0])
+        box = row.get("bbox") or [0.0, 0.0, 0.0, 0.0]
+        area, count = row.get("area"), row.get("num_keypoints")
         people.append(
             {
-                **row,
+                "id": number,  # of COCO's code: it keeps them as numbers, where 0 is no match
+                "image_id": row["image_id"],
+                "category_id": annotations.category,
                 "keypoints": points,
                 "bbox": box,
-                "num_keypoints": row.get("num_keypoints", sum(v > 0 for v in points[2::3])),
-                "area": row.get("area", box[2] * box[3]),
-                "iscrowd": row.get("iscrowd", 0),
-                "category_id": annotations.category,
+                "num_keypoints": count
+                if isinstance(count, int)
+                else sum(v > 0 for v in points[2::3]),
+                "area": box[2] * box[3] if area is None else area,
+                "iscrowd": int(bool(row.get("iscrowd"))),
             }
         )
-    ids = {p.id for p in annotations.pictures}
-    images = [i for i in annotations.data["images"] if i["id"] in ids]
-    return {"images": images, "annotations": people, "categories": annotations.data["categories"]}
+    images = [{"id": p.id, "width": p.width, "height": p.height} for p in annotations.pictures]
+    category = {"id": annotations.category, "keypoints": list(annotations.keypoints)}
+    return {"images": images, "annotations": people, "categories": [category]}
 
 
 def _load(coco: Any, truth: Any, rows: Sequence[Row]) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.eval.annotations import Annotations
+from edgepose.networks.keypoint_names import mirror_numbers, part_name, plain_name
 
 Array = NDArray[np.float64]
 JOINTS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
@@ -50,7 +51,7 @@ def torso_length(points: Array, names: Sequence[str]) -> float:
     Args:
         points: (K, 3) x, y, visibility (0 = not labelled).
     """
-    at = {name: points[i] for i, name in enumerate(names) if points[i, 2] > 0}
+    at = {plain_name(name): points[i] for i, name in enumerate(names) if points[i, 2] > 0}
 
     def mean(pairs: Sequence[tuple[str, str]]) -> float:
         lengths = [
@@ -71,31 +72,23 @@ def measure(annotations: Annotations, rows: Sequence[Mapping[str, Any]]) -> Pck:
     shoulders, elbows, wrists, hips, knees and ankles; the torso is the annotation's `torso` field where
     it has one. People without a torso length do not count.
     """
-    names = annotations.keypoints
-    columns = [i for i, n in enumerate(names) if n.split("_")[-1] in JOINTS]
-    kinds = [names[i].split("_")[-1] for i in columns]
-    mirror = _mirror([names[i] for i in columns])
+    names = [plain_name(name) for name in annotations.keypoints]
+    columns = [i for i, name in enumerate(names) if part_name(name) in JOINTS]
+    kinds = [part_name(names[i]) for i in columns]
+    mirrored = mirror_numbers([names[i] for i in columns])
+    mirror = [i if m is None else m for i, m in enumerate(mirrored)]
     poses: dict[Any, list[Array]] = {}
     for row in rows:
         points = np.asarray(row["keypoints"], np.float64).reshape(-1, 3)[columns]
         poses.setdefault(row["image_id"], []).append(points)
     total = Pck()
     for person in annotations.people:
-        truth = np.asarray(person.get("keypoints", ()), np.float64).reshape(-1, 3)
+        truth = np.asarray(person.get("keypoints") or (), np.float64).reshape(-1, 3)
         torso = float(person.get("torso") or (torso_length(truth, names) if len(truth) else 0))
         if person.get("iscrowd") or torso <= 0:
             continue
         _count(total, truth[columns], poses.get(person["image_id"], []), torso, kinds, mirror)
     return total
-
-
-def _mirror(names: Sequence[str]) -> list[int]:
-    def other(name: str) -> str:
-        if name.startswith("left_"):
-            return "right_" + name[5:]
-        return "left_" + name[6:] if name.startswith("right_") else name
-
-    return [names.index(other(n)) if other(n) in names else i for i, n in enumerate(names)]
 
 
 def _distances(truth: Array, pose: Array, torso: float) -> Array:

@@ -18,6 +18,7 @@ from edgepose.closing import Closing
 from edgepose.errors import OutputError, SourceError
 from edgepose.eval.annotations import Annotations, Picture, find_pictures, match_names
 from edgepose.files import write_atomically
+from edgepose.json_file import parse_json
 from edgepose.networks.topology import Topology
 from edgepose.timing import Statistics, Stopwatch
 from edgepose.types import Frame, Pose
@@ -91,21 +92,27 @@ class Journal(Closing):
     def _read(self, key: str) -> None:
         try:
             lines = self.path.read_text(encoding="utf-8").split("\n")
-        except OSError:
+        except (OSError, ValueError):
             return
-        entries = []
+        entries: list[dict[str, Any]] = []
         for line in lines:
             try:
-                entries.append(json.loads(line))
-            except ValueError:
-                break  # the line that was being written when the run ended
-        if not entries or entries[0].get("key") != key:
+                entry = parse_json(line)
+                if not entries and entry["key"] != key:
+                    return
+                if entries:
+                    self.done[entry["image_id"]] = (_rows(entry), dict(entry["stages"]))
+            except (ValueError, KeyError, TypeError, IndexError):
+                break  # the line that was being written when the run ended, or a damaged one
+            entries.append(entry)
+        if not entries:
             return
-        for entry in entries[1:]:
-            self.done[entry["image_id"]] = (entry["results"], entry["stages"])
         # drop a line that was cut short, so that the next one starts on its own
         whole = "".join(json.dumps(e) + "\n" for e in entries)
-        self.path.write_text(whole, encoding="utf-8")
+        try:
+            write_atomically(self.path, whole)
+        except OSError as e:
+            raise OutputError(f"{self.path} cannot be written: {e.strerror or e}.") from None
 
     def _write(self, entry: dict[str, Any]) -> None:
         self._file.write(json.dumps(entry) + "\n")
@@ -123,6 +130,13 @@ class Journal(Closing):
     def close(self) -> None:
         """Leave the journal for another run to resume."""
         self._file.close()
+
+
+def _rows(entry: dict[str, Any]) -> list[Row]:
+    rows: list[Row] = entry["results"]
+    for row in rows:
+        np.asarray(row["keypoints"], float).reshape(-1, 3), float(row["score"])
+    return rows
 
 
 def journal_key(annotations: Annotations, **what: Any) -> str:

@@ -1,9 +1,10 @@
 """Topologies: keypoint names, links, the PAF channels of the links, and colours.
 
 The file format is a COCO category (`supercategory`, `keypoints`, `skeleton` with numbers from 1), as
-trt_pose and jetson-inference use it. Two optional fields are ours: `paf_channels` (one pair [channel
-of x, channel of y] for each link, where a network orders them differently) and `colors` (one [R, G, B]
-for each keypoint).
+trt_pose and jetson-inference use it. Three optional fields are ours: `paf_channels` (one pair [channel
+of x, channel of y] for each link, where a network orders them differently), `colors` (one [R, G, B]
+for each keypoint) and `sigmas` (one OKS constant for each keypoint: how far labels of it spread, as a
+part of the body's size).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from edgepose import json_file
 from edgepose.errors import NetworkFileError
+from edgepose.networks.keypoint_names import mirror_numbers
 from edgepose.paths import data_networks
 
 Color = tuple[int, int, int, int]
@@ -36,6 +38,7 @@ class Topology:
         paf_channels: for each link (channel of x, channel of y) in the PAF output; () means
             trt_pose's order: link k uses channel 2k for y and 2k + 1 for x.
         colors: RGBA of each keypoint, or ().
+        sigmas: OKS constant of each keypoint, or () for those of COCO by name.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Topology:
     links: tuple[tuple[int, int], ...]
     paf_channels: tuple[tuple[int, int], ...] = ()
     colors: tuple[Color, ...] = ()
+    sigmas: tuple[float, ...] = ()
 
     @cached_property
     def table(self) -> NDArray[np.int32]:
@@ -56,16 +60,14 @@ class Topology:
     @cached_property
     def flip_pairs(self) -> tuple[int, ...]:
         """For each keypoint the number of its mirror image (itself where it has none)."""
-        index = {name: i for i, name in enumerate(self.keypoints)}
+        mirror = mirror_numbers(self.keypoints)
+        return tuple(i if m is None else m for i, m in enumerate(mirror))
 
-        def mirror(name: str) -> str:
-            if "left" in name:
-                return name.replace("left", "right")
-            return name.replace("right", "left")
-
-        pairs = [index.get(mirror(name), i) for i, name in enumerate(self.keypoints)]
-        # a name with both words in it may point at one that does not point back
-        return tuple(j if pairs[j] == i else i for i, j in enumerate(pairs))
+    @property
+    def one_sided(self) -> tuple[str, ...]:
+        """Keypoints with a side in their name for whose other side there is no keypoint."""
+        mirror = mirror_numbers(self.keypoints)
+        return tuple(n for n, m in zip(self.keypoints, mirror, strict=True) if m is None)
 
     def color(self, keypoint: int) -> Color:
         """RGBA of a keypoint; opaque green where the network has no colours."""
@@ -112,7 +114,11 @@ def parse_topology(data: Any, where: str) -> Topology:
     name = data.get("name", data.get("supercategory", "person"))
     if not isinstance(name, str):
         raise bad("'name' is not text")
-    return Topology(name, tuple(names), tuple((a - 1, b - 1) for a, b in links), channels, colors)
+    sigmas = _sigmas(data.get("sigmas", []), bad)
+    if sigmas and len(sigmas) != len(names):
+        raise bad(f"'sigmas' has {len(sigmas)} numbers for {len(names)} keypoints")
+    links = tuple((a - 1, b - 1) for a, b in links)
+    return Topology(name, tuple(names), links, channels, colors, sigmas)
 
 
 def _pairs(value: Any, field: str, low: int, high: int, bad: Any) -> tuple[tuple[int, int], ...]:
@@ -125,6 +131,16 @@ def _pairs(value: Any, field: str, low: int, high: int, bad: Any) -> tuple[tuple
             if not isinstance(n, int) or isinstance(n, bool) or not low <= n <= high:
                 raise bad(f"{field!r} holds {shorten(n)}, not a whole number from {low} to {high}")
     return tuple((a, b) for a, b in value)
+
+
+def _sigmas(value: Any, bad: Any) -> tuple[float, ...]:
+    if not isinstance(value, list):
+        raise bad("'sigmas' is not a list")
+    for number in value:
+        ok = isinstance(number, int | float) and not isinstance(number, bool)
+        if not ok or not 0 < number <= 10:
+            raise bad(f"'sigmas' holds {shorten(number)}, not a number above 0")
+    return tuple(float(number) for number in value)
 
 
 def _colors(value: Any, bad: Any) -> tuple[Color, ...]:

@@ -10,23 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.geometry import box_iou
+from edgepose.networks.keypoint_names import COCO_SIGMAS, part_name
 from edgepose.types import Pose
 
 FloatArray = NDArray[np.float64]
 
-# the spread of human annotation that COCO publishes with its keypoint metric, by the last word of the name
-COCO_SIGMAS = {
-    "nose": 0.026,
-    "eye": 0.025,
-    "ear": 0.035,
-    "shoulder": 0.079,
-    "elbow": 0.072,
-    "wrist": 0.062,
-    "hip": 0.107,
-    "knee": 0.087,
-    "ankle": 0.089,
-    "neck": 0.079,
-}
 # for hands and everything else
 GENERIC_SIGMA = 0.08
 # common keypoints below which OKS says little and boxes help out
@@ -88,7 +76,7 @@ def body_sizes(boxes: FloatArray) -> FloatArray:
 
 def keypoint_sigmas(names: Sequence[str]) -> FloatArray:
     """COCO's constants for the keypoints whose names are body parts, a generic one for others."""
-    parts = [name.replace("-", "_").split("_")[-1] for name in names]
+    parts = [part_name(name).split("_")[-1] for name in names]
     return np.array([COCO_SIGMAS.get(part, GENERIC_SIGMA) for part in parts])
 
 

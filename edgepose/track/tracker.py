@@ -130,7 +130,9 @@ class Tracker:
         smooth: OneEuro | None = None,
     ) -> None:
         self._keypoints = len(topology.keypoints)
-        self._similarity = similarity or KeypointSimilarity(keypoint_sigmas(topology.keypoints))
+        own = np.array(topology.sigmas) if topology.sigmas else None
+        sigmas = keypoint_sigmas(topology.keypoints) if own is None else own
+        self._similarity = similarity or KeypointSimilarity(sigmas)
         self._high, self._low = high, low
         self._match, self._match_low = match, match_low
         self._confirm = confirm

@@ -415,3 +415,35 @@ def test_real_detectors_find_the_annotated_people(
     detector.close()
     assert large > 10
     assert hits / large > least
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [(("left_dot", "right_dot", "l_hand"), "'l_hand' of topology"), (("L_a", "b", "c"), "'L_a'")],
+)
+def test_a_flip_test_needs_both_sides(
+    names: tuple[str, ...],
+    message: str,
+    make_detector: Callable[..., Path],
+    make_pose: Callable[..., Path],
+) -> None:
+    network = pose_network(make_pose("heatmap"), "heatmap")
+    network = Network(network.manifest, network.model, Topology("person", names, DOTS.links))
+    boxes = detector_network(make_detector([LEFT, RIGHT]))
+    with pytest.raises(UsageError, match=message):
+        TopDown.load(network, options(boxes, flip_test=True))
+    TopDown.load(network, options(boxes)).close()
+
+
+def test_a_flip_test_without_sides_is_said(
+    make_detector: Callable[..., Path],
+    make_pose: Callable[..., Path],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    network = pose_network(make_pose("heatmap"), "heatmap")
+    network = Network(
+        network.manifest, network.model, Topology("person", ("a", "b", "c"), DOTS.links)
+    )
+    boxes = detector_network(make_detector([LEFT, RIGHT]))
+    TopDown.load(network, options(boxes, flip_test=True)).close()
+    assert "no keypoint of topology 'person' has a side" in caplog.text

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ import pytest
 
 from edgepose.errors import UsageError
 from edgepose.eval.annotations import Annotations, load_annotations, match_names
-from edgepose.eval.figures import FIGURES, coco_figures, sigmas
+from edgepose.eval.figures import FIGURES, coco_figures, parse_sigmas, sigmas, spread
+from edgepose.eval.pck import measure
+from edgepose.networks.topology import parse_topology
 
 COCO_17 = (
     "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow right_elbow "
@@ -42,7 +46,7 @@ def test_figures_are_the_oracles(
 
 def test_sigmas_are_cocos(answers: dict[str, Any]) -> None:
     np.testing.assert_allclose(sigmas(COCO_17), answers["sigmas"])
-    assert sigmas(["neck", "left_wing"]).tolist() == [0.079, 0.05]
+    assert sigmas(["neck", "left_wing"]) == (0.079, 0.05)
 
 
 def test_no_results_are_nought(truth: Annotations) -> None:
@@ -81,7 +85,7 @@ def test_names_are_matched_not_positions() -> None:
             '{"images": [{"id": 1, "file_name": "a.jpg", "width": 2, "height": 2}], "annotations": '
             '[{"id": 7, "image_id": 1, "keypoints": [1, 2]}], '
             '"categories": [{"id": 1, "keypoints": ["a"]}]}',
-            "annotation 7 has 2 keypoint numbers",
+            "annotation 7 has 2 keypoints numbers",
         ),
     ],
 )
@@ -90,3 +94,99 @@ def test_broken_annotations_are_refused(content: str, message: str, tmp_path: Pa
     file.write_text(content)
     with pytest.raises(UsageError, match=message):
         load_annotations(file)
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        str,
+        lambda name: name.replace("_", " ").title(),
+        lambda name: name.replace("left_", "l_").replace("right_", "R_"),
+    ],
+)
+def test_figures_do_not_hang_on_the_spelling(
+    spell: Callable[[str], str], truth: Annotations, shared: Path
+) -> None:
+    pytest.importorskip("pycocotools", reason="the eval extra is not installed")
+    rows = json.loads((shared / "oracle/topdown/coco_dt_noisy.json").read_text())
+    spelled = replace(truth, keypoints=tuple(spell(name) for name in truth.keypoints))
+    assert match_names(COCO_17, spelled.keypoints) == match_names(COCO_17, truth.keypoints)
+    assert coco_figures(spelled, rows) == coco_figures(truth, rows)
+    strict = coco_figures(replace(spelled, sigmas=(0.01,) * 17), rows)
+    assert strict["AP"] < coco_figures(truth, rows)["AP"]
+
+
+WHOLE: dict[str, Any] = {
+    "images": [{"id": 1, "file_name": "a.jpg", "width": 2, "height": 2}],
+    "annotations": [
+        {
+            "id": 7,
+            "image_id": 1,
+            "category_id": 1,
+            "keypoints": [1, 2, 2],
+            "bbox": [0, 0, 2, 2],
+            "area": 4,
+        }
+    ],
+    "categories": [{"id": 1, "keypoints": ["a"]}],
+}
+ODD: tuple[Any, ...] = (
+    *(None, "x", "", [], {}, [[]], True, 0, -1, 0.5, 1e300, 10**24, [1], {"id": 1}, [None] * 3),
+)
+
+
+def items(value: Any) -> list[tuple[Any, Any]]:
+    if isinstance(value, dict):
+        return list(value.items())
+    return list(enumerate(value)) if isinstance(value, list) else []
+
+
+def paths(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield at
+    for key, child in items(value):
+        yield from paths(child, (*at, key))
+
+
+def changed(value: Any, at: tuple[Any, ...], new: Any) -> Any:
+    if not at:
+        return new
+    made = {k: changed(v, at[1:], new) if k == at[0] else v for k, v in items(value)}
+    return made if isinstance(value, dict) else list(made.values())
+
+
+@pytest.mark.parametrize("at", list(paths(WHOLE))[1:], ids=lambda at: "-".join(map(str, at)))
+def test_any_change_of_the_file_is_read_or_refused(at: tuple[Any, ...], tmp_path: Path) -> None:
+    pytest.importorskip("pycocotools", reason="the eval extra is not installed")
+    file = tmp_path / "truth.json"
+    for new in ODD:
+        file.write_text(json.dumps(changed(WHOLE, at, new)))
+        try:
+            read = load_annotations(file)
+        except UsageError:
+            continue
+        points = [1.0, 2.0, 0.5] * len(read.keypoints)
+        row = {"image_id": read.pictures[0].id, "keypoints": points, "score": 0.5}
+        coco_figures(read, [{"category_id": read.category, **row}])
+        measure(read, [row])
+
+
+@pytest.mark.parametrize("text", ['{"images": Infinity}', "[" * 100_000, "9" * 5000, '"\\ud800"'])
+def test_json_thpictureno_one_can_use_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "truth.json").write_text(text)
+    with pytest.raises(UsageError, match="is not JSON"):
+        load_annotations(tmp_path / "truth.json")
+
+
+def test_own_sigmas_come_from_a_topology_or_an_option(truth: Annotations, tmp_path: Path) -> None:
+    names = [n.replace("_", " ").title() for n in reversed(COCO_17)]
+    own = [0.01 * (i + 1) for i in range(17)]
+    topology = parse_topology({"keypoints": names, "skeleton": [], "sigmas": own}, "here")
+    assert spread(truth, topology) == tuple(reversed(own))
+    assert spread(truth, replace(topology, sigmas=())) == ()
+    (tmp_path / "s.json").write_text(json.dumps(own))
+    for text in (",".join(map(str, own)), str(tmp_path / "s.json")):
+        assert parse_sigmas(text, COCO_17) == tuple(own)
+    assert parse_sigmas("", COCO_17) == ()
+    for wrong in ("0.1", "a,b", "nan" + ",1" * 16, str(tmp_path / "absent.json")):
+        with pytest.raises(UsageError, match="--sigmas"):
+            parse_sigmas(wrong, COCO_17)

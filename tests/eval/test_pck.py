@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -95,3 +97,20 @@ def test_the_annotations_own_torso_wins() -> None:
     small = truth(labelled(PERSON), torso=40.0)
     assert measure(small, rows(moved)).figures()["PCK@0.2"] == 0.0
     assert measure(truth(labelled(PERSON), iscrowd=1), rows(moved)).people == 0
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        lambda name: name.replace("_", " ").title(),
+        lambda name: name.replace("left_", "L_").replace("right_", "R_"),
+        lambda name: "{1}.{0}".format(*name.split("_")),
+    ],
+)
+def test_names_count_however_they_are_spelled(spell: Callable[[str], str]) -> None:
+    moved = PERSON + np.array([9.0, 0.0])
+    plain = truth(labelled(PERSON))
+    spelled = replace(plain, keypoints=tuple(spell(name) for name in NAMES))
+    assert measure(spelled, rows(moved)) == measure(plain, rows(moved))
+    crossed = PERSON[[i ^ 1 for i in range(12)]]
+    assert measure(spelled, rows(crossed)).figures()["PCK@0.2 sides exchangeable"] == 1

@@ -26,6 +26,7 @@ from edgepose.io import sinks
 from edgepose.io.base import SinkOptions
 from edgepose.io.sinks import coco, open_sink
 from edgepose.io.sinks.rows import plain, result_row, to_json
+from edgepose.networks.keypoint_names import COCO_PERSON
 from edgepose.types import Link, Pose, Result
 
 jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed")
@@ -344,16 +345,31 @@ def test_coco_is_loaded_by_pycocotools(tmp_path: Path) -> None:
 
 
 def test_coco_keypoints_are_in_cocos_order() -> None:
-    shuffled = ("neck", "Right Shoulder", "lEye", "r_wrist", "nose")
-    points = np.array([[i, i + 0.5, 0.5] for i in range(5)], np.float32)
+    shuffled = ("neck", *(n.replace("_", " ").title() for n in reversed(COCO_PERSON)))
+    points = np.array([[i, i + 0.5, 0.5] for i in range(18)], np.float32)
+    points[3, 2] = 0
     flat = coco.coco_keypoints(Pose(0, points, shuffled))
-    assert len(flat) == 51
-    rows = dict(zip(coco.KEYPOINTS, zip(*[iter(flat)] * 3, strict=True), strict=True))
-    assert rows["nose"] == (4, 4.5, 0.5)
-    assert rows["right_shoulder"] == (1, 1.5, 0.5)
-    assert rows["left_eye"] == (2, 2.5, 0.5)
-    assert rows["right_wrist"] == (3, 3.5, 0.5)
-    assert rows["left_knee"] == (0, 0, 0)
+    wanted = [[17.0 - i, 17.5 - i, 0.5] if i != 14 else [0.0, 0.0, 0.0] for i in range(17)]
+    assert flat == [v for row in wanted for v in row]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("left_eye", "right_eye", "nose", "neck", "root_of_tail", "left_front_paw"),
+        COCO_PERSON[:16],
+    ],
+)
+def test_another_body_keeps_its_own_keypoints_in_its_order(
+    names: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    points = np.array([[i, 2 * i, 0.5] for i in range(len(names))], np.float32)
+    coco._order.cache_clear()
+    with caplog.at_level("INFO"):
+        for _ in range(3):
+            flat = coco.coco_keypoints(Pose(0, points, names))
+    assert flat == points.ravel().tolist()
+    assert caplog.text.count(f"own {len(names)} keypoints") == 1
 
 
 def test_hands_keep_their_own_keypoints() -> None:

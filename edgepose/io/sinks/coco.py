@@ -5,30 +5,29 @@ Format: https://cocodataset.org/#format-results, keypoint detection.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections import Counter
+from functools import cache
 from typing import Any
 
 from edgepose.io.base import Sink, SinkOptions
 from edgepose.io.sinks.rows import pixel, score, to_json
 from edgepose.io.sinks.target import Target
+from edgepose.networks.keypoint_names import coco_order
 from edgepose.types import Pose, Result
 
 PERSON = 1
-KEYPOINTS = (
-    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder",
-    "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip",
-    "left_knee", "right_knee", "left_ankle", "right_ankle",
-)  # fmt: skip
+log = logging.getLogger(__name__)
 
 
 class CocoSink(Sink):
     """A COCO results file, a valid JSON array at any moment.
 
     One object a pose: image_id, category_id 1, keypoints and score. The keypoints are COCO's 17 by
-    name, 0, 0, 0 where one is missing; a topology that shares no name with COCO (a hand) keeps its
-    own keypoints and order. The third number of each keypoint is its score.
+    name where the topology has them all, else the topology's own in its order; 0, 0, 0 where one is
+    not found. The third number of each keypoint is its score.
 
     The image_id of a still picture is the last number in its file name (000000000139.jpg is 139)
     where no other picture has it, that of a film's frame its frame number; the rest get the numbers
@@ -127,19 +126,22 @@ def _row(image_id: int, pose: Pose) -> dict[str, Any]:
 
 
 def coco_keypoints(pose: Pose) -> list[float]:
-    """x, y, score of COCO's 17 keypoints (or of the topology's own, where it shares none)."""
-    ours = {_plain_name(k.name): k for k in pose.keypoints}
-    names = [_plain_name(n) for n in pose.names]
-    order = KEYPOINTS if set(KEYPOINTS) & set(names) else names
+    """x, y, score of COCO's 17 keypoints by name; of the topology's own where it lacks one of them."""
+    order = _order(pose.names)
+    rows = pose.points if order is None else pose.points[list(order)]
     flat: list[float] = []
-    for name in order:
-        k = ours.get(name)
-        flat += [0.0, 0.0, 0.0] if k is None else [pixel(k.x), pixel(k.y), score(k.score)]
+    for x, y, seen in rows.tolist():
+        flat += [pixel(x), pixel(y), score(seen)] if seen > 0 else [0.0, 0.0, 0.0]
     return flat
 
 
-def _plain_name(name: str) -> str:
-    """left_eye for "Left Eye", "l_eye" and "LeftEye"."""
-    name = re.sub(r"([a-z])([A-Z])", r"\1_\2", name)
-    name = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-    return re.sub(r"^(l|r)_", lambda m: {"l": "left_", "r": "right_"}[m[1]], name)
+@cache
+def _order(names: tuple[str, ...]) -> tuple[int, ...] | None:
+    order = coco_order(names)
+    if order is None:
+        log.info(
+            "COCO results have the network's own %d keypoints in its order: its names do not cover "
+            "COCO's 17.",
+            len(names),
+        )
+    return order
