@@ -16,6 +16,7 @@ from pathlib import Path
 from edgepose.errors import DownloadError
 from edgepose.files import file_digest
 from edgepose.networks import registry
+from edgepose.networks.connection import shown
 from edgepose.networks.folders import copy, replace_folder, staging, write_record
 from edgepose.networks.locks import exclusive
 from edgepose.networks.manifest import Download, Manifest, Weights
@@ -27,7 +28,6 @@ from edgepose.networks.transfer import (
     TransferOptions,
     fetch,
     mismatch,
-    shown,
 )
 from edgepose.networks.unpack import unpack
 from edgepose.networks.variant import Variant

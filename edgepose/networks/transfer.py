@@ -9,16 +9,12 @@ certificates (SSL_CERT_FILE and SSL_CERT_DIR add authorities).
 from __future__ import annotations
 
 import base64
-import errno
 import http.client
 import io
-import ipaddress
 import json
 import logging
 import random
 import shutil
-import socket
-import ssl
 import time
 import urllib.error
 import urllib.parse
@@ -33,6 +29,17 @@ from typing import Any
 from edgepose.errors import DownloadError
 from edgepose.files import file_digest, put_in_place
 from edgepose.json_file import read_json
+from edgepose.networks.connection import (
+    Broken,
+    Patience,
+    Rejected,
+    Watched,
+    WatchedResponse,
+    check_address,
+    network_error,
+    opener,
+    shown,
+)
 from edgepose.networks.model_file import not_a_file
 from edgepose.networks.progress import Progress, Silent
 from edgepose.version import __version__
@@ -81,29 +88,6 @@ class Expected:
     def hashed(self) -> bool:
         """True where a digest is published."""
         return bool(self.sha256 or self.sha384)
-
-
-class _Rejected(Exception):
-    """This address is no good; asking again does not help."""
-
-
-class _Broken(Exception):
-    """It went wrong this time; asking again may help."""
-
-    def __init__(self, reason: str, wait: float | None = None) -> None:
-        super().__init__(reason)
-        self.wait = wait
-
-
-def shown(url: str) -> str:
-    """An address as it may be printed: without user, password, query and fragment."""
-    try:
-        parts = urllib.parse.urlsplit(url)
-    except ValueError:
-        return "an unreadable address"
-    return urllib.parse.urlunsplit(
-        (parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "")
-    )
 
 
 def mismatch(path: Path, expected: Expected) -> str:
@@ -166,7 +150,7 @@ def fetch(
             log.info("%s; trying %s", reasons[-1], shown(url))
         try:
             transfer.from_address(url)
-        except _Rejected as e:
+        except Rejected as e:
             reasons.append(f"{shown(url)}: {e}")
             continue
         return url
@@ -196,11 +180,9 @@ class _Transfer:
 
     @cached_property
     def opener(self) -> urllib.request.OpenerDirector:
-        """Opens addresses through the proxies of the environment, certificates verified."""
-        return urllib.request.build_opener(
-            _Redirects(self.options.allow_http),
-            urllib.request.HTTPSHandler(context=ssl.create_default_context()),
-        )
+        """Opens addresses; see `connection.opener`."""
+        o = self.options
+        return opener(Patience(o.timeout, o.slow_after, o.slow_rate), o.allow_http)
 
     # one address ----------------------------------------------------------------------------
     def from_address(self, url: str) -> None:
@@ -211,7 +193,7 @@ class _Transfer:
             try:
                 answered = self._attempt(url)
                 return
-            except _Broken as e:
+            except Broken as e:
                 answered = answered or self._have() > best
                 if self._have() >= best + (1 << 20):
                     failures = 0  # a flaky line that delivers may take as long as it needs
@@ -219,7 +201,7 @@ class _Transfer:
                 failures += 1
                 # an address that never answered is not worth as much patience
                 if failures >= (self.options.tries if answered else min(2, self.options.tries)):
-                    raise _Rejected(f"{e}, {failures} attempts") from None
+                    raise Rejected(f"{e}, {failures} attempts") from None
                 wait = self._wait(failures, e.wait)
                 log.info("%s: %s; trying again in %.2g s", shown(url), e, wait)
                 time.sleep(wait)
@@ -234,15 +216,15 @@ class _Transfer:
         start = self._resume_from(url)
         try:
             response = self._open(url, start)
-        except (_Rejected, _Broken, DownloadError):
+        except (Rejected, Broken, DownloadError):
             raise
         except urllib.error.HTTPError as e:
             e.close()
             raise self._status(e, start) from None
         except urllib.error.URLError as e:
-            raise _network_error(e.reason, self.options.timeout) from None
+            raise network_error(e.reason, self.options.timeout) from None
         except (OSError, http.client.HTTPException, ValueError) as e:
-            raise _network_error(e, self.options.timeout) from None
+            raise network_error(e, self.options.timeout) from None
         with response:
             total = self._check_headers(response, start)
             if response.status != 206:
@@ -274,7 +256,7 @@ class _Transfer:
         known = self.expected.hashed or (notes.get("url") == url and notes.get("validator"))
         return have if have and known and not too_long else 0
 
-    def _note(self, url: str, response: http.client.HTTPResponse, total: int | None) -> None:
+    def _note(self, url: str, response: WatchedResponse, total: int | None) -> None:
         etag = response.headers.get("ETag", "")
         validator = etag if etag.startswith('"') else response.headers.get("Last-Modified", "")
         notes = {"url": url, "validator": validator, "total": total}
@@ -305,37 +287,37 @@ class _Transfer:
     def _status(self, error: urllib.error.HTTPError, start: int) -> Exception:
         if error.code == 416 and start:
             self._forget()
-            return _Broken("refused to go on where the last attempt ended", wait=0)
-        reason = f"HTTP {error.code} {error.reason}".strip().partition("\n")[0]
+            return Broken("refused to go on where the last attempt ended", wait=0)
+        reason = f"HTTP {error.code} {error.reason}".strip()
         if error.code in RETRY_STATUS:
-            return _Broken(reason, _retry_after(error.headers.get("Retry-After", "")))
-        return _Rejected(reason)
+            return Broken(reason, _retry_after(error.headers.get("Retry-After", "")))
+        return Rejected(reason)
 
-    def _check_headers(self, response: http.client.HTTPResponse, start: int) -> int | None:
+    def _check_headers(self, response: WatchedResponse, start: int) -> int | None:
         """The size of the whole file as the server tells it, None where it does not."""
         if response.headers.get("Content-Encoding", "identity") != "identity":
-            raise _Rejected("sends the file in another encoding")
+            raise Rejected("sends the file in another encoding")
         if response.headers.get_content_type() in ("text/html", "application/xhtml+xml"):
-            raise _Rejected("answers with a web page instead of the file (a login page?)")
+            raise Rejected("answers with a web page instead of the file (a login page?)")
         length = _number(response.headers.get("Content-Length"))
         if response.status == 206:
             first, total = _content_range(response.headers.get("Content-Range", ""))
             known = self._notes().get("total")
             if first != start or (total and known and total != known):
                 self._forget()
-                raise _Broken("answers with another part than was asked for", wait=0)
+                raise Broken("answers with another part than was asked for", wait=0)
             length = total
         elif response.status != 200:
-            raise _Rejected(f"HTTP {response.status}")
+            raise Rejected(f"HTTP {response.status}")
         if length is not None:
             self._check_size(length)
         return length
 
     def _check_size(self, size: int) -> None:
         if self.expected.bytes and size != self.expected.bytes:
-            raise _Rejected(f"offers {size} bytes, and {self.expected.bytes} are published")
+            raise Rejected(f"offers {size} bytes, and {self.expected.bytes} are published")
         if size > self.options.max_bytes:
-            raise _Rejected(f"offers {size} bytes, more than {self.options.max_bytes}")
+            raise Rejected(f"offers {size} bytes, more than {self.options.max_bytes}")
         free = shutil.disk_usage(self.part.parent).free
         if size - self._have() > free:
             raise DownloadError(
@@ -344,7 +326,7 @@ class _Transfer:
             )
 
     # the body ---------------------------------------------------------------------------------
-    def _receive(self, response: http.client.HTTPResponse, start: int, total: int | None) -> None:
+    def _receive(self, response: WatchedResponse, start: int, total: int | None) -> None:
         limit = total or self.expected.bytes or self.options.max_bytes
         self.progress.begin(self.label, total or self.expected.bytes or None, start)
         try:
@@ -355,30 +337,31 @@ class _Transfer:
         finally:
             self.progress.end()
         if total is not None and end < total:
-            raise _Broken(f"ended after {end} of {total} bytes")
+            raise Broken(f"ended after {end} of {total} bytes")
         if self.expected.bytes and end < self.expected.bytes:
-            raise _Broken(f"ended after {end} of {self.expected.bytes} bytes")
+            raise Broken(f"ended after {end} of {self.expected.bytes} bytes")
 
-    def _copy(
-        self, response: http.client.HTTPResponse, file: io.RawIOBase, at: int, limit: int
-    ) -> int:
-        window = _Window(self.options)
+    def _copy(self, response: WatchedResponse, file: io.RawIOBase, at: int, limit: int) -> int:
+        watched: Watched = response.watched
+        watched.file_begins()
         while True:
             try:
                 block = response.read1(CHUNK)
+            except (Broken, Rejected):
+                raise
             except (OSError, http.client.HTTPException, ValueError) as e:
-                raise _network_error(e, self.options.timeout) from None
+                raise network_error(e, self.options.timeout) from None
             if not block:
                 return at
             if at == 0 and (kind := not_a_file(block)):
-                raise _Rejected(f"answers with {kind} instead of the file")
+                raise Rejected(f"answers with {kind} instead of the file")
             at += len(block)
             if at > limit:
                 self._forget()
-                raise _Rejected(f"sends more than {limit} bytes")
+                raise Rejected(f"sends more than {limit} bytes")
             self._disk(lambda b=block: _write_all(file, b))  # type: ignore[misc]
             self.progress.advance(len(block))
-            window.add(len(block))
+            watched.delivered(len(block))
 
     def _accept(self, resumed: bool) -> None:
         wrong = self._disk(lambda: mismatch(self.part, self.expected)) or self.check(self.part)
@@ -388,8 +371,8 @@ class _Transfer:
             return
         self._forget()
         if resumed:  # two halves of different files: once more from the start
-            raise _Broken(f"the file put together from two transfers {wrong}", wait=0)
-        raise _Rejected(f"the file {wrong}")
+            raise Broken(f"the file put together from two transfers {wrong}", wait=0)
+        raise Rejected(f"the file {wrong}")
 
     def _disk(self, action: Callable[[], Any]) -> Any:
         try:
@@ -408,97 +391,20 @@ def _write_all(file: io.RawIOBase, data: bytes) -> None:
         rest = rest[file.write(rest) or 0 :]
 
 
-class _Window:
-    """Notices a transfer that drips."""
-
-    def __init__(self, options: TransferOptions) -> None:
-        self.options = options
-        self.since = time.monotonic()
-        self.bytes = 0
-
-    def add(self, count: int) -> None:
-        self.bytes += count
-        elapsed = time.monotonic() - self.since
-        if elapsed < self.options.slow_after:
-            return
-        if self.bytes < elapsed * self.options.slow_rate:
-            raise _Broken(f"only {self.bytes} bytes in {elapsed:.0f} s")
-        self.since, self.bytes = time.monotonic(), 0
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, never from https to http and never to another kind of address."""
-
-    def __init__(self, allow_http: bool) -> None:
-        self.allow_http = allow_http
-
-    def redirect_request(
-        self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: Any
-    ) -> Any:
-        secure = req.full_url.startswith("https://")
-        if secure and not newurl.startswith("https://"):
-            raise _Rejected(f"redirects from https to {shown(newurl)}")
-        check_address(newurl, self.allow_http)
-        code = 307 if code == 308 else code  # Python 3.10 does not know 308
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-    http_error_308 = urllib.request.HTTPRedirectHandler.http_error_302
-
-
-def check_address(url: str, allow_http: bool) -> None:
-    """Accept https, and http where allowed or to this machine; anything else is no good."""
-    try:
-        parts = urllib.parse.urlsplit(url)
-    except ValueError as e:
-        raise _Rejected(f"is not an address ({e})") from None
-    if parts.scheme == "https" and parts.hostname:
-        return
-    if parts.scheme == "http" and (allow_http or _is_loopback(parts.hostname or "")):
-        return
-    raise _Rejected("is not an https address")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _network_error(reason: Any, timeout: float) -> Exception:
-    """What a failed connection means, and whether asking again may help."""
-    if isinstance(reason, ssl.SSLCertVerificationError):
-        return _Rejected(
-            f"its certificate cannot be verified ({reason.verify_message}); "
-            "SSL_CERT_FILE names further authorities"
-        )
-    if isinstance(reason, socket.gaierror):
-        return _Rejected("its name cannot be resolved (no network?)")
-    if isinstance(reason, TimeoutError):
-        return _Broken(f"no answer for {timeout:g} s")
-    if isinstance(reason, OSError) and reason.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
-        return _Rejected("cannot be reached (no network?)")
-    if isinstance(reason, http.client.InvalidURL):
-        return _Rejected(f"is not an address ({reason})")
-    if isinstance(reason, http.client.IncompleteRead):
-        return _Broken("the connection broke")
-    text = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
-    return _Broken(str(text))
-
-
 def _retry_after(value: str) -> float | None:
     if value.strip().isdecimal():
         return float(value)
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
 def _number(value: str | None) -> int | None:
-    return int(value) if value and value.isascii() and value.isdecimal() else None
+    """A length from a header; one of absurdly many digits is larger than every disk."""
+    if not (value and value.isascii() and value.isdecimal()):
+        return None
+    return int(value) if len(value) < 20 else 1 << 64
 
 
 def _content_range(value: str) -> tuple[int | None, int | None]:

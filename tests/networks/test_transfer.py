@@ -7,13 +7,19 @@ import os
 import socket
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from edgepose.errors import DownloadError
-from edgepose.networks.transfer import Expected, TransferOptions, fetch, shown
+from edgepose.networks.connection import shown
+from edgepose.networks.transfer import Expected, TransferOptions, fetch
 from tests.networks.web import (
+    Behaviour,
+    Handler,
     Web,
     chunked,
     drip,
@@ -538,3 +544,90 @@ def test_threads_do_not_disturb_each_other(web: Web, tmp_path: Path) -> None:
     for t in threads:
         t.join(20)
     assert all((f / "net").read_bytes() == DATA for f in folders)
+
+
+# servers that never end --------------------------------------------------------------------------
+WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(DATA) + DATA
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def raw(start: bytes, again: bytes, end: bytes, pause: float = 0.02, times: int = 500) -> Behaviour:
+    """Sends `start`, then `again` for about ten seconds, and only then what would be right."""
+
+    def behave(handler: Handler) -> None:
+        handler.wfile.write(start)
+        for _ in range(times):
+            handler.wfile.write(again)
+            time.sleep(pause)
+        handler.wfile.write(end)
+        handler.close_connection = True
+
+    return behave
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        raw(b"HTTP/1.1 200 ", b"x", b"\r\n" + WHOLE.partition(b"\r\n")[2]),
+        raw(b"HTTP/1.1 200 OK\r\nX-a: ", b"x", b"\r\n" + WHOLE.partition(b"\r\n")[2]),
+        raw(b"", b"HTTP/1.1 100 Continue\r\n\r\n", WHOLE),
+        raw(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, WHOLE, pause=0, times=3000),
+        raw(b"HTTP/1.1 200 OK\r\n", b"X-%d: y\r\n" % 7, b"\r\n" + DATA, pause=0.01),
+        raw(CHUNKED + b"5;", b"x", b"\r\nhello\r\n0\r\n\r\n"),
+        raw(CHUNKED + b"5\r\nhello\r\n0\r\n", b"X: y\r\n", b"\r\n"),
+        raw(CHUNKED + b"5\r\nhello\r\n0\r\n", b"X: y\r\n" * 999, b"\r\n", pause=0, times=999),
+        raw(b"HTTP/1.1 302 Found\r\nLocation: /b\r\n\r\n", b"x" * 999, b"", pause=0, times=9999),
+    ],
+    ids=[
+        "status drips",
+        "header drips",
+        "100 Continue drips",
+        "100 Continue floods",
+        "many headers",
+        "chunk extension drips",
+        "trailers drip",
+        "trailers flood",
+        "a redirect with an endless page",
+    ],
+)
+def test_what_never_ends_is_given_up(web: Web, tmp_path: Path, behaviour: Behaviour) -> None:
+    url = web.on("/a", behaviour)
+    web.on("/b", file(DATA))
+    fails(url, tmp_path, tries=1, timeout=0.5, slow_after=0.5, slow_rate=1000.0)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"Content_Length": "9" * 5000},
+        {"Content_Length": "\u0663"},
+        {"Content_Range": "bytes 0-1/" + "9" * 5000},
+        {"Retry_After": "9" * 5000},
+        {"Retry_After": "1 Jan 99999999999999999999 00:00:00 GMT"},
+        {"Retry_After": "Sun, 06 Nov 0001 08:49:37 -2359"},
+    ],
+)
+@pytest.mark.parametrize("code", [200, 206, 503])
+def test_numbers_without_end(web: Web, tmp_path: Path, answer: dict[str, str], code: int) -> None:
+    lines = [f"{k.replace('_', '-')}: {v}" for k, v in answer.items()]
+    head = "\r\n".join([f"HTTP/1.1 {code} X", *lines, "", ""]).encode("utf-8")
+    url = web.on("/a", raw(head, b"", b"x" * 100, pause=0, times=1))
+    expected = Expected(bytes=len(DATA))
+    with pytest.raises(DownloadError) as e:
+        fetch([url], tmp_path / "net.onnx", expected, options=quick(tries=1))
+    assert len(str(e.value)) < 1000
+
+
+@given(st.binary(max_size=60))
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_reason_of_any_bytes_is_printed_as_text(
+    web: Web, tmp_path: Path, heard: list[str], reason: bytes
+) -> None:
+    heard.clear()
+    head = b"HTTP/1.1 404 \x1b[31m\x07" + reason.replace(b"\n", b" ") + b"\r\n\r\n"
+    url = web.on("/a", raw(head, b"", b"", pause=0, times=1))
+    moved = web.on("/m", redirect("https://h/\x1b]0;owned\x07", 302))
+    with pytest.raises(DownloadError) as e:
+        fetch([url, moved], tmp_path / "net.onnx", options=quick(tries=1))
+    assert str(e.value).isprintable()
+    assert all(line.isprintable() for line in heard)
