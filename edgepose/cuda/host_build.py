@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
-UNITS = ("host_kernels.cpp", "host_decode.cpp")
+UNITS = ("host_kernels.cpp", "host_decode.cpp", "movenet.cpp")
 SOURCES = ("portable.h", "decode.h", "peaks.cu", "paf.cu", "preprocess.cu", "overlay.cu", *UNITS)
 LIBRARY = "_host.so"
 

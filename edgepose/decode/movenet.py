@@ -18,15 +18,20 @@ distance to the guess; here it is the map's own value, which ranks people better
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose.cuda import host
+from edgepose.errors import BackendUnavailable
+
 CELL = 4  # input pixels to a cell
 SPREAD = 0.3  # variance of the weight around the guess, times the shorter side in cells
 VISIBLE = 0.127  # keypoints above count for a person's score
+MOST = 100  # people of one picture; the network was made for six
 MAPS = ("center", "box_scale", "box_offset", "kpt_heatmap", "kpt_regress", "kpt_offset")
 
 Array = NDArray[np.float32]
@@ -47,7 +52,16 @@ class MovenetPeople(NamedTuple):
 
 
 def decode_movenet(maps: Mapping[str, Array], least: float) -> MovenetPeople:
-    """People of one picture.
+    """People of one picture, by the compiled decoder where it was built; see `decode_numpy`."""
+    try:
+        library = host.library()
+    except BackendUnavailable:
+        return decode_numpy(maps, least)
+    return _compiled(library, maps, least)
+
+
+def decode_numpy(maps: Mapping[str, Array], least: float) -> MovenetPeople:
+    """People of one picture, at most `MOST`.
 
     Args:
         maps: `MAPS` of one picture, each (channels, H, W).
@@ -67,7 +81,7 @@ def _centres(center: Array, least: float) -> tuple[NDArray[np.intp], Array]:
     """(N, 2) cells y, x and (N,) scores of the peaks: nothing within two cells is higher."""
     highest = _highest(_highest(center).T).T
     peaks = np.flatnonzero((center >= highest) & (center > least))
-    peaks = peaks[np.argsort(-center.ravel()[peaks], kind="stable")]
+    peaks = peaks[np.argsort(-center.ravel()[peaks], kind="stable")[:MOST]]
     cells = np.stack(np.unravel_index(peaks, center.shape), axis=1)
     return cells, center.ravel()[peaks]
 
@@ -114,3 +128,28 @@ def _keypoints(maps: Mapping[str, Array], cell: NDArray[np.intp], box: Array) ->
     return np.stack(
         [(at_x + inside[:, 1]) * CELL, (at_y + inside[:, 0]) * CELL, heat[k, at_y, at_x]], axis=1
     ).astype(np.float32)
+
+
+class _Job(ctypes.Structure):
+    """`MoveNet` of cuda/movenet.cpp."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in MAPS),
+        *((name, ctypes.c_int) for name in ("keypoints", "rows", "columns", "people")),
+        ("center_threshold", ctypes.c_float),
+        *((name, ctypes.c_void_p) for name in ("points", "boxes", "scores", "scratch")),
+    )
+
+
+def _compiled(library: ctypes.CDLL, maps: Mapping[str, Array], least: float) -> MovenetPeople:
+    kept = [np.ascontiguousarray(maps[name], np.float32) for name in MAPS]
+    k, (rows, columns) = len(maps["kpt_heatmap"]), maps["center"].shape[1:]
+    points, boxes = np.empty((MOST, k, 3), np.float32), np.empty((MOST, 4), np.float32)
+    scores = np.empty(MOST, np.float32)
+    job = _Job(*(m.ctypes.data for m in kept), k, rows, columns, MOST, least)
+    job.points, job.boxes, job.scores = (a.ctypes.data for a in (points, boxes, scores))
+    library.movenet_scratch_words.restype = ctypes.c_longlong
+    scratch = np.empty(library.movenet_scratch_words(ctypes.byref(job)), np.int64)
+    job.scratch = scratch.ctypes.data
+    count = library.decode_movenet(ctypes.byref(job))
+    return MovenetPeople(boxes[:count].copy(), scores[:count].copy(), points[:count].copy())

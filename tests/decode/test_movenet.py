@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgepose.decode.movenet import CELL, MAPS, VISIBLE, decode_movenet
+from edgepose.cuda import host
+from edgepose.decode.movenet import (
+    CELL,
+    MAPS,
+    MOST,
+    VISIBLE,
+    MovenetPeople,
+    decode_movenet,
+    decode_numpy,
+)
 from edgepose.decode.one_stage import OneStageParams, decode_people
-from edgepose.errors import EngineError
+from edgepose.errors import BackendUnavailable, EngineError
+from edgepose.paths import data_networks
 
 K = 17
 
@@ -95,3 +108,86 @@ def test_another_network_is_refused_with_what_was_found() -> None:
     maps = {name: m[None] for name, m in empty().items() if name != "box_scale"}
     with pytest.raises(EngineError, match=r"expected center .* found center \[1, 1, 24, 32\]"):
         decode_people(maps, OneStageParams(kind="movenet"))
+
+
+# --- TensorFlow.js, and the compiled decoder against numpy's
+
+
+def compiled() -> bool:
+    try:
+        host.library()
+    except BackendUnavailable:
+        return False
+    return True
+
+
+needs_compiler = pytest.mark.skipif(not compiled(), reason="the host library is not built")
+DECODERS = [decode_numpy, pytest.param(decode_movenet, marks=needs_compiler)]
+
+
+@pytest.fixture(scope="module")
+def recorded() -> dict[str, Any]:
+    """Pixels of a picture, TensorFlow.js's six people in it, and the maps of the network in the package."""
+    import onnxruntime
+
+    data = dict(np.load(Path(__file__).parents[1] / "data" / "movenet-tfjs.npz"))
+    session = onnxruntime.InferenceSession(str(data_networks() / "movenet-multipose.onnx"))
+    picture = np.ascontiguousarray(data["pixels"].transpose(2, 0, 1)[None], np.float32)
+    maps = dict(zip(MAPS, session.run(list(MAPS), {"input": picture}), strict=True))
+    return {**data, "maps": {name: m[0] for name, m in maps.items()}}
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_people_are_those_of_tensorflow(decoder: Any, recorded: dict[str, Any]) -> None:
+    people, answer = decoder(recorded["maps"], 0.0), recorded["answer"]
+    height, width = recorded["pixels"].shape[:2]
+    places = answer[:, :51].reshape(6, 17, 3)[..., :2] * (height, width)
+    np.testing.assert_allclose(people.points[:6, :, [1, 0]], places, atol=0.02)
+    boxes = answer[:, 51:55] * (height, width, height, width)
+    np.testing.assert_allclose(people.boxes[:6, [1, 0, 3, 2]], boxes, atol=0.02)
+    assert (answer[:, 55] > 0.2).sum() == (people.scores > 0.2).sum() == 2
+
+
+def same(found: MovenetPeople, wanted: MovenetPeople) -> None:
+    for a, b in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+@needs_compiler
+@given(
+    st.integers(0, 2**32 - 1),
+    st.tuples(st.integers(1, 24), st.integers(1, 24)),
+    st.integers(1, 4),
+    st.sampled_from([0, 1, 4, 64]),
+    st.sampled_from([1.0, 8.0, 300.0]),
+)
+def test_the_compiled_decoder_is_numpys(
+    seed: int, size: tuple[int, int], k: int, steps: int, far: float
+) -> None:
+    """Maps of any values, in steps (flat parts and ties) or without; keypoints near and far from their box."""
+    rng = np.random.default_rng(seed)
+
+    def values(channels: int, low: float, high: float) -> np.ndarray:
+        v = rng.uniform(low, high, (channels, *size))
+        return (np.round(v * steps) / steps if steps else v).astype(np.float32)
+
+    maps = {
+        "center": values(1, 0, 1),
+        "box_scale": values(2, -2, 2 * max(size)),
+        "box_offset": values(2, -2, 2),
+        "kpt_heatmap": values(k, 0, 1) * rng.choice([0, 1], (k, 1, 1)).astype(np.float32),
+        "kpt_regress": values(2 * k, -far, far),
+        "kpt_offset": values(2 * k, -1, 1),
+    }
+    same(decode_movenet(maps, 0.02), decode_numpy(maps, 0.02))
+
+
+@needs_compiler
+def test_the_compiled_decoder_on_a_real_answer(recorded: dict[str, Any]) -> None:
+    same(decode_movenet(recorded["maps"], 0.0), decode_numpy(recorded["maps"], 0.0))
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_flat_maps_end(decoder: Any) -> None:
+    maps = {name: np.full_like(m, 0.5) for name, m in empty().items()}
+    assert len(decoder(maps, 0.1).scores) == MOST

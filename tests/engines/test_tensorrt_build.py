@@ -26,6 +26,7 @@ from edgepose.engines.gpu import Gpu, HostMemory
 from edgepose.engines.options import BatchRange, Calibration, EngineOptions
 from edgepose.errors import EngineError, Interrupted, NetworkFileError, UsageError
 from edgepose.networks.onnx_file import read_outline
+from edgepose.paths import data_networks
 from tests.engines import trt_double
 from tests.engines.conftest import Maker
 from tests.engines.onnx_nets import pose_like, write
@@ -459,6 +460,24 @@ def test_rtx_takes_weights_beside_the_file(rtx: Any, tmp_path: Path) -> None:
 def test_rtx_builds_a_real_network(rtx: Any, shared: Path) -> None:
     model = shared / "networks/openpose-mobilenet-v2-small/openpose_mnv2small_dyn.onnx"
     assert build(rtx, model, precision="fp16", shape=(368, 432))[:4] == b"vtrt"
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "batch"),
+    [
+        ("movenet-multipose", (288, 384), None),
+        ("movenet-multipose", (224, 384), BatchRange(1, 2, 4)),
+        ("movenet-thunder", None, BatchRange(1, 4, 8)),
+        ("yolox-nano", None, None),
+        ("mediapipe-palm", None, None),
+        ("mediapipe-hand", None, None),
+    ],
+)
+def test_rtx_builds_what_comes_with_edgepose(
+    rtx: Any, name: str, shape: tuple[int, int] | None, batch: BatchRange | None
+) -> None:
+    model = data_networks() / f"{name}.onnx"
+    assert build(rtx, model, precision="fp16", shape=shape, batch=batch)[:4] == b"vtrt"
 
 
 def hostile(tmp_path: Path, kind: str) -> Path:
