@@ -8,14 +8,16 @@ for pose in net.process(image):           # numpy, uint8 RGB (height, width, 3)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgepose.closing import Closing
+from edgepose.closing import Closing, Gate
 from edgepose.draw.overlay import Overlay, parse_overlay
 from edgepose.engines import EngineOptions
 from edgepose.errors import UsageError
@@ -25,6 +27,8 @@ from edgepose.networks.topology import Topology
 from edgepose.options import parse_argv
 from edgepose.preprocess import as_rgb
 from edgepose.timing import Stopwatch
+from edgepose.track.one_euro import OneEuro
+from edgepose.track.tracker import Tracker
 from edgepose.types import Frame, Pose
 from edgepose.wanted import (
     engine_options,
@@ -44,15 +48,20 @@ class PoseNet(Closing):
         network: name of a network (see `edgepose networks`), default resnet18-body.
         argv: command line of posenet; its --network, --model, --threshold and other options win over
             the arguments here, as users of jetson-inference expect; None = no command line.
-        threshold: keypoints and links with a lower score are dropped; None = 0.15 or the network's.
+        threshold: keypoints and links with a lower score are dropped; None = the network's own.
         model, topology: files of a custom network.
         options: everything else (thresholds one by one, detector, letterbox, ...).
         engine: engine, device, threads, precision.
         download: fetch the network at first use where it is not installed.
+        track: follow people from picture to picture: `pose.track` stays the same. smooth: smooth the
+            keypoints of tracks too. One PoseNet then follows one camera or film, in the order of its calls.
+
+    Any number of threads may use one PoseNet; a new threshold and `close` wait for the calls under way.
 
     Raises:
         UnknownNameError: no such network. DownloadError, NetworkFileError, EngineError: it cannot be
-            fetched, read or run. UsageError: an option in argv that posenet does not have.
+            fetched, read or run. UsageError: an option in argv that posenet does not have, or a value
+            that it cannot take; a call after `close`.
     """
 
     def __init__(
@@ -66,6 +75,8 @@ class PoseNet(Closing):
         options: EstimatorOptions | None = None,
         engine: EngineOptions | None = None,
         download: bool = True,
+        track: bool = False,
+        smooth: bool = False,
     ) -> None:
         chosen = parse_argv(argv or ())
         asked = replace(
@@ -78,7 +89,7 @@ class PoseNet(Closing):
         found = find_network(asked)
         options = options or EstimatorOptions()
         if threshold is not None:
-            options = replace(options, threshold=float(threshold))
+            options = replace(options, threshold=threshold)
         detector = options.detector
         if detector is None or chosen.estimator.detector or chosen.estimator.detector_model:
             detector = find_detector(found, chosen.estimator, download=not asked.no_download)
@@ -95,7 +106,13 @@ class PoseNet(Closing):
         }
         self._alpha = chosen.overlay.alpha
         self._stages: dict[str, float] = {}
+        self._gate = Gate("This PoseNet")
+        self._lock = threading.Lock()  # of the count and the tracker
         self._count = 0
+        smooth = smooth or chosen.data.smooth
+        self._tracker: Tracker | None = None
+        if track or smooth or chosen.data.track:
+            self._tracker = Tracker(self.topology, smooth=OneEuro() if smooth else None)
 
     @property
     def topology(self) -> Topology:
@@ -114,21 +131,29 @@ class PoseNet(Closing):
 
     @property
     def threshold(self) -> float:
-        """The least score of keypoints and links; a new one loads the engine again."""
-        return 0.15 if self._options.threshold is None else self._options.threshold
+        """The least score of keypoints and, unless the network has another, of links.
+
+        A new one is that of both; the engine is loaded again.
+        """
+        return self._estimator.threshold
 
     @threshold.setter
     def threshold(self, value: float) -> None:
-        self._options = replace(self._options, threshold=float(value))
-        self._estimator.close()
-        self._estimator = make_estimator(self._found, self._options)
+        options = replace(
+            self._options, threshold=value, keypoint_threshold=None, link_threshold=None
+        )
+        with self._gate.change():
+            changed = make_estimator(self._found, options)
+            self._estimator.close()
+            self._estimator, self._options = changed, options
 
     def process(self, image: Any, overlay: str = "none") -> list[Pose]:
         """The poses in a picture.
 
         Args:
             image: uint8 RGB (height, width, 3); grey and RGBA work too; anything numpy can view, or
-                that lies on a GPU (`__cuda_array_interface__`), where an engine on it takes no copy.
+                that lies on a GPU (`__cuda_array_interface__`), where an engine on it takes no copy; or
+                a `Frame`.
             overlay: words to draw into `image` itself (see `edgepose.draw.overlay`), "none" = leave it.
 
         Raises:
@@ -137,16 +162,35 @@ class PoseNet(Closing):
         return self.process_batch([image], overlay)[0]
 
     def process_batch(self, images: Sequence[Any], overlay: str = "none") -> list[list[Pose]]:
-        """The poses in several pictures, in one run where the network has a dynamic batch."""
-        frames = [Frame(_pixels(image), index=self._count + i) for i, image in enumerate(images)]
+        """The poses in several pictures, in one run where the network has a dynamic batch.
+
+        Raises:
+            UsageError: as `process`.
+        """
+        if not isinstance(images, Iterable) or isinstance(images, str | bytes):
+            raise UsageError(
+                f"process_batch takes a list of pictures, not {type(images).__name__}."
+            )
+        frames = [_frame(image) for image in images]
         watch = Stopwatch()
-        found = self._estimator.estimate(frames, watch)
-        self._count += len(frames)
+        with self._gate.use():
+            with self._lock:
+                first, self._count = self._count, self._count + len(frames)
+            frames = [replace(frame, index=first + i) for i, frame in enumerate(frames)]
+            found = [list(poses) for poses in self._estimator.estimate(frames, watch)]
+        if self._tracker is not None:
+            with self._lock:
+                found = [self._follow(f, poses) for f, poses in zip(frames, found, strict=True)]
         for image, poses in zip(images, found, strict=True):
             with watch.stage("overlay"):
                 self.overlay(image, poses, overlay)
         self._stages = watch.stages
-        return [list(poses) for poses in found]
+        return found
+
+    def _follow(self, frame: Frame, poses: Sequence[Pose]) -> list[Pose]:
+        assert self._tracker is not None
+        now = time.monotonic() if frame.pts is None else frame.pts
+        return list(self._tracker.update(poses, now))
 
     def overlay(self, image: Any, poses: Sequence[Pose], overlay: str = DEFAULT_OVERLAY) -> None:
         """Draw poses into a picture, in place.
@@ -157,7 +201,7 @@ class PoseNet(Closing):
         words = parse_overlay(overlay)
         if not words:
             return
-        pixels = np.asarray(image)
+        pixels = np.asarray(image.pixels if isinstance(image, Frame) else image)
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or not pixels.flags.writeable:
             raise UsageError(
                 "The overlay is drawn into the picture itself, which must be a writable uint8 "
@@ -170,8 +214,26 @@ class PoseNet(Closing):
             pixels[:, :, :3] = rgb
 
     def close(self) -> None:
-        """Release the engine; safe to call twice."""
-        self._estimator.close()
+        """Release the engine, when the calls under way are done; safe to call twice."""
+        try:
+            with self._gate.change(close=True):
+                self._estimator.close()
+        except UsageError:
+            if not self._gate.closed:
+                raise
+
+
+def _frame(image: Any) -> Frame:
+    """A picture with its time where it has one: a frame, or what `videoSource` captured."""
+    if isinstance(image, Frame):
+        return image
+    if isinstance(image, str | bytes | Path):
+        raise UsageError(
+            f"{image!r} is a name, not a picture: read it with edgepose.loadImage(...)."
+        )
+    captured = getattr(image, "frame", None)
+    pts = captured.pts if isinstance(captured, Frame) else None
+    return Frame(_pixels(image), pts=pts)
 
 
 def _pixels(image: Any) -> Any:
@@ -179,7 +241,10 @@ def _pixels(image: Any) -> Any:
     interface = getattr(image, "__cuda_array_interface__", None)
     if interface is None:
         return as_rgb(image)
-    shape = tuple(interface["shape"])
-    if interface["typestr"] in ("|u1", "<u1") and len(shape) == 3 and shape[2] == 3:
+    try:
+        shape, kind = tuple(interface["shape"]), interface["typestr"]
+    except (TypeError, KeyError) as e:
+        raise UsageError(f"A picture's __cuda_array_interface__ is not one: {e!r}.") from None
+    if kind in ("|u1", "<u1") and len(shape) == 3 and shape[2] == 3:
         return image
     return as_rgb(to_host(image))

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +30,9 @@ from edgepose import (
     videoSource,
 )
 from edgepose.errors import SourceError, UnknownNameError, UsageError
+from edgepose.estimators import EstimatorOptions
+from edgepose.io.sources.testsrc import Painter, TestPattern
+from edgepose.networks.registry import find
 
 ROOT = Path(__file__).resolve().parents[1]
 ASTRONAUT = ROOT / "examples/images/astronaut.jpg"
@@ -282,3 +289,106 @@ def test_messages_are_shown_up_to_their_level(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().err == "wet paint\n"
     with pytest.raises(UnknownNameError, match="debug"):
         Log.SetLevel("loud")
+
+
+def test_the_threshold_in_use_is_told() -> None:
+    """Not a general default: that of the network's manifest, or what was asked for."""
+    with poseNet("edgepose-lite-body") as net:
+        assert net.GetThreshold() == find("edgepose-lite-body").decoder["keypoint_threshold"] == 0.2
+        net.SetThreshold(0.35)
+        assert (net.GetThreshold(), net.threshold) == (0.35, 0.35)
+        with pytest.raises(UsageError, match="0 to 1"):
+            net.SetThreshold(7)
+        assert net.GetThreshold() == 0.35
+        assert net.process(np.zeros((64, 64, 3), np.uint8)) == []
+    with PoseNet("edgepose-lite-body", options=EstimatorOptions(keypoint_threshold=0.4)) as own:
+        assert own.threshold == 0.4
+
+
+@pytest.mark.parametrize("wrong", ["x", [], b"0.1", 1j])
+def test_what_is_no_number_is_no_threshold(wrong: Any) -> None:
+    with pytest.raises(UsageError, match="0 to 1"):
+        PoseNet("edgepose-lite-body", threshold=wrong)
+
+
+def test_what_is_no_picture_is_refused() -> None:
+    bogus = SimpleNamespace(__cuda_array_interface__={"shape": 7})
+    with PoseNet("edgepose-lite-body") as net:
+        for thing, message in (
+            ("a.jpg", "loadImage"),
+            (None, "as a picture"),
+            (bogus, "__cuda_array_interface__"),
+            (SimpleNamespace(__cuda_array_interface__=None), "as a picture"),
+            (object(), "as a picture"),
+        ):
+            with pytest.raises(UsageError, match=message):
+                net.process(thing)
+        for many in (None, 7, "photos"):
+            with pytest.raises(UsageError, match="list of pictures"):
+                net.process_batch(many)  # type: ignore[arg-type]
+        assert net.process_batch([]) == []
+
+
+@pytest.mark.parametrize(("argv", "more"), [(["--track", "--smooth"], {}), ([], {"track": True})])
+def test_people_are_followed_where_that_is_asked(argv: list[str], more: dict[str, bool]) -> None:
+    source = videoSource("test://people?rate=0&frames=12")
+    frames = [source.Capture() for _ in range(12)]
+    with PoseNet("edgepose-lite-body", argv, **more) as net:  # type: ignore[arg-type]
+        tracks = [[pose.track for pose in net.process(f)] for f in frames]
+    assert tracks[0] == [None] * len(tracks[0])
+    assert any(track is not None for track in tracks[-1])
+    with PoseNet("edgepose-lite-body") as net:
+        assert [p.track for p in net.process(loadImage(str(ASTRONAUT)))] == [None]
+
+
+def test_eight_threads_get_their_own_poses_while_the_threshold_changes() -> None:
+    painter = Painter(TestPattern())
+    pictures = [painter.paint(25 * i, 0.0).copy() for i in range(8)]
+    with PoseNet("edgepose-lite-body") as net:
+        wanted = {}
+        for threshold in (0.2, 0.6):
+            net.threshold = threshold
+            wanted[threshold] = net.process_batch(pictures)
+        assert len({str(poses) for poses in wanted[0.2]}) == 8
+
+        def work(i: int) -> set[float]:
+            seen = set()
+            for _ in range(6):
+                poses = net.process(pictures[i])
+                seen |= {t for t in wanted if poses == wanted[t][i]} or {-1.0}
+            return seen
+
+        with ThreadPoolExecutor(8) as pool:
+            jobs = [pool.submit(work, i) for i in range(8)]
+            for threshold in (0.2, 0.6, 0.2):
+                net.threshold = threshold
+            results = [job.result() for job in jobs]
+        assert all(-1.0 not in seen for seen in results)
+        assert net._count == 16 + 8 * 6
+
+
+def test_close_waits_for_calls_and_later_ones_are_refused() -> None:
+    net = PoseNet("edgepose-lite-body")
+    picture = Painter(TestPattern()).paint(0, 0.0).copy()
+    wanted = net.process(picture)
+    started = threading.Barrier(9)
+
+    def work() -> int:
+        started.wait()
+        for done in range(10_000):
+            try:
+                assert net.process(picture) == wanted
+            except UsageError:
+                return done
+        return -1
+
+    with ThreadPoolExecutor(8) as pool:
+        jobs = [pool.submit(work) for _ in range(8)]
+        started.wait()
+        for _ in range(2):
+            net.close()
+        assert all(job.result() >= 0 for job in jobs)
+    for call in (lambda: net.process(picture), lambda: setattr(net, "threshold", 0.3)):
+        with pytest.raises(UsageError, match="This PoseNet is closed"):
+            call()
+    assert net.topology.keypoints

@@ -63,8 +63,8 @@ class EstimatorOptions:
     def __post_init__(self) -> None:
         for name in SCORES:
             value = getattr(self, name)
-            if value is not None and not 0 <= value <= 1:
-                raise UsageError(f"{name} is {value}; scores and thresholds go from 0 to 1.")
+            if value is not None and not (isinstance(value, int | float) and 0 <= value <= 1):
+                raise UsageError(f"{name} is {value!r}; scores and thresholds go from 0 to 1.")
         if self.resize not in ("", "stretch", "letterbox"):
             raise UsageError(f"resize is {self.resize!r}; it is stretch, letterbox or empty.")
 
@@ -75,10 +75,16 @@ class Estimator(Protocol):
     Attributes:
         manifest, topology: of the pose network.
         engine_name: what infers, for people and for the JSON lines.
+        threshold: the least score of keypoints that it uses.
     """
 
     manifest: Manifest
     topology: Topology
+
+    @property
+    def threshold(self) -> float:
+        """The least score of keypoints."""
+        ...
 
     @property
     def engine_name(self) -> str:

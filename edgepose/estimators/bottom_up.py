@@ -60,7 +60,7 @@ class BottomUp:
         self.topology = topology
         self._min_keypoints = options.min_keypoints
         self._min_score = _first(options.min_score, float(manifest.decoder.get("min_score", 0.0)))
-        params = _params(self.manifest, options)
+        self._params = params = _params(self.manifest, options)
         self._decoder = BottomUpDecoder(topology, params)
         self._maps = bind_outputs(self.manifest, topology, engine.outputs)
         self._upsample = int(manifest.decoder.get("upsample", 1))
@@ -78,6 +78,11 @@ class BottomUp:
             load_engine(network.model, engine_options(network, options)),
             lambda engine: cls(engine, network.manifest, topology, options),
         )
+
+    @property
+    def threshold(self) -> float:
+        """The least score of keypoints."""
+        return self._params.keypoint_threshold
 
     @property
     def engine_name(self) -> str:

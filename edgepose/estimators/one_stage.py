@@ -71,6 +71,11 @@ class OneStage:
         return self._runner.engine
 
     @property
+    def threshold(self) -> float:
+        """The least score of keypoints."""
+        return self._limits.threshold
+
+    @property
     def engine_name(self) -> str:
         """What infers."""
         return self._runner.engine.name

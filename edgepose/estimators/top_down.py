@@ -109,6 +109,11 @@ class TopDown:
         return self._runner.engine
 
     @property
+    def threshold(self) -> float:
+        """The least score of keypoints."""
+        return self._limits.threshold
+
+    @property
     def engine_name(self) -> str:
         """What infers."""
         return self._runner.engine.name

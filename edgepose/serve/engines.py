@@ -34,6 +34,11 @@ class SharedEstimator:
         self.manifest, self.topology = estimator.manifest, estimator.topology
 
     @property
+    def threshold(self) -> float:
+        """The least score of keypoints."""
+        return self._estimator.threshold
+
+    @property
     def engine_name(self) -> str:
         """What infers."""
         return self._estimator.engine_name
