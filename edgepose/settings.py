@@ -15,6 +15,7 @@ line in the environment.
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -22,13 +23,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgepose.errors import UnknownNameError, UsageError
+from edgepose.errors import UnknownNameError, UsageError, nearest
 from edgepose.options import Field
 
+log = logging.getLogger(__name__)
 PREFIX = "EDGEPOSE_"
 # variables with a meaning of their own
 RESERVED = frozenset(
-    {"HOME", "CACHE", "TOKEN", "DEBUG", "CONFIG", "MIRROR", "TEST_MATERIAL", "ROOT", "DATA"}
+    "HOME CACHE TOKEN DEBUG CONFIG MIRROR OFFLINE EVENTS STUN NVRTC PURE PLAIN VIDEO TIMEOUT TRIES "
+    "RETRY_DELAY TEST_MATERIAL ROOT DATA".split()
 )
 
 
@@ -94,16 +97,27 @@ def load(
 def _from_environment(
     known: Mapping[str, set[str]], environment: Mapping[str, str]
 ) -> list[Setting]:
-    found = []
+    found: list[Setting] = []
     for variable, value in environment.items():
         if not variable.startswith(PREFIX) or variable.removeprefix(PREFIX) in RESERVED:
             continue
         name = variable.removeprefix(PREFIX).lower()
+        used = len(found)
         for command, names in known.items():
             own = name.removeprefix(f"{command.replace('-', '_')}_")
             if own in names and (own != name or command == "posenet"):
                 found.append(Setting(command, own, value, variable))
+        if len(found) == used:
+            near = nearest(variable, (*_variables(known), *(PREFIX + r for r in RESERVED)))
+            advice = f" Did you mean {near}?" if near else ""
+            log.warning("%s is set, and edgepose has no such variable.%s", variable, advice)
     return found
+
+
+def _variables(known: Mapping[str, set[str]]) -> list[str]:
+    """The names of all variables that set an option."""
+    words = [f"{c.replace('-', '_')}_{n}" for c, names in known.items() for n in sorted(names)]
+    return [PREFIX + w.upper() for w in (*sorted(known.get("posenet", ())), *words)]
 
 
 def _from_files(known: Mapping[str, set[str]]) -> list[Setting]:
@@ -125,8 +139,10 @@ def _from_files(known: Mapping[str, set[str]]) -> list[Setting]:
 def as_typed(setting: Setting, field: Field) -> Any:
     """A setting as the command line would give it: words, or a list of them for several values."""
     value = setting.value
-    if not field.many:
+    if field.switch:
         return value
+    if not field.many:
+        return str(value)
     if isinstance(value, str):
         return [line for line in value.splitlines() if line.strip()]
     return [str(v) for v in value] if isinstance(value, list) else [str(value)]

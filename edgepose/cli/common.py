@@ -36,19 +36,27 @@ _CLICK_ERROR: type[Any] = next(
 )
 
 
+ENDS = (signal.SIGTERM, signal.SIGHUP)  # a closed ssh session sends the second
+
+
 def terminate_as_interrupt() -> None:
-    """Let SIGTERM end the program as Ctrl-C does, so that outputs are finished."""
+    """Let SIGTERM and SIGHUP end the program as Ctrl-C does, so that outputs are finished.
+
+    SIGHUP stays ignored where `nohup` made it so.
+    """
 
     def handler(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, handler)
+    for number in ENDS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @contextmanager
 def interruptible(advice: str = "") -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl-C does; `advice` says what becomes of the work."""
-    before = signal.getsignal(signal.SIGTERM)
+    """SIGTERM and SIGHUP end the block as Ctrl-C does; `advice` says what becomes of the work."""
+    before = [signal.getsignal(number) for number in ENDS]
     terminate_as_interrupt()
     try:
         yield
@@ -57,7 +65,8 @@ def interruptible(advice: str = "") -> Iterator[None]:
             log.error("edgepose: interrupted; %s", advice)
         raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(ENDS, before, strict=True):
+            signal.signal(number, handler)
 
 
 def fail(message: str, code: int = EXIT_FAILED) -> int:

@@ -126,7 +126,10 @@ def _show_logs(talk: Talk) -> None:
 
 
 class Ticker:
-    """Progress of a run: a bar on a terminal, otherwise a plain line every few seconds."""
+    """Progress of a run: a bar on a terminal, otherwise a plain line every few seconds.
+
+    Where no end is known the pause doubles up to an hour: a camera must not fill a journal.
+    """
 
     def __init__(self, talk: Talk, total: int | None, every: float = 5.0) -> None:
         self._talk = talk
@@ -146,6 +149,8 @@ class Ticker:
                 fps=f"{summary.rate:.1f}",
             )
         elif time.monotonic() >= self._next:
+            if not self._total:
+                self._every = min(3600.0, 2 * self._every)
             self._next = time.monotonic() + self._every
             of = f" of {self._total}" if self._total else ""
             self._talk.info(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 from edgepose import wanted
@@ -13,6 +14,8 @@ from edgepose.errors import UnknownNameError
 from edgepose.estimators import Estimator, EstimatorOptions, make_estimator
 from edgepose.networks.resolve import Network
 from edgepose.options import EngineChoice, EstimatorChoice, NetworkChoice
+
+log = logging.getLogger(__name__)
 
 
 def find_network(choice: NetworkChoice, talk: Talk) -> Network:
@@ -51,7 +54,7 @@ def load_estimator(
     estimator = make_estimator(network, replace(options, engine=engine_options(engine, talk)))
     loaded: Engine | None = getattr(estimator, "engine", None)
     if loaded is not None:
-        _check_tensor_names(names, loaded)
+        _check_tensor_names(names, loaded, network.manifest.name)
     made = getattr(loaded, "choice", None)
     talk.info(f"{network.manifest.name} on {estimator.engine_name}{_why(made, engine.engine)}")
     for line in made.lines() if made is not None else ():
@@ -61,8 +64,8 @@ def load_estimator(
     return estimator
 
 
-def _check_tensor_names(names: NetworkChoice, engine: Engine) -> None:
-    """The tensors that are named must be there: no guess replaces them.
+def _check_tensor_names(names: NetworkChoice, engine: Engine, network: str) -> None:
+    """The tensors that are named must be there: no guess replaces those of a custom network.
 
     Raises:
         UnknownNameError: one is not; says which there are.
@@ -73,9 +76,17 @@ def _check_tensor_names(names: NetworkChoice, engine: Engine) -> None:
         ("--output-paf", names.output_paf, engine.outputs),
     ):
         known = [t.name for t in tensors]
-        if name and names.topology and name not in known:
-            engine.close()
-            raise UnknownNameError(f"tensor for {flag}", name, known)
+        if name and name not in known:
+            if names.topology:
+                engine.close()
+                raise UnknownNameError(f"tensor for {flag}", name, known)
+            log.warning(
+                "%s has no tensor %r (it has %s); %s is ignored.",
+                network,
+                name,
+                ", ".join(known),
+                flag,
+            )
 
 
 def _why(choice: Choice | None, asked: str) -> str:

@@ -452,6 +452,26 @@ class ConfigShow:
     user's edgepose.toml, built-in default. EDGEPOSE_CONFIG names another file.
 
       edgepose config show
+
+    A file has one table a command, with the names of the options; those that may be given several times take a
+    list. The user's file is edgepose.toml in ~/.config/edgepose (or XDG_CONFIG_HOME).
+
+      [posenet]
+
+      network = "resnet18-hand"
+
+      threshold = 0.2
+
+      output = ["out.mp4", "rtsp://@:8554/live"]
+
+      [serve]
+
+      port = 8080
+
+      no-loop = true
+
+    In the environment several values stand on lines of their own. A name on the command line is stronger than
+    EDGEPOSE_SOURCE and EDGEPOSE_OUTPUT. A variable EDGEPOSE_... that means nothing is said.
     """
 
     json: AsJson = False

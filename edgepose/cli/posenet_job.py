@@ -104,11 +104,12 @@ def _run(
     on_event.listen([s.event for s in sinks])
     for sink in sinks:
         sink.attach(source, pictures)
+    trackers = _trackers(data, estimator.topology)
     pipeline = Pipeline(
         source,
         estimator,
         overlay=make_overlay(asked.overlay, words, estimator.topology),
-        tracker=_tracker(data, estimator.topology),
+        tracker=trackers,
         outputs=pictures,
         sinks=sinks,
         on_result=_teller(talk, source, quiet_data=stdout_taken(data)),
@@ -122,7 +123,7 @@ def _run(
             if not pipeline.summary.frames:
                 raise
             error = e
-    error = _finish(pictures, error)
+    error = _finish([*pictures, *sinks], error)
     summary = pipeline.summary  # the length of a film may be an estimate: its end says for sure
     if start and not (summary.frames or summary.interrupted or broken or error):
         error = behind_the_end(source, start)
@@ -132,7 +133,10 @@ def _run(
         log.error("edgepose: %s", error)
     files = max(len(inputs), len(files_of(source, inputs)))
     kept = outputs if not isinstance(error, OutputError) else []
-    _sum_up(summary, talk, kept, nothing=not pictures and not sinks)
+    found = _count(summary.people, "pose", "poses")
+    if trackers is not None:
+        found += f" of {_count(trackers.people, 'person', 'people')}"
+    _sum_up(summary, found, talk, kept, nothing=not pictures and not sinks)
     if asked.profile:
         print(profile_table(summary), file=sys.stderr)
     return _exit_code(summary, broken, error, files)
@@ -144,8 +148,8 @@ def _kept(outputs: Sequence[Output], sinks: Sequence[Sink]) -> bool:
     return bool(sinks) or any(lane["written"] for lanes in counters for lane in lanes.values())
 
 
-def _finish(outputs: Sequence[Output], error: EdgeposeError | None) -> EdgeposeError | None:
-    """Close the outputs, so that what is said next is true; the first error of the run."""
+def _finish(outputs: Sequence[Output | Sink], error: EdgeposeError | None) -> EdgeposeError | None:
+    """Close the outputs, so that what is said next is true and comes last; the first error."""
     for output in outputs:
         try:
             output.close()
@@ -189,10 +193,26 @@ class EventTeller:
                 listener(event)
 
 
-def _tracker(data: DataChoice, topology: Topology) -> Callable[[], Tracker] | None:
-    if not (data.track or data.smooth):
-        return None
-    return lambda: Tracker(topology, smooth=OneEuro() if data.smooth else None)
+class _Trackers:
+    """Makes a tracker for each source, and knows how many people all of them have seen."""
+
+    def __init__(self, topology: Topology, *, smooth: bool) -> None:
+        self._topology, self._smooth = topology, smooth
+        self._made: list[Tracker] = []
+
+    def __call__(self) -> Tracker:
+        self._made.append(Tracker(self._topology, smooth=OneEuro() if self._smooth else None))
+        return self._made[-1]
+
+    @property
+    def people(self) -> int:
+        """Track ids given so far."""
+        return sum(tracker.count for tracker in self._made)
+
+
+def _trackers(data: DataChoice, topology: Topology) -> _Trackers | None:
+    wanted = data.track or data.smooth
+    return _Trackers(topology, smooth=data.smooth) if wanted else None
 
 
 # messages ---------------------------------------------------------------------------------------
@@ -223,7 +243,9 @@ def _count(number: int, one: str, many: str) -> str:
     return f"{number} {one if number == 1 else many}"
 
 
-def _sum_up(summary: Summary, talk: Talk, outputs: Sequence[str], *, nothing: bool) -> None:
+def _sum_up(
+    summary: Summary, found: str, talk: Talk, outputs: Sequence[str], *, nothing: bool
+) -> None:
     """One line on the run: what was found, how fast, and where it is."""
     rate = summary.frames / summary.seconds if summary.seconds else 0.0
     where = f"; written to {', '.join(outputs)}" if outputs else ""
@@ -231,7 +253,7 @@ def _sum_up(summary: Summary, talk: Talk, outputs: Sequence[str], *, nothing: bo
         where = "; nothing written: name an output, --json - or --csv FILE"
     talk.info(
         f"{_count(summary.frames, 'frame', 'frames')}, "
-        f"{_count(summary.people, 'pose', 'poses')}, {summary.seconds:.1f} s, "
+        f"{found}, {summary.seconds:.1f} s, "
         f"{rate:.1f} frames/s{where}"
     )
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from edgepose.errors import BackendUnavailable
+from edgepose.version import DOCS
 
 _lock = threading.Lock()
 _contexts: dict[int, Context] = {}
@@ -28,7 +29,7 @@ def pycuda_driver() -> Any:
         import pycuda.driver as driver
     except ModuleNotFoundError:
         raise BackendUnavailable(
-            "PyCUDA is not installed; run 'pip install edgepose[gpu]' (Jetson: docs/install-jetson.md)."
+            f"PyCUDA is not installed; run 'pip install edgepose[gpu]' (Jetson: {DOCS}/install-jetson.md)."
         ) from None
     except ImportError as e:
         raise BackendUnavailable(f"PyCUDA does not load: {e}. Is the NVIDIA driver here?") from None

@@ -28,7 +28,7 @@ from edgepose.doctor.board import Board, detect, read
 from edgepose.errors import EdgeposeError
 from edgepose.machine import package_versions
 from edgepose.networks import registry
-from edgepose.version import __version__
+from edgepose.version import DOCS, __version__
 
 State = Literal["ok", "note", "warn", "fail"]
 REACH_SECONDS = 1.0
@@ -280,7 +280,7 @@ def _jetson_utils(place: Place) -> Iterator[Check]:
             "warn",
             "a package of that name without videoSource",
             "the package on PyPI is unrelated, and hides the real one",
-            "pip uninstall jetson-utils, and build it from source: docs/install-jetson.md",
+            f"pip uninstall jetson-utils, and build it from source: {DOCS}/install-jetson.md",
         )
     else:
         state: State = "warn" if place.board is not None else "note"
@@ -291,7 +291,7 @@ def _jetson_utils(place: Place) -> Iterator[Check]:
             "cameras go through V4L2 and the CPU; csi:// needs it or GStreamer"
             if place.board
             else "",
-            "docs/install-jetson.md" if place.board else "",
+            f"{DOCS}/install-jetson.md" if place.board else "",
         )
 
 
@@ -514,7 +514,7 @@ def _servers(place: Place) -> Iterator[Check]:
             "warn",
             f"not reached: {', '.join(gone)}",
             "networks cannot be fetched from there",
-            "check proxy (https_proxy) and firewall, or carry a bundle: docs/download.md",
+            f"check proxy (https_proxy) and firewall, or carry a bundle: {DOCS}/download.md",
         )
     else:
         yield Check("servers of the networks", "ok", ", ".join(hosts))

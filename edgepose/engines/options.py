@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,8 +109,11 @@ class EngineOptions:
             raise UsageError(
                 f"Precision {self.precision!r} is unknown; use {', '.join(PRECISIONS)}."
             )
-        if self.threads < 0:
-            raise UsageError(f"{self.threads} threads are asked for; use 0 (automatic) or more.")
+        most = 8 * max(8, os.cpu_count() or 1)  # more are slower, and many thousand end a machine
+        if not 0 <= self.threads <= most:
+            raise UsageError(
+                f"{self.threads} threads are asked for; use 0 (automatic) to {most} on this machine."
+            )
         if self.shape and min(self.shape) < 1:
             raise UsageError(f"An input of {self.shape[0]}x{self.shape[1]} pixels is not possible.")
         if self.batch and not 1 <= self.batch.low <= self.batch.best <= self.batch.high:

@@ -168,7 +168,7 @@ def _globbed(pattern: str, options: SourceOptions) -> Source:
     if films:
         raise UsageError(f"{pattern} matches {len(films)} films; give them one at a time.")
     what = f"{len(found)} file(s), but no image" if found else "no file"
-    raise SourceError(f"{pattern} matches {what}. Quote the pattern, and check it with ls.")
+    raise UsageError(f"{pattern} matches {what}; `ls` shows what is there.")
 
 
 def braces(pattern: str) -> list[str]:
@@ -215,9 +215,11 @@ def _missing(path: str, outputs: Iterable[str]) -> str:
     if not os.path.isdir(folder or "."):
         return f"{path} does not exist: there is no folder {folder}."
     try:
-        there = [n for n in os.listdir(folder or ".") if os.path.join(folder, n) not in outputs]
-        near = difflib.get_close_matches(name, there, n=1, cutoff=0.6)
+        names = (n for n in os.listdir(folder or ".") if os.path.join(folder, n) not in outputs)
+        stems = {os.path.splitext(n)[0]: n for n in names}
     except OSError:
-        near = []
-    hint = f" Did you mean {os.path.join(folder, near[0])}?" if near else ""
+        stems = {}
+    # by what stands before the ending, which most names share
+    near = difflib.get_close_matches(os.path.splitext(name)[0], list(stems), n=1, cutoff=0.6)
+    hint = f" Did you mean {os.path.join(folder, stems[near[0]])}?" if near else ""
     return f"{path} does not exist.{hint}"
