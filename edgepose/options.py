@@ -101,6 +101,8 @@ class Field:
         Raises:
             UsageError: it is none, or out of bounds.
         """
+        if "\0" in text:
+            raise UsageError(f"{flag} {text!r} holds a NUL character, which no name can have.")
         try:
             found = self.kind(text)
         except ValueError:
@@ -110,9 +112,9 @@ class Field:
         if self.kind in (int, float) and not (
             (least is None or found >= least) and (most is None or found <= most)
         ):
-            ends = [f"at least {least:g}"] * (least is not None)
-            ends += [f"at most {most:g}"] * (most is not None)
-            raise UsageError(f"{flag} {text} is out of bounds: {', '.join(ends)}.")
+            ends = (("at least", least), ("at most", most))
+            known = ", ".join(f"{word} {end:g}" for word, end in ends if end is not None)
+            raise UsageError(f"{flag} {text} is out of bounds: {known}.")
         return found
 
 

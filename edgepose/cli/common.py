@@ -166,7 +166,11 @@ def run_app(app: typer.Typer, argv: Sequence[str], name: str) -> int:
         # the reader of stdout went away (`| head`): nothing more to say, and Python must not try
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
-    except Exception as e:
+    except OSError as e:  # of a file or folder that nobody has given a better message
+        if debug:
+            raise
+        return fail(f"{e.strerror or e}{f': {e.filename}' if e.filename else ''}.")
+    except Exception as e:  # what is left is ours to mend
         if debug:
             raise
         return fail(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from edgepose.io.outputs.images import encode_image
 
 ROOT = Path(__file__).resolve().parents[2]
 ASTRONAUT = ROOT / "examples/images/astronaut.jpg"
+LITE = ["--network", "edgepose-lite-body"]
 
 
 def posenet(
@@ -57,6 +59,67 @@ def assert_short(result: subprocess.CompletedProcess, code: int, *words: str) ->
     assert 1 <= len(errors) <= 2, result.stderr
     for word in words:
         assert word in result.stderr
+
+
+def test_two_names_of_one_file_are_seen(tmp_path: Path) -> None:
+    (tmp_path / "a.json").touch()
+    (tmp_path / "b.csv").hardlink_to(tmp_path / "a.json")
+    (tmp_path / "c.csv").symlink_to(tmp_path / "new.json")
+    for one, other in (("a.json", "b.csv"), ("new.json", "c.csv")):
+        result = posenet(ASTRONAUT, "--json", one, "--csv", other, cwd=tmp_path)
+        assert_short(result, 2, "two outputs")
+
+
+def test_a_pipe_is_not_opened_to_see_whether_it_is_a_photo(tmp_path: Path) -> None:
+    pipe = tmp_path / "out.ts"
+    os.mkfifo(pipe)
+    assert split_positionals(["a.mp4", str(pipe)], [], []) == (["a.mp4"], [str(pipe)])
+
+
+def test_poses_are_counted_and_people_where_they_are_followed(tmp_path: Path) -> None:
+    words = ["test://people?size=320x240&frames=30&people=1&pace=no", "--headless", *LITE]
+    result = posenet(*words, cwd=tmp_path)
+    (line,) = [x for x in result.stderr.splitlines() if x.startswith("30 frames, ")]
+    assert " poses, " in line
+    assert "people" not in line
+    assert line.endswith("nothing written: name an output, --json - or --csv FILE")
+    result = posenet(*words, "--track", "--json", "t.jsonl", cwd=tmp_path)
+    ids = {p["track"] for x in (tmp_path / "t.jsonl").open() for p in json.loads(x)["poses"]} - {
+        None
+    }
+    (line,) = [x for x in result.stderr.splitlines() if x.startswith("30 frames, ")]
+    assert f" of {len(ids)} pe" in line
+
+
+def test_the_last_line_comes_behind_the_data(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "edgepose", "posenet", str(ASTRONAUT), "--format=dict", *LITE]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    lines = done.stdout.splitlines()
+    assert lines[-1].startswith("1 frame, ")
+    assert lines[-2].endswith("}")
+
+
+def test_a_name_on_the_command_line_is_stronger_than_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(ASTRONAUT, tmp_path / "a.jpg")
+    monkeypatch.setenv("EDGEPOSE_SOURCE", "missing.jpg\nnor_this.jpg")
+    monkeypatch.setenv("EDGEPOSE_OUTPUT", "set.jpg")
+    monkeypatch.setenv("EDGEPOSE_NETWROK", "x")
+    result = posenet("a.jpg", "--headless", *LITE, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "set.jpg").exists()
+    assert "EDGEPOSE_NETWROK is set" in result.stderr
+    assert "Did you mean EDGEPOSE_NETWORK?" in result.stderr
+    result = posenet("a.jpg", "b.jpg", *LITE, cwd=tmp_path)
+    assert (result.returncode, (tmp_path / "b.jpg").exists()) == (0, True), result.stderr
+    assert_short(posenet(*LITE, cwd=tmp_path), 1, "missing.jpg", "nor_this.jpg")
+
+
+def test_a_tensor_that_a_known_network_does_not_have_is_said() -> None:
+    result = posenet(ASTRONAUT, "--headless", "--input_blob=nosuch", *LITE)
+    assert result.returncode == 0
+    assert "no tensor 'nosuch'" in result.stderr
 
 
 # flags and positionals ---------------------------------------------------------------------------
@@ -269,7 +332,7 @@ def test_a_damaged_video_keeps_the_frames_before_the_damage(
     ("words", "code", "said"),
     [
         (["missing.jpg"], 1, "missing.jpg"),
-        (["nothing*.jpg"], 1, "nothing"),
+        (["nothing*.jpg"], 2, "nothing"),
         (["empty.jpg"], 1, "empty.jpg"),
         (["text.mp4"], 1, "text.mp4"),
         (["folder"], 1, "folder"),
@@ -288,9 +351,12 @@ def test_a_damaged_video_keeps_the_frames_before_the_damage(
         (["ok.jpg", "--threshold", "3"], 2, "--threshold"),
         (["ok.jpg", "--engine", "onnx"], 2, "Did you mean 'onnxruntime'"),
         (["ok.jpg", "o.jpg", "--start", "5"], 1, "no frame 5"),
-        (["many/*.jpg", "o.jpg"], 1, "o_%i.jpg"),
+        (["many/*.jpg", "o.jpg"], 2, "o_%i.jpg"),
         (["many/*", "o/"], 1, "o/a.png"),
         (["missing.jpg", "nor_this.jpg", "o/"], 1, "missing.jpg"),
+        (["none/*.jpg", "o.jpg"], 2, "none/*.jpg matches no file"),
+        (["ok.jpg", "--threads", "1000000"], 2, "1000000 threads"),
+        (["ok.jpg", "--json", "folder/../j", "--csv", "j"], 2, "two outputs"),
         (["-i", "-dash.jpg", "--no-download"], 1, "edgepose: -dash.jpg"),
         (["ok.jpg", "--input-width", "99999"], 2, "megapixels"),
         (["ok.jpg", "-o", "o.mp4", "-o", "./o.mp4"], 2, "two outputs"),
@@ -336,7 +402,7 @@ def test_networks_that_cannot_be_used_are_explained(
     assert_short(result, code, said)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_finishes_the_files(
     intel: list[str], shared: Path, tmp_path: Path, number: signal.Signals
 ) -> None:

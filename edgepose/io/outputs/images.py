@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.errors import OutputError
+from edgepose.errors import OutputError, UsageError
 from edgepose.files import identity, replacing
 from edgepose.io.base import Output, OutputOptions
 from edgepose.io.pixels import resize, size_for
@@ -54,10 +54,11 @@ class ImageOutput(Output):
             frames: how many frames will come, where known.
 
         Raises:
+            UsageError: more pictures than the one file that is named can hold.
             OutputError: two pictures would be written to one file.
         """
         if self._shape == "file" and (frames or 0) > 1:
-            raise self._full()
+            raise UsageError(str(self._full()))
         if self._shape == "folder":
             for path in stills:
                 self._check_first(self._still(path, Path(path).stem), path)
