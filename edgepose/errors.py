@@ -45,12 +45,12 @@ class UsageError(EdgeposeError, ValueError):
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that is probably meant; None where none is near."""
-    names = list(known)
-    low = name.lower()
-    near = difflib.get_close_matches(low, [n.lower() for n in names], n=1, cutoff=0.6)
-    begin = (n.lower() for n in names if len(low) >= 3 and n.lower().startswith(low))
+    by_word = {n.lower().lstrip("-"): n for n in known}  # two dashes make nothing alike
+    word = name.lower().lstrip("-")
+    near = difflib.get_close_matches(word, list(by_word), n=1, cutoff=0.6)
+    begin = (w for w in by_word if len(word) >= 3 and w.startswith(word))
     near = near or sorted(begin, key=len)
-    return next((n for n in names if near and n.lower() == near[0]), None)
+    return by_word[near[0]] if near else None
 
 
 class UnknownNameError(UsageError):

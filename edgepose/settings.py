@@ -108,16 +108,16 @@ def _from_environment(
             if own in names and (own != name or command == "posenet"):
                 found.append(Setting(command, own, value, variable))
         if len(found) == used:
-            near = nearest(variable, (*_variables(known), *(PREFIX + r for r in RESERVED)))
-            advice = f" Did you mean {near}?" if near else ""
+            near = nearest(name.upper(), (*_variables(known), *RESERVED))
+            advice = f" Did you mean {PREFIX}{near}?" if near else ""
             log.warning("%s is set, and edgepose has no such variable.%s", variable, advice)
     return found
 
 
 def _variables(known: Mapping[str, set[str]]) -> list[str]:
-    """The names of all variables that set an option."""
+    """The names of all variables that set an option, without the prefix."""
     words = [f"{c.replace('-', '_')}_{n}" for c, names in known.items() for n in sorted(names)]
-    return [PREFIX + w.upper() for w in (*sorted(known.get("posenet", ())), *words)]
+    return [w.upper() for w in (*sorted(known.get("posenet", ())), *words)]
 
 
 def _from_files(known: Mapping[str, set[str]]) -> list[Setting]:

@@ -19,7 +19,11 @@ HELP = ("-h, --help", "Show this message and exit.")
 
 def help_of(options: type) -> str:
     """The help of a command: the docstring of its options."""
-    return inspect.cleandoc(options.__doc__ or "")
+    text = inspect.cleandoc(options.__doc__ or "")
+    first, gap, rest = text.partition("\n\n")
+    if "\n  " not in text:  # commands alone, whose indentation was taken for that of the docstring
+        rest = textwrap.indent(rest, "  ")
+    return first + gap + rest
 
 
 def first_sentence(text: str) -> str:
