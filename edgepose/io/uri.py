@@ -20,10 +20,10 @@ HIDDEN = "***"
 # words of queries whose values are no secrets, and the values that they may have; what is not known to
 # be harmless is hidden
 _HARMLESS = re.compile(
-    r"(?i)(size|rate|frames|people|clock|image|pt|pkt_size|channel|subtype|stream|streamtype|profile|"
-    r"resolution|width|height|fps|codec|camera|ch|id|mode|latency|transport|qos|queue|retain|wait|spool|ca|"
-    r"video|audio|quality|x|y|z|picture|listen|timeout|ttl|reuse|fifo_size|overrun_nonfatal)"
-    r"(=[\w./:-]{0,64})?"
+    r"(?i)(size|rate|frames|people|clock|pt|pkt_size|channel|subtype|stream|streamtype|profile|"
+    r"resolution|width|height|fps|codec|camera|ch|id|mode|latency|transport|qos|queue|retain|wait|"
+    r"video|audio|quality|picture|listen|timeout|ttl|reuse|fifo_size|overrun_nonfatal)"
+    r"(=([0-9]{1,9}([x:.][0-9]{1,9})?|[a-z0-9]{0,10}))?|(spool|ca|image)=[\w./-]{0,200}"
 )
 _SECRET_WORD = re.compile(
     r"(?i)[a-z0-9_-]{0,16}(pass|pwd|psw|passwd|password|passphrase|token|secret|sig|signature|key|auth|user|"
@@ -33,7 +33,10 @@ _ADDRESS_WORDS = "rtsps?|https?|rtp|rtmps?|srt|mqtts?|udp|tcp|webrtc|hls|mjpeg"
 _MISSPELT = re.compile(rf"(?i)\s*({_ADDRESS_WORDS})\s*(:|//|:\\\\)", re.DOTALL)
 
 
-_AUTHORITY = re.compile(r"([^:\[\]]*|\[[^\[\]]*\]|[0-9a-fA-F]*:[0-9a-fA-F:.]*)(:[0-9]{0,5})?")
+# host or [IPv6 address] or an IPv6 address without brackets, then the port
+_AUTHORITY = re.compile(
+    r"([^:\[\]]*|\[[^\[\]]*\]|[0-9a-fA-F]*(?::[0-9a-fA-F.]*){2,}?)(?::([0-9]{0,5}))?"
+)
 
 
 def hide(text: str) -> str:
@@ -202,12 +205,10 @@ def _split_userinfo(rest: str) -> tuple[str, str, str]:
 
 
 def _host_port(authority: str, display: str) -> tuple[str, int]:
-    host, _, port = authority.rpartition(":")
-    if ":" not in authority or authority.endswith("]"):
-        host, port = authority, ""
-    if not _AUTHORITY.fullmatch(authority) or int(port or 0) > 65535:
+    match = _AUTHORITY.fullmatch(authority)
+    if not match or int(match[2] or 0) > 65535:
         raise UsageError(
             f"{display}: behind the host stands no port, a number from 0 to 65535. Credentials are given "
             "as scheme://user:password@host."
         )
-    return host.strip("[]"), int(port or 0)
+    return match[1].strip("[]"), int(match[2] or 0)
