@@ -17,6 +17,8 @@ from edgepose.io.pixels import FLIPS, Pixels, flip
 from edgepose.io.uri import Uri
 
 SQUARE = (0.99, 1.01)  # shapes of pixels that are left as they are
+# counterclockwise degrees
+_TURNS = {90: "counterclockwise", -90: "clockwise", 180: "rotate-180", -180: "rotate-180"}
 SHAPES = (0.2, 5.0)  # beyond, the shape is a mistake of the file
 
 # FFmpeg demuxers that draw text as if it were a film
@@ -87,7 +89,10 @@ class Converter:
 
 def turn(frame: Any) -> str:
     """The flip (a name of `pixels.FLIPS`) that the display matrix of a frame asks for."""
-    matrix = frame.side_data.get(SideData.DISPLAYMATRIX)
+    try:
+        matrix = frame.side_data.get(SideData.DISPLAYMATRIX)
+    except ValueError:  # PyAV cannot list side data of a kind that is newer than itself
+        return _TURNS.get(round(frame.rotation / 90) * 90, "none")
     if matrix is None:
         return "none"
     a, b, _, c, d = struct.unpack_from("=5i", bytes(matrix))
