@@ -46,7 +46,8 @@ class JetsonOutput(Output):
             )
         except Exception as e:
             raise OutputError(
-                f"{uri.display} cannot be opened through jetson-utils ({e}). EDGEPOSE_VIDEO=pyav "
+                f"{uri.display} cannot be opened through jetson-utils "
+                f"({str(e).replace(uri.text, uri.display)}). EDGEPOSE_VIDEO=pyav "
                 "tries without it."
             ) from None
 

@@ -33,6 +33,8 @@ PIPE_HINT = (
     "or send MPEG-TS: -f mpegts."
 )
 MAX_BROKEN_PACKETS = 300
+# FFmpeg gives one tile of such a picture
+HEIF_BRANDS = ("heic", "heix", "heim", "heis", "mif1")
 MAX_RATE = 1000.0  # beyond, the number is a clock and no frame rate
 
 
@@ -99,6 +101,10 @@ class AvCapture:
             self._recorder = None
             if not self._container.streams.video:
                 raise SourceError(f"{address.shown} holds no video. Check what it serves.")
+            if self._container.metadata.get("major_brand", "") in HEIF_BRANDS:
+                raise SourceError(
+                    f"{address.shown} is a HEIF picture (HEIC); store it in a file and give that."
+                )
             self._stream = self._container.streams.video[0]
             self._convert = Converter(self._stream.codec_context.sample_aspect_ratio)
             self._stream.thread_type = "SLICE"  # frame threads would delay every picture
@@ -116,6 +122,12 @@ class AvCapture:
     def kind(self) -> str:
         """FFmpeg's name of the container format."""
         return str(self._container.format.name)
+
+    @property
+    def size(self) -> int:
+        """Bytes that are to come in all, 0 where nobody says (or says a number that stands for "endless")."""
+        size = int(self._container.size)
+        return size if size > 0 and size & (size + 1) else 0
 
     @property
     def seconds(self) -> float | None:

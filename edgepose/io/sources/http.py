@@ -51,10 +51,10 @@ def open_http(uri: Uri, options: SourceOptions) -> Source:
 
 
 def endless(capture: AvCapture) -> bool:
-    """A live stream, by its format and whether it states a length."""
-    if capture.kind in ("mpjpeg", "mpegts", "mjpeg"):
-        return capture.seconds is None
-    return capture.kind == "hls" and capture.seconds is None
+    """A live stream, by its format and whether its length is stated, in seconds or in bytes."""
+    if capture.kind in ("mpegts", "mjpeg"):
+        return capture.seconds is None and not capture.size
+    return capture.kind in ("mpjpeg", "hls") and capture.seconds is None
 
 
 class Once:

@@ -36,7 +36,7 @@ class JetsonCapture:
             )
         except Exception as e:
             raise SourceLost(
-                f"{shown} cannot be opened through jetson-utils ({e}). EDGEPOSE_VIDEO=pyav tries "
+                f"{shown} cannot be opened through jetson-utils ({str(e).replace(address, shown)}). EDGEPOSE_VIDEO=pyav tries "
                 "without it."
             ) from None
         self.rate = float(self._source.GetFrameRate() or 0)

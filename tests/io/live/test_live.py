@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgepose.errors import SourceError, SourceLost, SourceTimeout, UsageError
+from edgepose.errors import SourceDenied, SourceError, SourceLost, SourceTimeout, UsageError
 from edgepose.io.backoff import Backoff
 from edgepose.io.base import SourceOptions
 from edgepose.io.sources.live import Capture, LiveSource, Picture
@@ -169,6 +169,24 @@ def test_wait_waits_for_an_absent_source_but_not_for_a_wrong_password() -> None:
     source = live(Connections(SourceError("wrong password")), wait=True)
     with source, pytest.raises(SourceError, match="wrong password"):
         values(source)
+
+
+def test_a_refused_password_is_final_after_few_tries() -> None:
+    """Cameras lock an account whose password is tried too often."""
+    denied = SourceDenied("script://x: wrong password")
+    lost = SourceLost("gone")
+    connections = Connections([1, lost], *[denied] * 9)
+    source = LiveSource(
+        connections,
+        SourceOptions(timeout=5.0),
+        uri="script://x",
+        name="x",
+        backoff=quick,
+        denial_seconds=0.001,
+    )
+    with source, pytest.raises(SourceDenied, match="wrong password"):
+        list(source)
+    assert len(connections.scripts) == 5  # four of nine
 
 
 def test_a_usage_error_is_not_tried_again() -> None:

@@ -112,6 +112,29 @@ def test_a_film_behind_http_loses_no_frame(web: tuple[str, Path]) -> None:
     assert [f.pts for f in frames] == sorted(f.pts or 0 for f in frames)
 
 
+@pytest.mark.parametrize("name", ["film.ts", "film.mjpeg"])
+def test_a_stream_that_states_its_bytes_is_a_film(name: str, web: tuple[str, Path]) -> None:
+    """The server knows no ranges, but says how many bytes will come."""
+    address, folder = web
+    film = make_film(str(folder / "film.ts"))
+    if name == "film.mjpeg":
+        with open_source(film) as source:
+            jpegs = [cv2.imencode(".jpg", f.pixels[..., ::-1])[1].tobytes() for f in source]
+        (folder / name).write_bytes(b"".join(jpegs))
+    with open_source(f"{address}/{name}") as source:
+        assert not source.live
+        assert source.sound == ""
+        assert len(list(source)) == 20
+
+
+def test_a_heif_picture_behind_http_is_refused(web: tuple[str, Path]) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    image = pytest.importorskip("PIL.Image")
+    heif.from_pillow(image.new("RGB", (64, 48))).save(str(web[1] / "a.heic"))
+    with pytest.raises(SourceError, match="HEIF picture"):
+        open_source(f"{web[0]}/a.heic")
+
+
 def test_a_picture_behind_http(web: tuple[str, Path]) -> None:
     address, folder = web
     cv2.imwrite(str(folder / "one.jpg"), PAINTER.paint(0, 1.0)[..., ::-1])

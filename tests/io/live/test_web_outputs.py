@@ -198,6 +198,36 @@ def _post(url: str, body: bytes) -> bytes:
         return bytes(answer.read())
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1", 200),
+        ("localhost", 200),
+        ("[::1]", 200),
+        ("192.168.1.7:8080", 200),
+        (socket.gethostname(), 200),
+        ("evil.example", 421),
+        ("127.0.0.1.evil.example", 421),
+        ("localhost.evil.example:80", 421),
+    ],
+)
+def test_foreign_names_get_nothing_without_a_password(host: str, status: int) -> None:
+    """A page of somebody else may make its own name lead here, but not ask by ours."""
+    for credentials, expected in (("", status), ("me:pw@", 401)):
+        with open_output(
+            f"http://{credentials}127.0.0.1:0/cam" if credentials else "http://@127.0.0.1:0/cam?"
+        ) as output:
+            output.write(frame(0))
+            url = f"http://127.0.0.1:{output.port}/cam?picture"  # type: ignore[attr-defined]
+            request = urllib.request.Request(url, headers={"Host": host})
+            try:
+                with urllib.request.urlopen(request, timeout=10) as answer:
+                    got = answer.status
+            except urllib.error.HTTPError as e:
+                got = e.code
+        assert got == expected
+
+
 @needs_aiortc
 @pytest.mark.parametrize(("codec", "name"), [("h264", "H264"), ("vp8", "VP8")])
 def test_webrtc_viewers_come_and_go(codec: str, name: str) -> None:
