@@ -61,7 +61,7 @@ def make_app(studio: Studio, token: str = "") -> App:
         Route("/api/v1/openapi.json", site.openapi),
         Route("/api/v1/events", site.events),
         Route("/api/v1/events/hours", site.hours),
-        Route("/api/v1/events/{number:int}/snapshot", site.snapshot),
+        Route("/api/v1/events/{number}/snapshot", site.snapshot),
         Route("/api/v1/poses", site.poses),
         Route("/api/v1/stats", site.stats),
         Route("/api/v1/networks", site.networks),
@@ -211,10 +211,10 @@ class _Site:
         return Json({"hours": hours})
 
     async def snapshot(self, request: Request) -> Response:
-        number = request.path_params["number"]
-        if not 0 < number < 2**53:
+        text = request.path_params["number"]
+        if not (text.isascii() and text.isdigit() and len(text) < 16 and int(text)):
             raise HTTPException(404, "There is no such event.")
-        picture = await run_in_threadpool(self.studio.recorded.snapshot, number)
+        picture = await run_in_threadpool(self.studio.recorded.snapshot, int(text))
         if picture is None:
             raise HTTPException(404, "There is no picture of that event.")
         return Response(picture, media_type="image/jpeg", headers={"cache-control": "no-store"})

@@ -13,9 +13,8 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from edgepose.errors import EdgeposeError, EngineError, UsageError
+from edgepose.errors import EdgeposeError, EngineError, SourceDenied, UsageError
 from edgepose.events.event import iso_time, readable
-from edgepose.io.backoff import Backoff
 from edgepose.io.sinks.rows import result_row, score, to_json
 from edgepose.serve.feed import Feed
 from edgepose.serve.times import Times
@@ -74,7 +73,6 @@ class Channel:
         self.poses: dict[str, Any] | None = None
         self._uri, self._options, self._store = uri, options, store
         self._make = estimator
-        self._backoff = Backoff()
         self._lost_since: float | None = None
         self._said = ""
         self._rate, self._fps = RateMeter(), 0.0
@@ -144,6 +142,10 @@ class Channel:
         except (EngineError, UsageError) as e:
             self._set("failed", str(e))
             self._until_somebody_new_looks()
+            return False
+        except SourceDenied as e:  # cameras lock the account of who tries again and again
+            self._set("failed", str(e))
+            self._closed.wait(self._options.denied)
             return False
         except EdgeposeError as e:
             self._set("lost", str(e))

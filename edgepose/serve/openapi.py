@@ -92,7 +92,6 @@ TEXTS = {
     401: "A token is needed.",
     403: "It came from another origin.",
     404: "There is no such thing.",
-    408: "The body did not come in time.",
     413: "The body is too long.",
     415: "The body is not JSON.",
     501: "An optional package is missing.",
@@ -192,12 +191,12 @@ def _operations(sources: list[str]) -> tuple[Operation, ...]:
         Operation(api + "networks", "Networks", networks),
         Operation(api + "source", "The current source", current),
         Operation(
-            api + "source", "Switch the current source", current, None, (400, 408, 413, 415),
+            api + "source", "Switch the current source", current, None, (400, 413, 415),
             method="put", body=_object(source=name),
         ),
         Operation(
             api + "webrtc", "The live view over WebRTC: an answer to an offer",
-            _object(sdp=TEXT, type=TEXT), which, (400, 404, 408, 413, 415, 501, 503),
+            _object(sdp=TEXT, type=TEXT), which, (400, 404, 413, 415, 501, 503),
             method="post", body=OFFER,
         ),
         Operation("/detections", "Visits as the OpenVINO demo told them", detections, numbered, stored),

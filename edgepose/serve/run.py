@@ -11,7 +11,6 @@ from edgepose.errors import BackendUnavailable, OutputError, UsageError
 if TYPE_CHECKING:
     from edgepose.serve.studio import Studio
 
-MAX_CONNECTIONS = 500
 GRACE = 1  # seconds that open requests have to end
 
 
@@ -71,7 +70,10 @@ def make_server(studio: Studio, token: str) -> Any:
     """A uvicorn server; `run(sockets=[...])` serves until SIGINT or SIGTERM."""
     uvicorn = require()
     from edgepose.serve.app import make_app
+    from edgepose.serve.connections import BACKLOG, Gate, protocol, quieten, room_for
     from edgepose.serve.security import MAX_BODY
+
+    room = room_for()
 
     class Server(uvicorn.Server):  # type: ignore[misc,name-defined,unused-ignore]
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -83,11 +85,14 @@ def make_server(studio: Studio, token: str) -> Any:
         access_log=False,  # addresses may hold the token
         log_level="warning",
         server_header=False,
-        limit_concurrency=MAX_CONNECTIONS,
+        http=protocol(Gate(room, room - room // 4)),
+        loop="asyncio",
+        backlog=BACKLOG,
         timeout_keep_alive=10,
         timeout_graceful_shutdown=GRACE,
         ws_max_size=MAX_BODY,
         ws_max_queue=4,
         lifespan="off",
     )
+    quieten()
     return Server(config)

@@ -139,7 +139,7 @@ class Guard:
 
 def _check_origin(scope: Scope, headers: Headers, changes: bool) -> None:
     origin = headers.get("origin", "")
-    if changes and origin and urlsplit(origin).netloc.lower() != headers.get("host", "").lower():
+    if changes and origin and _place(origin) != headers.get("host", "").lower():
         raise Refusal(403, "Requests from other origins may change nothing.")
     # a foreign page must not even start the camera with an <img>; links to the page are welcome
     navigates = (
@@ -152,9 +152,17 @@ def _check_origin(scope: Scope, headers: Headers, changes: bool) -> None:
         raise Refusal(403, "Pages of other origins may embed nothing of this server.")
 
 
+def _place(origin: str) -> str:
+    """Host and port of an origin; "null", which is no host's, where it is none."""
+    try:
+        return urlsplit(origin).netloc.lower() or "null"
+    except ValueError:
+        return "null"
+
+
 def _check_body(headers: Headers, changes: bool) -> None:
     length = headers.get("content-length", "")
-    if length.isdigit() and int(length[:20]) > MAX_BODY:
+    if length.isascii() and length.isdigit() and int(length[:20]) > MAX_BODY:
         raise Refusal(413, f"A body may have at most {MAX_BODY} bytes.")
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     has_body = length not in ("", "0") or headers.get("transfer-encoding", "") != ""

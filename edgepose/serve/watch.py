@@ -42,6 +42,7 @@ class ChannelOptions:
         source: how inputs are opened.
         linger: seconds for which it goes on after its last viewer.
         retry: seconds before an input that failed is opened again.
+        denied: seconds before a password that was refused is tried again.
         clock: UTC seconds.
     """
 
@@ -57,6 +58,7 @@ class ChannelOptions:
     source: SourceOptions = field(default_factory=SourceOptions)
     linger: float = 3.0
     retry: float = 2.0
+    denied: float = 900.0
     clock: Callable[[], float] = time.time
 
 

@@ -228,7 +228,7 @@ def test_snapshots_by_the_number_of_their_event(
     answer = server.http.get(f"/api/v1/events/{seen['id']}/snapshot")
     assert answer.headers["content-type"] == "image/jpeg"
     assert decoded(answer.content).shape == (240, 320, 3)
-    for number in ("0", "99999999", "9" * 30):
+    for number in ("0", "99999999", "9" * 30, "9" * 5000, "-1", "1e5", "%C2%B2", "%00", "a"):
         assert server.http.get(f"/api/v1/events/{number}/snapshot").status_code == 404
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgepose.errors import UsageError
 from edgepose.serve.access import checked_token, is_loopback, new_token
@@ -125,6 +127,56 @@ def test_other_origins_change_nothing(method: str) -> None:
         assert ask(method, origin=origin).status_code == 403
     assert ask(method, origin="http://127.0.0.1:5000").status_code == 200
     assert ask(method).status_code == 200  # no browser
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "http://[", "http://[::1", "http://[evil]", "http://[fe80::1%25eth0", "//[x", "http://a]b",
+        "http://\u2100".encode().decode("latin-1"), "[", "", "://", "http://" + "9" * 5000, "\xb2",
+    ],
+)  # fmt: skip
+def test_an_origin_that_is_none_is_foreign(origin: str) -> None:
+    async def run() -> int:
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        headers = [(b"host", b"127.0.0.1:5000"), (b"origin", origin.encode("latin-1"))]
+        scope = {"type": "http", "method": "PUT", "path": "/", "headers": headers}
+        await Guard(answer_all)(scope, nothing, send)
+        return int(sent[0]["status"])
+
+    assert asyncio.run(run()) == (403 if origin else 200)
+
+
+async def nothing() -> Any:
+    return {"type": "http.request", "body": b""}
+
+
+@given(
+    st.sampled_from(["host", "origin", "content-length", "content-type", "cookie", "authorization",
+                     "sec-fetch-site", "sec-fetch-mode", "transfer-encoding", "accept"]),
+    st.binary(max_size=40), st.binary(max_size=40), st.sampled_from(["GET", "PUT"]),
+)  # fmt: skip
+def test_no_header_and_no_query_is_a_defect(
+    name: str, value: bytes, query: bytes, method: str
+) -> None:
+    async def run() -> int:
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        headers = [(b"host", b"127.0.0.1"), (name.encode(), value)]
+        scope = {
+            "type": "http", "method": method, "path": "/", "query_string": query, "headers": headers
+        }  # fmt: skip
+        await Guard(answer_all, TOKEN)(scope, nothing, send)
+        return int(sent[0]["status"])
+
+    assert asyncio.run(run()) < 500
 
 
 def test_other_sites_embed_nothing_but_may_link_here() -> None:

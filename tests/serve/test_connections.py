@@ -1,0 +1,130 @@
+"""Connections that say nothing, too little or too slowly leave room for all others."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import resource
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+from served import Served, wait_for
+
+from edgepose.serve.connections import Gate, Sparse, protocol, room_for
+
+HEAD = b"PUT /api/v1/source HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+BEGINNINGS = {
+    "idle": b"",
+    "half a header": b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-a: ",
+    "half a body": HEAD + b"Content-Length: 60000\r\n\r\n{",
+    "no http": b"\0\xff" * 10,
+}
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server that always infers."""
+    home = tmp_path_factory.mktemp("flooded")
+    camera = "test://people?size=160x120&rate=5&people=1"
+    server = Served(home, camera, "--always", "--db", "none")
+    yield server
+    assert server.end() == 0
+
+
+@pytest.fixture
+def many_files() -> Iterator[None]:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limits[1] < 2000:
+        pytest.skip("this machine allows too few open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_a_flood_leaves_health_and_camera_alive(served: Served, many_files: None) -> None:
+    wait_for(lambda: served.frames("camera"), "frames")
+    before = served.frames("camera")
+    beginnings = list(BEGINNINGS.values())
+    with ExitStack() as stack:
+        for i in range(700):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", served.port)))
+            with contextlib.suppress(OSError):
+                connection.sendall(beginnings[i % len(beginnings)])
+        for _ in range(5):
+            assert httpx.get(f"{served.url}/healthz", timeout=20, trust_env=False).is_success
+        wait_for(lambda: served.frames("camera") > before + 3, "more frames")
+    assert len(served.said) < 30, "".join(served.said)
+    assert not any("Traceback" in line for line in served.said)
+
+
+@pytest.fixture(scope="module")
+def hasty() -> Iterator[int]:
+    """The port of a server that gives a request half a second."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    gate = Gate(20, 20, seconds=0.5)
+    how = uvicorn.Config(app, http=protocol(gate), port=0, lifespan="off", log_level="error")
+    server = uvicorn.Server(how)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    wait_for(lambda: server.started, "the start")
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    thread.join(10)
+
+
+@pytest.mark.parametrize("beginning", ["idle", "half a header", "half a body"])
+def test_a_request_has_a_time_limit(hasty: int, beginning: str) -> None:
+    with socket.create_connection(("127.0.0.1", hasty)) as connection:
+        connection.sendall(BEGINNINGS[beginning])
+        connection.settimeout(30)
+        with contextlib.suppress(ConnectionResetError):
+            while connection.recv(65536):  # an answer may come before it is closed
+                continue
+
+
+def test_dripping_bytes_do_not_move_the_limit(hasty: int) -> None:
+    end = time.monotonic() + 30
+    with socket.create_connection(("127.0.0.1", hasty)) as connection:
+        connection.sendall(BEGINNINGS["half a header"])
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            while time.monotonic() < end:
+                connection.sendall(b"a")
+                time.sleep(0.05)
+    assert time.monotonic() < end
+
+
+def test_a_connection_that_asks_in_time_is_kept(hasty: int) -> None:
+    with httpx.Client(trust_env=False) as client:
+        for _ in range(4):  # more than the limit in all
+            assert client.get(f"http://127.0.0.1:{hasty}/").text == "ok"
+            time.sleep(0.2)
+
+
+def test_the_bound_leaves_files_for_the_rest(many_files: None) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert room_for(500) == 500
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= 800
+    assert room_for(10**9) < limits[1]
+
+
+def test_the_log_gets_a_few_lines_of_a_kind_a_minute() -> None:
+    sparse = Sparse(lines=3)
+
+    def passes(text: str, *args: object) -> bool:
+        record = logging.LogRecord("uvicorn.error", logging.WARNING, "", 0, text, args, None)
+        return sparse.filter(record)
+
+    assert sum(passes("Invalid HTTP request received.") for _ in range(1000)) == 3
+    assert sum(passes("%s is odd", i) for i in range(1000)) == 3
