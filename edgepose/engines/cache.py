@@ -295,9 +295,9 @@ class PlanCache:
             except NetworkFileError as e:
                 out.append(Entry(path, None, str(e)))
                 continue
-            size = path.stat().st_size
-            cut = "" if size == sidecar.bytes else f"{size} of {sidecar.bytes} bytes"
-            out.append(Entry(path, sidecar, cut and f"the plan is cut off: {cut}"))
+            entry = Entry(path, sidecar)
+            cut = "" if entry.size == sidecar.bytes else f"{entry.size} of {sidecar.bytes} bytes"
+            out.append(replace(entry, damage=cut and f"the plan is cut off: {cut}"))
         return out
 
     def find(self, text: str) -> list[Entry]:

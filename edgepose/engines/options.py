@@ -11,6 +11,8 @@ from typing import NamedTuple, Protocol
 from edgepose.engines.base import Feeds
 from edgepose.errors import UsageError
 
+# far more than cores only cost memory: a million threads took 23 GB before anything ran
+MOST_THREADS = 8 * max(8, os.cpu_count() or 1)
 PRECISIONS = ("fp32", "fp16", "int8", "best")
 
 
@@ -64,7 +66,7 @@ class EngineOptions:
     Attributes:
         engine: a name of the table of engines, or "auto".
         device: openvino: CPU, GPU, NPU or AUTO; CUDA engines: number of the GPU; "" = default.
-        threads: threads of a CPU engine, 0 = the engine's own choice.
+        threads: threads of a CPU engine, 0 = the engine's own choice; at most MOST_THREADS.
         precision: fp32, fp16, int8, best, or "" = fp16 where TensorRT builds a plan, else as the
             file and the device have it.
         shape: (height, width) of the input, for networks that take more than one; None = as given
@@ -109,10 +111,11 @@ class EngineOptions:
             raise UsageError(
                 f"Precision {self.precision!r} is unknown; use {', '.join(PRECISIONS)}."
             )
-        most = 8 * max(8, os.cpu_count() or 1)  # more are slower, and many thousand end a machine
-        if not 0 <= self.threads <= most:
+        if isinstance(self.threads, bool) or not isinstance(self.threads, int):
+            raise UsageError(f"{self.threads!r} is no number of threads.")
+        if not 0 <= self.threads <= MOST_THREADS:
             raise UsageError(
-                f"{self.threads} threads are asked for; use 0 (automatic) to {most} on this machine."
+                f"{self.threads} threads are asked for; use 0 (automatic) to {MOST_THREADS} on this machine."
             )
         if self.shape and min(self.shape) < 1:
             raise UsageError(f"An input of {self.shape[0]}x{self.shape[1]} pixels is not possible.")

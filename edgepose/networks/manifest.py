@@ -270,7 +270,9 @@ def _safe_file(value: Any, path: str, r: _Reader) -> str:
     """A relative file name that stays inside its folder."""
     name = r.text(value, path)
     parts = name.split("/")
-    bad_part = any(not x or x.startswith(".") or len(x) > 200 for x in parts)
+    bad_part = any(
+        not x or x.startswith(".") or len(x.encode("utf-8", "replace")) > 200 for x in parts
+    )
     if bad_part or len(parts) > 8 or not name.isprintable() or set(name) & set('\\:*?"<>| '):
         raise r.wrong(value, path, "a file name inside the network's folder")
     return name

@@ -20,6 +20,7 @@ from edgepose.networks.registry import (
     normalise,
 )
 from edgepose.networks.topology import Topology, load_colors, load_topology
+from edgepose.networks.unpack import is_safe_path
 from edgepose.networks.variant import Variant
 from edgepose.paths import cache
 
@@ -246,10 +247,12 @@ def own_topology(manifest: Manifest) -> Topology:
     Raises:
         NetworkFileError: no such file, or not a topology.
     """
-    if manifest.path is not None:
-        beside = manifest.path.parent / manifest.topology
-        if beside.suffix == ".json" and beside.is_file():
-            return load_topology(beside)
+    if manifest.path is not None and manifest.topology.endswith(".json"):
+        if not is_safe_path(manifest.topology):
+            raise NetworkFileError(
+                f"Manifest {manifest.path}: topology {manifest.topology[:80]!r} is no file beside it."
+            )
+        return load_topology(manifest.path.parent / manifest.topology)
     return load_topology(manifest.topology)
 
 

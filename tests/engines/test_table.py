@@ -116,6 +116,12 @@ def test_batches_survive_text(values: list[int]) -> None:
     assert parse_batch(":".join(map(str, values))) == batch
 
 
+@pytest.mark.parametrize("threads", [-1, 1_000_000, 1 << 70, 1.5, "two", True, None])
+def test_threads_are_bounded(threads: object) -> None:
+    with pytest.raises(UsageError, match="threads"):
+        EngineOptions(threads=threads)  # type: ignore[arg-type]
+
+
 @given(st.text(max_size=12))
 def test_any_other_text_is_a_usage_error(text: str) -> None:
     for parse in (parse_shape, parse_batch):
