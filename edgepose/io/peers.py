@@ -65,7 +65,7 @@ def page(title: str, sends: bool) -> bytes:
     stun = os.environ.get("EDGEPOSE_STUN", "")
     ice = json.dumps([{"urls": stun}] if stun else []).replace("<", "\\u003c")
     media = _SEND if sends else _RECEIVE
-    return _PAGE.format(title=html.escape(title), ice=ice, media=media).encode()
+    return _PAGE.format(title=html.escape(title), ice=ice, media=media).encode(errors="replace")
 
 
 def require() -> Any:

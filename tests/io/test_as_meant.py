@@ -8,6 +8,7 @@ import os
 import struct
 import subprocess
 import threading
+import urllib.request
 import zlib
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from edgepose.io.sinks import open_sink
 from edgepose.io.sources import header, open_source
 from edgepose.io.sources.images import decode_image, read_image
 from edgepose.io.sources.orientation import EXIF, missed_flip
-from edgepose.types import Frame
+from edgepose.types import Frame, Pose, Result
 
 # what undoes each flip
 BACK = {"clockwise": "counterclockwise", "counterclockwise": "clockwise"}
@@ -377,6 +378,30 @@ def test_sound_belongs_to_local_films_only(tmp_path: Path) -> None:
         with open_source(f"/dev/fd/{cat.stdout.fileno()}") as source:
             assert source.sound == ""
             assert len(list(source)) == 10
+
+
+def test_sun_raster() -> None:
+    pixels = picture()
+    head = struct.pack(">8I", 0x59A66A95, 64, 48, 24, 64 * 48 * 3, 1, 0, 0)
+    assert (decode_image(head + pixels[..., ::-1].tobytes()) == pixels).all()
+
+
+@pytest.mark.parametrize("kind", ["json", "csv", "coco", "dict", "metrics"])
+def test_no_sink_dies_of_an_odd_name(kind: str, tmp_path: Path) -> None:
+    """A file name of Latin-1 bytes, a newline and a NUL-like character."""
+    pose = Pose(0, np.ones((1, 3), np.float32), ("no\u00e9\udce9se",))
+    target = "127.0.0.1:0" if kind == "metrics" else str(tmp_path / "out")
+    sink: Any = open_sink(kind, target)
+    for i, name in enumerate(("caf\udce9.jpg", "a\nb\x01.jpg", '"x"\\\u2028.jpg')):
+        sink.write(Result(i, 4, 4, (pose,), source=name, name=name))
+        sink.event({"event": "lost", "source": name, "name": name, "error": name})
+    if kind == "metrics":
+        url = f"http://127.0.0.1:{sink.port}/metrics"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            assert b"caf" in answer.read()
+    sink.close()
+    if kind != "metrics":
+        assert "caf" in "".join(p.read_text(encoding="utf-8") for p in tmp_path.iterdir())
 
 
 # the input keeps what it is ---------------------------------------------------------------------------

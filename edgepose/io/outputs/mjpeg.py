@@ -92,7 +92,7 @@ class MjpegOutput(Output):
             self._picture(request)
         elif query != "stream" and request.wants_page():
             page = PAGE.format(title=self._title, path=html.escape(self._path))
-            request.reply(200, "text/html; charset=utf-8", page.encode())
+            request.reply(200, "text/html; charset=utf-8", page.encode(errors="replace"))
         else:
             self._stream(request)
 

@@ -39,11 +39,9 @@ class CsvSink(Sink):
 
 
 def _rows(result: Result, pose: Pose) -> list[tuple[object, ...]]:
-    # a name that is not valid text, as JSON would escape it
-    source = result.source.encode("utf-8", "backslashreplace").decode("utf-8")
     track = "" if pose.track is None else pose.track
     pts = seconds(result.pts)
-    head = (source, result.frame, "" if pts is None else pts, result.width, result.height)
+    head = (result.source, result.frame, "" if pts is None else pts, result.width, result.height)
     whole = (pose.id, track, score(pose.score), *(pixel(v) for v in pose.box))
     return [
         (*head, *whole, k.name, pixel(k.x), pixel(k.y), score(k.score))

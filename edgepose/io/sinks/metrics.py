@@ -21,6 +21,7 @@ from typing import Any
 from edgepose.errors import BackendUnavailable, UsageError
 from edgepose.io import web
 from edgepose.io.base import Output, Sink, SinkOptions, Source
+from edgepose.io.sinks.rows import valid
 from edgepose.types import Result
 
 PATH = "/metrics"
@@ -85,7 +86,7 @@ class MetricsSink(Sink):
 
     def write(self, result: Result) -> None:
         """Count one result."""
-        name = result.name or result.source
+        name = valid(result.name or result.source)
         self._frames.labels(name).inc()
         self._people.labels(name).set(len(result.poses))
         self._found.labels(name).inc(len(result.poses))
@@ -94,7 +95,7 @@ class MetricsSink(Sink):
 
     def event(self, event: Mapping[str, Any]) -> None:
         """Count a status event."""
-        name = str(event.get("name") or event.get("source") or event.get("output") or "")
+        name = valid(str(event.get("name") or event.get("source") or event.get("output") or ""))
         word = str(event.get("event", ""))
         self._events.labels(name, word).inc()
         if word in UP:
@@ -115,7 +116,7 @@ class MetricsSink(Sink):
         for source in self._sources:
             for name, numbers in source.counts().items():
                 for state in ("read", "taken", "dropped", "late"):
-                    frames.add_metric([name, state], numbers[state])
+                    frames.add_metric([valid(name), state], numbers[state])
         yield frames
         written = core.CounterMetricFamily(
             "edgepose_output_frames", "Frames of outputs", labels=["output", "state"]
@@ -125,9 +126,9 @@ class MetricsSink(Sink):
         )
         for output in self._outputs:
             for name, numbers in output.counts().items():
-                written.add_metric([name, "written"], numbers["written"])
-                written.add_metric([name, "dropped"], numbers["dropped"])
-                failures.add_metric([name], numbers["failures"])
+                written.add_metric([valid(name), "written"], numbers["written"])
+                written.add_metric([valid(name), "dropped"], numbers["dropped"])
+                failures.add_metric([valid(name)], numbers["failures"])
         yield written
         yield failures
 

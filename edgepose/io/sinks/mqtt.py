@@ -32,7 +32,7 @@ from typing import Any, TypeVar
 
 from edgepose.errors import BackendUnavailable, OutputError, UnknownNameError, UsageError
 from edgepose.io.base import Sink, SinkOptions
-from edgepose.io.sinks.rows import plain, result_row, to_json
+from edgepose.io.sinks.rows import plain, result_row, to_json, valid
 from edgepose.io.uri import Uri, parse
 from edgepose.types import Result
 
@@ -81,6 +81,8 @@ def settings(target: str) -> Settings:
         )
     if "#" in target or "+" in topic:
         raise UsageError(f"{uri.display}: a topic to publish to holds no # and no +.")
+    if valid(topic) != topic:
+        raise UsageError(f"{valid(uri.display)}: the topic is no valid text.")
     secure = uri.scheme == "mqtts"
     words: dict[str, Any] = {}
     for key, value in uri.query:

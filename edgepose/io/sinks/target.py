@@ -60,7 +60,7 @@ class Target(Closing):
         """
         if self._file is None:
             raise OutputError(f"{self.path} is closed; nothing more can be written.")
-        data = text.encode("utf-8")
+        data = text.encode("utf-8", "backslashreplace")  # names need not be valid text
         with self._lock:  # events of sources come from other threads than results
             self._write(data)
 
