@@ -113,7 +113,7 @@ def check_feeds(feeds: Feeds, inputs: Sequence[TensorSpec]) -> dict[str, NDArray
     """The feeds, contiguous and of the inputs' types, in the order of `inputs`.
 
     Raises:
-        EngineError: a feed is missing, unknown, or of another shape.
+        EngineError: a feed is missing, unknown, of another shape, or does not fit into an integer type.
     """
     known = {spec.name for spec in inputs}
     unknown = [name for name in feeds if name not in known]
@@ -131,8 +131,26 @@ def check_feeds(feeds: Feeds, inputs: Sequence[TensorSpec]) -> dict[str, NDArray
                 f"Input {spec.name!r} takes {shape_text(spec.shape)}, "
                 f"but {shape_text(value.shape)} was given."
             )
+        check_kind(value, spec)
         out[spec.name] = np.ascontiguousarray(value, dtype=spec.dtype)
     return out
+
+
+def check_kind(value: NDArray[Any], spec: TensorSpec) -> None:
+    """Fractions and numbers out of range must not become whole numbers unseen.
+
+    Raises:
+        EngineError: the input takes integers and the values are none, or none of its range.
+    """
+    if spec.dtype.kind not in "iu" or value.dtype == spec.dtype or not value.size:
+        return
+    limits = np.iinfo(spec.dtype)
+    fits_in = limits.min <= value.min() and value.max() <= limits.max
+    if not fits_in or (value.dtype.kind == "f" and (value != np.rint(value)).any()):
+        raise EngineError(
+            f"Input {spec.name!r} takes whole numbers ({spec.dtype}, {limits.min} to {limits.max}), "
+            f"but {value.dtype} from {value.min():g} to {value.max():g} was given."
+        )
 
 
 def fits(shape: Sequence[int], spec: Sequence[int]) -> bool:

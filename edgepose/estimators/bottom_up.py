@@ -6,7 +6,7 @@ decoding of NVIDIA's trt_pose (see `edgepose.decode.bottom_up`).
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from edgepose.engines.base import Engine, Outputs
 from edgepose.estimators.base import EstimatorOptions, Finish
 from edgepose.estimators.bottom_up_device import DevicePath, device_path
 from edgepose.estimators.maps import Maps, bind_outputs
+from edgepose.estimators.people import in_picture
 from edgepose.estimators.runner import Runner, chunks, engine_options, made_of, topology_of
 from edgepose.geometry import keypoints_box
 from edgepose.networks.manifest import Manifest
@@ -32,6 +33,7 @@ from edgepose.types import Frame, Link, Pose
 if TYPE_CHECKING:
     from edgepose.networks.resolve import Network
 
+SAME = 4.0  # input pixels by which two poses may differ and be one
 DEFAULT_THRESHOLD = 0.15  # jetson-inference's; trt_pose's own script uses 0.1
 
 
@@ -58,7 +60,7 @@ class BottomUp:
         self.engine = engine
         self.manifest = self._runner.manifest
         self.topology = topology
-        self._min_keypoints = options.min_keypoints
+        self._min_keypoints = min(options.min_keypoints, largest_pose(topology))
         self._min_score = _first(options.min_score, float(manifest.decoder.get("min_score", 0.0)))
         self._params = params = _params(self.manifest, options)
         self._decoder = BottomUpDecoder(topology, params)
@@ -157,21 +159,30 @@ class BottomUp:
     def poses(
         self, decoded: Decoded, place: Placement, width: int, height: int
     ) -> tuple[Pose, ...]:
-        """Decoded keypoints as poses in image pixels, ids without gaps, clamped to the image."""
+        """Decoded keypoints as poses in image pixels, ids without gaps, clamped to the image.
+
+        Keypoints in the padding of a letterbox are missing, as nothing of them is in the picture; of
+        poses at the same place, which maps with equal cells give, the best stays.
+        """
         spec = self.manifest.input
-        points = np.asarray(decoded.keypoints, np.float32)
+        points = np.array(decoded.keypoints, np.float32)
+        inside = place.to_image(points[:, :, :2] * (spec.width, spec.height))
+        inside[points[:, :, 2] <= 0] = np.nan
+        points[~in_picture(inside, width, height)] = 0
         keep = np.flatnonzero((points[:, :, 2] > 0).sum(axis=1) >= self._min_keypoints)
         if not keep.size:
             return ()
-        points = points[keep].copy()
-        xy = place.to_image(points[:, :, :2] * (spec.width, spec.height))
-        points[:, :, :2] = np.clip(xy, 0, (width, height))
+        points, links = points[keep], np.array(decoded.links)[keep]
+        points[:, :, :2] = np.clip(inside[keep], 0, (width, height))
         points[points[:, :, 2] <= 0] = (np.nan, np.nan, 0)
-        links = np.asarray(decoded.links)[keep]
-        scores = [self._score(p, k) for p, k in zip(points, links, strict=True)]
-        kept = [i for i, score in enumerate(scores) if score >= self._min_score]
+        ends = np.array(self.topology.links, np.intp).reshape(-1, 2)
+        links[(points[:, ends, 2] <= 0).any(axis=2)] = 0
+        scores = np.array([self._score(p, k) for p, k in zip(points, links, strict=True)])
+        near = SAME / min(place.answers.a, place.answers.e)
+        kept = [i for i in distinct(points, scores, near) if scores[i] >= self._min_score]
         return tuple(
-            self._pose(number, points[i], links[i], scores[i]) for number, i in enumerate(kept)
+            self._pose(number, points[i], links[i], float(scores[i]))
+            for number, i in enumerate(kept)
         )
 
     def _pose(
@@ -202,6 +213,27 @@ class BottomUp:
     def close(self) -> None:
         """Release the engine, and before it what works on its buffers."""
         self._runner.close()
+
+
+def largest_pose(topology: Topology) -> int:
+    """The most keypoints that links join to one pose."""
+    group = list(range(len(topology.keypoints)))
+    for a, b in topology.links:
+        group = [group[a] if g == group[b] else g for g in group]
+    return max(Counter(group).values())
+
+
+def distinct(points: NDArray[np.float32], scores: NDArray[np.floating], near: float) -> list[int]:
+    """Numbers of the poses (N, K, 3) to keep: of those with the same keypoints, each within `near`
+    pixels, only the first of the best score."""
+    seen = points[:, :, 2] > 0
+    gone = np.zeros(len(points), bool)
+    for i in np.argsort(-scores, kind="stable"):
+        if not gone[i]:
+            apart = np.abs(points[:, seen[i], :2] - points[i, seen[i], :2]).max(axis=(1, 2))
+            gone |= (seen == seen[i]).all(axis=1) & (apart <= near)
+            gone[i] = False
+    return [int(i) for i in np.flatnonzero(~gone)]
 
 
 def _first(given: float | None, default: float) -> float:

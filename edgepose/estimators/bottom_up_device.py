@@ -107,6 +107,8 @@ def _why_not(engine: Engine, bindings: Sequence[Binding], upsample: int) -> str:
     if upsample > 1:
         return f"they are enlarged {upsample} times first"
     for binding in bindings:
+        if not binding.count:
+            return "the topology has no links"
         if binding.channels_last:
             return f"output {binding.tensor!r} has its channels last"
         if dtypes[binding.tensor] != np.float32:

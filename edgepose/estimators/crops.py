@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from edgepose.decode.hand import hand_regions
 from edgepose.errors import UsageError
@@ -26,13 +26,14 @@ class Crops:
 
     Args:
         manifest: with the input as the engine has it.
+        dtype: of the input.
 
     Attributes:
         turned: crops follow the angle of a palm.
     """
 
-    def __init__(self, manifest: Manifest) -> None:
-        self.spec = manifest.input
+    def __init__(self, manifest: Manifest, dtype: DTypeLike = np.float32) -> None:
+        self.spec, self._dtype = manifest.input, dtype
         self.turned = manifest.decoder.get("type") == "hand-landmark"
         self._decoder = manifest.decoder
 
@@ -55,7 +56,7 @@ class Crops:
         patches = np.empty((len(owners), self.spec.height, self.spec.width, 3), np.uint8)
         for owner, place, patch in zip(owners.tolist(), places, patches, strict=True):
             warp(pixels[owner], place, patch)
-        return normalise(patches, self.spec)
+        return normalise(patches, self.spec, self._dtype)
 
 
 def check_detector(detector: Detector, manifest: Manifest) -> None:

@@ -54,7 +54,7 @@ class OneStage:
             nms_threshold=float(decoder.get("nms", 0.45)) if overlap is None else overlap,
             limit=options.max_people or 300,
         )
-        self._limits = Limits.of(manifest, options)
+        self._limits = Limits.of(manifest, options, topology)
 
     @classmethod
     def load(cls, network: Network, options: EstimatorOptions) -> OneStage:

@@ -33,14 +33,14 @@ class Limits:
     min_score: float
 
     @classmethod
-    def of(cls, manifest: Manifest, options: EstimatorOptions) -> Limits:
+    def of(cls, manifest: Manifest, options: EstimatorOptions, topology: Topology) -> Limits:
         """The user's choices, else the network's own."""
         asked = (options.keypoint_threshold, options.threshold)
         own = float(manifest.decoder.get("threshold", DEFAULT_THRESHOLD))
         score = options.min_score
         return cls(
             next((t for t in asked if t is not None), own),
-            options.min_keypoints,
+            min(options.min_keypoints, len(topology.keypoints)),
             float(manifest.decoder.get("min_score", 0.0)) if score is None else score,
         )
 
@@ -67,7 +67,7 @@ def make_poses(
     """
     rows = np.array(points, np.float32)
     seen = (rows[..., 2] > max(limits.threshold, 0.0)) & np.isfinite(rows).all(axis=2)
-    seen &= _outside(rows[..., :2], frame) <= OUTSIDE * _extent(rows[..., :2])[:, None]
+    seen &= in_picture(rows[..., :2], frame.width, frame.height)
     rows[..., :2] = np.clip(rows[..., :2], 0, (frame.width, frame.height))
     rows[..., 2] = np.clip(rows[..., 2], 0, 1)
     rows[~seen] = (np.nan, np.nan, 0)
@@ -82,17 +82,14 @@ def make_poses(
     return tuple(poses)
 
 
-def _outside(xy: NDArray[np.floating], frame: Frame) -> NDArray[np.floating]:
-    """How far points (N, K, 2) lie beyond the frame's border, 0 inside."""
-    beyond = np.maximum(-xy, xy - (frame.width, frame.height))
-    return np.asarray(np.maximum(beyond, 0).max(axis=2))
-
-
-def _extent(xy: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Longer side (N,) of the box around the points of each pose."""
-    if not len(xy):
-        return np.zeros(0)
-    return np.asarray((xy.max(axis=1) - xy.min(axis=1)).max(axis=1))
+def in_picture(xy: NDArray[np.floating], width: int, height: int) -> NDArray[np.bool_]:
+    """Which points (N, K, 2) of N poses, NaN where missing, lie in the picture, or so little beside it
+    that a rounding or a blurred maximum may be the reason."""
+    beyond = np.maximum(-xy, xy - (width, height)).max(axis=2)
+    finite = np.isfinite(xy)
+    high, low = np.where(finite, xy, -np.inf).max(axis=1), np.where(finite, xy, np.inf).min(axis=1)
+    near: NDArray[np.bool_] = beyond <= OUTSIDE * (high - low).max(axis=1)[:, None]
+    return np.asarray(near | (beyond <= 0), bool)
 
 
 def _links(topology: Topology, scores: list[float]) -> tuple[Link, ...]:

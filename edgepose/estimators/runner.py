@@ -18,7 +18,7 @@ from edgepose.estimators.device_feed import device_feed
 from edgepose.io.jetson_utils import to_host
 from edgepose.networks.manifest import InputSpec, Manifest, Resize
 from edgepose.networks.topology import Topology
-from edgepose.preprocess import Placement, fit, to_tensor
+from edgepose.preprocess import Placement, fit, to_tensor, whole_steps
 from edgepose.preprocess.placement import Pixels, Way
 from edgepose.timing import Stopwatch
 from edgepose.types import Frame
@@ -44,6 +44,7 @@ class Runner:
         engine: the engine.
         manifest: with the input as the engine has it.
         spec: the input.
+        dtype: of the feeds: float32, or the integers that the input takes.
         batch: rows of one run at most.
         device: places pictures on the GPU where the engine runs there, else None.
 
@@ -62,6 +63,10 @@ class Runner:
             self.spec = replace(self.spec, resize=asked)
         self.manifest = replace(manifest, input=self.spec)
         self._way = way
+        self.dtype = feed_dtype(engine, self.manifest)
+        if self.dtype.kind in "iu" and not whole_steps(self.spec, self.dtype):
+            self.spec = replace(self.spec, scale=1.0, mean=(0.0,) * 3, std=(1.0,) * 3)
+            self.manifest = replace(manifest, input=self.spec)
         self._fixed = max(engine.inputs[0].shape[0], 0)
         self.batch = self._fixed or max(1, min(options.batch, engine.max_batch or options.batch))
         self.device = device_feed(engine, self.spec, self._fixed)
@@ -86,7 +91,7 @@ class Runner:
             maps = [place.drawn for place in places]
             return self.device.run([f.pixels for f in frames], range(len(frames)), maps, watch)
         with watch.stage("preprocess"):
-            feed = to_tensor([host_pixels(f) for f in frames], places, self.spec)
+            feed = to_tensor([host_pixels(f) for f in frames], places, self.spec, self.dtype)
         return self.run(feed, watch)
 
     def answers(self, rows: int) -> int:
@@ -137,6 +142,28 @@ def fit_input(engine: Engine, manifest: Manifest, size: tuple[int, int] | None) 
             "with --network-size WxH, such as 256x256."
         )
     return replace(spec, name=tensor.name, width=wanted[0], height=wanted[1])
+
+
+def feed_dtype(engine: Engine, manifest: Manifest) -> np.dtype[Any]:
+    """What an input is fed with.
+
+    An integer input cannot take normalised pixels. A custom network, of which nothing else is known,
+    divides by itself then and gets raw pixels; a manifest that says otherwise contradicts the file.
+
+    Raises:
+        NetworkFileError: the manifest's fractions, or raw pixels, do not fit into the input's type.
+    """
+    name = manifest.input.name
+    dtype = next(t.dtype for t in engine.inputs if t.name == name)
+    if dtype.kind not in "iu":
+        return np.dtype(np.float32)
+    if whole_steps(manifest.input, dtype) or (manifest.custom and np.iinfo(dtype).max >= 255):
+        return dtype
+    raise NetworkFileError(
+        f"Network {manifest.name!r}: its input {name!r} takes whole numbers ({dtype}), and pixels "
+        "prepared with this scale, mean and std are none that fit. Where the network normalises by "
+        'itself say so in its manifest: "scale": 1, "mean": [0, 0, 0], "std": [1, 1, 1].'
+    )
 
 
 def engine_options(network: Network, options: EstimatorOptions) -> EngineOptions:

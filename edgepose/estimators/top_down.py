@@ -70,7 +70,7 @@ class TopDown:
         self.detector = detector
         self._runner = Runner(engine, manifest, replace(options, resize=""))
         self.manifest = self._runner.manifest
-        self._crops = Crops(self.manifest)
+        self._crops = Crops(self.manifest, self._runner.dtype)
         self.topology = topology
         self._head = bind_head(manifest, self._runner.spec, topology, engine.outputs)
         check_detector(detector, manifest)
@@ -81,7 +81,7 @@ class TopDown:
             )
         if options.flip_test:
             _check_sides(topology)
-        self._limits = Limits.of(manifest, options)
+        self._limits = Limits.of(manifest, options, topology)
         self._flip = options.flip_test
 
     @classmethod

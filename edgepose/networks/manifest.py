@@ -38,7 +38,7 @@ Layout = Literal["nchw", "nhwc"]
 # a name becomes a folder: nothing hidden, no separators
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 VARIANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-NOT_IN_JSON = {"path"}
+NOT_IN_JSON = {"path", "custom"}
 # parameters of decoders by kind; others may be text, a truth value, a number or a list of numbers
 DECODER_NUMBERS = {
     *("score", "nms", "threshold", "keypoint_threshold", "link_threshold", "min_score"),
@@ -138,6 +138,7 @@ class Manifest:
         metrics: published figures, for example {"coco_ap": 0.749}.
         notes: what a user should know.
         path: the file it was read from; not a field of the file.
+        custom: made for a user's own model file, of which nothing else is known; no field either.
     """
 
     name: str
@@ -156,6 +157,7 @@ class Manifest:
     metrics: dict[str, float] = field(default_factory=dict)
     notes: str = ""
     path: Path | None = field(default=None, compare=False)
+    custom: bool = field(default=False, compare=False)
 
     @property
     def default_variant(self) -> str:

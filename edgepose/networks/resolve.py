@@ -208,6 +208,7 @@ def _custom(model: Path, topology: str | Path | None) -> Manifest:
         input=InputSpec(width=0, height=0, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
         decoder={"type": "paf"},
         topology=str(topology),
+        custom=True,
     )
 
 

@@ -5,7 +5,7 @@ exactly); `to_tensor` puts it there: resize, colour order, mean and deviation. `
 top-down networks.
 """
 
-from edgepose.preprocess.picture import as_rgb, normalise, to_tensor
+from edgepose.preprocess.picture import as_rgb, normalise, to_tensor, whole_steps
 from edgepose.preprocess.placement import Placement, fit
 
-__all__ = ["Placement", "as_rgb", "fit", "normalise", "to_tensor"]
+__all__ = ["Placement", "as_rgb", "fit", "normalise", "to_tensor", "whole_steps"]

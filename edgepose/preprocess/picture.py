@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from edgepose.errors import UsageError
 from edgepose.networks.manifest import InputSpec
@@ -14,45 +14,63 @@ from edgepose.preprocess.placement import Pixels, Placement
 
 
 def to_tensor(
-    pictures: Sequence[Pixels], places: Sequence[Placement], spec: InputSpec
-) -> NDArray[np.float32]:
+    pictures: Sequence[Pixels],
+    places: Sequence[Placement],
+    spec: InputSpec,
+    dtype: DTypeLike = np.float32,
+) -> NDArray[Any]:
     """Whole pictures as the network wants them.
 
     Args:
         pictures: uint8 RGB (height, width, 3) each.
         places: where each lies in the input, of `fit`.
         spec: size, colour order, scale, mean, std and layout of the input.
+        dtype: of the input.
 
     Returns:
-        float32 (N, 3, H, W), or (N, H, W, 3) where the layout is nhwc; see `normalise`.
+        (N, 3, H, W), or (N, H, W, 3) where the layout is nhwc; see `normalise`.
     """
     canvas = np.empty((len(pictures), spec.height, spec.width, 3), np.uint8)
     for pixels, place, out in zip(pictures, places, canvas, strict=True):
         place.draw(pixels, out, spec.pad)
-    return normalise(canvas, spec)
+    return normalise(canvas, spec, dtype)
 
 
-def normalise(patches: Pixels, spec: InputSpec) -> NDArray[np.float32]:
+def normalise(patches: Pixels, spec: InputSpec, dtype: DTypeLike = np.float32) -> NDArray[Any]:
     """Network tensor of uint8 RGB patches (N, H, W, 3): (pixel / scale - mean) / std in the network's
-    channel order and layout, float32; the padding too."""
-    std = np.array(spec.std, np.float64)
-    gain = (1.0 / (spec.scale * std)).astype(np.float32)
-    bias = (-np.array(spec.mean, np.float64) / std).astype(np.float32)
+    channel order and layout; the padding too. Integers get whole steps, see `whole_steps`."""
+    gain, bias = _gain_and_bias(spec)
     order = (2, 1, 0) if spec.color == "bgr" else (0, 1, 2)
     n, height, width = patches.shape[:3]
     if spec.layout == "nhwc":
-        out = np.empty((n, height, width, 3), np.float32)
-        planes: NDArray[np.float32] = out.transpose(0, 3, 1, 2)
+        out = np.empty((n, height, width, 3), dtype)
+        planes: NDArray[Any] = out.transpose(0, 3, 1, 2)
     else:
-        planes = out = np.empty((n, 3, height, width), np.float32)
+        planes = out = np.empty((n, 3, height, width), dtype)
     for to, channel in enumerate(order):
         if gain[to] == 1:
             planes[:, to] = patches[..., channel]
         else:
             np.multiply(patches[..., channel], gain[to], out=planes[:, to])
         if bias[to]:
-            planes[:, to] += bias[to]
+            planes[:, to] += bias[to].astype(dtype)
     return out
+
+
+def whole_steps(spec: InputSpec, dtype: np.dtype[Any]) -> bool:
+    """True where prepared pixels are whole numbers that fit into an integer type."""
+    gain, bias = _gain_and_bias(spec)
+    ends = np.array([bias, bias + 255 * gain])
+    limits = np.iinfo(dtype)
+    whole = (gain == 1).all() and (bias == np.round(bias)).all()
+    return bool(whole and ends.min() >= limits.min and ends.max() <= limits.max)
+
+
+def _gain_and_bias(spec: InputSpec) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What pixels are multiplied with, and what is added, by channel in the network's order."""
+    std = np.array(spec.std, np.float64)
+    gain = (1.0 / (spec.scale * std)).astype(np.float32)
+    return gain, (-np.array(spec.mean, np.float64) / std).astype(np.float32)
 
 
 def as_rgb(image: Any) -> Pixels:
