@@ -5,6 +5,7 @@ YOLOX: Ge et al., arXiv 2107.08430. SSD `detection_out`: Liu et al., ECCV 2016.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.decode.nms import nms
+from edgepose.decode.yolo import STRIDES as YOLOX_STRIDES
+from edgepose.decode.yolo import grid_rows, is_list
 from edgepose.errors import EngineError, UnknownNameError
 
 Array = NDArray[Any]
 Outputs = Mapping[str, Array]
-YOLOX_STRIDES = (8, 16, 32)
-SAME_ORDER_ROWS = 300
 
 
 class Boxes(NamedTuple):
@@ -186,7 +187,7 @@ def _yolox(outputs: Outputs, params: DetectionParams) -> list[_Rows]:
     expected = "(batch, rows, 5 + classes) centre, size, objectness, classes by cell"
     grid, stride = yolox_grid(*params.size, params.strides)
     by_cell = len(outputs) == 1 and next(iter(outputs.values())).shape[1:2] == (len(grid),)
-    if not by_cell and _is_suppressed(outputs):
+    if not by_cell and _is_suppressed(outputs, params):
         return _suppressed(outputs, params)
     raw = _only(outputs, "yolox", expected)
     if raw.shape[2] < 6 or raw.shape[1] != len(grid):
@@ -217,7 +218,7 @@ def _cell_corners(table: Array, grid: Array, stride: Array) -> Callable[[Array],
 def _yolov5(outputs: Outputs, params: DetectionParams) -> list[_Rows]:
     """Centre, size, objectness, classes; a row counts for its best class only."""
     expected = "(batch, rows, 5 + classes) centre, size, objectness, classes"
-    if _is_suppressed(outputs):
+    if _is_suppressed(outputs, params):
         return _suppressed(outputs, params)
     raw = _only(outputs, "yolov5", expected)
     if raw.shape[2] < 6:
@@ -234,10 +235,11 @@ def _yolov5(outputs: Outputs, params: DetectionParams) -> list[_Rows]:
 def _yolov8(outputs: Outputs, params: DetectionParams) -> list[_Rows]:
     """Centre, size, classes; channels first as exported, or last."""
     expected = "(batch, 4 + classes, rows) centre, size, classes"
-    if _is_suppressed(outputs):
+    if _is_suppressed(outputs, params):
         return _suppressed(outputs, params)
     raw = _only(outputs, "yolov8", expected)
-    if raw.shape[1] < raw.shape[2]:
+    cells = grid_rows(params.size)
+    if raw.shape[1] != cells and (raw.shape[2] == cells or raw.shape[1] < raw.shape[2]):
         raw = raw.transpose(0, 2, 1)
     if raw.shape[2] < 5:
         raise _wrong("yolov8", expected, outputs)
@@ -250,19 +252,19 @@ def _yolov8(outputs: Outputs, params: DetectionParams) -> list[_Rows]:
     return out
 
 
-def _is_suppressed(outputs: Outputs) -> bool:
+def _is_suppressed(outputs: Outputs, params: DetectionParams) -> bool:
     """True for the answers of networks with their own suppression, told by their shapes."""
     shapes = sorted((t.shape for t in outputs.values()), key=len)
     last = [s[-1] for s in shapes]
     if len(shapes) == 1:
         shape = shapes[0]
-        rows = shape[-2] if len(shape) > 1 else 0
-        return (len(shape) == 2 and shape[1] == 7) or (
-            len(shape) == 3 and (shape[2] == 5 or (shape[2] == 6 and rows <= SAME_ORDER_ROWS))
-        )
+        if len(shape) == 2:
+            return bool(shape[1] == 7)
+        # as wide as lists are raw answers of one class too: the grids have other numbers of rows
+        return len(shape) == 3 and shape[2] in (5, 6) and is_list(shape[1], params.size)
     if len(shapes) == 2:
         return len(shapes[0]) == 2 and len(shapes[1]) == 3 and last[1] == 5
-    return len(shapes) == 4 and any(len(s) == 3 and s[-1] == 4 for s in shapes)
+    return len(shapes) == 4 and any(len(s) == 3 and s[2] == 4 for s in shapes)
 
 
 def _suppressed(outputs: Outputs, params: DetectionParams) -> list[_Rows]:
@@ -292,24 +294,16 @@ def _suppressed(outputs: Outputs, params: DetectionParams) -> list[_Rows]:
 
 
 def _efficient(outputs: Outputs) -> list[_Rows]:
-    """TensorRT's EfficientNMS: how many, boxes, scores, classes."""
-    boxes = next(t for t in outputs.values() if t.ndim == 3)
-    batch, n = boxes.shape[:2]
-    counts = next(t for t in outputs.values() if t.size == batch and t is not boxes).reshape(batch)
-    flat = [(name, t) for name, t in outputs.items() if t.shape == (batch, n)]
-    if len(flat) != 2:
+    """TensorRT's EfficientNMS: how many, boxes, scores, classes; by their names, else in this order."""
+    roles = ("num|count", "box", "score|conf", "class|label")
+    named = [[t for n, t in outputs.items() if re.search(role, n.lower())] for role in roles]
+    tensors = [t[0] for t in named] if all(len(t) == 1 for t in named) else [*outputs.values()]
+    counts, boxes, scores, labels = tensors
+    batch, n = boxes.shape[:2] if boxes.ndim == 3 else (-1, -1)
+    if counts.size != batch or scores.shape != (batch, n) or labels.shape != (batch, n):
         raise _wrong("efficient-nms", "num_dets, boxes, scores and classes", outputs)
-    flat.sort(key=lambda pair: "score" not in pair[0])
-    scores, labels = flat[0][1], flat[1][1]
-    return [
-        _Rows(
-            scores[i, : int(counts[i])],
-            _plain_corners(boxes[i]),
-            True,
-            labels[i, : int(counts[i])].astype(np.int64),
-        )
-        for i in range(batch)
-    ]
+    rows = zip(boxes, scores, labels, counts.reshape(batch).astype(int), strict=True)
+    return [_Rows(s[:k], _plain_corners(b), True, c[:k].astype(np.int64)) for b, s, c, k in rows]
 
 
 def _ssd(outputs: Outputs, params: DetectionParams) -> list[_Rows]:

@@ -87,7 +87,8 @@ def decode_palms(
     anchors = palm_anchors(size, layers)
     by_width = {t.shape[-1]: t for t in outputs.values() if t.ndim == 3}
     raw, logits = by_width.get(4 + 2 * PALM_POINTS), by_width.get(1)
-    if raw is None or logits is None or raw.shape[1] != len(anchors):
+    twice = len(by_width) < sum(t.ndim == 3 for t in outputs.values())
+    if raw is None or logits is None or twice or raw.shape[1] != len(anchors):
         found = ", ".join(f"{name} {list(t.shape)}" for name, t in outputs.items())
         raise EngineError(
             f"The detector does not answer as palm: expected (batch, {len(anchors)}, 18) and "

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgepose.decode.movenet import MAPS, decode_movenet
 from edgepose.decode.nms import nms
+from edgepose.decode.yolo import is_list
 from edgepose.errors import EngineError, UnknownNameError
 
 Array = NDArray[Any]
@@ -42,6 +43,9 @@ class OneStageParams:
     Attributes:
         kind: format of the answer, a key of `FORMATS`.
         keypoints: how many a person has.
+        size: (width, height) of the network's input.
+        classes: how many the YOLO layouts have; the best counts.
+        values: of a keypoint in the YOLO layouts: 3, or 2 without a score, which then counts as 1.
         score_threshold: people must score more than this.
         nms_threshold: IoU above which the weaker of two people goes.
         limit: at most this many people a picture.
@@ -55,6 +59,9 @@ class OneStageParams:
     nms_threshold: float = 0.45
     limit: int = 100
     pixel: float = 0.0
+    size: tuple[int, int] = (640, 640)
+    classes: int = 1
+    values: int = 3
 
 
 class _Rows(NamedTuple):
@@ -110,9 +117,11 @@ def _wrong(kind: str, expected: str, outputs: Outputs) -> EngineError:
 
 def _rtmo(outputs: Outputs, params: OneStageParams) -> list[_Rows]:
     """(batch, n, 5) [box, score] and (batch, n, K, 3) [x, y, score]; not always suppressed inside."""
+    expected = f"(batch, n, 5) and (batch, n, {params.keypoints}, 3)"
     by_rank = {t.ndim: t for t in outputs.values()}
     dets, points = by_rank.get(3), by_rank.get(4)
-    expected = f"(batch, n, 5) and (batch, n, {params.keypoints}, 3)"
+    if len(by_rank) < len(outputs):  # which of them?
+        raise _wrong("rtmo", expected, outputs)
     if dets is None or points is None or dets.shape[2] != 5 or dets.shape[:2] != points.shape[:2]:
         raise _wrong("rtmo", expected, outputs)
     if points.shape[2:] != (params.keypoints, 3):
@@ -130,7 +139,12 @@ def _table(outputs: Outputs, kind: str, columns: int, expected: str) -> Array:
         if table.shape[1] == columns:
             rows: Array = table.transpose(0, 2, 1)
             return rows
-    raise _wrong(kind, expected, outputs)
+    raise _wrong(kind, f"{expected}; {_DECIDES}", outputs)
+
+
+_DECIDES = (
+    '"class_count" and "keypoint_values" (3, or 2 without a score) in its decoder say otherwise'
+)
 
 
 def _corners(table: Array) -> Array:
@@ -139,31 +153,54 @@ def _corners(table: Array) -> Array:
     return boxes
 
 
+def _keypoints(flat: Array, params: OneStageParams) -> Array:
+    """(N, K, 3) of rows (N, K x values)."""
+    points = flat.reshape(len(flat), params.keypoints, params.values)
+    if params.values == 3:
+        return points
+    return np.concatenate([points, np.ones_like(points[..., :1])], axis=2)
+
+
 def _yolo_pose(outputs: Outputs, params: OneStageParams) -> list[_Rows]:
-    """YOLOv8-pose and YOLO11-pose: (batch, 4 + 1 + 3K, rows) centre, size, score, keypoints; or, with
-    suppression inside (also YOLO26-pose), (batch, n, 6 + 3K) box, score, class, keypoints."""
-    k = params.keypoints
-    expected = f"(batch, {5 + 3 * k}, rows) or, suppressed inside, (batch, n, {6 + 3 * k})"
+    """YOLOv8-pose and YOLO11-pose: (batch, 4 + classes + 3K, rows) centre, size, scores, keypoints; or,
+    with suppression inside (also YOLO26-pose), (batch, n, 6 + 3K) box, score, class, keypoints."""
+    classes, flat = params.classes, params.values * params.keypoints
+    raw, inside = 4 + classes + flat, 6 + flat
+    expected = f"(batch, {raw}, rows) or, suppressed inside, (batch, n, {inside})"
     shapes = [t.shape for t in outputs.values()]
-    if len(shapes) == 1 and len(shapes[0]) == 3 and shapes[0][2] == 6 + 3 * k:
+    if len(shapes) == 1 and len(shapes[0]) == 3 and shapes[0][2] == inside:
         (table,) = outputs.values()
-        return [_Rows(t[:, :4], t[:, 4], t[:, 6:].reshape(-1, k, 3), True) for t in table]
-    table = _table(outputs, "yolo-pose", 5 + 3 * k, expected)
+        if is_list(shapes[0][1], params.size):
+            return [
+                _Rows(t[:, :4], t[:, 4], _keypoints(t[:, 6:], params), suppressed=True)
+                for t in table
+            ]
+        if raw != inside:
+            raise _wrong(
+                "yolo-pose",
+                f'{expected}; so many rows are no list that was suppressed: set "type" to '
+                'yolov7-pose (centre, size, objectness, class), or "class_count" to 2, in its decoder',
+                outputs,
+            )
     out = []
-    for t in table:
-        t = t[t[:, 4] > params.score_threshold]
-        out.append(_Rows(_corners(t), t[:, 4], t[:, 5:].reshape(-1, k, 3)))
+    for t in _table(outputs, "yolo-pose", raw, expected):
+        scores = t[:, 4 : 4 + classes].max(axis=1)
+        hot = scores > params.score_threshold
+        t = t[hot]
+        out.append(_Rows(_corners(t), scores[hot], _keypoints(t[:, 4 + classes :], params)))
     return out
 
 
 def _yolov7_pose(outputs: Outputs, params: OneStageParams) -> list[_Rows]:
-    """YOLOv5-pose and YOLOv7-pose: (batch, rows, 6 + 3K) centre, size, objectness, class, keypoints."""
-    k = params.keypoints
-    table = _table(outputs, "yolov7-pose", 6 + 3 * k, f"(batch, rows, {6 + 3 * k})")
+    """YOLOv5-pose and YOLOv7-pose: (batch, rows, 5 + classes + 3K) centre, size, objectness, classes,
+    keypoints."""
+    end = 5 + params.classes
+    columns = end + params.values * params.keypoints
     out = []
-    for t in table:
+    for t in _table(outputs, "yolov7-pose", columns, f"(batch, rows, {columns})"):
         t = t[t[:, 4] > params.score_threshold]
-        out.append(_Rows(_corners(t), t[:, 4] * t[:, 5], t[:, 6:].reshape(-1, k, 3)))
+        scores = t[:, 4] * t[:, 5:end].max(axis=1)
+        out.append(_Rows(_corners(t), scores, _keypoints(t[:, end:], params)))
     return out
 
 

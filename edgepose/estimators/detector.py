@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.decode.detections import FORMATS, YOLOX_STRIDES, DetectionParams, decode_detections
+from edgepose.decode.detections import FORMATS, DetectionParams, decode_detections
 from edgepose.decode.hand import ANCHOR_LAYERS, decode_palms
+from edgepose.decode.yolo import STRIDES
 from edgepose.engines import EngineOptions, load_engine
 from edgepose.engines.base import Engine, Outputs
 from edgepose.errors import UnknownNameError, UsageError
@@ -162,5 +163,5 @@ def _params(manifest: Manifest, options: EstimatorOptions, runner: Runner) -> De
         nms_threshold=float(decoder.get("nms", 0.45)) if overlap is None else overlap,
         classes=tuple(int(c) for c in classes),
         limit=options.max_people or 300,
-        strides=tuple(int(s) for s in decoder.get("strides", YOLOX_STRIDES)),
+        strides=tuple(int(s) for s in decoder.get("strides", STRIDES)),
     )

@@ -53,6 +53,9 @@ class OneStage:
             score_threshold=float(decoder.get("score", 0.3)) if score is None else score,
             nms_threshold=float(decoder.get("nms", 0.45)) if overlap is None else overlap,
             limit=options.max_people or 300,
+            size=(self._runner.spec.width, self._runner.spec.height),
+            classes=int(decoder.get("class_count", 1)),
+            values=int(decoder.get("keypoint_values", 3)),
         )
         self._limits = Limits.of(manifest, options, topology)
 

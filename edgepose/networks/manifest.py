@@ -12,6 +12,7 @@ Outputs are bound by role. Roles by `decoder.type`:
 | simcc | simcc_x, simcc_y | split, padding, softmax |
 | rtmo | detections, keypoints | score, nms |
 | movenet | the six maps of `decode.movenet`, by those names | score, nms |
+| yolo-pose, yolov7-pose | the only output | score, nms, class_count, keypoint_values (3, or 2 without a score) |
 | yolox | detections (any name) | classes, score, nms, strides |
 | ssd | detections | label, score |
 | palm | boxes, scores | score, nms, strides, anchors |
@@ -44,7 +45,7 @@ DECODER_NUMBERS = {
     *("score", "nms", "threshold", "keypoint_threshold", "link_threshold", "min_score"),
     *("padding", "scale", "shift_y", "presence", "split"),
 }
-DECODER_COUNTS = {"upsample", "window", "samples"}
+DECODER_COUNTS = {"upsample", "window", "samples", "class_count", "keypoint_values"}
 DECODER_LISTS = {"cmap_channels", "paf_channels", "classes", "strides", "anchors"}
 
 
@@ -329,6 +330,8 @@ def _decoder(value: Any, r: _Reader) -> dict[str, Any]:
             [r.whole(x, path) for x in r.sequence(v, path)]
         else:
             _simple(v, path, r)
+    if d.get("keypoint_values", 3) not in (2, 3):
+        raise r.wrong(d["keypoint_values"], "decoder.keypoint_values", "2 or 3")
     for key in ("cmap_channels", "paf_channels"):
         if key in d and (len(d[key]) != 2 or d[key][0] >= d[key][1]):
             raise r.wrong(d[key], f"decoder.{key}", "[first, end) with first < end")

@@ -221,3 +221,53 @@ def test_yolox_with_other_strides() -> None:
     params = DetectionParams("yolox", (64, 64), 0.5, strides=(32, 64))
     (found,) = decode_detections({"o": raw}, params)
     np.testing.assert_allclose(found.xyxy, [[0, 0, 64, 64]])
+
+
+def raw_v8(rows: int) -> np.ndarray:
+    """One class: centre, size, score of one box."""
+    table = np.zeros((rows, 5), np.float32)
+    table[0] = (30, 30, 20, 40, 0.9)
+    return table
+
+
+@pytest.mark.parametrize(("size", "rows"), [((640, 640), 8400), ((64, 64), 84), ((32, 64), 42)])
+@pytest.mark.parametrize("first", ["rows", "columns"])
+def test_one_class_with_the_rows_first_is_not_read_as_a_suppressed_list(
+    size: tuple[int, int], rows: int, first: str
+) -> None:
+    table = raw_v8(rows) if first == "rows" else raw_v8(rows).T
+    params = DetectionParams("yolov8", size, classes=())
+    (found,) = decode_detections({"output0": table[None]}, params)
+    np.testing.assert_allclose(found.xyxy, [[20, 10, 40, 50]])
+
+
+def test_raw_rows_of_yolov5_for_a_small_input_are_not_a_list() -> None:
+    table = np.zeros((252, 6), np.float32)
+    table[0] = (30, 30, 20, 40, 1.0, 0.9)
+    (found,) = decode_detections({"o": table[None]}, DetectionParams("yolov5", (64, 64)))
+    np.testing.assert_allclose(found.xyxy, [[20, 10, 40, 50]])
+
+
+@pytest.mark.parametrize("boxes", [0, 1, 2, 3])
+@pytest.mark.parametrize("batch", [1, 2, 3])
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_efficient_nms_of_any_batch_and_number_of_boxes(
+    boxes: int, batch: int, shuffled: bool
+) -> None:
+    """All four tensors may have the batch's size; names, else their order, say which is which."""
+    n = max(boxes, 1)
+    at = np.tile(np.arange(n, dtype=np.float32)[:, None] + [0, 1, 10, 20], (batch, 1, 1))
+    outputs = {
+        "num_dets": np.full((batch, 1), boxes, np.float32),
+        "det_boxes": at,
+        "det_scores": np.full((batch, n), 0.9, np.float32),
+        "det_classes": np.zeros((batch, n), np.float32),
+    }
+    if shuffled:
+        outputs = dict(reversed(outputs.items()))
+    else:
+        outputs = {f"output{i}": t for i, t in enumerate(outputs.values())}
+    found = decode_detections(outputs, DetectionParams("nms"), batch)
+    assert [len(f.scores) for f in found] == [boxes] * batch
+    for picture in found:
+        np.testing.assert_allclose(picture.xyxy, at[0, :boxes])

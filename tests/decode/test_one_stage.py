@@ -115,3 +115,64 @@ def test_another_number_of_keypoints_is_refused() -> None:
 def test_unknown_format() -> None:
     with pytest.raises(UnknownNameError, match="yolo-pose"):
         decode_people({}, OneStageParams("yolopose"))
+
+
+def layout(
+    classes: int = 1, values: int = 3, objectness: bool = False, rows: int = 8400
+) -> np.ndarray:
+    """Raw rows of YOLO-pose with so many classes (the last one is meant) and values a keypoint."""
+    out = np.zeros((rows, 4 + objectness + classes + values * 17), np.float32)
+    for row, ((x, y, w, h, score), points) in zip(out, ROWS, strict=False):
+        row[:4] = x, y, w, h
+        if objectness:
+            row[4] = 1
+        row[3 + objectness + classes] = score
+        row[4 + objectness + classes :] = points[:, :values].ravel()
+    return out
+
+
+@pytest.mark.parametrize("first", ["rows", "columns"])
+@pytest.mark.parametrize("classes", [1, 2, 3])
+@pytest.mark.parametrize("values", [2, 3])
+@pytest.mark.parametrize("kind", ["yolo-pose", "yolov7-pose"])
+def test_classes_and_keypoints_without_a_score_by_manifest(
+    kind: str, values: int, classes: int, first: str
+) -> None:
+    table = layout(classes, values, objectness=kind == "yolov7-pose")
+    params = OneStageParams(kind, 17, 0.3, 0.5, classes=classes, values=values)
+    (found,) = decode_people({"o": (table if first == "rows" else table.T)[None]}, params)
+    np.testing.assert_allclose(found.scores, [0.85, 0.6], atol=1e-6)
+    np.testing.assert_allclose(found.boxes, [[280, 160, 320, 240], [80, 160, 120, 240]], atol=1e-3)
+    for points, (_, expected) in zip(found.points, [ROWS[1], ROWS[0]], strict=True):
+        np.testing.assert_allclose(points[:, :2], expected[:, :2], atol=1e-4)
+        if values == 3:
+            np.testing.assert_allclose(points[:, 2], expected[:, 2], atol=1e-4)
+        else:
+            assert (points[:, 2] == 1).all()
+
+
+@pytest.mark.parametrize(
+    "more", [{"classes": 2}, {"values": 2}, {"classes": 3, "values": 2}], ids=str
+)
+def test_a_layout_that_the_manifest_does_not_say_is_refused(more: dict[str, int]) -> None:
+    for table in (layout(**more).T, layout(**more)):
+        with pytest.raises(EngineError, match="class_count"):
+            decode_people({"o": table[None]}, OneStageParams("yolo-pose", 17, 0.3, 0.5))
+
+
+@pytest.mark.parametrize(("size", "rows"), [((640, 640), 25200), ((64, 64), 252)])
+def test_the_layout_of_yolov7_is_not_read_as_a_suppressed_list(
+    size: tuple[int, int], rows: int
+) -> None:
+    """Both are 6 + 3K wide; the number of rows tells: 252 are three anchors a cell of 64 x 64."""
+    table = {"o": layout(objectness=True, rows=rows)[None]}
+    with pytest.raises(EngineError, match='"type" to yolov7-pose'):
+        decode_people(table, OneStageParams("yolo-pose", 17, 0.3, 0.5, size=size))
+    (found,) = decode_people(table, OneStageParams("yolov7-pose", 17, 0.3, 0.5, size=size))
+    np.testing.assert_allclose(found.scores, [0.85, 0.6], atol=1e-6)
+
+
+def test_two_tensors_in_one_role_are_refused() -> None:
+    boxes, points = np.zeros((1, 5, 5)), np.zeros((1, 5, 17, 3))
+    with pytest.raises(EngineError, match="weak"):
+        decode_people({"weak": boxes, "dets": boxes, "keypoints": points}, OneStageParams("rtmo"))

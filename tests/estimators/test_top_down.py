@@ -447,3 +447,37 @@ def test_a_flip_test_without_sides_is_said(
     boxes = detector_network(make_detector([LEFT, RIGHT]))
     TopDown.load(network, options(boxes, flip_test=True)).close()
     assert "no keypoint of topology 'person' has a side" in caplog.text
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 4])
+@pytest.mark.parametrize("frames", [1, 2, 5])
+def test_a_list_as_long_as_the_batch_is_not_cut(
+    batch: int, frames: int, tmp_path: Path, make_pose: Callable[..., Path]
+) -> None:
+    """A detector of a fixed batch that finds two boxes in the first picture of each run, (2, 7)."""
+    onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+    h, f = onnx.helper, onnx.TensorProto.FLOAT
+    rows = np.float32([[0, *LEFT[:4], 0, 0.9], [0, *RIGHT[:4], 0, 0.8]])
+    nodes = [
+        h.make_node("ReduceMean", ["images"], ["mean"], keepdims=0),
+        h.make_node("Mul", ["mean", "nought"], ["nothing"]),
+        h.make_node("Add", ["nothing", "rows"], ["output"]),
+    ]
+    parts = [
+        onnx.numpy_helper.from_array(np.float32(0), "nought"),
+        onnx.numpy_helper.from_array(rows, "rows"),
+    ]
+    graph = h.make_graph(
+        nodes,
+        "detector",
+        [h.make_tensor_value_info("images", f, [batch, 3, 80, 100])],
+        [h.make_tensor_value_info("output", f, [2, 7])],
+        parts,
+    )
+    model = h.make_model(graph, opset_imports=[h.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, tmp_path / "list.onnx")
+    boxes = detector_network(tmp_path / "list.onnx")
+    estimator = TopDown.load(pose_network(make_pose("simcc"), "simcc", split=1.0), options(boxes))
+    found = estimator.estimate([Frame(picture())] * frames, Stopwatch())
+    assert [len(poses) for poses in found] == [2 if i % batch == 0 else 0 for i in range(frames)]
+    estimator.close()
