@@ -31,4 +31,6 @@ def main(folder: str = str(Path(__file__).parent / "images")) -> int:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] in (["-h"], ["--help"]):
+        sys.exit(__doc__)
     main(*sys.argv[1:])

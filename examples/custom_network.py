@@ -37,4 +37,6 @@ def main(model=None, uri="test://people?rate=0&frames=1"):
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] in (["-h"], ["--help"]):
+        sys.exit(__doc__)
     main(*sys.argv[1:])

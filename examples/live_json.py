@@ -36,4 +36,6 @@ def main(uri="test://people", port="8000"):
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] in (["-h"], ["--help"]):
+        sys.exit(__doc__)
     main(*sys.argv[1:])

@@ -30,6 +30,8 @@ def main(folder: str, target: str = "poses.csv") -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] in ([], ["-h"], ["--help"]):
+        sys.exit(__doc__)
     if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
     try:

@@ -22,7 +22,7 @@ from edgepose.types import Pose
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 IMAGES = EXAMPLES / "images"
-MOST_LINES = 40
+MOST_LINES = 42
 
 
 def run(name: str, *words: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -51,6 +51,13 @@ def test_examples_are_short_and_say_how_they_are_used(path: Path) -> None:
     assert len(lines) <= MOST_LINES
     assert lines[0].startswith('"""')
     assert "usage:" in path.read_text() or "`make demo`" in lines[0]
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda p: p.name)
+def test_help_says_what_an_example_does(path: Path) -> None:
+    done = subprocess.run([sys.executable, str(path), "--help"], capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+    assert "usage:" in done.stdout + done.stderr or path.stem == "demo"
 
 
 def test_every_example_is_run_here() -> None:

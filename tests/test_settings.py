@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from edgepose import settings
 from edgepose.errors import UsageError
+from edgepose.options import Posenet, fields_of
 
 OPTIONS = {"posenet": ["network", "threshold", "min_score"], "serve": ["port", "network"]}
 
@@ -92,3 +94,39 @@ def test_config_show_tells_where_values_come_from(here: Path) -> None:
         "value": 0.25,
         "origin": "edgepose.toml",
     }
+
+
+def test_config_show_hides_passwords(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEPOSE_SOURCE", "rtsp://u:SECRET@host/live")
+    (here / "edgepose.toml").write_text(
+        '[posenet]\nmqtt = "mqtt://u:SECRET@broker/t"\noutput = ["rtmp://u:SECRET@h/x", "a.mp4"]\n'
+    )
+    for words in ([], ["--json"]):
+        command = [sys.executable, "-m", "edgepose", "config", "show", *words]
+        result = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert "SECRET" not in result.stdout
+        assert "host/live" in result.stdout
+        assert "a.mp4" in result.stdout
+
+
+def test_several_values_are_a_list_or_lines_or_one_word() -> None:
+    field = next(f for f in fields_of(Posenet) if f.name == "source")
+
+    def typed(value: object) -> object:
+        return settings.as_typed(settings.Setting("posenet", "source", value, "x"), field)
+
+    assert typed("a b.jpg") == ["a b.jpg"]
+    assert typed("a.jpg\nb.jpg\n") == ["a.jpg", "b.jpg"]
+    assert typed(["a.jpg", "b.jpg"]) == ["a.jpg", "b.jpg"]
+
+
+def test_a_variable_that_means_nothing_is_said(
+    here: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("edgepose"), "propagate", True)
+    values({"EDGEPOSE_NETWROK": "x", "EDGEPOSE_HOME": "/x", "EDGEPOSE_ZZZZ": "1"})
+    said = [r.getMessage() for r in caplog.records]
+    assert said == [
+        "EDGEPOSE_NETWROK is set, and edgepose has no such variable. Did you mean EDGEPOSE_NETWORK?",
+        "EDGEPOSE_ZZZZ is set, and edgepose has no such variable.",
+    ]
