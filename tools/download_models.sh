@@ -46,7 +46,7 @@ rtmpose-m FP32 zip end2end.onnx rtmpose-m_simcc-body7_pt-body7_420e-256x192-e48f
 rtmpose-s FP32 zip end2end.onnx rtmpose-s_simcc-body7_pt-body7_420e-256x192-acd4a1ef_20230504.zip - - - $MMPOSE/rtmposev1/onnx_sdk/rtmpose-s_simcc-body7_pt-body7_420e-256x192-acd4a1ef_20230504.zip
 rtmpose-t FP32 zip end2end.onnx rtmpose-t_simcc-body7_pt-body7_420e-256x192-026a1439_20230504.zip - - - $MMPOSE/rtmposev1/onnx_sdk/rtmpose-t_simcc-body7_pt-body7_420e-256x192-026a1439_20230504.zip
 yolox-m FP32 zip end2end.onnx yolox_m_8xb8-300e_humanart-c2c7a14a.zip - - - $MMPOSE/rtmposev1/onnx_sdk/yolox_m_8xb8-300e_humanart-c2c7a14a.zip
-yolox-nano FP32 zip end2end.onnx yolox_nano_8xb8-300e_humanart-40f6f0d0.zip - - - $MMPOSE/rtmposev1/onnx_sdk/yolox_nano_8xb8-300e_humanart-40f6f0d0.zip
+yolox-nano-humanart FP32 zip end2end.onnx yolox_nano_8xb8-300e_humanart-40f6f0d0.zip - - - $MMPOSE/rtmposev1/onnx_sdk/yolox_nano_8xb8-300e_humanart-40f6f0d0.zip
 yolox-tiny FP32 zip end2end.onnx yolox_tiny_8xb8-300e_humanart-6f3252f9.zip - - - $MMPOSE/rtmposev1/onnx_sdk/yolox_tiny_8xb8-300e_humanart-6f3252f9.zip
 END
 }

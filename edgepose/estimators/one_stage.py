@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edgepose.decode.one_stage import FORMATS, OneStageParams, People, decode_people
@@ -11,7 +12,7 @@ from edgepose.engines.base import Engine
 from edgepose.errors import UnknownNameError
 from edgepose.estimators.base import EstimatorOptions
 from edgepose.estimators.people import Limits, make_poses
-from edgepose.estimators.runner import Runner, chunks, engine_options, made_of, topology_of
+from edgepose.estimators.runner import Runner, engine_options, made_of, topology_of
 from edgepose.networks.manifest import Manifest
 from edgepose.networks.topology import Topology
 from edgepose.preprocess import Placement
@@ -42,7 +43,7 @@ class OneStage:
         kind = str(manifest.decoder.get("type", "rtmo"))
         if kind not in FORMATS:
             raise UnknownNameError("one-stage format", kind, FORMATS)
-        self._runner = Runner(engine, manifest, options)
+        self._runner = Runner(engine, manifest, options, trim=True)
         self.manifest = self._runner.manifest
         self.topology = topology
         decoder = manifest.decoder
@@ -53,11 +54,11 @@ class OneStage:
             score_threshold=float(decoder.get("score", 0.3)) if score is None else score,
             nms_threshold=float(decoder.get("nms", 0.45)) if overlap is None else overlap,
             limit=options.max_people or 300,
-            size=(self._runner.spec.width, self._runner.spec.height),
             classes=int(decoder.get("class_count", 1)),
             values=int(decoder.get("keypoint_values", 3)),
         )
         self._limits = Limits.of(manifest, options, topology)
+        self._around_keypoints = decoder.get("boxes") == "keypoints"
 
     @classmethod
     def load(cls, network: Network, options: EstimatorOptions) -> OneStage:
@@ -86,8 +87,8 @@ class OneStage:
     def estimate(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> list[tuple[Pose, ...]]:
         """The poses of each frame; see `Estimator.estimate`."""
         poses: list[tuple[Pose, ...]] = []
-        for part in chunks(len(frames), self._runner.batch):
-            poses += self._estimate(frames[part], stopwatch)
+        for part in self._runner.batches(frames):
+            poses += self._estimate(part, stopwatch)
         return poses
 
     def _estimate(self, frames: Sequence[Frame], watch: Stopwatch) -> list[tuple[Pose, ...]]:
@@ -95,14 +96,16 @@ class OneStage:
         outputs = self._runner.run_placed(frames, places, watch)
         with watch.stage("postprocess"):
             # engines of a fixed batch answer for empty rows too
-            people = decode_people(outputs, self._params)[: len(frames)]
+            spec = self._runner.spec_of(frames[0])
+            params = replace(self._params, size=(spec.width, spec.height))
+            people = decode_people(outputs, params)[: len(frames)]
             rows = zip(people, places, frames, strict=True)
             return [self._poses(found, where, frame) for found, where, frame in rows]
 
     def _poses(self, people: People, where: Placement, frame: Frame) -> tuple[Pose, ...]:
         points = people.points.copy()
         points[..., :2] = where.to_image(points[..., :2])
-        boxes = where.to_image(people.boxes)
+        boxes = None if self._around_keypoints else where.to_image(people.boxes)
         return make_poses(points, people.scores, boxes, self.topology, frame, self._limits)
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -39,6 +40,7 @@ class Runner:
         manifest: what is known about it.
         options: `size` for engines that leave it open, `resize`, and `batch`.
         way: how whole pictures lie in the input, see `preprocess.fit`.
+        trim: leave out padding where the size is open and was not asked for, see `spec_of`.
 
     Attributes:
         engine: the engine.
@@ -54,7 +56,12 @@ class Runner:
     """
 
     def __init__(
-        self, engine: Engine, manifest: Manifest, options: EstimatorOptions, way: Way = "boxes"
+        self,
+        engine: Engine,
+        manifest: Manifest,
+        options: EstimatorOptions,
+        way: Way = "boxes",
+        trim: bool = False,
     ) -> None:
         self.engine = engine
         self.spec = fit_input(engine, manifest, options.size)
@@ -70,10 +77,32 @@ class Runner:
         self._fixed = max(engine.inputs[0].shape[0], 0)
         self.batch = self._fixed or max(1, min(options.batch, engine.max_batch or options.batch))
         self.device = device_feed(engine, self.spec, self._fixed)
+        self._trim = (
+            trim and options.size is None and self.device is None and is_open(engine, self.spec)
+        )
+
+    def spec_of(self, frame: Frame) -> InputSpec:
+        """The input for a frame: where it may be trimmed, the longer side of the frame fills the input's as
+        ever, and of the padding along the other only what makes up a multiple stays."""
+        spec = self.spec
+        if not self._trim or spec.resize != "letterbox":
+            return spec
+        ratio = min(spec.width / frame.width, spec.height / frame.height)
+        width, height = (
+            min(-(-max(1, round(n * ratio)) // spec.multiple) * spec.multiple, most)
+            for n, most in ((frame.width, spec.width), (frame.height, spec.height))
+        )
+        return replace(spec, width=width, height=height)
+
+    def batches(self, frames: Sequence[Frame]) -> Iterator[Sequence[Frame]]:
+        """The frames in order, in runs of one input size and at most a batch."""
+        for _, same in groupby(frames, key=self.spec_of):
+            run = list(same)
+            yield from (run[part] for part in chunks(len(run), self.batch))
 
     def places(self, frames: Sequence[Frame]) -> list[Placement]:
         """Where each whole frame lies in the input."""
-        return [fit(self.spec, f.width, f.height, self._way) for f in frames]
+        return [fit(self.spec_of(f), f.width, f.height, self._way) for f in frames]
 
     def run(self, feed: Tensor, watch: Stopwatch) -> Outputs:
         """Infer up to `batch` rows. A fixed batch is filled up with the last row, and answers for all."""
@@ -86,12 +115,13 @@ class Runner:
     def run_placed(
         self, frames: Sequence[Frame], places: Sequence[Placement], watch: Stopwatch
     ) -> Outputs:
-        """Infer on whole pictures, each in its place, up to `batch` of them; see `run`."""
+        """Infer on whole pictures of one input size, each in its place, up to `batch`; see `run`."""
         if self.device is not None:
             maps = [place.drawn for place in places]
             return self.device.run([f.pixels for f in frames], range(len(frames)), maps, watch)
         with watch.stage("preprocess"):
-            feed = to_tensor([host_pixels(f) for f in frames], places, self.spec, self.dtype)
+            spec = self.spec_of(frames[0])
+            feed = to_tensor([host_pixels(f) for f in frames], places, spec, self.dtype)
         return self.run(feed, watch)
 
     def answers(self, rows: int) -> int:
@@ -103,6 +133,13 @@ class Runner:
         if self.device is not None:
             self.device.close()
         self.engine.close()
+
+
+def is_open(engine: Engine, spec: InputSpec) -> bool:
+    """Whether every run may have a size of its own, in multiples that the manifest knows."""
+    tensor = next(t for t in engine.inputs if t.name == spec.name)
+    at = 2 if spec.layout == "nchw" else 1
+    return spec.multiple > 0 and max(tensor.shape[at : at + 2]) < 0
 
 
 def fit_input(engine: Engine, manifest: Manifest, size: tuple[int, int] | None) -> InputSpec:

@@ -10,8 +10,8 @@ Outputs are bound by role. Roles by `decoder.type`:
 | paf | cmap, paf (may be one tensor) | cmap_channels, paf_channels: `[first, end)` of the tensor, default all; upsample, window, samples, keypoint_threshold, link_threshold, min_score |
 | heatmap | heatmap | refine, padding |
 | simcc | simcc_x, simcc_y | split, padding, softmax |
-| rtmo | detections, keypoints | score, nms |
-| movenet | the six maps of `decode.movenet`, by those names | score, nms |
+| rtmo | detections, keypoints | score, nms; boxes: "keypoints" = around the keypoints, not the network's |
+| movenet | the six maps of `decode.movenet`, by those names | as rtmo |
 | yolo-pose, yolov7-pose | the only output | score, nms, class_count, keypoint_values (3, or 2 without a score) |
 | yolox | detections (any name) | classes, score, nms, strides |
 | ssd | detections | label, score |

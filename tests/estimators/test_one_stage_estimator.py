@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from edgepose.decode.movenet import MAPS
 from edgepose.engines import EngineOptions
+from edgepose.engines.base import Choice
 from edgepose.errors import EngineError, UnknownNameError
 from edgepose.estimators.base import EstimatorOptions
+from edgepose.estimators.one_stage import OneStage
 from edgepose.estimators.table import make_estimator
+from edgepose.networks import registry
 from edgepose.networks.manifest import InputSpec, Manifest
-from edgepose.networks.resolve import Network
+from edgepose.networks.resolve import Network, resolve
 from edgepose.networks.topology import load_topology
+from edgepose.preprocess import fit
 from edgepose.timing import Stopwatch
-from edgepose.types import Frame
+from edgepose.types import Frame, TensorSpec
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+PICTURE = Path(__file__).parents[2] / "docs" / "images" / "readme.jpg"
 ENGINE = EngineOptions(engine="onnxruntime", threads=1)
 
 
@@ -122,3 +132,69 @@ def test_wrong_heads_and_formats(tmp_path: Path) -> None:
         estimator.estimate([Frame(np.zeros((64, 64, 3), np.uint8))], Stopwatch())
     with pytest.raises(UnknownNameError, match="Did you mean 'rtmo'"):
         make_estimator(network(model, "rtmo2"), EstimatorOptions(engine=ENGINE))
+
+
+class Sizes:
+    """An engine with an open size that answers nobody, and remembers what it was fed."""
+
+    name = "sizes"
+    max_batch = 0
+    choice = Choice("sizes", "asked for")
+
+    def __init__(self) -> None:
+        self.inputs = (TensorSpec("input", (-1, 3, -1, -1), np.dtype(np.float32)),)
+        self.outputs = ()
+        self.fed: list[tuple[int, ...]] = []
+
+    def infer(self, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        (x,) = feeds.values()
+        self.fed.append(x.shape)
+        channels = zip(MAPS, (1, 2, 2, 17, 34, 34), strict=True)
+        shape = (x.shape[2] // 4, x.shape[3] // 4)
+        return {name: np.zeros((len(x), n, *shape), np.float32) for name, n in channels}
+
+    def close(self) -> None:
+        pass
+
+
+def fed(sizes: list[tuple[int, int]], **options: Any) -> list[tuple[int, ...]]:
+    engine = Sizes()
+    manifest = registry.find("movenet-multipose")
+    estimator = OneStage(engine, manifest, load_topology("coco_17"), EstimatorOptions(**options))
+    frames = [Frame(np.zeros((h, w, 3), np.uint8), i) for i, (w, h) in enumerate(sizes)]
+    assert len(estimator.estimate(frames, Stopwatch())) == len(frames)
+    return engine.fed
+
+
+@given(st.integers(1, 4000), st.integers(1, 4000))
+@settings(deadline=None, max_examples=30)
+def test_only_padding_is_left_out(width: int, height: int) -> None:
+    ((_, _, rows, columns),) = fed([(width, height)])
+    spec = registry.find("movenet-multipose").input
+    whole = fit(spec, width, height, "boxes")
+    trimmed = fit(replace(spec, width=columns, height=rows), width, height, "boxes")
+    assert trimmed == whole
+    assert rows % 32 == columns % 32 == 0
+    assert rows - whole.height < 33
+    assert columns - whole.width < 33
+
+
+def test_sources_of_several_shapes_have_an_input_each() -> None:
+    sizes = [(1920, 1080), (1280, 720), (640, 480), (1080, 1920)]
+    assert fed(sizes) == [(2, 3, 224, 384), (1, 3, 288, 384), (1, 3, 384, 224)]
+
+
+def test_the_size_that_was_asked_for_wins() -> None:
+    assert fed([(1920, 1080), (640, 480)], size=(384, 384)) == [(2, 3, 384, 384)]
+
+
+def test_boxes_lie_around_the_keypoints() -> None:
+    network = resolve("fast", download=False)
+    pixels = np.array(cv2.imread(str(PICTURE))[:, :, ::-1])
+    estimator = OneStage.load(network, EstimatorOptions(engine=ENGINE))
+    (poses,) = estimator.estimate([Frame(pixels, 0)], Stopwatch())
+    estimator.close()
+    assert poses
+    for pose in poses:
+        xy = pose.points[pose.points[:, 2] > 0, :2]
+        assert pose.box == pytest.approx([*xy.min(axis=0), *xy.max(axis=0)])
