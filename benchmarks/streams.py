@@ -31,7 +31,7 @@ from edgepose.io.base import SourceOptions
 from edgepose.io.outputs import open_output
 from edgepose.io.outputs.fanout import FanOut
 from edgepose.io.sources import open_source
-from edgepose.io.sources.live import LiveSource, Picture
+from edgepose.io.sources.live import Captured, LiveSource
 from edgepose.io.sources.testsrc import Painter, TestPattern, latency
 
 KILLS = 20
@@ -274,9 +274,9 @@ class Ready:
     def __init__(self, pixels: Any) -> None:
         self._pixels = pixels
 
-    def read(self) -> Picture:
+    def read(self) -> Captured:
         time.sleep(1 / self.rate)
-        return Picture(lambda: self._pixels)
+        return Captured(lambda: self._pixels)
 
     def interrupt(self) -> None:
         pass

@@ -13,9 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.types import Box
-
-FloatArray = NDArray[np.float64]
+from edgepose.types import Box, Float64Array
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Affine:
         return cls(*(float(v) for v in np.asarray(matrix, np.float64).reshape(6)))
 
     @property
-    def matrix(self) -> FloatArray:
+    def matrix(self) -> Float64Array:
         """The (2, 3) float64 matrix."""
         return np.array([[self.a, self.b, self.c], [self.d, self.e, self.f]])
 
@@ -44,7 +42,7 @@ class Affine:
         """True where x' depends on x only and y' on y only (stretch and letterbox)."""
         return self.b == 0.0 and self.d == 0.0
 
-    def apply(self, xy: NDArray[np.floating]) -> FloatArray:
+    def apply(self, xy: NDArray[np.floating]) -> Float64Array:
         """Map points: (..., 2) in, float64 (..., 2) out."""
         p = np.asarray(xy, np.float64)
         x, y = p[..., 0], p[..., 1]
@@ -111,7 +109,7 @@ def crop(
     return Affine(a, b, target[0] / 2 - a * cx - b * cy, d, e, target[1] / 2 - d * cx - e * cy)
 
 
-def box_iou(a: NDArray[np.floating], b: NDArray[np.floating]) -> FloatArray:
+def box_iou(a: NDArray[np.floating], b: NDArray[np.floating]) -> Float64Array:
     """Intersection over union of boxes: (N, 4) and (M, 4) xyxy in, (N, M) out; 0 where empty."""
     a64, b64 = np.asarray(a, np.float64).reshape(-1, 4), np.asarray(b, np.float64).reshape(-1, 4)
     low = np.maximum(a64[:, None, :2], b64[None, :, :2])
@@ -120,7 +118,7 @@ def box_iou(a: NDArray[np.floating], b: NDArray[np.floating]) -> FloatArray:
     area_a = np.prod(np.clip(a64[:, 2:] - a64[:, :2], 0, None), axis=-1)
     area_b = np.prod(np.clip(b64[:, 2:] - b64[:, :2], 0, None), axis=-1)
     union = area_a[:, None] + area_b[None] - overlap
-    iou: FloatArray = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    iou: Float64Array = np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
     return iou
 
 

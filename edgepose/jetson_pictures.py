@@ -22,7 +22,7 @@ from edgepose.preprocess import as_rgb
 from edgepose.types import Frame
 
 CHANNELS = {"gray": 1, "rgb": 3, "bgr": 3, "rgba": 4, "bgra": 4}
-FORMATS = {
+IMAGE_FORMATS = {
     **{f"{name}8": (name, np.uint8) for name in CHANNELS},
     **{f"{name}32f": (name, np.float32) for name in CHANNELS},
 }
@@ -98,9 +98,9 @@ def rgb_of(image: Any) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def _format(name: str) -> tuple[str, Any]:
-    if name.lower() not in FORMATS:
-        raise UnknownNameError("format of pictures", name, FORMATS)
-    return FORMATS[name.lower()]
+    if name.lower() not in IMAGE_FORMATS:
+        raise UnknownNameError("format of pictures", name, IMAGE_FORMATS)
+    return IMAGE_FORMATS[name.lower()]
 
 
 # memory -------------------------------------------------------------------------------------------

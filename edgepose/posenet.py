@@ -31,11 +31,11 @@ from edgepose.track.one_euro import OneEuro
 from edgepose.track.tracker import Tracker
 from edgepose.types import Frame, Pose
 from edgepose.wanted import (
-    engine_options,
     estimator_options,
     find_detector,
     find_network,
     over,
+    wanted_engine,
 )
 
 DEFAULT_OVERLAY = "links,keypoints"
@@ -95,7 +95,7 @@ class PoseNet(Closing):
             detector = find_detector(found, chosen.estimator, download=not asked.no_download)
         options = over(options, estimator_options(chosen.estimator, detector))
         base = engine or options.engine or EngineOptions()
-        options = replace(options, engine=over(base, engine_options(chosen.engine)))
+        options = replace(options, engine=over(base, wanted_engine(chosen.engine)))
         self.network = found.manifest.name
         self._options = options
         self._found = found

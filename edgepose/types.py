@@ -14,7 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+AnyArray = NDArray[Any]
+Float32Array = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
+Int32Array = NDArray[np.int32]
+Int64Array = NDArray[np.int64]
+Pixels = NDArray[np.uint8]  # a picture, RGB (height, width, 3)
+Shape = tuple[int, ...]
 Box = tuple[float, float, float, float]
 
 
@@ -98,7 +104,7 @@ class Pose(Mapping[str, Keypoint]):
     """
 
     id: int
-    points: FloatArray
+    points: Float32Array
     names: tuple[str, ...]
     links: tuple[Link, ...] = ()
     score: float = 0.0

@@ -10,7 +10,7 @@ import os
 from typing import Any, TypeVar
 
 from edgepose.engines import EngineOptions
-from edgepose.engines.options import Progress as BuildProgress
+from edgepose.engines.options import BuildProgress as BuildProgress
 from edgepose.estimators import EstimatorOptions
 from edgepose.flags import one_of, parse_size
 from edgepose.io.base import OutputOptions, SourceOptions
@@ -97,7 +97,7 @@ def estimator_options(choice: EstimatorChoice, detector: Network | None = None) 
     )
 
 
-def engine_options(choice: EngineChoice, progress: BuildProgress | None = None) -> EngineOptions:
+def wanted_engine(choice: EngineChoice, progress: BuildProgress | None = None) -> EngineOptions:
     """What infers, and how."""
     return EngineOptions(
         engine=choice.engine,

@@ -1,10 +1,14 @@
-"""The floors of the house: a module imports only from floors below its own."""
+"""The floors of the house: a module imports only from floors below its own, never in a circle; no
+function is wider than a reader can hold, and a name means one thing.
+"""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -69,6 +73,19 @@ HEAVY = (
 )
 
 
+MOST_PARAMETERS = 12
+MOST_MODULES = 2  # in which one name may be defined
+# what stands in every module of its kind, and is asked for by that name
+SHARED_NAMES = {
+    "__all__": "what a package gives away",
+    "log": "each module's logger",
+    "main": "the entry point of each process",
+    "load": "each engine's door",
+    "probe": "each engine's reason why it cannot run here",
+    "T": "the type variable of what is generic",
+}
+
+
 def modules() -> list[Path]:
     return sorted(p for p in PACKAGE.rglob("*.py"))
 
@@ -108,6 +125,103 @@ def test_a_module_imports_only_from_floors_below(path: Path) -> None:
         floor = FLOORS[home]
         allowed = target == home or (floor in SIBLINGS and FLOORS[target] == floor)
         assert allowed or FLOORS[target] < floor, f"{path.name} (floor {floor}) imports {name}"
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+def dotted(path: Path) -> str:
+    name = ".".join(("edgepose", *path.relative_to(PACKAGE).with_suffix("").parts))
+    return name.removesuffix(".__init__")
+
+
+def imported_modules(path: Path, known: set[str]) -> set[str]:
+    """The modules of the package that a file needs, lazily or not; a package is not its children."""
+    found: set[str] = set()
+    tree = parse(path)
+    hidden = {
+        child
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for child in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if node in hidden:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.module:
+            inner = {f"{node.module}.{a.name}" for a in node.names} & known
+            whole = any(f"{node.module}.{a.name}" not in known for a in node.names)
+            found |= inner | ({node.module} if whole else set())
+        elif isinstance(node, ast.Import):
+            found |= {a.name for a in node.names}
+    return (found & known) - {dotted(path), "edgepose"}
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of modules that import each other (Tarjan's strongly connected components)."""
+    number: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(name: str) -> None:
+        number[name] = low[name] = len(number)
+        stack.append(name)
+        for other in graph[name]:
+            if other not in number:
+                visit(other)
+            if other in stack:
+                low[name] = min(low[name], low[other])
+        if low[name] == number[name]:
+            at = stack.index(name)
+            group = stack[at:]
+            del stack[at:]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for name in graph:
+        if name not in number:
+            visit(name)
+    return found
+
+
+def test_a_circle_is_found() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}) == [["b", "c"]]
+
+
+def test_no_two_modules_import_each_other_in_a_circle() -> None:
+    known = {dotted(p) for p in modules()}
+    assert circles({dotted(p): imported_modules(p, known) for p in modules()}) == []
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_function_has_few_parameters(path: Path) -> None:
+    for node in ast.walk(parse(path)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            args = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
+            assert len(args) <= MOST_PARAMETERS, f"{node.name} (line {node.lineno}): {len(args)}"
+
+
+def defined(path: Path) -> Iterator[str]:
+    """Names that a module defines at its top level."""
+    for node in parse(path).body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield node.name
+        elif isinstance(node, ast.Assign):
+            yield from (t.id for t in node.targets if isinstance(t, ast.Name))
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            yield node.target.id
+
+
+def test_a_name_means_one_thing() -> None:
+    homes: dict[str, set[str]] = defaultdict(set)
+    for path in modules():
+        for name in defined(path):
+            homes[name].add(dotted(path))
+    many = {name: sorted(where) for name, where in homes.items() if len(where) > MOST_MODULES}
+    assert {n: w for n, w in many.items() if n not in SHARED_NAMES} == {}
+    assert set(SHARED_NAMES) <= set(many), "an exception that is not needed any more"
 
 
 def test_importing_edgepose_loads_nothing_heavy() -> None:

@@ -18,7 +18,7 @@ from frames import frame
 
 from edgepose.cuda.device import DeviceRunner, device_kernels
 from edgepose.cuda.kernels import Kernels
-from edgepose.cuda.pictures import Picture, Shape, TensorLayout
+from edgepose.cuda.pictures import Planes, Shape, TensorLayout
 from edgepose.decode.bottom_up import BottomUpDecoder
 from edgepose.decode.bottom_up_numpy import BottomUpParams
 from edgepose.decode.device import DeviceDecoder
@@ -89,14 +89,14 @@ def kernels() -> dict[str, Any]:
         luma = on_gpu(runner, rng.integers(0, 256, (height, width), np.uint8))
         chroma = on_gpu(runner, rng.integers(0, 256, (height // 2, width // 2, 2), np.uint8))
         for kind, picture in (
-            ("rgb8", Picture.packed(rgb)),
-            ("nv12", Picture.nv12(luma, chroma)),
+            ("rgb8", Planes.packed(rgb)),
+            ("nv12", Planes.nv12(luma, chroma)),
         ):
             for side in (224, 640):
                 label = f"{name} {kind} to {side}x{side}"
                 out[label] = _preprocess(on, runner, picture, side, rate)
         if name == "1080p":
-            out["8 crops of 1080p to 192x256"] = _crops(on, runner, Picture.packed(rgb))
+            out["8 crops of 1080p to 192x256"] = _crops(on, runner, Planes.packed(rgb))
             shapes = [
                 Shape("capsule", (x, 500), (x + 40, 600), 4, (255, 0, 0), 0.8)
                 for x in rng.uniform(0, 1800, 585)
@@ -107,7 +107,7 @@ def kernels() -> dict[str, Any]:
 
 
 def _preprocess(
-    on: Kernels, runner: DeviceRunner, picture: Picture, side: int, rate: float
+    on: Kernels, runner: DeviceRunner, picture: Planes, side: int, rate: float
 ) -> dict[str, float]:
     affine = letterbox((picture.width, picture.height), (side, side))
     layout = TensorLayout(side, side, half=True)
@@ -119,7 +119,7 @@ def _preprocess(
     return {"ms": round(milliseconds, 4), "of_bytes_bound": round(bound / milliseconds, 3)}
 
 
-def _crops(on: Kernels, runner: DeviceRunner, picture: Picture) -> dict[str, float]:
+def _crops(on: Kernels, runner: DeviceRunner, picture: Planes) -> dict[str, float]:
     layout = TensorLayout(192, 256)
     tensor = runner.empty(layout.shape(8), layout.dtype)
     places = [(200 * i + 150, 540) for i in range(8)]
@@ -218,7 +218,7 @@ def network(trt_pose: Path | None) -> dict[str, Any]:
     pixels = np.random.default_rng(0).integers(0, 256, (1080, 1920, 3), np.uint8)
     cmap, paf = frame(topology, 5, seed=5)
     maps, fields = on_gpu(runner, cmap[None]), on_gpu(runner, paf[None])
-    picture = Picture.packed(on_gpu(runner, pixels))
+    picture = Planes.packed(on_gpu(runner, pixels))
     affine = letterbox((1920, 1080), (224, 224))
     tensor = runner.empty(layout.shape(1), layout.dtype)
     with runner.context.active(), torch.inference_mode():

@@ -36,7 +36,7 @@ SAMPLE = 1000  # inputs that are looked for on every node
 
 
 @dataclass(frozen=True)
-class Shape:
+class PoolShape:
     """How many workers, and what each one takes.
 
     Attributes:
@@ -61,7 +61,7 @@ class RayPool(Closing):
         EngineError: no cluster answers, or a node cannot do the job.
     """
 
-    def __init__(self, root: str, run: str, attempts: int, mixed: bool, shape: Shape) -> None:
+    def __init__(self, root: str, run: str, attempts: int, mixed: bool, shape: PoolShape) -> None:
         self._arguments = (root, run, attempts, mixed)
         self._shape = shape
         self._root = root

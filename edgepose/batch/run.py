@@ -30,7 +30,7 @@ class Pool(Protocol):
 
 
 @dataclass
-class Progress:
+class BatchProgress:
     """How far a run is.
 
     Attributes:
@@ -60,7 +60,7 @@ def run_job(
     job: Job,
     items: Sequence[Item],
     pool: Pool,
-    tell: Callable[[Done, Progress], None],
+    tell: Callable[[Done, BatchProgress], None],
 ) -> Summary:
     """Do all that is to do, and say what it comes to.
 
@@ -73,7 +73,7 @@ def run_job(
         manifest.add(item)
     manifest.write()
     written = time.monotonic()
-    progress = Progress()
+    progress = BatchProgress()
     try:
         while tasks := list(to_do(items, folder)):
             progress.tasks = progress.tasks_done + len(tasks)

@@ -25,7 +25,7 @@ from edgepose.json_file import read_json
 from edgepose.pipeline import Pipeline
 from edgepose.types import Result
 from edgepose.version import __version__
-from edgepose.wanted import engine_options, estimator_options, find_detector, find_network
+from edgepose.wanted import estimator_options, find_detector, find_network, wanted_engine
 
 LOCAL = "local"  # the run of a worker whose death is the driver's
 
@@ -92,9 +92,7 @@ class Worker(Closing):
                 f"{_here()} has other weights of {network.manifest.name} than the job."
             )
         options = estimator_options(job.estimator, detector)
-        self.estimator = make_estimator(
-            network, replace(options, engine=engine_options(job.engine))
-        )
+        self.estimator = make_estimator(network, replace(options, engine=wanted_engine(job.engine)))
         if not mixed:
             self._agree()
 

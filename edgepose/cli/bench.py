@@ -21,7 +21,7 @@ from edgepose.options import NetworkChoice
 def bench(asked: Bench) -> None:
     """Run the command."""
     talk = Talk.of(asked.talk)
-    base = wanted.engine_options(asked.engine)
+    base = wanted.wanted_engine(asked.engine)
     columns = [b.parse_configuration(text, base) for text in asked.compare or [asked.engine.engine]]
     names = NetworkChoice(asked.network, asked.model, no_download=asked.no_download)
     found = find_network(names, talk)
@@ -43,7 +43,7 @@ def bench(asked: Bench) -> None:
         if asked.json == "-":
             print(text)
         else:
-            _write(Path(asked.json), text + "\n")
+            _write_report(Path(asked.json), text + "\n")
     if asked.json != "-":
         print(table(data))
     if before["clocks"]["throttled"] or after["clocks"]["throttled"]:
@@ -121,7 +121,7 @@ def draw(data: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=120, bbox_inches="tight")
 
 
-def _write(path: Path, text: str) -> None:
+def _write_report(path: Path, text: str) -> None:
     try:
         write_atomically(path, text)
     except OSError as e:

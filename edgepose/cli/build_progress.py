@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from edgepose.cli.console import Talk
 
 if TYPE_CHECKING:
-    from edgepose.engines.options import Progress
+    from edgepose.engines.options import BuildProgress
 
 
-def progress_for(talk: Talk) -> Progress:
+def progress_for(talk: Talk) -> BuildProgress:
     """Progress of builds: bars on a terminal, otherwise a plain line now and then."""
     return Bar(talk) if talk.bars else Lines(talk)
 

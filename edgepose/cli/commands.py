@@ -67,12 +67,12 @@ COMMANDS = (
     Command("events export", EventsExport, "events:export"),
     Command("events hours", EventsHours, "events:hours"),
     Command("events import", EventsImport, "events:import_events"),
-    Command("export", Export, "export:export"),
+    Command("export", Export, "export:export_checkpoint"),
     Command("eval", Eval, "eval:evaluate"),
     Command("bench", Bench, "bench:bench"),
     Command("doctor", Doctor, "doctor:doctor"),
     Command("devices", Devices, "devices:devices"),
-    Command("config show", ConfigShow, "config:show"),
+    Command("config show", ConfigShow, "config:show_config"),
 )
 ROOT = """Find the poses of people and hands in images, videos, cameras and streams.
 

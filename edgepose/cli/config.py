@@ -25,7 +25,7 @@ def shown(value: Any) -> Any:
         return re.sub(r"//.*@", "//***@", value)
 
 
-def show(asked: ConfigShow) -> None:
+def show_config(asked: ConfigShow) -> None:
     """Print every setting, and where it comes from."""
     found = settings.load(options_of())
     if asked.json:

@@ -20,7 +20,7 @@ def devices(asked: Devices) -> int:
     utils, reason = jetson_utils.find()
     argus = csi.has_element("nvarguscamerasrc")
     if asked.json:
-        print(json.dumps({"cameras": [_row(c) for c in cameras], "csi": argus,
+        print(json.dumps({"cameras": [_device_row(c) for c in cameras], "csi": argus,
                           "jetson_utils": utils is not None}, indent=2))  # fmt: skip
         return EXIT_DONE
     for camera in cameras:
@@ -39,7 +39,7 @@ def links(path: str) -> list[str]:
     return [n for n in sorted(glob.glob("/dev/v4l/*/*")) if os.path.realpath(n) == path]
 
 
-def _row(camera: Camera) -> dict[str, Any]:
+def _device_row(camera: Camera) -> dict[str, Any]:
     return {
         "path": camera.path,
         "name": camera.name,

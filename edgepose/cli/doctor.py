@@ -40,7 +40,7 @@ def _self_test(rows: list[Check], quick: bool, path: Path | None, json: bool) ->
     if not json:
         print("\nself-test", flush=True)
     frames = selftest.QUICK_FRAMES if quick else selftest.FRAMES
-    for proof in selftest.run(frames=frames):
+    for proof in selftest.run_proofs(frames=frames):
         proofs.append(proof)
         if not json:
             print("\n".join(proof_lines(proof)), flush=True)
@@ -55,7 +55,7 @@ def _self_test(rows: list[Check], quick: bool, path: Path | None, json: bool) ->
         )
         print(counts)
     if path:
-        _write(path, text)
+        _write_result(path, text)
     return any(p.state == "fail" for p in proofs)
 
 
@@ -90,7 +90,7 @@ def _check_writable(path: Path) -> None:
         raise OutputError(f"Cannot write {path}: {folder} is no folder that can be written to.")
 
 
-def _write(path: Path, text: str) -> None:
+def _write_result(path: Path, text: str) -> None:
     try:
         write_atomically(path, text)
     except OSError as e:

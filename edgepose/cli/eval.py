@@ -12,7 +12,7 @@ from typing import Any
 
 from edgepose.cli.common import terminate_as_interrupt
 from edgepose.cli.console import Talk
-from edgepose.cli.loading import engine_options, estimator_options, find_network
+from edgepose.cli.loading import engine_with_progress, estimator_options, find_network
 from edgepose.cli.options import Eval
 from edgepose.engines import EngineOptions
 from edgepose.engines.table import choose
@@ -77,7 +77,7 @@ def _options(asked: Eval, network: Network, talk: Talk) -> EstimatorOptions:
     if options.threshold is None:
         low = 0.1 if network.manifest.family == "bottom-up" else 0.0
         options = replace(options, threshold=low)
-    return replace(options, engine=engine_options(asked.engine, talk))
+    return replace(options, engine=engine_with_progress(asked.engine, talk))
 
 
 def _other_engine(asked: Eval, network: Network) -> EngineOptions:

@@ -11,7 +11,7 @@ from edgepose.export.convert import ExportOptions, convert
 from edgepose.flags import parse_size
 
 
-def export(asked: Export) -> None:
+def export_checkpoint(asked: Export) -> None:
     """Run the command."""
     options = ExportOptions(
         output=asked.output,

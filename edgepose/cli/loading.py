@@ -27,9 +27,9 @@ def find_network(choice: NetworkChoice, talk: Talk) -> Network:
     return wanted.find_network(choice, progress_for(talk))
 
 
-def engine_options(choice: EngineChoice, talk: Talk) -> EngineOptions:
+def engine_with_progress(choice: EngineChoice, talk: Talk) -> EngineOptions:
     """What infers; a build is shown to people."""
-    return wanted.engine_options(choice, build_progress(talk))
+    return wanted.wanted_engine(choice, build_progress(talk))
 
 
 def estimator_options(
@@ -51,7 +51,7 @@ def load_estimator(
 ) -> Estimator:
     """The estimator, and a line that says what runs where."""
     options = estimator_options(choice, network, talk, download=not names.no_download)
-    estimator = make_estimator(network, replace(options, engine=engine_options(engine, talk)))
+    estimator = make_estimator(network, replace(options, engine=engine_with_progress(engine, talk)))
     loaded: Engine | None = getattr(estimator, "engine", None)
     if loaded is not None:
         _check_tensor_names(names, loaded, network.manifest.name)

@@ -12,7 +12,7 @@ from edgepose.cli.options import Networks, NetworksRemove, NetworksShow
 from edgepose.cli.table import print_table
 from edgepose.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from edgepose.networks import measured, registry
-from edgepose.networks.download import remove as delete
+from edgepose.networks.download import uninstall as delete
 from edgepose.networks.folders import damaged_files
 from edgepose.networks.manifest import Manifest, Weights
 from edgepose.networks.resolve import default_name, own_topology

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edgepose.cli.common import terminate_as_interrupt
 from edgepose.cli.console import Talk
-from edgepose.cli.loading import engine_options, estimator_options, find_network
+from edgepose.cli.loading import engine_with_progress, estimator_options, find_network
 from edgepose.cli.options import Serve
 from edgepose.draw.overlay import parse_overlay
 from edgepose.errors import UnknownNameError
@@ -46,7 +46,7 @@ def serve(asked: Serve) -> int:
             stack.callback(studio.close)
             talk.info(f"{studio.network.manifest.name} on {studio.prepare()}")
             server = run.make_server(studio, token)
-            _announce(run.address(listening, host), token, talk)
+            _announce(run.server_address(listening, host), token, talk)
             server.run(sockets=[listening])
         except KeyboardInterrupt:  # Ctrl-C and SIGTERM are how a server ends
             talk.info("Ending.")
@@ -79,7 +79,7 @@ def _studio(asked: Serve, talk: Talk) -> Studio:
     how = estimator_options(asked.estimator, network, talk, download=not names.no_download)
     return Studio(
         sources,
-        EnginePool(Choice(engine_options(engine, talk), network), how),
+        EnginePool(Choice(engine_with_progress(engine, talk), network), how),
         ChannelOptions(
             overlay=web.overlay,
             quality=web.quality,

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from edgepose.cuda.context import Context, context, pycuda_driver
 from edgepose.errors import BackendUnavailable, EngineError
 
-_lock = threading.Lock()
-_opened: dict[int, PyCuda] = {}
+_cuda_lock = threading.Lock()
+_opened_cuda: dict[int, PyCuda] = {}
 
 
 class DeviceArray:
@@ -195,10 +195,10 @@ def open_cuda(index: int = 0) -> PyCuda:
         BackendUnavailable: no PyCUDA, no driver, or no such GPU.
     """
     gpu = context(index)
-    with _lock:
-        known = _opened.get(index)
+    with _cuda_lock:
+        known = _opened_cuda.get(index)
         if known is None or known.context is not gpu:
-            known = _opened[index] = PyCuda(gpu)
+            known = _opened_cuda[index] = PyCuda(gpu)
         return known
 
 

@@ -13,7 +13,7 @@ from edgepose.cuda.buffers import DeviceArray, PinnedArray, Pool
 from edgepose.cuda.compile import load
 from edgepose.cuda.context import Context, context
 from edgepose.cuda.kernels import ARGUMENTS, THREADS, Grid, Kernels
-from edgepose.cuda.pictures import Format, Picture
+from edgepose.cuda.pictures import Format, Planes
 
 UPLOADS = 4  # as many uploads go on at once without waiting; a batch of frames makes it more
 
@@ -137,16 +137,16 @@ class DeviceRunner:
             slot.pinned = self.pool.pinned(nbytes, mapped)
             slot.device = None if mapped else self.pool.device((nbytes,), np.uint8)
 
-    def picture(self, pixels: Any, format: Format = "rgb8", stream: Any = None) -> Picture:
+    def picture(self, pixels: Any, format: Format = "rgb8", stream: Any = None) -> Planes:
         """A picture that kernels can read: as it is where it lies on the GPU, else uploaded.
 
         Raises:
             UsageError: an array of another shape or type.
         """
         if isinstance(pixels, np.ndarray):
-            Picture.packed(pixels[..., :], format)
-            return Picture.packed(self.upload(pixels, stream), format)
-        return Picture.packed(pixels, format)
+            Planes.packed(pixels[..., :], format)
+            return Planes.packed(self.upload(pixels, stream), format)
+        return Planes.packed(pixels, format)
 
     def download(self, source: DeviceArray, stream: Any = None) -> NDArray[Any]:
         """A copy on the host; waits for the stream."""

@@ -44,7 +44,7 @@ def compiler() -> list[str] | None:
     return None
 
 
-def build(target: Path = FOLDER / LIBRARY, extra: tuple[str, ...] = ()) -> str:
+def build_library(target: Path = FOLDER / LIBRARY, extra: tuple[str, ...] = ()) -> str:
     """Compile into `target`, which is replaced at once and only when all went well.
 
     Args:
@@ -75,5 +75,5 @@ def build(target: Path = FOLDER / LIBRARY, extra: tuple[str, ...] = ()) -> str:
 
 
 if __name__ == "__main__":
-    problem = build()
+    problem = build_library()
     sys.exit(f"Not built: {problem}." if problem else None)

@@ -19,7 +19,7 @@ from edgepose.cuda.pictures import (
     IMAGE,
     PIXEL_BYTES,
     TENSOR,
-    Picture,
+    Planes,
     Shape,
     TensorLayout,
     address_of,
@@ -29,9 +29,9 @@ from edgepose.cuda.pictures import (
 from edgepose.errors import UsageError
 from edgepose.geometry import Affine
 
-IMAGES = 16  # EP_IMAGES: pictures of one launch
+MAX_IMAGES = 16  # EP_IMAGES: pictures of one launch
 STRIP = 2040  # source pixels that a block's shared memory holds in every format (EP_STRIP)
-_IMAGES_ARGUMENT = f"{IMAGES * IMAGE.itemsize}s"
+_IMAGES_ARGUMENT = f"{MAX_IMAGES * IMAGE.itemsize}s"
 _TENSOR_ARGUMENT = f"{TENSOR.itemsize}s"
 
 # Arguments by kernel, in the letters of the struct module; "s" is a structure by value.
@@ -133,7 +133,7 @@ class Kernels:
 
     def preprocess(
         self,
-        pictures: Sequence[Picture],
+        pictures: Sequence[Planes],
         affines: Sequence[Affine],
         layout: TensorLayout,
         out: Any = None,
@@ -157,10 +157,10 @@ class Kernels:
             IMAGE,
         )
         upright = np.array([a.is_axis_aligned for a in affines], bool)
-        for start in range(0, int(upright.sum()), IMAGES):
-            self._upright(records[upright][start : start + IMAGES], layout, tensor, stream)
-        for start in range(0, int((~upright).sum()), IMAGES):
-            some = records[~upright][start : start + IMAGES]
+        for start in range(0, int(upright.sum()), MAX_IMAGES):
+            self._upright(records[upright][start : start + MAX_IMAGES], layout, tensor, stream)
+        for start in range(0, int((~upright).sum()), MAX_IMAGES):
+            some = records[~upright][start : start + MAX_IMAGES]
             grid = (-(-layout.width * layout.height // THREADS["ep_warp"]), 1, len(some))
             self.runner.launch("ep_warp", grid, (_by_value(some), tensor), stream)
         return out
@@ -180,7 +180,7 @@ class Kernels:
         names = {3: ("rgb8", "bgr8"), 4: ("rgba8", "bgra8")}
         if channels not in names:
             raise UsageError(f"Cannot draw into an array of shape {tuple(pixels.shape)}.")
-        picture = Picture.packed(pixels, "rgb8" if channels == 3 else "rgba8")
+        picture = Planes.packed(pixels, "rgb8" if channels == 3 else "rgba8")
         records = shape_records(shapes)
         if not len(records):
             return
@@ -276,4 +276,4 @@ class Kernels:
 
 def _by_value(records: NDArray[Any]) -> bytes:
     """`EpImages`: the records and zeros up to IMAGES of them."""
-    return records.tobytes().ljust(IMAGES * IMAGE.itemsize, b"\0")
+    return records.tobytes().ljust(MAX_IMAGES * IMAGE.itemsize, b"\0")

@@ -13,7 +13,14 @@ from edgepose.errors import UsageError
 from edgepose.geometry import Affine
 
 Format = Literal["rgb8", "rgba8", "bgr8", "bgra8", "nv12", "i420"]
-FORMATS: tuple[Format, ...] = ("rgb8", "rgba8", "bgr8", "bgra8", "nv12", "i420")  # as EpFormat
+PICTURE_FORMATS: tuple[Format, ...] = (
+    "rgb8",
+    "rgba8",
+    "bgr8",
+    "bgra8",
+    "nv12",
+    "i420",
+)  # as EpFormat
 PIXEL_BYTES = {"rgb8": 3, "rgba8": 4, "bgr8": 3, "bgra8": 4}
 
 # The C structures of preprocess.cu and overlay.cu.
@@ -79,7 +86,7 @@ def _layout(array: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 @dataclass(frozen=True)
-class Picture:
+class Planes:
     """A picture as its planes of bytes, each an array on the host or the GPU whose rows may be apart.
 
     Attributes:
@@ -99,7 +106,7 @@ class Picture:
     full_range: bool = False
 
     @classmethod
-    def packed(cls, pixels: Any, format: Format = "rgb8") -> Picture:
+    def packed(cls, pixels: Any, format: Format = "rgb8") -> Planes:
         """From an array (height, width, 3 or 4) of bytes.
 
         Raises:
@@ -111,7 +118,7 @@ class Picture:
         return cls((pixels,), format, shape[1], shape[0]).checked()
 
     @classmethod
-    def nv12(cls, luma: Any, chroma: Any, **changes: Any) -> Picture:
+    def nv12(cls, luma: Any, chroma: Any, **changes: Any) -> Planes:
         """From luma (height, width) and chroma (height / 2, width / 2, 2).
 
         Raises:
@@ -121,7 +128,7 @@ class Picture:
         return cls((luma, chroma), "nv12", width, height, **changes).checked()
 
     @classmethod
-    def i420(cls, luma: Any, u: Any, v: Any, **changes: Any) -> Picture:
+    def i420(cls, luma: Any, u: Any, v: Any, **changes: Any) -> Planes:
         """From luma (height, width), u and v (height / 2, width / 2).
 
         Raises:
@@ -130,7 +137,7 @@ class Picture:
         (height, width), _ = _layout(luma)
         return cls((luma, u, v), "i420", width, height, **changes).checked()
 
-    def checked(self) -> Picture:
+    def checked(self) -> Planes:
         """This picture, when its planes are what its format says.
 
         Raises:
@@ -261,13 +268,13 @@ def warp_samples(inverse: Sequence[float]) -> int:
     return min(int(np.ceil(scale)), 64) if scale > 2 else 1
 
 
-def image_record(picture: Picture, affine: Affine, slot: int) -> NDArray[Any]:
+def image_record(picture: Planes, affine: Affine, slot: int) -> NDArray[Any]:
     """`EpImage` of a picture that `affine` places into item `slot` of the batch."""
     record = np.zeros((), IMAGE)
     for i, (plane, pitch) in enumerate(zip(picture.planes, picture.pitches, strict=True)):
         record["plane"][i], record["pitch"][i] = address_of(plane), pitch
     inverse = inverse_of(affine)
-    record["format"] = FORMATS.index(picture.format)
+    record["format"] = PICTURE_FORMATS.index(picture.format)
     record["width"], record["height"], record["slot"] = picture.width, picture.height, slot
     record["inverse"] = inverse
     record["samples"] = warp_samples(record["inverse"].tolist())

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.cuda.pictures import (
-    Picture,
+    Planes,
     Shape,
     TensorLayout,
     inverse_of,
@@ -20,13 +20,13 @@ from edgepose.cuda.pictures import (
     warp_samples,
 )
 from edgepose.geometry import Affine
+from edgepose.types import Float32Array
 
-FloatArray = NDArray[np.float32]
 f32 = np.float32
 
 
 def preprocess(
-    pictures: Sequence[Picture], affines: Sequence[Affine], layout: TensorLayout
+    pictures: Sequence[Planes], affines: Sequence[Affine], layout: TensorLayout
 ) -> NDArray[Any]:
     """Pictures to one input tensor.
 
@@ -54,11 +54,11 @@ class _Taps(NamedTuple):
     """Source pixels behind each output pixel along one axis: first one, weights, norm."""
 
     first: NDArray[np.int64]
-    weights: FloatArray
-    norm: FloatArray
+    weights: Float32Array
+    norm: Float32Array
 
 
-def _taps(centre: FloatArray, scale: np.float32, shrinks: bool, size: int) -> _Taps:
+def _taps(centre: Float32Array, scale: np.float32, shrinks: bool, size: int) -> _Taps:
     """Two taps (bilinear), or a box over all pixels covered: along axes that shrink, where either
     axis of the picture shrinks more than twofold."""
     centre = np.clip(centre, f32(0), f32(size))
@@ -79,7 +79,7 @@ def _taps(centre: FloatArray, scale: np.float32, shrinks: bool, size: int) -> _T
     return _Taps(first, np.stack([f32(1) - fraction, fraction], 1), np.ones_like(fraction))
 
 
-def _sum_taps(plane: FloatArray, taps: _Taps) -> FloatArray:
+def _sum_taps(plane: Float32Array, taps: _Taps) -> Float32Array:
     """Weighted sums of `plane` along its first axis, tap after tap."""
     total = np.zeros((len(taps.first), *plane.shape[1:]), np.float32)
     for i in range(taps.weights.shape[1]):
@@ -89,21 +89,21 @@ def _sum_taps(plane: FloatArray, taps: _Taps) -> FloatArray:
     return total
 
 
-def _resampled(plane: NDArray[np.uint8], rows: _Taps, columns: _Taps) -> FloatArray:
+def _resampled(plane: NDArray[np.uint8], rows: _Taps, columns: _Taps) -> Float32Array:
     """A plane (height, width, channels) at the output's size."""
     down = _sum_taps(plane.astype(np.float32), rows)
     across = _sum_taps(down.transpose(1, 0, 2), columns).transpose(1, 0, 2)
-    out: FloatArray = across * (columns.norm[None, :] * rows.norm[:, None])[..., None]
+    out: Float32Array = across * (columns.norm[None, :] * rows.norm[:, None])[..., None]
     return out
 
 
-def _channels(planes: Sequence[FloatArray], picture: Picture) -> FloatArray:
+def _channels(planes: Sequence[Float32Array], picture: Planes) -> Float32Array:
     """RGB (height, width, 3), 0..255, of resampled planes."""
     if picture.format not in ("nv12", "i420"):
         order = (2, 1, 0) if picture.format.startswith("bgr") else (0, 1, 2)
-        packed: FloatArray = planes[0][..., order]
+        packed: Float32Array = planes[0][..., order]
         return packed
-    y: FloatArray = planes[0][..., 0]
+    y: Float32Array = planes[0][..., 0]
     u, v = (
         (planes[1][..., 0], planes[1][..., 1])
         if len(planes) == 2
@@ -112,17 +112,17 @@ def _channels(planes: Sequence[FloatArray], picture: Picture) -> FloatArray:
     offset, gain, r_v, g_u, g_v, b_u = (f32(c) for c in picture.yuv())
     luma, cb, cr = (y - offset) * gain, u - f32(128), v - f32(128)
     rgb = np.stack([luma + r_v * cr, luma + (g_u * cb + g_v * cr), luma + b_u * cb], axis=-1)
-    clipped: FloatArray = np.clip(rgb, f32(0), f32(255))
+    clipped: Float32Array = np.clip(rgb, f32(0), f32(255))
     return clipped
 
 
-def _planes(picture: Picture) -> list[NDArray[np.uint8]]:
+def _planes(picture: Planes) -> list[NDArray[np.uint8]]:
     """The planes as (height, width, channels)."""
     arrays = [np.asarray(plane) for plane in picture.planes]
     return [a if a.ndim == 3 else a[..., None] for a in arrays]
 
 
-def _upright(picture: Picture, inverse: FloatArray, layout: TensorLayout) -> FloatArray:
+def _upright(picture: Planes, inverse: Float32Array, layout: TensorLayout) -> Float32Array:
     """RGB at the output's size through a map that keeps the axes; pad where nothing is."""
     a, _, c, _, e, f = inverse
     x = (np.arange(layout.width, dtype=np.float32) + f32(0.5)) * a + c
@@ -139,12 +139,12 @@ def _upright(picture: Picture, inverse: FloatArray, layout: TensorLayout) -> Flo
     return np.where(inside[..., None], _channels(planes, picture), f32(layout.pad))
 
 
-def _inside(x: FloatArray, y: FloatArray, picture: Picture) -> NDArray[np.bool_]:
+def _inside(x: Float32Array, y: Float32Array, picture: Planes) -> NDArray[np.bool_]:
     inside: NDArray[np.bool_] = (x >= 0) & (x < picture.width) & (y >= 0) & (y < picture.height)
     return inside
 
 
-def _bilinear(plane: NDArray[np.uint8], x: FloatArray, y: FloatArray) -> FloatArray:
+def _bilinear(plane: NDArray[np.uint8], x: Float32Array, y: Float32Array) -> Float32Array:
     """A plane (height, width, channels) at points, its border repeated outside."""
     height, width = plane.shape[:2]
     px, py = x - f32(0.5), y - f32(0.5)
@@ -155,11 +155,11 @@ def _bilinear(plane: NDArray[np.uint8], x: FloatArray, y: FloatArray) -> FloatAr
     corner = [[plane[r, c].astype(np.float32) for c in column] for r in row]
     upper = corner[0][0] + (corner[0][1] - corner[0][0]) * fx
     lower = corner[1][0] + (corner[1][1] - corner[1][0]) * fx
-    value: FloatArray = upper + (lower - upper) * fy
+    value: Float32Array = upper + (lower - upper) * fy
     return value
 
 
-def _warped(picture: Picture, inverse: FloatArray, layout: TensorLayout) -> FloatArray:
+def _warped(picture: Planes, inverse: Float32Array, layout: TensorLayout) -> Float32Array:
     """RGB at the output's size through any affine map: bilinear, and where the picture shrinks more
     than twofold the mean of several looks spread over each output pixel."""
     a, b, c, d, e, f = inverse
@@ -221,7 +221,7 @@ def _window(shape: Any, width: int, height: int) -> tuple[slice, slice] | None:
     return slice(low[1], high[1]), slice(low[0], high[0])
 
 
-def _distance(shape: Any, x: FloatArray, y: FloatArray) -> FloatArray:
+def _distance(shape: Any, x: Float32Array, y: Float32Array) -> Float32Array:
     """Distance of points from the line of a capsule or the edge of a box (negative inside a filled)."""
     (x0, y0), (x1, y1) = shape["from"], shape["to"]
     if shape["kind"] == 0:
@@ -230,10 +230,10 @@ def _distance(shape: Any, x: FloatArray, y: FloatArray) -> FloatArray:
         t = (px * dx + py * dy) / length if length > 0 else np.zeros_like(x)
         t = np.clip(t, f32(0), f32(1))
         ex, ey = px - t * dx, py - t * dy
-        from_line: FloatArray = np.sqrt(ex * ex + ey * ey)
+        from_line: Float32Array = np.sqrt(ex * ex + ey * ey)
         return from_line
     outside_x, outside_y = np.maximum(x0 - x, x - x1), np.maximum(y0 - y, y - y1)
     inside = np.minimum(np.maximum(outside_x, outside_y), f32(0))
     ex, ey = np.maximum(outside_x, f32(0)), np.maximum(outside_y, f32(0))
-    distance: FloatArray = np.sqrt(ex * ex + ey * ey) + inside
+    distance: Float32Array = np.sqrt(ex * ex + ey * ey) + inside
     return distance if shape["kind"] == 2 else np.abs(distance)

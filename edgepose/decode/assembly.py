@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import deque
 
 import numpy as np
-from numpy.typing import NDArray
 
-IntArray = NDArray[np.int32]
+from edgepose.types import Int32Array
 
 
 def assemble(
-    connections: IntArray, table: IntArray, offsets: IntArray, max_objects: int
-) -> IntArray:
+    connections: Int32Array, table: Int32Array, offsets: Int32Array, max_objects: int
+) -> Int32Array:
     """Grow objects breadth first over the matched links, as trt_pose does.
 
     Args:

@@ -8,22 +8,17 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-from edgepose.decode.bottom_up_numpy import (
-    BottomUpParams,
-    Decoded,
-    FloatArray,
-    check_maps,
-    decode_numpy,
-)
+from edgepose.decode.bottom_up_numpy import BottomUpParams, Decoded, check_maps, decode_numpy
 from edgepose.decode.host import HostDecoder
 from edgepose.errors import BackendUnavailable, UsageError
 from edgepose.networks.topology import Topology
+from edgepose.types import Float32Array
 
 Backend = Literal["auto", "host", "numpy"]
 
 
 class _Decode(Protocol):
-    def __call__(self, cmap: FloatArray, paf: FloatArray) -> Decoded: ...
+    def __call__(self, cmap: Float32Array, paf: Float32Array) -> Decoded: ...
 
 
 class BottomUpDecoder:
@@ -68,7 +63,7 @@ class BottomUpDecoder:
         table, params = self.topology.table, self.params
         return (lambda cmap, paf: decode_numpy(cmap, paf, table, params)), "numpy", reason
 
-    def __call__(self, cmap: FloatArray, paf: FloatArray) -> Decoded:
+    def __call__(self, cmap: Float32Array, paf: Float32Array) -> Decoded:
         """Decode the maps of one picture.
 
         Args:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgepose.decode.assembly import assemble
 from edgepose.decode.links import assign
@@ -15,9 +14,7 @@ from edgepose.decode.paf import line_scores, pair_starts
 from edgepose.decode.peaks import Peaks, find_peaks, refine_peaks
 from edgepose.errors import EngineError, UsageError
 from edgepose.networks.topology import Topology
-
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int32]
+from edgepose.types import Float32Array, Int32Array
 
 # A keypoint that was found never has the score 0, which means "missing".
 LOWEST_SCORE = np.float32(1e-6)
@@ -63,24 +60,24 @@ class Decoded(NamedTuple):
         links: float32 (N, L): the score 0..1 of each link that was matched, 0 elsewhere.
     """
 
-    keypoints: FloatArray
-    links: FloatArray
+    keypoints: Float32Array
+    links: Float32Array
 
 
 class Stages(NamedTuple):
     """Everything between the maps and the result, for tests and for other users of the stages."""
 
     peaks: Peaks
-    positions: FloatArray
-    scores: FloatArray
-    connections: IntArray
-    link_scores: FloatArray
-    objects: IntArray
+    positions: Float32Array
+    scores: Float32Array
+    connections: Int32Array
+    link_scores: Float32Array
+    objects: Int32Array
 
 
 def check_maps(
-    topology: Topology, cmap: FloatArray, paf: FloatArray
-) -> tuple[FloatArray, FloatArray]:
+    topology: Topology, cmap: Float32Array, paf: Float32Array
+) -> tuple[Float32Array, Float32Array]:
     """The maps as contiguous float32, without surplus channels.
 
     Raises:
@@ -107,7 +104,7 @@ def check_maps(
 
 
 def stages_numpy(
-    cmap: FloatArray, paf: FloatArray, table: IntArray, params: BottomUpParams
+    cmap: Float32Array, paf: Float32Array, table: Int32Array, params: BottomUpParams
 ) -> Stages:
     """All stages of the numpy twin, for maps that `check_maps` let pass."""
     peaks = find_peaks(cmap, params.keypoint_threshold, params.window, params.max_peaks)
@@ -120,7 +117,7 @@ def stages_numpy(
 
 
 def decode_numpy(
-    cmap: FloatArray, paf: FloatArray, table: IntArray, params: BottomUpParams
+    cmap: Float32Array, paf: Float32Array, table: Int32Array, params: BottomUpParams
 ) -> Decoded:
     """Decode with numpy alone; the definition of what every backend returns."""
     stages = stages_numpy(cmap, paf, table, params)
@@ -131,10 +128,10 @@ def decode_numpy(
 
 def decode_rest(
     peaks: Peaks,
-    positions: FloatArray,
-    confidence: FloatArray,
-    scores: FloatArray,
-    table: IntArray,
+    positions: Float32Array,
+    confidence: Float32Array,
+    scores: Float32Array,
+    table: Int32Array,
     params: BottomUpParams,
     size: tuple[int, int],
 ) -> Decoded:
@@ -147,14 +144,14 @@ def decode_rest(
 
 
 def decoded(
-    stages: Stages, confidence: FloatArray, table: IntArray, size: tuple[int, int]
+    stages: Stages, confidence: Float32Array, table: Int32Array, size: tuple[int, int]
 ) -> Decoded:
     """The result of finished stages, with the confidence of every peak and maps of (height, width)."""
     clipped = np.clip(confidence, LOWEST_SCORE, np.float32(1))
     return Decoded(_keypoints(stages, clipped, size), _links(stages, table))
 
 
-def _keypoints(stages: Stages, confidence: FloatArray, size: tuple[int, int]) -> FloatArray:
+def _keypoints(stages: Stages, confidence: Float32Array, size: tuple[int, int]) -> Float32Array:
     """float32 (N, K, 3) of the objects, coordinates clamped to the picture.
 
     Where the refinement was not finite the centre of the peak's cell serves.
@@ -172,7 +169,7 @@ def _keypoints(stages: Stages, confidence: FloatArray, size: tuple[int, int]) ->
     return keypoints
 
 
-def _links(stages: Stages, table: IntArray) -> FloatArray:
+def _links(stages: Stages, table: Int32Array) -> Float32Array:
     """float32 (N, L): scores of the links whose two ends were matched with each other."""
     a, b = stages.objects[:, table[:, 2]], stages.objects[:, table[:, 3]]
     if not stages.connections.shape[2]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,9 @@ from edgepose.decode.nms import nms
 from edgepose.decode.yolo import STRIDES as YOLOX_STRIDES
 from edgepose.decode.yolo import grid_rows, is_list
 from edgepose.errors import EngineError, UnknownNameError
+from edgepose.types import AnyArray
 
-Array = NDArray[Any]
-Outputs = Mapping[str, Array]
+Outputs = Mapping[str, AnyArray]
 
 
 class Boxes(NamedTuple):
@@ -36,7 +36,7 @@ class Boxes(NamedTuple):
     scores: NDArray[np.float64]
     labels: NDArray[np.int64]
 
-    def take(self, rows: Array) -> Boxes:
+    def take(self, rows: AnyArray) -> Boxes:
         """Some of the rows."""
         return Boxes(self.xyxy[rows], self.scores[rows], self.labels[rows])
 
@@ -73,10 +73,10 @@ class DetectionParams:
 class _Rows(NamedTuple):
     """Rows of one picture before selection; `corners` makes xyxy boxes of the chosen ones."""
 
-    scores: Array
-    corners: Callable[[Array], Array]
+    scores: AnyArray
+    corners: Callable[[AnyArray], AnyArray]
     suppressed: bool = False
-    labels: Array | None = None
+    labels: AnyArray | None = None
 
 
 def decode_detections(outputs: Outputs, params: DetectionParams, batch: int = 1) -> list[Boxes]:
@@ -123,7 +123,7 @@ def _select(rows: _Rows, params: DetectionParams) -> Boxes:
     return boxes.take(keep)
 
 
-def _candidates(rows: _Rows, params: DetectionParams) -> tuple[Array, Array, Array]:
+def _candidates(rows: _Rows, params: DetectionParams) -> tuple[AnyArray, AnyArray, AnyArray]:
     """Row, class and score of everything above the threshold in the wanted classes."""
     if rows.scores.ndim == 1:
         labels = np.zeros(len(rows.scores), np.int64) if rows.labels is None else rows.labels
@@ -139,10 +139,10 @@ def _candidates(rows: _Rows, params: DetectionParams) -> tuple[Array, Array, Arr
     return index, label, rows.scores[index, label]
 
 
-def _centre_corners(table: Array) -> Callable[[Array], Array]:
+def _centre_corners(table: AnyArray) -> Callable[[AnyArray], AnyArray]:
     """Boxes given as centre and size."""
 
-    def corners(index: Array) -> Array:
+    def corners(index: AnyArray) -> AnyArray:
         rows = np.asarray(table[index, :4], np.float64)
         half = rows[:, 2:] / 2
         return np.concatenate([rows[:, :2] - half, rows[:, :2] + half], axis=1)
@@ -150,7 +150,7 @@ def _centre_corners(table: Array) -> Callable[[Array], Array]:
     return corners
 
 
-def _plain_corners(table: Array) -> Callable[[Array], Array]:
+def _plain_corners(table: AnyArray) -> Callable[[AnyArray], AnyArray]:
     return lambda index: np.asarray(table[index, :4])
 
 
@@ -175,7 +175,7 @@ def _wrong(kind: str, expected: str, outputs: Outputs) -> EngineError:
     )
 
 
-def _only(outputs: Outputs, kind: str, expected: str) -> Array:
+def _only(outputs: Outputs, kind: str, expected: str) -> AnyArray:
     """The one tensor of a raw answer, with its batch axis."""
     tensors = [t for t in outputs.values() if t.ndim == 3]
     if len(tensors) != 1:
@@ -203,10 +203,12 @@ def _yolox(outputs: Outputs, params: DetectionParams) -> list[_Rows]:
     return out
 
 
-def _cell_corners(table: Array, grid: Array, stride: Array) -> Callable[[Array], Array]:
+def _cell_corners(
+    table: AnyArray, grid: AnyArray, stride: AnyArray
+) -> Callable[[AnyArray], AnyArray]:
     """Boxes given relative to their cells: centre in cells, size as a logarithm."""
 
-    def corners(index: Array) -> Array:
+    def corners(index: AnyArray) -> AnyArray:
         rows = np.asarray(table[index, :4], np.float64)
         centre = (rows[:, :2] + grid[index]) * stride[index]
         half = np.exp(np.minimum(rows[:, 2:], 80.0)) * stride[index] / 2

@@ -19,18 +19,18 @@ from edgepose.decode.host import HostDecoder
 from edgepose.decode.peaks import Peaks
 from edgepose.errors import BackendUnavailable, EngineError
 from edgepose.networks.topology import Topology
+from edgepose.types import Float32Array
 
 if TYPE_CHECKING:
     from edgepose.cuda.buffers import DeviceArray, PinnedArray
     from edgepose.cuda.device import DeviceRunner
 
-FloatArray = NDArray[np.float32]
-Rest = Callable[[Peaks, FloatArray, FloatArray, FloatArray, tuple[int, int]], Decoded]
+Rest = Callable[[Peaks, Float32Array, Float32Array, Float32Array, tuple[int, int]], Decoded]
 
 
 def unpack(
-    block: DecodeBlock, words: NDArray[np.int32], far: FloatArray, width: int
-) -> tuple[Peaks, FloatArray, FloatArray, FloatArray]:
+    block: DecodeBlock, words: NDArray[np.int32], far: Float32Array, width: int
+) -> tuple[Peaks, Float32Array, Float32Array, Float32Array]:
     """One item of a `DecodeBlock` as peaks, positions, confidence and scores.
 
     Args:

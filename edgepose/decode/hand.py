@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from edgepose.decode.simcc import Points
 from edgepose.errors import EngineError
 from edgepose.geometry import box_iou
+from edgepose.types import AnyArray
 
-Array = NDArray[Any]
 PALM_POINTS = 7
 WRIST, MIDDLE_KNUCKLE = 0, 2
 # (stride, anchors a cell): two layers of stride 8, six of stride 16 in one grid
@@ -63,7 +63,7 @@ def palm_angles(points: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def decode_palms(
-    outputs: Mapping[str, Array],
+    outputs: Mapping[str, AnyArray],
     size: int,
     *,
     score_threshold: float = 0.5,
@@ -99,7 +99,7 @@ def decode_palms(
 
 
 def _palms(
-    raw: Array, logits: Array, anchors: Array, threshold: float, overlap: float, limit: int
+    raw: AnyArray, logits: AnyArray, anchors: AnyArray, threshold: float, overlap: float, limit: int
 ) -> Palms:
     scores = 1.0 / (1.0 + np.exp(-np.clip(logits.astype(np.float64), -100.0, 100.0)))
     hot = np.flatnonzero(scores > threshold)
@@ -178,7 +178,7 @@ class Hands(NamedTuple):
     right: NDArray[np.float32]
 
 
-def decode_landmarks(outputs: Mapping[str, Array], roles: Mapping[str, str]) -> Hands:
+def decode_landmarks(outputs: Mapping[str, AnyArray], roles: Mapping[str, str]) -> Hands:
     """Landmarks, presence and handedness.
 
     Args:

@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 from edgepose.cuda import host
 from edgepose.decode.bottom_up_numpy import BottomUpParams, Decoded, Stages
 from edgepose.decode.peaks import Peaks
-
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int32]
+from edgepose.types import Float32Array, Int32Array
 
 _POINTERS = "offsets cells positions confidence scores connections link_scores objects poses"
 
 
-class _Job(ctypes.Structure):
+class _HostJob(ctypes.Structure):
     """`Job` of host_decode.cpp."""
 
     _fields_ = (
@@ -37,7 +35,7 @@ class Workspace:
     """Memory of one thread for maps of one size, and the job that points into it."""
 
     def __init__(
-        self, table: IntArray, params: BottomUpParams, shape: tuple[int, int, int], keep: bool
+        self, table: Int32Array, params: BottomUpParams, shape: tuple[int, int, int], keep: bool
     ) -> None:
         keypoints, height, width = shape
         links, peaks = len(table), min(params.max_peaks, height * width)
@@ -55,7 +53,7 @@ class Workspace:
             "poses": np.zeros((objects, keypoints, 3), np.float32),
             "pose_links": np.zeros((objects, links), np.float32),
         }
-        self.job = job = _Job()
+        self.job = job = _HostJob()
         job.keypoints, job.links, job.height, job.width = keypoints, links, height, width
         job.keypoint_threshold = params.keypoint_threshold
         job.link_threshold = params.link_threshold
@@ -84,14 +82,14 @@ class HostDecoder:
         BackendUnavailable: the library was not built.
     """
 
-    def __init__(self, table: IntArray, params: BottomUpParams) -> None:
+    def __init__(self, table: Int32Array, params: BottomUpParams) -> None:
         self._table = table
         self._params = params
         self._decode = host.library().decode
         self._decode_rest = host.library().decode_rest
         self._threads = threading.local()
 
-    def __call__(self, cmap: FloatArray, paf: FloatArray) -> Decoded:
+    def __call__(self, cmap: Float32Array, paf: Float32Array) -> Decoded:
         """Decode maps that `check_maps` let pass."""
         work = self._workspace("maps", cmap.shape, keep=False)
         work.job.cmap, work.job.paf = cmap.ctypes.data, paf.ctypes.data
@@ -109,9 +107,9 @@ class HostDecoder:
     def rest(
         self,
         peaks: Peaks,
-        positions: FloatArray,
-        confidence: FloatArray,
-        scores: FloatArray,
+        positions: Float32Array,
+        confidence: Float32Array,
+        scores: Float32Array,
         size: tuple[int, int],
     ) -> Decoded:
         """From peaks and line scores, found on the GPU, to objects."""
@@ -124,7 +122,7 @@ class HostDecoder:
         a["scores"][: len(scores)] = scores
         return work.decoded(self._decode_rest(work.reference))
 
-    def stages(self, cmap: FloatArray, paf: FloatArray) -> Stages:
+    def stages(self, cmap: Float32Array, paf: Float32Array) -> Stages:
         """Everything between the maps and the result, for tests."""
         keypoints, height, width = cmap.shape
         work = Workspace(self._table, self._params, (keypoints, height, width), keep=True)

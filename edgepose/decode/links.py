@@ -10,19 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.matching import maximum_matching
+from edgepose.types import Float32Array, Int32Array
 
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int32]
 IndexArray = NDArray[np.int64]
 
 
 def assign(
-    scores: FloatArray,
+    scores: Float32Array,
     starts: IndexArray,
-    table: IntArray,
-    offsets: IntArray,
+    table: Int32Array,
+    offsets: Int32Array,
     threshold: float,
-) -> tuple[IntArray, FloatArray]:
+) -> tuple[Int32Array, Float32Array]:
     """Match the peaks of every link so that the sum of scores is largest, then drop the weak.
 
     Args:

@@ -27,14 +27,13 @@ from numpy.typing import NDArray
 
 from edgepose.cuda import host
 from edgepose.errors import BackendUnavailable
+from edgepose.types import Float32Array
 
 CELL = 4  # input pixels to a cell
 SPREAD = 0.3  # variance of the weight around the guess, times the shorter side in cells
 VISIBLE = 0.127  # keypoints above count for a person's score
 MOST = 100  # people of one picture; the network was made for six
 MAPS = ("center", "box_scale", "box_offset", "kpt_heatmap", "kpt_regress", "kpt_offset")
-
-Array = NDArray[np.float32]
 
 
 class MovenetPeople(NamedTuple):
@@ -46,12 +45,12 @@ class MovenetPeople(NamedTuple):
         points: float32 (N, K, 3) x, y, score; same pixels.
     """
 
-    boxes: Array
-    scores: Array
-    points: Array
+    boxes: Float32Array
+    scores: Float32Array
+    points: Float32Array
 
 
-def decode_movenet(maps: Mapping[str, Array], least: float) -> MovenetPeople:
+def decode_movenet(maps: Mapping[str, Float32Array], least: float) -> MovenetPeople:
     """People of one picture, by the compiled decoder where it was built; see `decode_numpy`."""
     try:
         library = host.library()
@@ -60,7 +59,7 @@ def decode_movenet(maps: Mapping[str, Array], least: float) -> MovenetPeople:
     return _compiled(library, maps, least)
 
 
-def decode_numpy(maps: Mapping[str, Array], least: float) -> MovenetPeople:
+def decode_numpy(maps: Mapping[str, Float32Array], least: float) -> MovenetPeople:
     """People of one picture, at most `MOST`.
 
     Args:
@@ -77,7 +76,7 @@ def decode_numpy(maps: Mapping[str, Array], least: float) -> MovenetPeople:
     return MovenetPeople(boxes[:, [1, 0, 3, 2]] * CELL, centres * means, points)
 
 
-def _centres(center: Array, least: float) -> tuple[NDArray[np.intp], Array]:
+def _centres(center: Float32Array, least: float) -> tuple[NDArray[np.intp], Float32Array]:
     """(N, 2) cells y, x and (N,) scores of the peaks: nothing within two cells is higher."""
     highest = _highest(_highest(center).T).T
     peaks = np.flatnonzero((center >= highest) & (center > least))
@@ -86,14 +85,14 @@ def _centres(center: Array, least: float) -> tuple[NDArray[np.intp], Array]:
     return cells, center.ravel()[peaks]
 
 
-def _highest(rows: Array) -> Array:
+def _highest(rows: Float32Array) -> Float32Array:
     """The maximum of each cell and of its two neighbours above and below."""
     padded = np.pad(rows, ((2, 2), (0, 0)), constant_values=-1)
-    highest: Array = np.maximum.reduce([padded[i : i + len(rows)] for i in range(5)])
+    highest: Float32Array = np.maximum.reduce([padded[i : i + len(rows)] for i in range(5)])
     return highest
 
 
-def _boxes(maps: Mapping[str, Array], cells: NDArray[np.intp]) -> Array:
+def _boxes(maps: Mapping[str, Float32Array], cells: NDArray[np.intp]) -> Float32Array:
     """(N, 4) top, left, bottom, right in cells, inside the map."""
     y, x = cells.T
     half = np.maximum(maps["box_scale"][:, y, x].T, 0) / 2
@@ -105,7 +104,9 @@ def _boxes(maps: Mapping[str, Array], cells: NDArray[np.intp]) -> Array:
     return np.asarray(corners, np.float32)
 
 
-def _keypoints(maps: Mapping[str, Array], cell: NDArray[np.intp], box: Array) -> Array:
+def _keypoints(
+    maps: Mapping[str, Float32Array], cell: NDArray[np.intp], box: Float32Array
+) -> Float32Array:
     """(K, 3) x, y in input pixels and score of one person."""
     heat = maps["kpt_heatmap"]
     count, height, width = heat.shape
@@ -130,7 +131,7 @@ def _keypoints(maps: Mapping[str, Array], cell: NDArray[np.intp], box: Array) ->
     ).astype(np.float32)
 
 
-class _Job(ctypes.Structure):
+class _Maps(ctypes.Structure):
     """`MoveNet` of cuda/movenet.cpp."""
 
     _fields_ = (
@@ -141,12 +142,14 @@ class _Job(ctypes.Structure):
     )
 
 
-def _compiled(library: ctypes.CDLL, maps: Mapping[str, Array], least: float) -> MovenetPeople:
+def _compiled(
+    library: ctypes.CDLL, maps: Mapping[str, Float32Array], least: float
+) -> MovenetPeople:
     kept = [np.ascontiguousarray(maps[name], np.float32) for name in MAPS]
     k, (rows, columns) = len(maps["kpt_heatmap"]), maps["center"].shape[1:]
     points, boxes = np.empty((MOST, k, 3), np.float32), np.empty((MOST, 4), np.float32)
     scores = np.empty(MOST, np.float32)
-    job = _Job(*(m.ctypes.data for m in kept), k, rows, columns, MOST, least)
+    job = _Maps(*(m.ctypes.data for m in kept), k, rows, columns, MOST, least)
     job.points, job.boxes, job.scores = (a.ctypes.data for a in (points, boxes, scores))
     library.movenet_scratch_words.restype = ctypes.c_longlong
     scratch = np.empty(library.movenet_scratch_words(ctypes.byref(job)), np.int64)

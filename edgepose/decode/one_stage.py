@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,9 @@ from edgepose.decode.movenet import MAPS, decode_movenet
 from edgepose.decode.nms import nms
 from edgepose.decode.yolo import is_list
 from edgepose.errors import EngineError, UnknownNameError
+from edgepose.types import AnyArray
 
-Array = NDArray[Any]
-Outputs = Mapping[str, Array]
+Answers = Mapping[str, AnyArray]
 
 
 class People(NamedTuple):
@@ -67,22 +67,22 @@ class OneStageParams:
 class _Rows(NamedTuple):
     """All rows of one picture: xyxy boxes, scores, (N, K, 3) keypoints; suppressed inside or not."""
 
-    boxes: Array
-    scores: Array
-    points: Array
+    boxes: AnyArray
+    scores: AnyArray
+    points: AnyArray
     suppressed: bool = False
 
 
-def decode_people(outputs: Outputs, params: OneStageParams) -> list[People]:
+def decode_people(outputs: Answers, params: OneStageParams) -> list[People]:
     """People of every picture of a batch.
 
     Raises:
         EngineError: the tensors are not of that format.
         UnknownNameError: there is no such format.
     """
-    reader = FORMATS.get(params.kind)
+    reader = ONE_STAGE_FORMATS.get(params.kind)
     if reader is None:
-        raise UnknownNameError("one-stage format", params.kind, FORMATS)
+        raise UnknownNameError("one-stage format", params.kind, ONE_STAGE_FORMATS)
     return [_select(rows, params) for rows in reader(outputs, params)]
 
 
@@ -107,7 +107,7 @@ def _select(rows: _Rows, params: OneStageParams) -> People:
     return People(points, boxes[keep], scores[keep])
 
 
-def _wrong(kind: str, expected: str, outputs: Outputs) -> EngineError:
+def _wrong(kind: str, expected: str, outputs: Answers) -> EngineError:
     found = ", ".join(f"{name} {list(t.shape)}" for name, t in outputs.items())
     return EngineError(
         f"The network does not answer as {kind}: expected {expected}, found {found}. "
@@ -115,7 +115,7 @@ def _wrong(kind: str, expected: str, outputs: Outputs) -> EngineError:
     )
 
 
-def _rtmo(outputs: Outputs, params: OneStageParams) -> list[_Rows]:
+def _rtmo(outputs: Answers, params: OneStageParams) -> list[_Rows]:
     """(batch, n, 5) [box, score] and (batch, n, K, 3) [x, y, score]; not always suppressed inside."""
     expected = f"(batch, n, 5) and (batch, n, {params.keypoints}, 3)"
     by_rank = {t.ndim: t for t in outputs.values()}
@@ -129,7 +129,7 @@ def _rtmo(outputs: Outputs, params: OneStageParams) -> list[_Rows]:
     return [_Rows(d[:, :4], d[:, 4], p) for d, p in zip(dets, points, strict=True)]
 
 
-def _table(outputs: Outputs, kind: str, columns: int, expected: str) -> Array:
+def _table(outputs: Answers, kind: str, columns: int, expected: str) -> AnyArray:
     """The one tensor as (batch, rows, columns), transposed where columns come first."""
     tensors = [t for t in outputs.values() if t.ndim == 3]
     if len(tensors) == 1:
@@ -137,7 +137,7 @@ def _table(outputs: Outputs, kind: str, columns: int, expected: str) -> Array:
         if table.shape[2] == columns:
             return table
         if table.shape[1] == columns:
-            rows: Array = table.transpose(0, 2, 1)
+            rows: AnyArray = table.transpose(0, 2, 1)
             return rows
     raise _wrong(kind, f"{expected}; {_DECIDES}", outputs)
 
@@ -147,13 +147,13 @@ _DECIDES = (
 )
 
 
-def _corners(table: Array) -> Array:
+def _corners(table: AnyArray) -> AnyArray:
     half = table[:, 2:4] / 2
-    boxes: Array = np.hstack([table[:, :2] - half, table[:, :2] + half])
+    boxes: AnyArray = np.hstack([table[:, :2] - half, table[:, :2] + half])
     return boxes
 
 
-def _keypoints(flat: Array, params: OneStageParams) -> Array:
+def _keypoints(flat: AnyArray, params: OneStageParams) -> AnyArray:
     """(N, K, 3) of rows (N, K x values)."""
     points = flat.reshape(len(flat), params.keypoints, params.values)
     if params.values == 3:
@@ -161,7 +161,7 @@ def _keypoints(flat: Array, params: OneStageParams) -> Array:
     return np.concatenate([points, np.ones_like(points[..., :1])], axis=2)
 
 
-def _yolo_pose(outputs: Outputs, params: OneStageParams) -> list[_Rows]:
+def _yolo_pose(outputs: Answers, params: OneStageParams) -> list[_Rows]:
     """YOLOv8-pose and YOLO11-pose: (batch, 4 + classes + 3K, rows) centre, size, scores, keypoints; or,
     with suppression inside (also YOLO26-pose), (batch, n, 6 + 3K) box, score, class, keypoints."""
     classes, flat = params.classes, params.values * params.keypoints
@@ -191,7 +191,7 @@ def _yolo_pose(outputs: Outputs, params: OneStageParams) -> list[_Rows]:
     return out
 
 
-def _yolov7_pose(outputs: Outputs, params: OneStageParams) -> list[_Rows]:
+def _yolov7_pose(outputs: Answers, params: OneStageParams) -> list[_Rows]:
     """YOLOv5-pose and YOLOv7-pose: (batch, rows, 5 + classes + 3K) centre, size, objectness, classes,
     keypoints."""
     end = 5 + params.classes
@@ -204,7 +204,7 @@ def _yolov7_pose(outputs: Outputs, params: OneStageParams) -> list[_Rows]:
     return out
 
 
-def _movenet(outputs: Outputs, params: OneStageParams) -> list[_Rows]:
+def _movenet(outputs: Answers, params: OneStageParams) -> list[_Rows]:
     """MoveNet MultiPose: six maps, see `decode.movenet`."""
     k = params.keypoints
     channels = dict(zip(MAPS, (1, 2, 2, k, 2 * k, 2 * k), strict=True))
@@ -220,7 +220,7 @@ def _movenet(outputs: Outputs, params: OneStageParams) -> list[_Rows]:
 
 
 # format -> reader of a whole batch
-FORMATS: dict[str, Callable[[Outputs, OneStageParams], list[_Rows]]] = {
+ONE_STAGE_FORMATS: dict[str, Callable[[Answers, OneStageParams], list[_Rows]]] = {
     "rtmo": _rtmo,
     "movenet": _movenet,
     "yolo-pose": _yolo_pose,

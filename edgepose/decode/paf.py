@@ -10,14 +10,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int32]
+from edgepose.types import Float32Array, Int32Array
+
 IndexArray = NDArray[np.int64]
 
 _TINY = np.float32(1e-5)
 
 
-def pair_starts(table: IntArray, offsets: IntArray) -> IndexArray:
+def pair_starts(table: Int32Array, offsets: Int32Array) -> IndexArray:
     """int64 (L + 1,): where the scores of each link start in the flat array of `line_scores`."""
     counts = np.diff(offsets).astype(np.int64)
     starts = np.zeros(len(table) + 1, np.int64)
@@ -26,8 +26,8 @@ def pair_starts(table: IntArray, offsets: IntArray) -> IndexArray:
 
 
 def line_scores(
-    paf: FloatArray, table: IntArray, offsets: IntArray, positions: FloatArray, samples: int
-) -> FloatArray:
+    paf: Float32Array, table: Int32Array, offsets: Int32Array, positions: Float32Array, samples: int
+) -> Float32Array:
     """Mean of field times direction along the line between the peaks of every link.
 
     Args:
@@ -71,11 +71,11 @@ def line_scores(
             cell = np.where(inside, cell, 0)
             dot = field.take(y_plane + cell) * uy + field.take(x_plane + cell) * ux
             total += np.where(inside, dot, np.float32(0))
-        score: FloatArray = total / np.float32(samples)
+        score: Float32Array = total / np.float32(samples)
     score[~np.isfinite(score)] = 0
     return score
 
 
-def _well_inside(position: FloatArray, size: int) -> bool:
+def _well_inside(position: Float32Array, size: int) -> bool:
     """All positions so far inside that rounding on the way between two of them stays inside."""
     return bool(((position > -0.5) & (position < size * (1 - 1e-5))).all())

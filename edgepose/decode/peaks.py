@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
-IntArray = NDArray[np.int32]
+from edgepose.types import Float32Array, Int32Array
 
 
 class Peaks(NamedTuple):
@@ -22,27 +21,27 @@ class Peaks(NamedTuple):
         cells: int32 (P, 2), [row, column] in the map.
     """
 
-    offsets: IntArray
-    cells: IntArray
+    offsets: Int32Array
+    cells: Int32Array
 
     @property
-    def keypoints(self) -> IntArray:
+    def keypoints(self) -> Int32Array:
         """int32 (P,): the keypoint of each peak."""
         counts = np.diff(self.offsets)
         return np.repeat(np.arange(len(counts), dtype=np.int32), counts)
 
 
-def _sliding_maximum(values: FloatArray, axis: int, size: int) -> FloatArray:
+def _sliding_maximum(values: Float32Array, axis: int, size: int) -> Float32Array:
     """Maximum over `size` neighbours along an axis, which becomes size - 1 shorter.
 
     The window is doubled while it fits and closed with one overlapping step: log2(size) passes.
     """
 
-    def pair(a: FloatArray, shift: int) -> FloatArray:
+    def pair(a: Float32Array, shift: int) -> Float32Array:
         low: list[Any] = [slice(None)] * a.ndim
         high = list(low)
         low[axis], high[axis] = slice(None, -shift), slice(shift, None)
-        out: FloatArray = np.maximum(a[tuple(low)], a[tuple(high)])
+        out: Float32Array = np.maximum(a[tuple(low)], a[tuple(high)])
         return out
 
     width = 1
@@ -51,7 +50,7 @@ def _sliding_maximum(values: FloatArray, axis: int, size: int) -> FloatArray:
     return pair(values, size - width) if width < size else values
 
 
-def find_peaks(cmap: FloatArray, threshold: float, window: int, max_peaks: int) -> Peaks:
+def find_peaks(cmap: Float32Array, threshold: float, window: int, max_peaks: int) -> Peaks:
     """Cells of at least `threshold` that no cell of the window around them exceeds.
 
     Args:
@@ -91,7 +90,7 @@ def _reflect(index: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     return mirrored
 
 
-def refine_peaks(cmap: FloatArray, peaks: Peaks, window: int) -> FloatArray:
+def refine_peaks(cmap: Float32Array, peaks: Peaks, window: int) -> Float32Array:
     """Centre of mass of the window around each peak, normalised by the size of the map.
 
     Beyond the border the values are mirrored while the coordinates run on, as in trt_pose, so a
@@ -115,11 +114,11 @@ def refine_peaks(cmap: FloatArray, peaks: Peaks, window: int) -> FloatArray:
     with np.errstate(all="ignore"):
         mass = _ordered_sum(weight)
         centre = np.stack([_ordered_sum(weight * y) / mass, _ordered_sum(weight * x) / mass], 1)
-        positions: FloatArray = (centre + np.float32(0.5)) / np.array([height, width], np.float32)
+        positions: Float32Array = (centre + np.float32(0.5)) / np.array([height, width], np.float32)
     return positions
 
 
-def _ordered_sum(terms: FloatArray) -> FloatArray:
+def _ordered_sum(terms: Float32Array) -> Float32Array:
     """Sum over the first axis, strictly one after the other, so that every backend rounds alike."""
-    total: FloatArray = np.add.accumulate(terms, axis=0)[-1]
+    total: Float32Array = np.add.accumulate(terms, axis=0)[-1]
     return total

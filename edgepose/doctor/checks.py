@@ -222,7 +222,7 @@ def _cuda(place: Place) -> Iterator[Check]:
         )
 
 
-def _import(name: str) -> tuple[Any, str]:
+def _try_import(name: str) -> tuple[Any, str]:
     """The module, or None and why not."""
     try:
         return importlib.import_module(name), ""
@@ -233,7 +233,7 @@ def _import(name: str) -> tuple[Any, str]:
 
 
 def _tensorrt(place: Place) -> Iterator[Check]:
-    module, reason = _import("tensorrt")
+    module, reason = _try_import("tensorrt")
     if module is not None:
         yield Check("TensorRT", "ok", getattr(module, "__version__", "version unknown"))
         return
@@ -250,7 +250,7 @@ def _tensorrt(place: Place) -> Iterator[Check]:
 
 
 def _pycuda(place: Place) -> Iterator[Check]:
-    module, reason = _import("pycuda.driver")
+    module, reason = _try_import("pycuda.driver")
     state: State = "fail" if place.board is not None else "note"
     if module is None:
         yield Check("PyCUDA", state, reason, "needed for TensorRT", "pip install 'edgepose[gpu]'")
@@ -271,7 +271,7 @@ def _pycuda(place: Place) -> Iterator[Check]:
 
 
 def _jetson_utils(place: Place) -> Iterator[Check]:
-    module, reason = _import("jetson_utils")
+    module, reason = _try_import("jetson_utils")
     if module is not None and hasattr(module, "videoSource"):
         yield Check("jetson-utils", "ok", "videoSource and videoOutput are there")
     elif module is not None:
@@ -297,7 +297,7 @@ def _jetson_utils(place: Place) -> Iterator[Check]:
 
 # CPU engines --------------------------------------------------------------------------------------
 def _onnxruntime(place: Place) -> Iterator[Check]:
-    module, reason = _import("onnxruntime")
+    module, reason = _try_import("onnxruntime")
     if module is None:
         yield Check("ONNX Runtime", "fail", reason, "the CPU engine", "pip install onnxruntime")
         return
@@ -306,7 +306,7 @@ def _onnxruntime(place: Place) -> Iterator[Check]:
 
 
 def _openvino(place: Place) -> Iterator[Check]:
-    module, reason = _import("openvino")
+    module, reason = _try_import("openvino")
     if module is None:
         yield Check(
             "OpenVINO",
@@ -339,7 +339,7 @@ def _rivals(place: Place) -> Iterator[Check]:
 
 # pictures and films -------------------------------------------------------------------------------
 def _codecs(place: Place) -> Iterator[Check]:
-    av, reason = _import("av")
+    av, reason = _try_import("av")
     if av is None:
         yield Check("PyAV", "fail", reason, "films and streams", "pip install av")
         return
@@ -418,7 +418,7 @@ def _display(place: Place) -> Iterator[Check]:
     if not name:
         yield Check("display", "note", "none", "no window opens; outputs and data work")
         return
-    pygame, reason = _import("pygame")
+    pygame, reason = _try_import("pygame")
     if pygame is None:
         yield Check(
             "display",
@@ -496,7 +496,7 @@ def _networks(place: Place) -> Iterator[Check]:
     )
 
 
-def _servers(place: Place) -> Iterator[Check]:
+def _model_servers(place: Place) -> Iterator[Check]:
     if not place.network:
         return
     hosts: dict[str, int] = {}
@@ -568,5 +568,5 @@ CHECKS: tuple[Callable[[Place], Iterable[Check]], ...] = (
     _folders,
     _memory,
     _networks,
-    _servers,
+    _model_servers,
 )

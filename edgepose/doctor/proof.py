@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from edgepose.errors import BackendUnavailable, EdgeposeError
 
-State = Literal["ok", "fail", "absent"]
+ProofState = Literal["ok", "fail", "absent"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Proof:
     """
 
     name: str
-    state: State
+    state: ProofState
     found: str
     bound: str = ""
     figures: Mapping[str, float] = field(default_factory=dict)

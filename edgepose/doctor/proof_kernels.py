@@ -13,7 +13,7 @@ from edgepose.cuda import twins
 from edgepose.cuda.device import device_kernels
 from edgepose.cuda.host_kernels import HostRunner
 from edgepose.cuda.kernels import DecodeBlock, Kernels
-from edgepose.cuda.pictures import Picture, Shape, TensorLayout, address_of
+from edgepose.cuda.pictures import Planes, Shape, TensorLayout, address_of
 from edgepose.decode.bottom_up import BottomUpDecoder
 from edgepose.decode.bottom_up_numpy import BottomUpParams, Decoded, decode_numpy, decode_rest
 from edgepose.decode.device import unpack
@@ -21,7 +21,7 @@ from edgepose.doctor.proof import Proof, attempt
 from edgepose.geometry import Affine, letterbox, stretch
 from edgepose.networks.topology import Topology, load_topology
 
-Maps = NDArray[np.float32]
+ProofMaps = NDArray[np.float32]
 
 # Kernels are compiled without fused multiply-add and equal their twins bit for bit on the host; a
 # GPU may round a division or a square root differently.
@@ -168,7 +168,7 @@ def _preprocess(place: Place) -> dict[str, float]:
         size = (layout.width, layout.height)
         for host, affine in _cases(size, seed):
             want = twins.preprocess([host], [affine], layout)
-            there = Picture(
+            there = Planes(
                 tuple(place.put(plane) for plane in host.planes),
                 host.format,
                 host.width,
@@ -182,17 +182,17 @@ def _preprocess(place: Place) -> dict[str, float]:
     return worst
 
 
-def _cases(size: tuple[int, int], seed: int) -> Iterator[tuple[Picture, Affine]]:
+def _cases(size: tuple[int, int], seed: int) -> Iterator[tuple[Planes, Affine]]:
     """Every format; enlarging, shrinking, padded, rotated."""
     small, large = _picture(50, 37, seed), _picture(333, 211, seed + 9)
     alpha = np.full((*large.shape[:2], 1), 255, np.uint8)
-    yield Picture.packed(small), stretch((50, 37), size)
-    yield Picture.packed(large), letterbox((333, 211), size)
-    yield Picture.packed(large, "bgr8"), Affine(0.3, -0.2, 20.0, 0.2, 0.3, -10.0)
-    yield Picture.packed(np.concatenate([large, alpha], 2), "rgba8"), stretch((333, 211), size)
+    yield Planes.packed(small), stretch((50, 37), size)
+    yield Planes.packed(large), letterbox((333, 211), size)
+    yield Planes.packed(large, "bgr8"), Affine(0.3, -0.2, 20.0, 0.2, 0.3, -10.0)
+    yield Planes.packed(np.concatenate([large, alpha], 2), "rgba8"), stretch((333, 211), size)
     luma, u, v = large[..., 0].copy(), large[::2, ::2, 1].copy(), large[::2, ::2, 2].copy()
-    yield Picture.nv12(luma, np.stack([u, v], -1)), letterbox((333, 211), size)
-    yield Picture.i420(luma, u, v, matrix="bt709"), stretch((333, 211), size)
+    yield Planes.nv12(luma, np.stack([u, v], -1)), letterbox((333, 211), size)
+    yield Planes.i420(luma, u, v, matrix="bt709"), stretch((333, 211), size)
 
 
 def _overlay(place: Place) -> dict[str, float]:
@@ -219,7 +219,9 @@ def _overlay(place: Place) -> dict[str, float]:
 
 
 # decoding -----------------------------------------------------------------------------------------
-def _crowd(topology: Topology, size: tuple[int, int], people: int, seed: int) -> tuple[Maps, Maps]:
+def _crowd(
+    topology: Topology, size: tuple[int, int], people: int, seed: int
+) -> tuple[ProofMaps, ProofMaps]:
     """Maps of several people with noise: discs of confidence, fields along the links."""
     rng = np.random.default_rng(seed)
     height, width = size
@@ -245,7 +247,7 @@ def _crowd(topology: Topology, size: tuple[int, int], people: int, seed: int) ->
     return cmap.astype(np.float32), paf.astype(np.float32)
 
 
-def _scenes() -> Iterator[tuple[Topology, Maps, Maps]]:
+def _scenes() -> Iterator[tuple[Topology, ProofMaps, ProofMaps]]:
     topology = load_topology("human_pose")
     for seed, (people, size) in enumerate(((0, (9, 14)), (1, (56, 56)), (7, (68, 120)))):
         yield topology, *_crowd(topology, size, people, seed)
@@ -284,7 +286,7 @@ def _decode(place: Place) -> dict[str, float]:
 
 
 def _by_kernels(
-    place: Place, topology: Topology, cmap: Maps, paf: Maps, params: BottomUpParams
+    place: Place, topology: Topology, cmap: ProofMaps, paf: ProofMaps, params: BottomUpParams
 ) -> Decoded:
     """Peaks and line scores by the kernels, the rest with numpy."""
     size, table = cmap.shape[1:], topology.table

@@ -42,7 +42,7 @@ GROWTH_MB = 4.0
 GPU_GROWTH_MB = 16.0  # other programs use the GPU too
 
 
-def run(*, frames: int = FRAMES) -> Iterator[Proof]:
+def run_proofs(*, frames: int = FRAMES) -> Iterator[Proof]:
     """All proofs, one after the other, as they are made.
 
     Args:

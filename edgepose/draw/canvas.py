@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8]
+from edgepose.types import Pixels
+
 Point = tuple[float, float]
 Rect = tuple[int, int, int, int]
 RGBA = tuple[int, int, int, int]

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from edgepose.draw.canvas import RGBA, Canvas, Pixels
+from edgepose.draw.canvas import RGBA, Canvas
 from edgepose.errors import UnknownNameError
 from edgepose.geometry import keypoints_box
 from edgepose.networks.topology import Topology
-from edgepose.types import Box, Pose
+from edgepose.types import Box, Pixels, Pose
 
 WORDS = ("links", "keypoints", "boxes", "ids", "scores", "stats")
 DEFAULT = frozenset({"links", "keypoints"})

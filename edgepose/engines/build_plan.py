@@ -12,9 +12,9 @@ from edgepose.engines.onnxruntime import image_axes
 from edgepose.engines.options import BatchRange, Calibration, EngineOptions
 from edgepose.errors import EngineError, NetworkFileError, UsageError
 from edgepose.networks.onnx_file import OnnxOutline, Tensor
+from edgepose.types import Shape
 
 MIB = 1 << 20
-Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,7 @@ from numpy.typing import NDArray
 
 from edgepose.engines.base import Choice, Feeds, Outputs, check_feeds, check_outputs, shape_text
 from edgepose.errors import EngineError
-from edgepose.types import TensorSpec
-
-Shape = tuple[int, ...]
+from edgepose.types import Shape, TensorSpec
 
 
 class DeviceArray(Protocol):

@@ -53,15 +53,15 @@ def find_gpu(device: str = "", library: str = _LIBRARY) -> Gpu:
     index = gpu_index(device)
     driver = _driver(library)
     count = ctypes.c_int()
-    _check(driver.cuDeviceGetCount(ctypes.byref(count)), "counting the GPUs")
+    _check_status(driver.cuDeviceGetCount(ctypes.byref(count)), "counting the GPUs")
     if not 0 <= index < count.value:
         raise BackendUnavailable(f"there is no GPU {index}; the driver shows {count.value}")
     handle = ctypes.c_int()
-    _check(driver.cuDeviceGet(ctypes.byref(handle), index), f"opening GPU {index}")
+    _check_status(driver.cuDeviceGet(ctypes.byref(handle), index), f"opening GPU {index}")
     name = ctypes.create_string_buffer(256)
-    _check(driver.cuDeviceGetName(name, 256, handle), "naming the GPU")
+    _check_status(driver.cuDeviceGetName(name, 256, handle), "naming the GPU")
     memory = ctypes.c_size_t()
-    _check(driver.cuDeviceTotalMem_v2(ctypes.byref(memory), handle), "asking for its memory")
+    _check_status(driver.cuDeviceTotalMem_v2(ctypes.byref(memory), handle), "asking for its memory")
     return Gpu(
         index,
         name.value.decode("utf-8", "replace"),
@@ -108,19 +108,23 @@ def _driver(library: str) -> Any:
         driver = ctypes.CDLL(library)
     except OSError as e:
         raise BackendUnavailable("no NVIDIA GPU driver (libcuda.so.1) is installed") from e
-    _check(driver.cuInit(0), "starting the GPU driver")
+    _check_status(driver.cuInit(0), "starting the GPU driver")
     return driver
 
 
 def _driver_version(driver: Any) -> str:
     version = ctypes.c_int()
-    _check(driver.cuDriverGetVersion(ctypes.byref(version)), "asking for the driver's version")
+    _check_status(
+        driver.cuDriverGetVersion(ctypes.byref(version)), "asking for the driver's version"
+    )
     return f"{version.value // 1000}.{version.value % 1000 // 10}"
 
 
 def _attribute(driver: Any, device: Any, number: int) -> int:
     value = ctypes.c_int()
-    _check(driver.cuDeviceGetAttribute(ctypes.byref(value), number, device), f"attribute {number}")
+    _check_status(
+        driver.cuDeviceGetAttribute(ctypes.byref(value), number, device), f"attribute {number}"
+    )
     return value.value
 
 
@@ -133,7 +137,7 @@ _REASONS = {
 }
 
 
-def _check(status: int, doing: str) -> None:
+def _check_status(status: int, doing: str) -> None:
     if status:
         reason = _REASONS.get(status, f"CUDA error {status}")
         raise BackendUnavailable(f"{doing} failed: {reason}")

@@ -16,7 +16,7 @@ from edgepose import paths
 from edgepose.cuda.buffers import check_pycuda, open_cuda
 from edgepose.engines.base import Choice, max_batch, shape_text
 from edgepose.engines.build_plan import choose_shapes
-from edgepose.engines.device import Cuda, DeviceEngine, Shape, Slot
+from edgepose.engines.device import Cuda, DeviceEngine, Slot
 from edgepose.engines.gpu import find_gpu, gpu_index
 from edgepose.engines.messages import first_line
 from edgepose.engines.onnxruntime import (
@@ -29,7 +29,7 @@ from edgepose.engines.onnxruntime import (
 from edgepose.engines.options import EngineOptions
 from edgepose.errors import BackendUnavailable, EngineError
 from edgepose.networks.onnx_file import Tensor, read_outline
-from edgepose.types import TensorSpec
+from edgepose.types import Shape, TensorSpec
 
 CUDA_PROVIDER = "CUDAExecutionProvider"
 TENSORRT_PROVIDER = "TensorrtExecutionProvider"

@@ -27,7 +27,7 @@ class BatchRange(NamedTuple):
         return str(self.best) if self.low == self.high else ":".join(map(str, self))
 
 
-class Progress(Protocol):
+class BuildProgress(Protocol):
     """Who wants to know how far a build is; calls come from the building thread."""
 
     def phase(self, name: str, steps: int = 0) -> None:
@@ -104,7 +104,7 @@ class EngineOptions:
     rebuild: bool = False
     engine_file: Path | None = None
     output: Path | None = None
-    progress: Progress | None = field(default=None, compare=False)
+    progress: BuildProgress | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if self.precision not in ("", *PRECISIONS):

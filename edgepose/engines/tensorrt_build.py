@@ -23,7 +23,7 @@ from typing import Any
 from edgepose.engines import convert
 from edgepose.engines.build_plan import BuildPlan, check_calibration
 from edgepose.engines.messages import build_advice, parser_error_text
-from edgepose.engines.options import Progress
+from edgepose.engines.options import BuildProgress
 from edgepose.errors import (
     EdgeposeError,
     EngineError,
@@ -85,7 +85,7 @@ def build(
     trt: Any,
     plan: BuildPlan,
     *,
-    progress: Progress | None = None,
+    progress: BuildProgress | None = None,
     timing_cache: Path | None = None,
     calibrator: Callable[[Any, BuildPlan], Any] | None = None,
     on_device: Callable[[], AbstractContextManager[Any]] = nullcontext,
@@ -109,7 +109,7 @@ def build(
         Interrupted: cancelled.
     """
     check_calibration(plan)
-    job = _Job(trt, plan, progress, timing_cache, calibrator)
+    job = _BuildJob(trt, plan, progress, timing_cache, calibrator)
 
     def work() -> bytes:
         with on_device():
@@ -118,14 +118,14 @@ def build(
     return _in_thread(work, job)
 
 
-class _Job:
+class _BuildJob:
     """One build, in the order in which it happens."""
 
     def __init__(
         self,
         trt: Any,
         plan: BuildPlan,
-        progress: Progress | None,
+        progress: BuildProgress | None,
         timing_cache: Path | None,
         calibrator: Callable[[Any, BuildPlan], Any] | None,
     ) -> None:
@@ -170,7 +170,7 @@ class _Job:
             if self.progress:
                 self.progress.end(name)
 
-    def tell(self, call: Callable[[Progress], None]) -> None:
+    def tell(self, call: Callable[[BuildProgress], None]) -> None:
         """Report progress from inside the library, and hear whether to stop."""
         if self.progress is None:
             return
@@ -357,7 +357,7 @@ class _Job:
         )
 
 
-def _make_monitor(trt: Any, job: _Job) -> Any:
+def _make_monitor(trt: Any, job: _BuildJob) -> Any:
     """An IProgressMonitor that tells `job.progress` and stops where asked.
 
     Nothing may be raised into the library: what goes wrong here stops the build and is raised after.
@@ -391,7 +391,7 @@ def was_cancelled() -> bool:
     return _cancelled.is_set()
 
 
-def _in_thread(work: Callable[[], bytes], job: _Job) -> bytes:
+def _in_thread(work: Callable[[], bytes], job: _BuildJob) -> bytes:
     result: list[bytes] = []
     failure: list[BaseException] = []
 

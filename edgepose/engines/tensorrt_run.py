@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from edgepose.engines.base import Choice, shape_text
-from edgepose.engines.device import Cuda, DeviceEngine, Shape, Slot
+from edgepose.engines.device import Cuda, DeviceEngine, Slot
 from edgepose.engines.tensorrt_build import BuildLog, make_logger
 from edgepose.errors import EngineError
-from edgepose.types import TensorSpec
+from edgepose.types import Shape, TensorSpec
 
 # by name of trt.DataType's member; nptype() of TensorRT 8.6 fails with numpy 1.24 and later
 _DTYPES = {

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgepose.decode.detections import FORMATS, DetectionParams, decode_detections
 from edgepose.decode.hand import ANCHOR_LAYERS, decode_palms
@@ -20,12 +19,10 @@ from edgepose.estimators.runner import Runner, chunks, made_of
 from edgepose.networks.manifest import Manifest
 from edgepose.preprocess import Placement
 from edgepose.timing import Stopwatch
-from edgepose.types import Frame
+from edgepose.types import Float64Array, Frame
 
 if TYPE_CHECKING:
     from edgepose.networks.resolve import Network
-
-Array = NDArray[np.float64]
 
 
 class Regions(NamedTuple):
@@ -37,9 +34,9 @@ class Regions(NamedTuple):
         angles: float64 (N,), radians clockwise; 0 but for palms.
     """
 
-    boxes: Array
-    scores: Array
-    angles: Array
+    boxes: Float64Array
+    scores: Float64Array
+    angles: Float64Array
 
     def take(self, rows: Any) -> Regions:
         """Some of the rows."""

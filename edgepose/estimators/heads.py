@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgepose.decode.hand import decode_landmarks
 from edgepose.decode.heatmap import Refine, decode_heatmaps
@@ -17,8 +16,6 @@ from edgepose.errors import EngineError, NetworkFileError, UnknownNameError
 from edgepose.networks.manifest import InputSpec, Manifest
 from edgepose.networks.topology import Topology
 from edgepose.types import TensorSpec
-
-Array = NDArray[np.float32]
 
 
 class Head(Protocol):

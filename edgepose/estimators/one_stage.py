@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgepose.decode.one_stage import FORMATS, OneStageParams, People, decode_people
+from edgepose.decode.one_stage import ONE_STAGE_FORMATS, OneStageParams, People, decode_people
 from edgepose.engines import load_engine
 from edgepose.engines.base import Engine
 from edgepose.errors import UnknownNameError
@@ -41,8 +41,8 @@ class OneStage:
         self, engine: Engine, manifest: Manifest, topology: Topology, options: EstimatorOptions
     ) -> None:
         kind = str(manifest.decoder.get("type", "rtmo"))
-        if kind not in FORMATS:
-            raise UnknownNameError("one-stage format", kind, FORMATS)
+        if kind not in ONE_STAGE_FORMATS:
+            raise UnknownNameError("one-stage format", kind, ONE_STAGE_FORMATS)
         self._runner = Runner(engine, manifest, options, trim=True)
         self.manifest = self._runner.manifest
         self.topology = topology

@@ -15,9 +15,9 @@ from edgepose.estimators.crops import Crops, check_detector, detector_network
 from edgepose.estimators.detector import Detector
 from edgepose.networks.manifest import InputSpec, Manifest
 from edgepose.preprocess import fit, to_tensor
-from edgepose.preprocess.placement import Pixels, Way
+from edgepose.preprocess.placement import Way
 from edgepose.timing import Stopwatch
-from edgepose.types import Frame
+from edgepose.types import Frame, Pixels
 
 
 class Preparation(Protocol):

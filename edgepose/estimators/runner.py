@@ -20,9 +20,9 @@ from edgepose.io.jetson_utils import to_host
 from edgepose.networks.manifest import InputSpec, Manifest, Resize
 from edgepose.networks.topology import Topology
 from edgepose.preprocess import Placement, fit, to_tensor, whole_steps
-from edgepose.preprocess.placement import Pixels, Way
+from edgepose.preprocess.placement import Way
 from edgepose.timing import Stopwatch
-from edgepose.types import Frame
+from edgepose.types import Frame, Pixels
 
 if TYPE_CHECKING:
     from edgepose.networks.resolve import Network

@@ -14,7 +14,7 @@ from edgepose.networks.keypoint_names import place_name
 MOST = 1e9  # beyond it no coordinate makes sense
 
 
-class Picture(NamedTuple):
+class LabelledPicture(NamedTuple):
     """One image of the file."""
 
     id: int
@@ -40,7 +40,7 @@ class Annotations:
     data: Mapping[str, Any]
     keypoints: tuple[str, ...]
     category: int
-    pictures: tuple[Picture, ...]
+    pictures: tuple[LabelledPicture, ...]
     sigmas: tuple[float, ...] = ()
 
     def limited(self, count: int) -> Annotations:
@@ -76,7 +76,9 @@ def load_annotations(path: Path) -> Annotations:
         category = next(c for c in data["categories"] if c.get("keypoints"))
         names = tuple(str(k) for k in category["keypoints"])
         pictures = tuple(
-            Picture(_identity(i["id"]), str(i["file_name"]), int(i["width"]), int(i["height"]))
+            LabelledPicture(
+                _identity(i["id"]), str(i["file_name"]), int(i["width"]), int(i["height"])
+            )
             for i in data["images"]
         )
         number = int(category["id"])

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgepose.eval.annotations import Annotations
 from edgepose.networks.keypoint_names import mirror_numbers, part_name, plain_name
+from edgepose.types import Float64Array
 
-Array = NDArray[np.float64]
 JOINTS = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 PARTS = (0.2, 0.5)
 
@@ -45,7 +44,7 @@ class Pck:
         return share
 
 
-def torso_length(points: Array, names: Sequence[str]) -> float:
+def torso_length(points: Float64Array, names: Sequence[str]) -> float:
     """Mean distance from each shoulder to the opposite hip, else to the hip of its side; 0 = unknown.
 
     Args:
@@ -77,7 +76,7 @@ def measure(annotations: Annotations, rows: Sequence[Mapping[str, Any]]) -> Pck:
     kinds = [part_name(names[i]) for i in columns]
     mirrored = mirror_numbers([names[i] for i in columns])
     mirror = [i if m is None else m for i, m in enumerate(mirrored)]
-    poses: dict[Any, list[Array]] = {}
+    poses: dict[Any, list[Float64Array]] = {}
     for row in rows:
         points = np.asarray(row["keypoints"], np.float64).reshape(-1, 3)[columns]
         poses.setdefault(row["image_id"], []).append(points)
@@ -91,13 +90,13 @@ def measure(annotations: Annotations, rows: Sequence[Mapping[str, Any]]) -> Pck:
     return total
 
 
-def _distances(truth: Array, pose: Array, torso: float) -> Array:
+def _distances(truth: Float64Array, pose: Float64Array, torso: float) -> Float64Array:
     """Distances in torso lengths, infinite where the pose lacks the joint."""
     apart = np.hypot(*(pose[:, :2] - truth[:, :2]).T) / torso
     return np.where(pose[:, 2] > 0, apart, np.inf)
 
 
-def _best(truth: Array, poses: Sequence[Array], torso: float) -> Array:
+def _best(truth: Float64Array, poses: Sequence[Float64Array], torso: float) -> Float64Array:
     """Distances of the labelled joints in the pose that fits best."""
     seen = truth[:, 2] > 0
     tables = [_distances(truth, p, torso)[seen] for p in poses]
@@ -106,8 +105,8 @@ def _best(truth: Array, poses: Sequence[Array], torso: float) -> Array:
 
 def _count(
     total: Pck,
-    truth: Array,
-    poses: Sequence[Array],
+    truth: Float64Array,
+    poses: Sequence[Float64Array],
     torso: float,
     kinds: Sequence[str],
     mirror: Sequence[int],

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from edgepose.closing import Closing
 from edgepose.errors import OutputError, SourceError
-from edgepose.eval.annotations import Annotations, Picture, find_pictures, match_names
+from edgepose.eval.annotations import Annotations, LabelledPicture, find_pictures, match_names
 from edgepose.files import write_atomically
 from edgepose.json_file import parse_json
 from edgepose.networks.topology import Topology
 from edgepose.timing import Statistics, Stopwatch
 from edgepose.types import Frame, Pose
 
-Row = dict[str, Any]
+JournalRow = dict[str, Any]
 
 
 class PoseFinder(Protocol):
@@ -47,12 +47,12 @@ class Outcome:
         seconds: wall time of this run.
     """
 
-    rows: list[Row] = field(default_factory=list)
+    rows: list[JournalRow] = field(default_factory=list)
     stages: dict[str, Statistics] = field(default_factory=dict)
     pictures: int = 0
     seconds: float = 0.0
 
-    def add(self, rows: Sequence[Row], stages: dict[str, float]) -> None:
+    def add(self, rows: Sequence[JournalRow], stages: dict[str, float]) -> None:
         """Count one picture."""
         self.rows += rows
         self.pictures += 1
@@ -78,7 +78,7 @@ class Journal(Closing):
 
     def __init__(self, path: Path, key: str, resume: bool) -> None:
         self.path = path
-        self.done: dict[Any, tuple[list[Row], dict[str, float]]] = {}
+        self.done: dict[Any, tuple[list[JournalRow], dict[str, float]]] = {}
         if resume:
             self._read(key)
         try:
@@ -101,7 +101,7 @@ class Journal(Closing):
                 if not entries and entry["key"] != key:
                     return
                 if entries:
-                    self.done[entry["image_id"]] = (_rows(entry), dict(entry["stages"]))
+                    self.done[entry["image_id"]] = (_report_rows(entry), dict(entry["stages"]))
             except (ValueError, KeyError, TypeError, IndexError):
                 break  # the line that was being written when the run ended, or a damaged one
             entries.append(entry)
@@ -118,7 +118,7 @@ class Journal(Closing):
         self._file.write(json.dumps(entry) + "\n")
         self._file.flush()
 
-    def add(self, picture: Any, rows: Sequence[Row], stages: dict[str, float]) -> None:
+    def add(self, picture: Any, rows: Sequence[JournalRow], stages: dict[str, float]) -> None:
         """Write one finished picture."""
         self._write({"image_id": picture, "results": list(rows), "stages": stages})
 
@@ -132,8 +132,8 @@ class Journal(Closing):
         self._file.close()
 
 
-def _rows(entry: dict[str, Any]) -> list[Row]:
-    rows: list[Row] = entry["results"]
+def _report_rows(entry: dict[str, Any]) -> list[JournalRow]:
+    rows: list[JournalRow] = entry["results"]
     for row in rows:
         np.asarray(row["keypoints"], float).reshape(-1, 3), float(row["score"])
     return rows
@@ -146,7 +146,7 @@ def journal_key(annotations: Annotations, **what: Any) -> str:
     return digest.hexdigest()
 
 
-def read_picture(file: Path, entry: Picture) -> NDArray[np.uint8]:
+def read_picture(file: Path, entry: LabelledPicture) -> NDArray[np.uint8]:
     """A picture as uint8 RGB (H, W, 3), turned as the annotations have it.
 
     Raises:
@@ -169,7 +169,9 @@ def read_picture(file: Path, entry: Picture) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def coco_rows(poses: Sequence[Pose], image: Any, category: int, order: Sequence[int]) -> list[Row]:
+def coco_rows(
+    poses: Sequence[Pose], image: Any, category: int, order: Sequence[int]
+) -> list[JournalRow]:
     """Poses of one picture as COCO results.
 
     Args:
@@ -240,7 +242,7 @@ def evaluate(
 
 def _pictures(
     annotations: Annotations, files: Sequence[Path], done: dict[Any, Any]
-) -> Iterator[tuple[Picture, NDArray[np.uint8] | None]]:
+) -> Iterator[tuple[LabelledPicture, NDArray[np.uint8] | None]]:
     """Each picture, the next one decoded meanwhile; None for those already done."""
     with ThreadPoolExecutor(1) as reader:
         jobs = list(zip(annotations.pictures, files, strict=True))
@@ -259,7 +261,7 @@ def _pictures(
             yield entry, pixels
 
 
-def write_rows(rows: Sequence[Row], path: Path) -> None:
+def write_rows(rows: Sequence[JournalRow], path: Path) -> None:
     """Write COCO results, whole or not at all.
 
     Raises:

@@ -18,7 +18,7 @@ from edgepose.events.event import ENTER, EXIT, Event
 from edgepose.events.schema import connect, migrate
 from edgepose.events.tables import Session, insert, insert_session
 
-KINDS = {"appeared": ENTER, "disappeared": EXIT}
+DEMO_KINDS = {"appeared": ENTER, "disappeared": EXIT}
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _write(db: sqlite3.Connection, rows: list[tuple[int, str, str, str]], source
     new = known = skipped = 0
     for number, name, event, when in rows:
         moment = _moment(when)
-        if event not in KINDS or moment is None or not isinstance(name, str):
+        if event not in DEMO_KINDS or moment is None or not isinstance(name, str):
             skipped += 1
             continue
         if name not in sessions:
@@ -84,7 +84,7 @@ def _write(db: sqlite3.Connection, rows: list[tuple[int, str, str, str]], source
             session = Session(source.name, moment, name, f"person_detection:{name}:{number}:{when}")
             sessions[name] = insert_session(db, session)
         before = db.total_changes
-        insert(db, sessions[name], number, Event(KINDS[event], moment, note="imported"))
+        insert(db, sessions[name], number, Event(DEMO_KINDS[event], moment, note="imported"))
         written = db.total_changes > before
         new, known = new + written, known + (not written)
         db.execute(

@@ -33,7 +33,7 @@ def write(database: Path, session: str, number: int, picture: bytes) -> str:
     return file.relative_to(database.parent).as_posix()
 
 
-def find(database: Path, snapshot: object) -> Path | None:
+def find_snapshot(database: Path, snapshot: object) -> Path | None:
     """The file that a database names, None where it is no path of a snapshot, or is not there."""
     if not isinstance(snapshot, str) or not snapshot or "\0" in snapshot:
         return None
@@ -49,7 +49,7 @@ def find(database: Path, snapshot: object) -> Path | None:
 
 def read(database: Path, snapshot: object) -> bytes | None:
     """The picture that a database names, None where there is none."""
-    file = find(database, snapshot)
+    file = find_snapshot(database, snapshot)
     with suppress(OSError):
         if file is not None and file.stat().st_size <= MAX_BYTES:
             return file.read_bytes()
@@ -58,7 +58,7 @@ def read(database: Path, snapshot: object) -> bytes | None:
 
 def size(database: Path, snapshot: object) -> int:
     """Bytes of a picture, 0 where there is none."""
-    file = find(database, snapshot)
+    file = find_snapshot(database, snapshot)
     with suppress(OSError):
         return file.stat().st_size if file is not None else 0
     return 0
@@ -66,7 +66,7 @@ def size(database: Path, snapshot: object) -> int:
 
 def delete(database: Path, snapshot: object) -> None:
     """Delete a picture, and its session's folder where it was the last."""
-    file = find(database, snapshot)
+    file = find_snapshot(database, snapshot)
     if file is not None:
         with suppress(OSError):
             file.unlink(missing_ok=True)

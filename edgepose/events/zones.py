@@ -183,7 +183,7 @@ _LINE_KEYS = ("name", "line", "reference", "right", "left")
 def _zones(data: Any) -> Zones:
     if not isinstance(data, dict):
         raise _Malformed(f"found a JSON {type(data).__name__}, not an object")
-    _known(data, _KEYS)
+    _known_fields(data, _KEYS)
     size = _size(data.get("size", [1, 1]))
     reference = _reference(data.get("reference", "bottom"))
     rows = data.get("zones")
@@ -210,11 +210,11 @@ def _shape(row: dict[str, Any], size: Point, reference: str) -> Zone | Line:
         raise _Malformed(f"{name!r} needs either a polygon or a line")
     reference = _reference(row.get("reference", reference))
     if "polygon" in row:
-        _known(row, _POLYGON_KEYS)
+        _known_fields(row, _POLYGON_KEYS)
         points = _points(row["polygon"], size, 3, name)
         after = (_seconds(row, "enter_after"), _seconds(row, "exit_after"))
         return Zone(name, points, reference, *after)
-    _known(row, _LINE_KEYS)
+    _known_fields(row, _LINE_KEYS)
     words = [row.get(side, side) for side in ("right", "left")]
     if not all(isinstance(w, str) and w for w in words) or words[0] == words[1]:
         raise _Malformed(f"{name!r} has the directions {words!r}, not two different words")
@@ -222,7 +222,7 @@ def _shape(row: dict[str, Any], size: Point, reference: str) -> Zone | Line:
     return Line(name, points, reference, words[0], words[1])
 
 
-def _known(row: dict[str, Any], keys: tuple[str, ...]) -> None:
+def _known_fields(row: dict[str, Any], keys: tuple[str, ...]) -> None:
     for key in row:
         if key not in keys:
             raise UnknownNameError("field", key, keys)

@@ -13,8 +13,9 @@ from av.sidedata.sidedata import Type as SideData
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from edgepose.io.pixels import FLIPS, Pixels, flip
+from edgepose.io.pixels import FLIPS, flip
 from edgepose.io.uri import Uri
+from edgepose.types import Pixels
 
 SQUARE = (0.99, 1.01)  # shapes of pixels that are left as they are
 # counterclockwise degrees

@@ -10,17 +10,15 @@ import os
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgepose.errors import UnknownNameError, UsageError
 from edgepose.io.base import SourceOptions
 from edgepose.io.memory import MAX_PIXELS, pixel_limit
+from edgepose.types import Pixels
 
 # OpenCV takes its limit from the environment when it is loaded
 LIMIT = int(os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(pixel_limit())))
 import cv2  # noqa: E402
-
-Pixels = NDArray[np.uint8]
 
 # name -> (transpose first, flip up-down, flip left-right)
 FLIPS: dict[str, tuple[bool, bool, bool]] = {

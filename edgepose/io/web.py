@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 CLIENT_SECONDS = 10.0  # a client that takes nothing for so long is dropped
 MAX_BODY = 1 << 20
 
-_servers: dict[tuple[str, int], WebServer] = {}
+_web_servers: dict[tuple[str, int], WebServer] = {}
 _lock = threading.Lock()
 
 
@@ -191,10 +191,10 @@ def add(host: str, port: int, path: str, route: Route) -> WebServer:
         OutputError: the port cannot be opened, or the path is taken.
     """
     with _lock:
-        server = _servers.get((host, port))
+        server = _web_servers.get((host, port))
         if server is None or port == 0:
             server = WebServer(host, port)
-            _servers[(host, server.port)] = server
+            _web_servers[(host, server.port)] = server
         path = path.rstrip("/") or "/"
         if path in server.routes:
             raise OutputError(f"{path} on port {port} is served already; choose another path.")
@@ -208,6 +208,6 @@ def remove(server: WebServer, path: str) -> None:
         server.routes.pop(path.rstrip("/") or "/", None)
         if server.routes:
             return
-        for key in [k for k, s in _servers.items() if s is server]:
-            del _servers[key]
+        for key in [k for k, s in _web_servers.items() if s is server]:
+            del _web_servers[key]
     server.stop()

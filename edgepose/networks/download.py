@@ -326,7 +326,7 @@ def download_size(weights: Weights) -> int:
     return sum(sizes) if all(sizes) else 0
 
 
-def remove(variant: Variant) -> bool:
+def uninstall(variant: Variant) -> bool:
     """Delete an installed variant; False where it was not installed.
 
     Raises:

@@ -299,7 +299,7 @@ class _Transfer:
             raise Rejected("sends the file in another encoding")
         if response.headers.get_content_type() in ("text/html", "application/xhtml+xml"):
             raise Rejected("answers with a web page instead of the file (a login page?)")
-        length = _number(response.headers.get("Content-Length"))
+        length = _whole_number(response.headers.get("Content-Length"))
         if response.status == 206:
             first, total = _content_range(response.headers.get("Content-Range", ""))
             known = self._notes().get("total")
@@ -400,7 +400,7 @@ def _retry_after(value: str) -> float | None:
         return None
 
 
-def _number(value: str | None) -> int | None:
+def _whole_number(value: str | None) -> int | None:
     """A length from a header; one of absurdly many digits is larger than every disk."""
     if not (value and value.isascii() and value.isdecimal()):
         return None
@@ -413,4 +413,4 @@ def _content_range(value: str) -> tuple[int | None, int | None]:
     span, _, total = rest.partition("/")
     if unit != "bytes":
         return None, None
-    return _number(span.partition("-")[0]), _number(total)
+    return _whole_number(span.partition("-")[0]), _whole_number(total)

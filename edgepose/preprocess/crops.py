@@ -15,14 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.geometry import Affine, crop
-
-Array = NDArray[np.float64]
-Pixels = NDArray[np.uint8]
+from edgepose.types import Float64Array, Pixels
 
 
 def centres_and_sizes(
     boxes: NDArray[np.floating], aspect: float, margin: float = 1.25
-) -> tuple[Array, Array]:
+) -> tuple[Float64Array, Float64Array]:
     """Centres and sizes of the regions to crop around boxes.
 
     Args:
@@ -54,7 +52,7 @@ def crops(
     return [crop(centre, size, target, angle) for centre, size, angle in rows]
 
 
-def in_image(places: Sequence[Affine], xy: NDArray[np.floating]) -> Array:
+def in_image(places: Sequence[Affine], xy: NDArray[np.floating]) -> Float64Array:
     """Points (N, K, 2) of N patches in image pixels."""
     return np.array([place.inverse().apply(p) for place, p in zip(places, xy, strict=True)])
 

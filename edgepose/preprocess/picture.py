@@ -10,7 +10,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from edgepose.errors import UsageError
 from edgepose.networks.manifest import InputSpec
-from edgepose.preprocess.placement import Pixels, Placement
+from edgepose.preprocess.placement import Placement
+from edgepose.types import Pixels
 
 
 def to_tensor(

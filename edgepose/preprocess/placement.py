@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.geometry import Affine, FloatArray, letterbox, stretch
+from edgepose.geometry import Affine, letterbox, stretch
 from edgepose.networks.manifest import InputSpec
+from edgepose.types import Float64Array, Pixels
 
-Pixels = NDArray[np.uint8]
 Way = Literal["maps", "boxes"]
 
 
@@ -36,7 +36,7 @@ class Placement:
     height: int
     smooth: bool = False
 
-    def to_image(self, xy: NDArray[np.floating]) -> FloatArray:
+    def to_image(self, xy: NDArray[np.floating]) -> Float64Array:
         """Points (..., 2) or boxes (..., 4) of the input in image pixels, float64, not clipped."""
         p = np.asarray(xy, np.float64)
         pairs = p.reshape(*p.shape[:-1], p.shape[-1] // 2, 2)

@@ -85,7 +85,7 @@ NETWORK = _object(
 )
 
 
-PAGE: Schema = {"type": "integer", "minimum": 1, "maximum": 1000}
+PAGE_SCHEMA: Schema = {"type": "integer", "minimum": 1, "maximum": 1000}
 TIME: Schema = {"type": "string", "format": "date-time"}
 TEXTS = {
     400: "A parameter or the body cannot be meant.",
@@ -160,12 +160,12 @@ def _operations(sources: list[str]) -> tuple[Operation, ...]:
     }
     paging: Query = {
         "cursor": ({"type": "string", "pattern": "^[0-9]{0,18}$"}, "Of the page before."),
-        "limit": (PAGE, "Events in a page."),
+        "limit": (PAGE_SCHEMA, "Events in a page."),
         "order": ({"type": "string", "enum": ["newest", "oldest"]}, "Which first."),
     }
     numbered: Query = {
         "page": ({"type": "integer", "minimum": 1, "maximum": 2147483647}, "From 1."),
-        "per-page": (PAGE, "Events in a page."),
+        "per-page": (PAGE_SCHEMA, "Events in a page."),
     }
     which: Query = {"source": (name, "Which input.")}
     number: Query = {"number": ({"type": "integer", "minimum": 0}, "Of the event.")}

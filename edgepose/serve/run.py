@@ -40,13 +40,13 @@ def bind(host: str, port: int) -> socket.socket:
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, protocol, _, address = found[0]
+        family, kind, protocol, _, server_address = found[0]
         listening = socket.socket(family, kind, protocol)
     except (OSError, UnicodeError) as e:
         raise UsageError(f"--host {host}: {e}. Give an address of this machine.") from None
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
+        listening.bind(server_address)
         listening.listen(128)
     except OSError as e:
         listening.close()
@@ -58,7 +58,7 @@ def bind(host: str, port: int) -> socket.socket:
     return listening
 
 
-def address(listening: socket.socket, host: str) -> str:
+def server_address(listening: socket.socket, host: str) -> str:
     """The address of the page; where all addresses are listened on, by the machine's name."""
     if host in ("", "0.0.0.0", "::"):
         host = socket.gethostname()

@@ -19,11 +19,11 @@ from edgepose.track.tracker import Tracker
 from edgepose.types import Frame, Pose, Result
 
 if TYPE_CHECKING:
-    from edgepose.draw.canvas import Pixels
     from edgepose.events.store import EventStore
     from edgepose.events.zones import Zones
     from edgepose.networks.topology import Topology
     from edgepose.serve.engines import SharedEstimator
+    from edgepose.types import Pixels
 
 
 @dataclass(frozen=True)

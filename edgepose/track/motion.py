@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from edgepose.types import Float64Array
 
 
 @dataclass(frozen=True)
@@ -30,19 +30,19 @@ class Motion:
     noise: float = 0.03
     coast: float = 2.0
 
-    def start(self, sizes: FloatArray) -> FloatArray:
+    def start(self, sizes: Float64Array) -> Float64Array:
         """Covariance (N, 3) [place, place-velocity, velocity] of bodies seen for the first time."""
         zero = np.zeros_like(sizes)
         return np.stack([(self.noise * sizes) ** 2, zero, (self.speed * sizes) ** 2], axis=1)
 
     def predict(
         self,
-        velocity: FloatArray,
-        covariance: FloatArray,
-        sizes: FloatArray,
+        velocity: Float64Array,
+        covariance: Float64Array,
+        sizes: Float64Array,
         unseen: NDArray[np.bool_],
         dt: float,
-    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+    ) -> tuple[Float64Array, Float64Array, Float64Array]:
         """Shift (N, 2) in pixels, velocity (N, 2) and covariance (N, 3) after `dt` seconds."""
         if dt <= 0:
             return np.zeros_like(velocity), velocity, covariance
@@ -63,8 +63,12 @@ class Motion:
         return shift, velocity, moved
 
     def update(
-        self, velocity: FloatArray, covariance: FloatArray, sizes: FloatArray, error: FloatArray
-    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        self,
+        velocity: Float64Array,
+        covariance: Float64Array,
+        sizes: Float64Array,
+        error: Float64Array,
+    ) -> tuple[Float64Array, Float64Array, Float64Array]:
         """Take in measurements that lie `error` (N, 2) pixels from the prediction.
 
         Returns:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
+from edgepose.types import Float64Array
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class OneEuro:
 
     def step(
         self,
-        state: FloatArray,
-        values: FloatArray,
+        state: Float64Array,
+        values: Float64Array,
         known: NDArray[np.bool_],
         now: float,
-        sizes: FloatArray | float = 1.0,
-    ) -> FloatArray:
+        sizes: Float64Array | float = 1.0,
+    ) -> Float64Array:
         """Filter points.
 
         Args:
@@ -67,17 +67,17 @@ class OneEuro:
         state[..., :2] = np.where(at, place, state[..., :2])
         state[..., 2:4] = np.where(at, speed, state[..., 2:4])
         state[..., 4] = np.where(known, now, state[..., 4])
-        out: FloatArray = np.where(at, place, values)
+        out: Float64Array = np.where(at, place, values)
         return out
 
 
-def _weight(cutoff: FloatArray | float, dt: FloatArray) -> FloatArray:
+def _weight(cutoff: Float64Array | float, dt: Float64Array) -> Float64Array:
     """Weight of a new value in a first-order low-pass with this cut-off after `dt` seconds."""
-    weight: FloatArray = dt / (dt + 1 / (2 * math.pi * np.asarray(cutoff)))
+    weight: Float64Array = dt / (dt + 1 / (2 * math.pi * np.asarray(cutoff)))
     return weight
 
 
-def empty_state(*shape: int) -> FloatArray:
+def empty_state(*shape: int) -> Float64Array:
     """State (*shape, 5) of points that were never seen."""
     state = np.zeros((*shape, 5))
     state[..., 4] = np.nan

@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 
 from edgepose.geometry import box_iou
 from edgepose.networks.keypoint_names import COCO_SIGMAS, part_name
-from edgepose.types import Pose
-
-FloatArray = NDArray[np.float64]
+from edgepose.types import Float64Array, Pose
 
 # for hands and everything else
 GENERIC_SIGMA = 0.08
@@ -33,10 +31,10 @@ class Bodies:
         sizes: float64 (N,): side in pixels of a square as large as the body.
     """
 
-    points: FloatArray
-    boxes: FloatArray
-    spread: FloatArray
-    sizes: FloatArray
+    points: Float64Array
+    boxes: Float64Array
+    spread: Float64Array
+    sizes: Float64Array
 
     @classmethod
     def of(cls, poses: Sequence[Pose], keypoints: int) -> Bodies:
@@ -63,24 +61,24 @@ class Bodies:
 
 
 # (N tracks, M detections) -> float64 (N, M), 0 = nothing in common, 1 = the same
-Similarity = Callable[[Bodies, Bodies], FloatArray]
+Similarity = Callable[[Bodies, Bodies], Float64Array]
 
 
-def body_sizes(boxes: FloatArray) -> FloatArray:
+def body_sizes(boxes: Float64Array) -> Float64Array:
     """Side of a square as large as each box, at least a third of its longer side and 1 pixel."""
     sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0)
     # someone in profile, or a straight arm, is no smaller than from the front
-    sizes: FloatArray = np.maximum(np.sqrt(sides.prod(axis=1)), sides.max(axis=1, initial=0) / 3)
+    sizes: Float64Array = np.maximum(np.sqrt(sides.prod(axis=1)), sides.max(axis=1, initial=0) / 3)
     return np.maximum(sizes, 1.0)
 
 
-def keypoint_sigmas(names: Sequence[str]) -> FloatArray:
+def keypoint_sigmas(names: Sequence[str]) -> Float64Array:
     """COCO's constants for the keypoints whose names are body parts, a generic one for others."""
     parts = [part_name(name).split("_")[-1] for name in names]
     return np.array([COCO_SIGMAS.get(part, GENERIC_SIGMA) for part in parts])
 
 
-def box_similarity(tracks: Bodies, detections: Bodies) -> FloatArray:
+def box_similarity(tracks: Bodies, detections: Bodies) -> Float64Array:
     """Intersection over union of the boxes."""
     return box_iou(tracks.boxes, detections.boxes)
 
@@ -98,10 +96,10 @@ class KeypointSimilarity:
         most: the widening is at most so many body sizes.
     """
 
-    sigmas: FloatArray
+    sigmas: Float64Array
     most: float = 0.75
 
-    def __call__(self, tracks: Bodies, detections: Bodies) -> FloatArray:
+    def __call__(self, tracks: Bodies, detections: Bodies) -> Float64Array:
         """Similarity (N, M) of N tracks and M detections."""
         common = tracks.seen[:, None] & detections.seen[None]
         away = tracks.points[:, None, :, :2] - detections.points[None, :, :, :2]
@@ -113,7 +111,7 @@ class KeypointSimilarity:
         # the wide kernel finds who is far off, the exact one tells apart who is close together
         alike = (np.exp(squared / (-2 * wide)) + np.exp(squared / (-2 * exact))) / 2 * common
         count = common.sum(axis=2)
-        similarity: FloatArray = alike.sum(axis=2) / (count + 1)
+        similarity: Float64Array = alike.sum(axis=2) / (count + 1)
         few = count < FEW
         if few.any():
             help_out = box_similarity(tracks, detections) * (1 - count / FEW)

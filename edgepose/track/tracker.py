@@ -27,10 +27,7 @@ from edgepose.track.similarity import (
     Similarity,
     keypoint_sigmas,
 )
-from edgepose.types import Box, Pose
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+from edgepose.types import Box, Float64Array, Int64Array, Pose
 
 # half-life in seconds of the memory of a keypoint that is hidden, and when it is gone
 MEMORY = 0.5
@@ -69,18 +66,18 @@ class Track:
 class _Table:
     """All tracks as arrays, one row each, oldest first."""
 
-    ids: IntArray
-    states: IntArray
-    hits: IntArray
-    misses: IntArray
-    since: FloatArray
-    seen: FloatArray
-    sizes: FloatArray
-    points: FloatArray  # (N, K, 3), the score fading while a keypoint is hidden
-    boxes: FloatArray
-    velocity: FloatArray
-    covariance: FloatArray
-    smooth: FloatArray  # (N, K + 2, 5): keypoints and both corners of the box
+    ids: Int64Array
+    states: Int64Array
+    hits: Int64Array
+    misses: Int64Array
+    since: Float64Array
+    seen: Float64Array
+    sizes: Float64Array
+    points: Float64Array  # (N, K, 3), the score fading while a keypoint is hidden
+    boxes: Float64Array
+    velocity: Float64Array
+    covariance: Float64Array
+    smooth: Float64Array  # (N, K + 2, 5): keypoints and both corners of the box
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -204,7 +201,7 @@ class Tracker:
         t.points[t.points[:, :, 2] < FORGOTTEN] = 0.0
         t.boxes += np.tile(shift, 2)
 
-    def _associate(self, found: Bodies, scores: FloatArray) -> IntArray:
+    def _associate(self, found: Bodies, scores: Float64Array) -> Int64Array:
         """For each pose the row of its track, -1 where it has none."""
         rows = np.full(len(scores), -1, np.int64)
         t = self._table
@@ -229,7 +226,7 @@ class Tracker:
                 free[a[i]] = False
         return rows
 
-    def _update(self, found: Bodies, rows: IntArray, now: float) -> None:
+    def _update(self, found: Bodies, rows: Int64Array, now: float) -> None:
         """Move matched tracks to where their poses are."""
         t = self._table
         j = np.flatnonzero(rows >= 0)
@@ -254,7 +251,7 @@ class Tracker:
         t.misses[i] = 0
         t.seen[i] = now
 
-    def _live(self, rows: IntArray, now: float) -> IntArray:
+    def _live(self, rows: Int64Array, now: float) -> Int64Array:
         """Confirm, lose and forget tracks; the new row of each pose's track."""
         t = self._table
         ready = np.flatnonzero((t.states == State.TENTATIVE) & (t.hits >= self._confirm))
@@ -270,7 +267,9 @@ class Tracker:
         t.keep(~old)
         return np.where(rows >= 0, place[rows], -1)
 
-    def _start(self, found: Bodies, scores: FloatArray, rows: IntArray, now: float) -> IntArray:
+    def _start(
+        self, found: Bodies, scores: Float64Array, rows: Int64Array, now: float
+    ) -> Int64Array:
         """Start tracks for confident poses that nobody took."""
         t = self._table
         new = np.flatnonzero((rows < 0) & (scores >= self._high))
@@ -313,7 +312,7 @@ class Tracker:
         )
 
     def _answer(
-        self, poses: Sequence[Pose], found: Bodies, rows: IntArray, now: float
+        self, poses: Sequence[Pose], found: Bodies, rows: Int64Array, now: float
     ) -> tuple[Pose, ...]:
         t = self._table
         ids = [int(t.ids[row]) or None if row >= 0 else None for row in rows]
@@ -328,8 +327,8 @@ class Tracker:
         )
 
     def _smoothed(
-        self, smooth: OneEuro, found: Bodies, rows: IntArray, now: float
-    ) -> tuple[FloatArray, FloatArray]:
+        self, smooth: OneEuro, found: Bodies, rows: Int64Array, now: float
+    ) -> tuple[Float64Array, Float64Array]:
         """Keypoints (M, K, 2) and boxes (M, 4) of the poses that have a track, smoothed."""
         t = self._table
         j = np.flatnonzero(rows >= 0)
@@ -344,7 +343,7 @@ class Tracker:
         return points, boxes
 
 
-def matched(similarity: FloatArray, least: float) -> list[tuple[int, int]]:
+def matched(similarity: Float64Array, least: float) -> list[tuple[int, int]]:
     """Pairs (row, column) that are alike by at least `least`, with the largest sum of similarity."""
     if not similarity.size:
         return []
@@ -353,18 +352,18 @@ def matched(similarity: FloatArray, least: float) -> list[tuple[int, int]]:
     return [(i, j) for i, j in maximum_matching(scores) if scores[i][j] > 0]
 
 
-def _displacement(points: FloatArray, boxes: FloatArray, pose: Bodies) -> FloatArray:
+def _displacement(points: Float64Array, boxes: Float64Array, pose: Bodies) -> Float64Array:
     """How far (N, 2) the poses lie from the predicted bodies: mean over common keypoints, else boxes."""
     common = (points[:, :, 2] > 0) & pose.seen
     away = (pose.points[:, :, :2] - points[:, :, :2]) * common[:, :, None]
     count = common.sum(axis=1)
     centres = (pose.boxes[:, :2] + pose.boxes[:, 2:] - boxes[:, :2] - boxes[:, 2:]) / 2
     mean = away.sum(axis=1) / np.maximum(count, 1)[:, None]
-    displacement: FloatArray = np.where((count > 0)[:, None], mean, centres)
+    displacement: Float64Array = np.where((count > 0)[:, None], mean, centres)
     return displacement
 
 
-def _filled(pose: Pose, xy: FloatArray) -> NDArray[np.float32]:
+def _filled(pose: Pose, xy: Float64Array) -> NDArray[np.float32]:
     """The pose's points with other places; what was not detected stays as it was."""
     points: NDArray[np.float32] = pose.points.copy()
     seen = points[:, 2] > 0
@@ -372,6 +371,6 @@ def _filled(pose: Pose, xy: FloatArray) -> NDArray[np.float32]:
     return points
 
 
-def _box(box: FloatArray) -> Box:
+def _box(box: Float64Array) -> Box:
     left, top, right, bottom = box.tolist()
     return (left, top, right, bottom)

@@ -57,7 +57,7 @@ def copy_to_device(runner: Any, array: np.ndarray) -> Any:
 def build_library(folder: Path, *flags: str) -> ctypes.CDLL:
     """The host library with further compiler options; skips where there is no compiler."""
     path = folder / f"_host{len(flags)}.so"
-    if problem := host_build.build(path, flags):
+    if problem := host_build.build_library(path, flags):
         pytest.skip(f"the kernels cannot be built for the host: {problem}")
     return host.load(path)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from edgepose.cuda import twins
 from edgepose.cuda.kernels import strip_columns
-from edgepose.cuda.pictures import FORMATS, PIXEL_BYTES, Picture, TensorLayout
+from edgepose.cuda.pictures import PICTURE_FORMATS, PIXEL_BYTES, Planes, TensorLayout
 from edgepose.errors import UsageError
 from edgepose.geometry import Affine, crop, letterbox, stretch
 from edgepose.networks.manifest import InputSpec
@@ -72,7 +72,7 @@ def cases(draw: st.DrawFn) -> tuple[list[tuple[Any, int]], list[Affine], TensorL
             angle = draw(st.sampled_from([0.0, 0.3, -1.2, 3.0]))
             affine = crop((size[0] * 0.6, size[1] * 0.4), wanted, (width, height), angle)
         seed, padding = draw(st.integers(0, 999)), draw(st.integers(0, 9))
-        format = draw(st.sampled_from(FORMATS))
+        format = draw(st.sampled_from(PICTURE_FORMATS))
         made = planes(format, *size, np.random.default_rng(seed), padding)
         matrix = draw(st.sampled_from(["bt601", "bt709"]))
         pictures.append(((made, format, *size, matrix, draw(st.booleans())), padding))
@@ -86,10 +86,10 @@ def cases(draw: st.DrawFn) -> tuple[list[tuple[Any, int]], list[Affine], TensorL
 )
 def test_kernels_equal_their_twin(on: Any, case: Any) -> None:
     made, affines, layout = case
-    pictures = [Picture(tuple(arrays), *rest).checked() for (arrays, *rest), _ in made]
+    pictures = [Planes(tuple(arrays), *rest).checked() for (arrays, *rest), _ in made]
     want = twins.preprocess(pictures, affines, layout)
     there = [
-        Picture(tuple(on.put(a) for a in arrays), *rest).checked() for (arrays, *rest), _ in made
+        Planes(tuple(on.put(a) for a in arrays), *rest).checked() for (arrays, *rest), _ in made
     ]
     got = on.get(on.kernels.preprocess(there, affines, layout))
     assert got.dtype == want.dtype
@@ -99,7 +99,7 @@ def test_kernels_equal_their_twin(on: Any, case: Any) -> None:
 def levels(picture: np.ndarray, affine: Affine, size: tuple[int, int]) -> np.ndarray:
     """The twin's answer as RGB levels (height, width, 3)."""
     layout = TensorLayout(*size, (1, 1, 1), (0, 0, 0), nhwc=True)
-    out: np.ndarray = twins.preprocess([Picture.packed(picture)], [affine], layout)[0]
+    out: np.ndarray = twins.preprocess([Planes.packed(picture)], [affine], layout)[0]
     return out
 
 
@@ -138,9 +138,9 @@ def test_yuv_colours_are_those_of_opencv(format: str) -> None:
     luma = packed[:48]
     u, v = packed[48:60].reshape(24, 32), packed[60:].reshape(24, 32)
     yuv = (
-        Picture.i420(luma, u, v)
+        Planes.i420(luma, u, v)
         if format == "i420"
-        else Picture.nv12(luma, np.ascontiguousarray(np.stack([u, v], -1)))
+        else Planes.nv12(luma, np.ascontiguousarray(np.stack([u, v], -1)))
     )
     layout = TensorLayout(64, 48, (1, 1, 1), (0, 0, 0), nhwc=True)
     got = twins.preprocess([yuv], [stretch((64, 48), (64, 48))], layout)[0]
@@ -151,10 +151,10 @@ def test_full_range_and_bt709() -> None:
     luma, chroma = np.full((2, 2), 255, np.uint8), np.full((1, 1, 2), 128, np.uint8)
     layout = TensorLayout(2, 2, (1, 1, 1), (0, 0, 0))
     same = stretch((2, 2), (2, 2))
-    full = twins.preprocess([Picture.nv12(luma, chroma, full_range=True)], [same], layout)
+    full = twins.preprocess([Planes.nv12(luma, chroma, full_range=True)], [same], layout)
     np.testing.assert_allclose(full, 255)
     red = np.array([[[90, 240]]], np.uint8)
-    picture = Picture.nv12(np.full((2, 2), 63, np.uint8), red, matrix="bt709")
+    picture = Planes.nv12(np.full((2, 2), 63, np.uint8), red, matrix="bt709")
     r, g, b = twins.preprocess([picture], [same], layout)[0, :, 0, 0]
     assert r > 240
     assert g < 15
@@ -169,7 +169,7 @@ def test_like_the_path_on_the_cpu(resize: Any, size: tuple[int, int]) -> None:
         width=224, height=224, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), resize=resize
     )
     picture, place = smooth(*size), fit(spec, *size)
-    got = twins.preprocess([Picture.packed(picture)], [place.drawn], TensorLayout.of(spec))[0]
+    got = twins.preprocess([Planes.packed(picture)], [place.drawn], TensorLayout.of(spec))[0]
     want = to_tensor([picture], [place], spec)[0]
     assert np.abs(got - want).max() < 1.01 / 255 / 0.224
 
@@ -177,8 +177,8 @@ def test_like_the_path_on_the_cpu(resize: Any, size: tuple[int, int]) -> None:
 def test_a_picture_that_shrinks_very_much(on: Any) -> None:
     wide = np.random.default_rng(0).integers(0, 256, (2, 19000, 3), np.uint8)
     layout, affine = TensorLayout(16, 1), stretch((19000, 2), (16, 1))
-    want = twins.preprocess([Picture.packed(wide)], [affine], layout)
-    got = on.get(on.kernels.preprocess([Picture.packed(on.put(wide))], [affine], layout))
+    want = twins.preprocess([Planes.packed(wide)], [affine], layout)
+    got = on.get(on.kernels.preprocess([Planes.packed(on.put(wide))], [affine], layout))
     np.testing.assert_array_equal(got, want)
 
 
@@ -194,16 +194,16 @@ def test_strips_fit_into_shared_memory() -> None:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: Picture.packed(np.zeros((4, 4), np.uint8)), "no rgb8 picture"),
-        (lambda: Picture.packed(np.zeros((4, 4, 3), np.float32)), "needs bytes"),
-        (lambda: Picture.packed(np.zeros((4, 8, 3), np.uint8)[:, ::2]), "side by side"),
-        (lambda: Picture.packed(np.zeros((4, 4, 3), np.uint8)[::-1]), "side by side"),
-        (lambda: Picture.packed(np.zeros((0, 4, 3), np.uint8)), "no rgb8 picture"),
+        (lambda: Planes.packed(np.zeros((4, 4), np.uint8)), "no rgb8 picture"),
+        (lambda: Planes.packed(np.zeros((4, 4, 3), np.float32)), "needs bytes"),
+        (lambda: Planes.packed(np.zeros((4, 8, 3), np.uint8)[:, ::2]), "side by side"),
+        (lambda: Planes.packed(np.zeros((4, 4, 3), np.uint8)[::-1]), "side by side"),
+        (lambda: Planes.packed(np.zeros((0, 4, 3), np.uint8)), "no rgb8 picture"),
         (
-            lambda: Picture.nv12(np.zeros((4, 4), np.uint8), np.zeros((4, 4, 2), np.uint8)),
+            lambda: Planes.nv12(np.zeros((4, 4), np.uint8), np.zeros((4, 4, 2), np.uint8)),
             "it needs",
         ),
-        (lambda: Picture.packed(3), "found int"),
+        (lambda: Planes.packed(3), "found int"),
     ],
 )
 def test_what_is_no_picture_is_refused(make: Any, words: str) -> None:
@@ -212,7 +212,7 @@ def test_what_is_no_picture_is_refused(make: Any, words: str) -> None:
 
 
 def test_maps_that_cannot_be_meant(on: Any) -> None:
-    picture = Picture.packed(on.put(np.zeros((4, 4, 3), np.uint8)))
+    picture = Planes.packed(on.put(np.zeros((4, 4, 3), np.uint8)))
     with pytest.raises(UsageError, match="without area"):
         on.kernels.preprocess([picture], [Affine(0, 0, 1, 0, 1, 1)], TensorLayout(4, 4))
     with pytest.raises(UsageError, match="1 pictures, but 0 maps"):

@@ -79,7 +79,7 @@ def test_without_wide_vectors_results_are_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = tmp_path / "_host.so"
-    if problem := host_build.build(target, ("-DEP_CLONES=",)):
+    if problem := host_build.build_library(target, ("-DEP_CLONES=",)):
         pytest.skip(f"the compiled decoder is not here: {problem}")
     plain = host.load(target)
     monkeypatch.setattr(host, "library", lambda: plain)
@@ -160,7 +160,7 @@ def test_a_library_of_other_sources_or_none_at_all_is_refused(
     target.write_bytes(b"not a library")
     with pytest.raises(BackendUnavailable, match="does not load"):
         host.load(target)
-    if problem := host_build.build(target):
+    if problem := host_build.build_library(target):
         pytest.skip(f"the compiled decoder is not here: {problem}")
     monkeypatch.setattr(host_build, "digest", lambda: "something newer")
     with pytest.raises(BackendUnavailable, match="built from other sources"):
@@ -172,12 +172,12 @@ def test_building_without_a_working_compiler_gives_the_reason(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    assert "no C++ compiler" in host_build.build(tmp_path / "x.so")
+    assert "no C++ compiler" in host_build.build_library(tmp_path / "x.so")
     broken = tmp_path / "g++"
     broken.write_text("#!/bin/sh\necho out of order >&2\nexit 1\n")
     broken.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/bin{os.pathsep}/usr/bin")
-    assert "out of order" in host_build.build(tmp_path / "x.so")
+    assert "out of order" in host_build.build_library(tmp_path / "x.so")
     assert not list(tmp_path.glob("*.so"))
     assert not list(tmp_path.glob(".build-*"))
 
@@ -186,7 +186,7 @@ def test_no_write_or_read_out_of_bounds(tmp_path: Path) -> None:
     """The same sources under the address and undefined-behaviour sanitizers, on fuzzed maps."""
     target = tmp_path / "_host.so"
     flags = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
-    if problem := host_build.build(target, flags):
+    if problem := host_build.build_library(target, flags):
         pytest.skip(f"no sanitizer build: {problem}")
     runtime = (
         shutil.which("g++")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgepose.decode.one_stage import FORMATS, OneStageParams, decode_people
+from edgepose.decode.one_stage import ONE_STAGE_FORMATS, OneStageParams, decode_people
 from edgepose.errors import EngineError, UnknownNameError
 
 
@@ -81,7 +81,7 @@ def as_export(kind: str) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("kind", ["yolo-pose", "rows first", "suppressed", "yolov7-pose"])
 def test_yolo_pose_exports_give_the_same_people(kind: str) -> None:
-    name = kind if kind in FORMATS else "yolo-pose"
+    name = kind if kind in ONE_STAGE_FORMATS else "yolo-pose"
     (found,) = decode_people(as_export(kind), OneStageParams(name, 17, 0.3, 0.5))
     np.testing.assert_allclose(found.scores, [0.85, 0.6], atol=1e-6)
     np.testing.assert_allclose(found.boxes, [[280, 160, 320, 240], [80, 160, 120, 240]], atol=1e-3)
@@ -97,7 +97,7 @@ def test_nobody() -> None:
     assert found.boxes.shape == (0, 4)
 
 
-@pytest.mark.parametrize("kind", list(FORMATS))
+@pytest.mark.parametrize("kind", list(ONE_STAGE_FORMATS))
 def test_wrong_heads_are_named(kind: str) -> None:
     heads = {"simcc_x": np.zeros((1, 17, 384), np.float32), "simcc_y": np.zeros((1, 17, 512))}
     with pytest.raises(EngineError, match=r"simcc_x \[1, 17, 384\]"):

@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgepose.cuda.pictures import Picture, address_of
+from edgepose.cuda.pictures import Planes, address_of
 from edgepose.cuda.twins import preprocess
 from edgepose.draw.overlay import Overlay
 from edgepose.engines import EngineOptions, load_engine
 from edgepose.engines.base import Choice
-from edgepose.engines.device import DeviceEngine, Shape
+from edgepose.engines.device import DeviceEngine
 from edgepose.errors import BackendUnavailable, EngineError
 from edgepose.estimators.base import EstimatorOptions
 from edgepose.estimators.bottom_up import BottomUp
@@ -36,7 +36,7 @@ from edgepose.networks.resolve import resolve
 from edgepose.pipeline import Pipeline
 from edgepose.preprocess import as_rgb, fit, to_tensor
 from edgepose.timing import Stopwatch
-from edgepose.types import Frame, Pose, TensorSpec
+from edgepose.types import Frame, Pose, Shape, TensorSpec
 from tests.cuda.test_on_a_fake_driver import (  # noqa: F401 (fixtures)
     fake_driver,
     pycuda_path,
@@ -262,7 +262,7 @@ def test_the_same_poses_as_on_the_cpu(
     layout = on._runner.device._layout  # type: ignore[union-attr]
     places = [fit(on.manifest.input, f.width, f.height) for f in frames]
     wanted = preprocess(
-        [Picture.packed(f.pixels) for f in frames], [p.drawn for p in places], layout
+        [Planes.packed(f.pixels) for f in frames], [p.drawn for p in places], layout
     )
     np.testing.assert_allclose(feeds, wanted, atol=1e-5)
     rounded = [
@@ -279,7 +279,7 @@ def test_frames_overtake_nothing_in_two_slots(gpu: Any, frames: list[Frame]) -> 
     on = estimator(engine)
     places = [fit(on.manifest.input, f.width, f.height) for f in frames]
     for f, place in zip(frames, places, strict=True):
-        tensor = preprocess([Picture.packed(f.pixels)], [place.drawn], on._runner.device._layout)  # type: ignore[union-attr]
+        tensor = preprocess([Planes.packed(f.pixels)], [place.drawn], on._runner.device._layout)  # type: ignore[union-attr]
         engine.answers.append(engine.compute(tensor))
     wanted = decoded(on, engine.answers, frames)
     assert on.ahead == 1

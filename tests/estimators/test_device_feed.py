@@ -38,7 +38,7 @@ def kernels() -> Any:
     """The kernels' host build, with the GPU runner's way to take a picture."""
     from edgepose.cuda.host_kernels import HostRunner
     from edgepose.cuda.kernels import Kernels
-    from edgepose.cuda.pictures import Picture
+    from edgepose.cuda.pictures import Planes
     from edgepose.errors import BackendUnavailable
 
     try:
@@ -47,9 +47,9 @@ def kernels() -> Any:
         pytest.skip(f"the compiled kernels are not there: {e}")
     runner.uploads = 0
 
-    def picture(pixels: Any, form: str, stream: Any) -> Picture:
+    def picture(pixels: Any, form: str, stream: Any) -> Planes:
         runner.uploads += 1
-        return Picture.packed(pixels, form)  # type: ignore[arg-type]
+        return Planes.packed(pixels, form)  # type: ignore[arg-type]
 
     runner.picture = picture
     return Kernels(runner)
@@ -175,14 +175,14 @@ def test_a_picture_is_brought_to_the_gpu_once_for_all_its_people(
 
 
 def test_letterbox_and_mirror_lie_where_the_host_puts_them(kernels: Any) -> None:
-    from edgepose.cuda.pictures import Picture, TensorLayout
+    from edgepose.cuda.pictures import Planes, TensorLayout
 
     pixels = picture()
     spec = InputSpec(width=160, height=160, scale=1, resize="letterbox", align="top-left", pad=114)
     where = fit(spec, 200, 160, "boxes")
     layout = TensorLayout.of(spec)
     expected = to_tensor([pixels], [where], spec)
-    source = Picture.packed(pixels, "rgb8")
+    source = Planes.packed(pixels, "rgb8")
     found = kernels.preprocess([source], [where.drawn], layout)
     assert np.abs(found - expected).max() < 3  # OpenCV rounds its weights
     turned = kernels.preprocess([source], [where.drawn.mirrored(spec.width)], layout)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgepose.eval.annotations import Annotations, Picture
+from edgepose.eval.annotations import Annotations, LabelledPicture
 from edgepose.eval.pck import measure, torso_length
 
 NAMES = tuple(
@@ -30,7 +30,7 @@ def truth(*people: np.ndarray, **more: object) -> Annotations:
         {"id": i, "image_id": i, "category_id": 1, "keypoints": p.ravel().tolist(), **more}
         for i, p in enumerate(people)
     ]
-    pictures = tuple(Picture(i, f"{i}.jpg", 100, 100) for i in range(len(people)))
+    pictures = tuple(LabelledPicture(i, f"{i}.jpg", 100, 100) for i in range(len(people)))
     return Annotations(Path("truth.json"), {"annotations": rows}, NAMES, 1, pictures)
 
 

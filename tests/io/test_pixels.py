@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from edgepose.errors import UnknownNameError, UsageError
 from edgepose.io.base import SourceOptions
-from edgepose.io.pixels import FLIPS, Pixels, Transform, flip, size_for
+from edgepose.io.pixels import FLIPS, Transform, flip, size_for
+from edgepose.types import Pixels
 
 # what GStreamer's videoflip methods of these names do, said in numpy
 DEFINITIONS: dict[str, Callable[[Pixels], Pixels]] = {

@@ -15,7 +15,7 @@ import pytest
 
 from edgepose.errors import DownloadError, NetworkFileError, UnknownNameError
 from edgepose.networks import registry
-from edgepose.networks.download import InstallOptions, install, remove
+from edgepose.networks.download import InstallOptions, install, uninstall
 from edgepose.networks.folders import damaged_files, read_record
 from edgepose.networks.manifest import Download, Manifest, Weights
 from edgepose.networks.pins import pins_file, read_pins
@@ -301,9 +301,9 @@ def test_the_variant_that_is_there(web: Web, tmp_path: Path) -> None:
     other = put(tmp_path / "src" / "INT8", net_xml=XML + b" ", net_bin=NET * 2)
     model = install(ir(web), "", options(source=tmp_path / "src"))
     assert model.parent.name == "INT8"
-    remove(Variant(ir(web), "INT8"))
+    uninstall(Variant(ir(web), "INT8"))
     assert install(ir(web), "", options(source=other)).parent.name == "INT8"
-    remove(Variant(ir(web), "INT8"))
+    uninstall(Variant(ir(web), "INT8"))
     assert install(ir(web), "", options(source=other / "net.xml")).parent.name == "INT8"
 
 
@@ -418,9 +418,9 @@ def test_a_home_that_cannot_be_written(
 def test_remove(web: Web) -> None:
     manifest = ir(web)
     model = install(manifest, "FP32", options())
-    assert remove(Variant(manifest, "FP32"))
+    assert uninstall(Variant(manifest, "FP32"))
     assert not model.parent.exists()
-    assert not remove(Variant(manifest, "FP32"))
+    assert not uninstall(Variant(manifest, "FP32"))
 
 
 def test_damage_is_noticed(web: Web) -> None:

@@ -26,7 +26,7 @@ from edgepose.types import Frame
 FILE_FRAMES = 4
 LIVE_FILE_FRAMES = 16
 STREAM_FRAMES = 2
-CLOSE_SECONDS = 1.0  # of all windows and streams; files may take as long as they need
+OUTPUT_CLOSE_SECONDS = 1.0  # of all windows and streams; files may take as long as they need
 
 
 @dataclass
@@ -242,7 +242,7 @@ class FanOut(Output):
         for lane in self.lanes:
             lane.begin_close()
         failure: EdgeposeError | None = None
-        deadline = time.monotonic() + CLOSE_SECONDS
+        deadline = time.monotonic() + OUTPUT_CLOSE_SECONDS
         for lane in self.lanes:
             try:
                 lane.end_close(deadline)

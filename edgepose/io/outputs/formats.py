@@ -12,7 +12,8 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from edgepose.errors import OutputError, UnknownNameError, UsageError
-from edgepose.io.pixels import Pixels, letterbox, pad
+from edgepose.io.pixels import letterbox, pad
+from edgepose.types import Pixels
 
 CLOCK = 90_000
 BITS_A_PIXEL = 0.1

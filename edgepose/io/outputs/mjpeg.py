@@ -21,12 +21,12 @@ from edgepose.io.pixels import letterbox, size_for
 from edgepose.io.uri import Uri
 from edgepose.types import Frame
 
-DEFAULT_PORT = 8080
+MJPEG_PORT = 8080
 MAX_QUALITY = 85  # above, JPEGs grow fast and look the same
 BOUNDARY = "edgepose-frame"
 WAIT_SECONDS = 0.5
 
-PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8">
+VIEWER = """<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>{title}</title><style>body{{margin:0;background:#111}}
 img{{display:block;margin:auto;max-width:100vw;max-height:100vh}}</style></head>
@@ -54,7 +54,7 @@ class MjpegOutput(Output):
         self._kept: Frame | None = None
         credentials = f"{uri.user}:{uri.password}" if uri.user else ""
         route = web.Route(self._answer, credentials)
-        port = uri.port if uri.port or "?" in uri.text else DEFAULT_PORT
+        port = uri.port if uri.port or "?" in uri.text else MJPEG_PORT
         self._server = web.add(uri.host, port, self._path, route)
         self.port = self._server.port
 
@@ -91,7 +91,7 @@ class MjpegOutput(Output):
         if query == "picture":
             self._picture(request)
         elif query != "stream" and request.wants_page():
-            page = PAGE.format(title=self._title, path=html.escape(self._path))
+            page = VIEWER.format(title=self._title, path=html.escape(self._path))
             request.reply(200, "text/html; charset=utf-8", page.encode(errors="replace"))
         else:
             self._stream(request)

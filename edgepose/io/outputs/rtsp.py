@@ -23,9 +23,9 @@ from edgepose.io.outputs.stream import push_rtsp
 from edgepose.io.uri import Uri
 from edgepose.types import Frame
 
-DEFAULT_PORT = 8554
+RTSP_PORT = 8554
 START_SECONDS = 15.0
-CODECS = ("h264", "h265", "vp8", "mjpeg")
+RTSP_CODECS = ("h264", "h265", "vp8", "mjpeg")
 PACKAGES = (
     "gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-base gstreamer1.0-plugins-good "
     "gstreamer1.0-plugins-bad"
@@ -198,9 +198,9 @@ class RtspOutput(Output):
     def __init__(self, uri: Uri, options: OutputOptions) -> None:
         self._options, self._shown = options, uri.display
         self._encoder = LiveEncoder(options, uri.display)
-        if self._encoder.codec not in CODECS:
+        if self._encoder.codec not in RTSP_CODECS:
             raise UsageError(
-                f"{uri.display}: RTSP serves {', '.join(CODECS)}, not {self._encoder.codec}."
+                f"{uri.display}: RTSP serves {', '.join(RTSP_CODECS)}, not {self._encoder.codec}."
             )
         self.watched, self.joined = False, threading.Event()
         self.mounted = threading.Event()
@@ -211,7 +211,7 @@ class RtspOutput(Output):
             "user": uri.user,
             "password": uri.password,
         }
-        self._key = (uri.host, uri.port or DEFAULT_PORT)
+        self._key = (uri.host, uri.port or RTSP_PORT)
         self._server: RtspServer | None = _server(self._key)
         try:
             self._number = self._server.add(self)

@@ -20,7 +20,7 @@ from edgepose.io.uri import Uri
 from edgepose.types import Frame
 
 OPEN_SECONDS = 10.0
-POLL_SECONDS = 0.02
+WINDOW_POLL_SECONDS = 0.02
 
 
 def has_display() -> bool:
@@ -122,7 +122,7 @@ class WindowOutput(Output):
                 shown_size = screen.get_size()
                 _draw(pygame, screen, frames)
             else:
-                time.sleep(POLL_SECONDS)
+                time.sleep(WINDOW_POLL_SECONDS)
 
     def close(self) -> None:
         """Close the window."""

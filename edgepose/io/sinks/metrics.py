@@ -29,7 +29,7 @@ BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 UP = {"connected": 1, "back": 1, "lost": 0, "ended": 0, "waiting": 0}
 
 
-def address(target: str) -> tuple[str, int]:
+def metrics_address(target: str) -> tuple[str, int]:
     """(host, port) of `:9090`, `9090`, `127.0.0.1:9090` or `[::1]:9090`.
 
     Raises:
@@ -58,7 +58,7 @@ class MetricsSink(Sink):
             raise BackendUnavailable(
                 "--metrics needs prometheus-client. Install it: pip install edgepose[metrics]"
             ) from None
-        host, port = address(target)
+        host, port = metrics_address(target)
         self._prometheus = prometheus
         self._registry = prometheus.CollectorRegistry()
         self._make()

@@ -22,7 +22,7 @@ from edgepose.errors import EdgeposeError, SourceDenied, SourceError, SourceLost
 from edgepose.io.base import SourceOptions
 from edgepose.io.ffmpeg import Converter, open_container
 from edgepose.io.pixels import Transform
-from edgepose.io.sources.live import Picture
+from edgepose.io.sources.live import Captured
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -135,7 +135,7 @@ class AvCapture:
         duration = self._container.duration
         return duration / 1e6 if duration else None
 
-    def read(self) -> Picture | None:
+    def read(self) -> Captured | None:
         try:
             frame = next(self._frames, None)
         except (av.FFmpegError, OSError) as e:
@@ -151,8 +151,8 @@ class AvCapture:
             self._pace(frame.time)
         if self._address.eager:
             pixels = self._pixels(frame)
-            return Picture(lambda: pixels)
-        return Picture(lambda: self._pixels(frame))
+            return Captured(lambda: pixels)
+        return Captured(lambda: self._pixels(frame))
 
     def _pace(self, pts: float) -> None:
         """Sleep until a picture's time has come; a jump of the times starts the clock anew."""

@@ -21,7 +21,7 @@ from edgepose.io.base import Source, SourceOptions
 from edgepose.io.pixels import flip, flip_name
 from edgepose.io.sources.av_capture import silent
 from edgepose.io.sources.jetson import open_jetson
-from edgepose.io.sources.live import LiveSource, Picture
+from edgepose.io.sources.live import Captured, LiveSource
 from edgepose.io.uri import Uri
 
 DEFAULT_SIZE = (1280, 720)
@@ -66,10 +66,10 @@ class GstCapture:
             stderr=self._log,
         )
 
-    def read(self) -> Picture | None:
+    def read(self) -> Captured | None:
         width, height = self._size
         raw = self._read_exactly(width * height * 3 // 2)
-        return Picture(lambda: self._rgb(raw))
+        return Captured(lambda: self._rgb(raw))
 
     def _rgb(self, raw: bytearray) -> NDArray[np.uint8]:
         width, height = self._size

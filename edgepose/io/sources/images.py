@@ -15,7 +15,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from edgepose.errors import SourceError
 from edgepose.io.base import Source, SourceOptions
@@ -23,9 +22,7 @@ from edgepose.io.pixels import LIMIT, Transform, flip
 from edgepose.io.sources import header
 from edgepose.io.sources.orientation import missed_flip
 from edgepose.io.sources.span import Span
-from edgepose.types import Frame
-
-Pixels = NDArray[np.uint8]
+from edgepose.types import Frame, Pixels
 
 # formats that OpenCV decodes: where it finds one of these broken, no other decoder is asked, since
 # FFmpeg fills what is missing of a cut JPEG with grey

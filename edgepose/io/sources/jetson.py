@@ -9,7 +9,7 @@ from typing import Any
 from edgepose.errors import SourceError, SourceLost
 from edgepose.io.base import Source, SourceOptions
 from edgepose.io.sources.av_capture import silent
-from edgepose.io.sources.live import LiveSource, Picture
+from edgepose.io.sources.live import Captured, LiveSource
 from edgepose.io.uri import Uri
 
 SLICE_MS = 500  # a read is asked again so often, so that it can be ended
@@ -41,12 +41,12 @@ class JetsonCapture:
             ) from None
         self.rate = float(self._source.GetFrameRate() or 0)
 
-    def read(self) -> Picture | None:
+    def read(self) -> Captured | None:
         deadline = time.monotonic() + self._timeout
         while not self._interrupted:
             image = self._capture()
             if image is not None:
-                return Picture(partial(self._utils.cudaMemcpy, image))
+                return Captured(partial(self._utils.cudaMemcpy, image))
             if time.monotonic() > deadline:
                 raise silent(self._shown, self._timeout)
         return None

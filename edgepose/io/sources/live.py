@@ -27,11 +27,11 @@ from edgepose.types import Frame
 MAX_STUCK_THREADS = 3
 # cameras lock an account whose password is tried too often: so many tries more, each later than the last
 MAX_DENIALS = 3
-CLOSE_SECONDS = 0.8
+CAPTURE_CLOSE_SECONDS = 0.8
 
 
 @dataclass(frozen=True)
-class Picture:
+class Captured:
     """What a capture read: pixels on demand (a dropped picture is never converted), and a time.
 
     Attributes:
@@ -52,7 +52,7 @@ class Capture(Protocol):
 
     rate: float
 
-    def read(self) -> Picture | None:
+    def read(self) -> Captured | None:
         """Wait for the next picture; None at the end of the stream (which is not a loss).
 
         Raises:
@@ -95,7 +95,7 @@ class Counters:
 
 @dataclass(frozen=True)
 class _Slot:
-    picture: Picture
+    picture: Captured
     index: int
     arrived: float
 
@@ -288,7 +288,7 @@ class LiveSource(Source):
             if reader is self._reader:
                 self.rate = rate
 
-    def on_arrived(self, reader: _Reader, picture: Picture) -> bool:
+    def on_arrived(self, reader: _Reader, picture: Captured) -> bool:
         """Put a picture into the slot; False when the reader is no longer wanted."""
         now = time.monotonic()
         with self._change:
@@ -400,7 +400,7 @@ class LiveSource(Source):
             self._wake()
         reader.interrupt()
         if reader is not threading.current_thread():
-            reader.join(CLOSE_SECONDS)
+            reader.join(CAPTURE_CLOSE_SECONDS)
         self._slot = None
 
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from edgepose.errors import SourceError
 from edgepose.io.ffmpeg import NOT_PICTURES, open_container
-from edgepose.io.pixels import LIMIT, Pixels
+from edgepose.io.pixels import LIMIT
+from edgepose.types import Pixels
 
 # formats without a mark of their own in the file: FFmpeg's decoder by extension
 _BY_EXTENSION = {"tga": "targa", "targa": "targa", "pcx": "pcx", "sgi": "sgi"}

@@ -74,7 +74,7 @@ def open_rtp(uri: Uri, options: SourceOptions) -> Source:
         "fpsprobesize": "1",
     }
     where = Address(uri.text, uri.display, "sdp", ffmpeg, file=lambda: io.BytesIO(sdp))
-    return LiveSource(lambda: AvCapture(where, options), options, uri=uri.display, name=_name(uri))
+    return LiveSource(lambda: AvCapture(where, options), options, uri=uri.display, name=_title(uri))
 
 
 def open_stream(uri: Uri, options: SourceOptions) -> Source:
@@ -84,9 +84,9 @@ def open_stream(uri: Uri, options: SourceOptions) -> Source:
     if uri.scheme in ("udp", "tcp"):
         ffmpeg["timeout"] = microseconds
     where = Address(network_url(uri), uri.display, options=ffmpeg)
-    return LiveSource(lambda: AvCapture(where, options), options, uri=uri.display, name=_name(uri))
+    return LiveSource(lambda: AvCapture(where, options), options, uri=uri.display, name=_title(uri))
 
 
-def _name(uri: Uri) -> str:
+def _title(uri: Uri) -> str:
     """`{name}`: the path, else scheme and port (many streams share a host)."""
     return uri.name if uri.path.strip("/") else f"{uri.scheme}-{uri.port}"

@@ -15,7 +15,7 @@ from typing import Any
 
 # where every packet has its own time and is one frame: others (AVI, raw streams, VP8's hidden frames)
 # are read from their beginning
-FORMATS = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts")
+CUTTABLE = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "mpegts")
 CODECS = ("h264", "hevc", "vp9", "av1", "mjpeg")
 # seconds before its key frame at which a segment is looked for: MPEG-TS is entered behind what is asked
 STEPS = (0.0, 1.0, 2.0, 4.0)
@@ -83,7 +83,7 @@ def read_plan(container: Any, stream: Any, frame: int | None = None) -> FilmPlan
 
 
 def _unfit(container: Any, stream: Any) -> str:
-    if container.format.name not in FORMATS:
+    if container.format.name not in CUTTABLE:
         return f"its format is {container.format.name}"
     if stream.codec_context.name not in CODECS:
         return f"its codec is {stream.codec_context.name}"
@@ -221,7 +221,7 @@ def planned(segment: Segment, frames: Iterable[Any], unharmed: Callable[[], bool
                 continue
             if segment.end is not None and frame.pts is not None and frame.pts >= segment.end:
                 break
-            _check(frame, segment, last, first=not count)
+            _check_packets(frame, segment, last, first=not count)
             last = frame.pts
         yield frame
         count += 1
@@ -229,7 +229,7 @@ def planned(segment: Segment, frames: Iterable[Any], unharmed: Callable[[], bool
         raise NotAsPlanned(f"{count} of {segment.count} frames")
 
 
-def _check(frame: Any, segment: Segment, last: int, first: bool) -> None:
+def _check_packets(frame: Any, segment: Segment, last: int, first: bool) -> None:
     if frame.is_corrupt:
         raise NotAsPlanned("a frame is damaged")
     if frame.pts is None or frame.pts <= last or (first and frame.pts != segment.start):

@@ -27,15 +27,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from edgepose.errors import SourceError, UnknownNameError, UsageError
 from edgepose.io.base import Source, SourceOptions
-from edgepose.io.sources.live import LiveSource, Picture
+from edgepose.io.sources.live import Captured, LiveSource
 from edgepose.io.uri import Uri
-from edgepose.types import Frame
-
-Pixels = NDArray[np.uint8]
+from edgepose.types import Frame, Pixels
 
 CLOCK_BITS = 32
 CHECK_BITS = 8
@@ -126,14 +123,14 @@ class _Paced:
         self._painter, self._index = painter, 0
         self._start = time.monotonic()
 
-    def read(self) -> Picture | None:
+    def read(self) -> Captured | None:
         index, frames = self._index, self._painter.pattern.frames
         if frames and index >= frames:
             return None
         self._index += 1
         time.sleep(max(0.0, self._start + index / self.rate - time.monotonic()))
         stamp = self._painter.stamp(index)
-        return Picture(lambda: self._painter.paint(index, stamp), index / self.rate)
+        return Captured(lambda: self._painter.paint(index, stamp), index / self.rate)
 
     def interrupt(self) -> None:
         pass

@@ -42,7 +42,7 @@ PIXEL_FORMATS = {
 }
 COMPRESSED = frozenset({"MJPG", "JPEG", "H264", "HEVC"})
 # --input-codec -> fourccs that satisfy it
-CODECS = {
+CAMERA_CODECS = {
     "mjpeg": ("MJPG", "JPEG"),
     "h264": ("H264",),
     "h265": ("HEVC",),
@@ -90,10 +90,12 @@ class Camera:
 # -- listing -----------------------------------------------------------------------------------------
 def cameras() -> list[Camera]:
     """Every capture device of this machine, also those that cannot be opened."""
-    return [c for path in sorted(glob.glob("/dev/video*"), key=_number) if (c := _camera(path))]
+    return [
+        c for path in sorted(glob.glob("/dev/video*"), key=_device_number) if (c := _camera(path))
+    ]
 
 
-def _number(path: str) -> tuple[int, str]:
+def _device_number(path: str) -> tuple[int, str]:
     digits = "".join(c for c in path if c.isdigit())
     return int(digits or 0), path
 
@@ -222,9 +224,9 @@ def choose(modes: tuple[Mode, ...], options: SourceOptions) -> Mode | None:
 
 def _of_codec(modes: list[Mode], codec: str) -> list[Mode]:
     name = codec.lower()
-    if name not in CODECS:
-        raise UnknownNameError("camera codec", codec, CODECS)
-    fitting = [m for m in modes if m.fourcc in CODECS[name]]
+    if name not in CAMERA_CODECS:
+        raise UnknownNameError("camera codec", codec, CAMERA_CODECS)
+    fitting = [m for m in modes if m.fourcc in CAMERA_CODECS[name]]
     if not fitting:
         offered = ", ".join(sorted({m.fourcc for m in modes})) or "nothing that can be decoded"
         raise SourceError(
@@ -241,7 +243,7 @@ def node(uri: Uri) -> str:
     return path.replace("/dev/video/", "/dev/video")
 
 
-def address(path: str, options: SourceOptions) -> Address:
+def device_address(path: str, options: SourceOptions) -> Address:
     """Which mode of a camera FFmpeg shall open.
 
     Raises:
@@ -266,7 +268,7 @@ def address(path: str, options: SourceOptions) -> Address:
 
 def open_camera(path: str, options: SourceOptions) -> AvCapture:
     """Choose the mode and open the camera; the errors name the device and the remedy."""
-    where = address(path, options)
+    where = device_address(path, options)
     try:
         return AvCapture(where, options, resize=False)
     except SourceError as e:

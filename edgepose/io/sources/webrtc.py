@@ -17,7 +17,7 @@ from edgepose.io.base import Source, SourceOptions
 from edgepose.io.ffmpeg import Converter
 from edgepose.io.peers import Peers
 from edgepose.io.pixels import Transform
-from edgepose.io.sources.live import Capture, LiveSource, Picture
+from edgepose.io.sources.live import Capture, Captured, LiveSource
 from edgepose.io.uri import Uri
 
 DEFAULT_PORT = 8554
@@ -85,7 +85,7 @@ class BrowserCapture:
         self._convert = Converter()
         self._interrupted = False
 
-    def read(self) -> Picture | None:
+    def read(self) -> Captured | None:
         while not self._interrupted:
             try:
                 picture = self._browser.pictures.get(timeout=0.2)
@@ -93,7 +93,7 @@ class BrowserCapture:
                 continue
             if picture is None:
                 raise SourceLost(f"{self._browser.shown}: the browser left.")
-            return Picture(partial(self._pixels, picture))
+            return Captured(partial(self._pixels, picture))
         return None
 
     def _pixels(self, picture: Any) -> Any:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from edgepose.errors import SourceDenied, SourceError, SourceLost, SourceTimeout, UsageError
 from edgepose.io.backoff import Backoff
 from edgepose.io.base import SourceOptions
-from edgepose.io.sources.live import Capture, LiveSource, Picture
+from edgepose.io.sources.live import Capture, Captured, LiveSource
 
 Step = int | BaseException | None
 
@@ -32,7 +32,7 @@ class Script:
     def __init__(self, steps: list[Any]) -> None:
         self.steps, self.closed = list(steps), False
 
-    def read(self) -> Picture | None:
+    def read(self) -> Captured | None:
         step = self.steps.pop(0)
         if isinstance(step, threading.Event):
             step.wait()
@@ -41,7 +41,7 @@ class Script:
             raise step
         if step is None:
             return None
-        return Picture(lambda: np.full((2, 2, 3), step, np.uint8))
+        return Captured(lambda: np.full((2, 2, 3), step, np.uint8))
 
     def interrupt(self) -> None:
         pass
@@ -100,11 +100,11 @@ def test_a_dropped_picture_is_never_converted() -> None:
     converted: list[int] = []
 
     class Lazy(Script):
-        def read(self) -> Picture | None:
+        def read(self) -> Captured | None:
             number = self.steps.pop(0)
             if number is None:
                 return None
-            return Picture(lambda: converted.append(number) or np.zeros((1, 1, 3), np.uint8))
+            return Captured(lambda: converted.append(number) or np.zeros((1, 1, 3), np.uint8))
 
     with live(lambda: Lazy([1, 2, 3, None])) as source:
         wait_for(lambda: source.counters.read == 3)

@@ -13,7 +13,7 @@ from edgepose.errors import OutputError, UsageError
 from edgepose.io.base import SourceOptions
 from edgepose.io.outputs import open_output
 from edgepose.io.sinks import open_sink
-from edgepose.io.sinks.metrics import address
+from edgepose.io.sinks.metrics import metrics_address
 from edgepose.io.sources import open_source
 from edgepose.types import Pose, Result
 
@@ -69,9 +69,9 @@ def test_it_shares_a_port_with_a_picture_output() -> None:
 
 
 def test_addresses() -> None:
-    assert address(":9090") == ("", 9090)
-    assert address("9090") == ("", 9090)
-    assert address("[::1]:1") == ("::1", 1)
+    assert metrics_address(":9090") == ("", 9090)
+    assert metrics_address("9090") == ("", 9090)
+    assert metrics_address("[::1]:1") == ("::1", 1)
     with pytest.raises(UsageError, match="--metrics :9090"):
         open_sink("metrics", "localhost")
     with socket.create_server(("127.0.0.1", 0)) as taken:
