@@ -153,7 +153,7 @@ def _corners(table: AnyArray) -> AnyArray:
     return boxes
 
 
-def _keypoints(flat: AnyArray, params: OneStageParams) -> AnyArray:
+def _with_scores(flat: AnyArray, params: OneStageParams) -> AnyArray:
     """(N, K, 3) of rows (N, K x values)."""
     points = flat.reshape(len(flat), params.keypoints, params.values)
     if params.values == 3:
@@ -172,7 +172,7 @@ def _yolo_pose(outputs: Answers, params: OneStageParams) -> list[_Rows]:
         (table,) = outputs.values()
         if is_list(shapes[0][1], params.size):
             return [
-                _Rows(t[:, :4], t[:, 4], _keypoints(t[:, 6:], params), suppressed=True)
+                _Rows(t[:, :4], t[:, 4], _with_scores(t[:, 6:], params), suppressed=True)
                 for t in table
             ]
         if raw != inside:
@@ -187,7 +187,7 @@ def _yolo_pose(outputs: Answers, params: OneStageParams) -> list[_Rows]:
         scores = t[:, 4 : 4 + classes].max(axis=1)
         hot = scores > params.score_threshold
         t = t[hot]
-        out.append(_Rows(_corners(t), scores[hot], _keypoints(t[:, 4 + classes :], params)))
+        out.append(_Rows(_corners(t), scores[hot], _with_scores(t[:, 4 + classes :], params)))
     return out
 
 
@@ -200,7 +200,7 @@ def _yolov7_pose(outputs: Answers, params: OneStageParams) -> list[_Rows]:
     for t in _table(outputs, "yolov7-pose", columns, f"(batch, rows, {columns})"):
         t = t[t[:, 4] > params.score_threshold]
         scores = t[:, 4] * t[:, 5:end].max(axis=1)
-        out.append(_Rows(_corners(t), scores, _keypoints(t[:, end:], params)))
+        out.append(_Rows(_corners(t), scores, _with_scores(t[:, end:], params)))
     return out
 
 
