@@ -152,7 +152,10 @@ def run_app(app: typer.Typer, argv: Sequence[str], name: str) -> int:
         if option and message.startswith("No such option"):
             near = nearest(option, getattr(e, "possibilities", None) or ())
             message = f"No such option: {option}." + (f" Did you mean {near}?" if near else "")
-        if not message:  # a group without a command: its help was shown
+        if type(e).__name__ == "NoArgsIsHelpError":  # a group without a command: its help
+            print(message, file=sys.stderr)
+            return EXIT_USAGE
+        if not message:  # the same of older versions, which have shown it
             return EXIT_USAGE
         stop = "" if message[-1] in ".?!" else "."
         return fail(f"{message}{stop} See {command} --help.", EXIT_USAGE)

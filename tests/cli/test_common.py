@@ -51,3 +51,16 @@ def test_a_group_without_a_command_shows_its_help(capsys: pytest.CaptureFixture[
     out, err = capsys.readouterr()
     assert "count" in out + err
     assert "edgepose: " not in err
+
+
+@pytest.mark.parametrize("words", [[], ["events"], ["config"]])
+def test_a_group_without_a_command_shows_its_help(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    from edgepose.cli.main import make_app
+
+    assert run_app(make_app(), words, "edgepose") == EXIT_USAGE
+    shown = "".join(capsys.readouterr())
+    assert shown.startswith("Usage: edgepose")
+    assert "See edgepose" not in shown
+    assert shown.count("Usage:") == 1
