@@ -54,7 +54,7 @@ def test_a_group_without_a_command_shows_its_help(capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize("words", [[], ["events"], ["config"]])
-def test_a_group_without_a_command_shows_its_help(
+def test_the_program_shows_its_help_where_a_command_is_missing(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     from edgepose.cli.main import make_app
