@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -65,13 +66,33 @@ def heard() -> Iterator[list[str]]:
         yield lines
 
 
+class Material:
+    """Test material by its path: the large folder where it is there, else what the repository brings.
+
+    Args:
+        roots: folders, the first that has a file gives it.
+    """
+
+    def __init__(self, *roots: Path) -> None:
+        self._roots = roots
+
+    def find(self, name: str) -> Path | None:
+        """A file or folder, None where it is nowhere."""
+        return next((root / name for root in self._roots if (root / name).exists()), None)
+
+    def __truediv__(self, name: str) -> Path:
+        """A file or folder; the test is skipped where it is nowhere."""
+        found = self.find(name)
+        if found is None:
+            pytest.skip(f"{name} is not in the test material (../shared or EDGEPOSE_TEST_MATERIAL)")
+        return found
+
+
 @pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder of test material beside the checkout (networks, oracles, media, datasets)."""
-    folder = Path(os.environ.get("EDGEPOSE_TEST_MATERIAL", ROOT.parent / "shared"))
-    if not (folder / "networks").is_dir():
-        pytest.skip("the test material (../shared or EDGEPOSE_TEST_MATERIAL) is not here")
-    return folder
+def shared() -> Material:
+    """Networks, oracles, media and datasets: beside the checkout, and a part of them in tests/data."""
+    large = Path(os.environ.get("EDGEPOSE_TEST_MATERIAL", ROOT.parent / "shared"))
+    return Material(large, ROOT / "tests" / "data" / "material")
 
 
 @pytest.fixture(scope="session")
@@ -79,3 +100,19 @@ def hpe_int8(shared: Path) -> Path:
     """Intel's human-pose-estimation-0001 FP16-INT8 as an OpenVINO IR."""
     pytest.importorskip("openvino", reason="the openvino extra is not installed")
     return shared / "networks/human-pose-estimation-0001/FP16-INT8/human-pose-estimation-0001.xml"
+
+
+@pytest.fixture(scope="session")
+def body(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Arguments that choose a network of bodies: Intel's where it is there, else the one that is shipped."""
+    try:
+        model = request.getfixturevalue("hpe_int8")
+    except pytest.skip.Exception:
+        return {"network": "edgepose-lite-body"}
+    return {"network": "human-pose-estimation-0001", "model": model}
+
+
+@pytest.fixture(scope="session")
+def body_words(body: dict[str, Any]) -> list[str]:
+    """The same as words of a command line."""
+    return [word for key, value in body.items() for word in (f"--{key}", str(value))]

