@@ -150,6 +150,7 @@ def build(group: type[T], values: Mapping[str, Any]) -> T:
     return group(**made)
 
 
+AsJson = Annotated[bool, Option("JSON on stdout.")]
 OverlayWords = Annotated[
     str,
     Option("links, keypoints, boxes, ids, scores, stats, none, default; separated by ',' or '|'."),

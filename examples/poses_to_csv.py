@@ -30,9 +30,7 @@ def main(folder: str, target: str = "poses.csv") -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] in ([], ["-h"], ["--help"]):
-        sys.exit(__doc__)
-    if len(sys.argv) not in (2, 3):
+    if len(sys.argv) not in (2, 3) or sys.argv[1] in ("-h", "--help"):
         sys.exit(__doc__)
     try:
         main(*sys.argv[1:])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 from edgepose import settings
 from edgepose.errors import UsageError
 from edgepose.options import Posenet, fields_of
+from tests.conftest import hearing
 
 OPTIONS = {"posenet": ["network", "threshold", "min_score"], "serve": ["port", "network"]}
 
@@ -120,12 +120,9 @@ def test_several_values_are_a_list_or_lines_or_one_word() -> None:
     assert typed(["a.jpg", "b.jpg"]) == ["a.jpg", "b.jpg"]
 
 
-def test_a_variable_that_means_nothing_is_said(
-    here: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(logging.getLogger("edgepose"), "propagate", True)
-    values({"EDGEPOSE_NETWROK": "x", "EDGEPOSE_HOME": "/x", "EDGEPOSE_ZZZZ": "1"})
-    said = [r.getMessage() for r in caplog.records]
+def test_a_variable_that_means_nothing_is_said(here: Path) -> None:
+    with hearing() as said:
+        values({"EDGEPOSE_NETWROK": "x", "EDGEPOSE_HOME": "/x", "EDGEPOSE_ZZZZ": "1"})
     assert said == [
         "EDGEPOSE_NETWROK is set, and edgepose has no such variable. Did you mean EDGEPOSE_NETWORK?",
         "EDGEPOSE_ZZZZ is set, and edgepose has no such variable.",

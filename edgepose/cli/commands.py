@@ -20,16 +20,12 @@ from edgepose.cli.options import (
     EnginesPrune,
     EnginesShow,
     Eval,
-    EventsExport,
-    EventsHours,
-    EventsImport,
-    EventsList,
     Export,
     Networks,
     NetworksRemove,
     NetworksShow,
-    Serve,
 )
+from edgepose.cli.serve_options import EventsExport, EventsHours, EventsImport, EventsList, Serve
 from edgepose.options import Posenet
 
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from edgepose.cli.options import (
+from edgepose.cli.serve_options import (
     TIMES,
     EventFilter,
     EventsExport,

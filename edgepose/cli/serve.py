@@ -11,7 +11,7 @@ from pathlib import Path
 from edgepose.cli.common import terminate_as_interrupt
 from edgepose.cli.console import Talk
 from edgepose.cli.loading import engine_with_progress, estimator_options, find_network
-from edgepose.cli.options import Serve
+from edgepose.cli.serve_options import Serve
 from edgepose.draw.overlay import parse_overlay
 from edgepose.errors import UnknownNameError
 from edgepose.events.store import default_path

@@ -12,7 +12,7 @@ import pytest
 import typer.main
 
 from edgepose.cli.main import make_app
-from edgepose.cli.options import WebChoice
+from edgepose.cli.serve_options import WebChoice
 
 FOLDER = Path(__file__).resolve().parents[2] / "docker"
 COMPOSE = (FOLDER / "compose.yaml").read_text()
