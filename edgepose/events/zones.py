@@ -16,7 +16,6 @@ lower edge of the box, the default), "hips" (middle of the hips, else of the box
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from itertools import pairwise
@@ -24,12 +23,15 @@ from pathlib import Path
 from typing import Any
 
 from edgepose.errors import UnknownNameError, UsageError
+from edgepose.json_file import read_json
 from edgepose.types import Pose
 
 Point = tuple[float, float]
 REFERENCES = ("bottom", "hips", "centre")
 MAX_ZONES = 100
 MAX_POINTS = 1000
+MAX_BYTES = 10_000_000
+LARGEST = 1e9  # of any number in the file
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,17 @@ class Zone:
     exit_after: float | None = None
 
     def holds(self, point: Point) -> bool:
-        """True where the point (as a part of the picture) lies inside, by the even-odd rule."""
+        """True where the point (as a part of the picture) lies inside, by the even-odd rule.
+
+        Each side is looked at from its upper end, so that rounding answers the same whichever way
+        round the corners are given.
+        """
         x, y = point
         inside = False
-        bx, by = self.points[-1]
-        for ax, ay in self.points:
+        for a, b in zip(self.points, (*self.points[1:], self.points[0]), strict=True):
+            (ax, ay), (bx, by) = (a, b) if (a[1], a[0]) < (b[1], b[0]) else (b, a)
             if (ay > y) != (by > y) and x < ax + (y - ay) * (bx - ax) / (by - ay):
                 inside = not inside
-            bx, by = ax, ay
         return inside
 
 
@@ -119,7 +124,11 @@ def _turn(a: Point, b: Point, c: Point) -> float:
 
 
 def _intersect(a: Point, b: Point, c: Point, d: Point) -> bool:
-    """True where the segments a-b and c-d cross; an end that just touches counts for one side only."""
+    """True where the segments a-b and c-d cross; an end that just touches counts for one side only.
+
+    The way c-d is looked at in one direction only, so that rounding answers the same for the way back.
+    """
+    c, d = min(c, d), max(c, d)
     crosses = (_turn(a, b, c) > 0) != (_turn(a, b, d) > 0)
     return crosses and (_turn(c, d, a) > 0) != (_turn(c, d, b) > 0)
 
@@ -143,12 +152,12 @@ def load_zones(path: str | Path) -> Zones:
     """
     path = Path(path)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_json(path, MAX_BYTES)
     except FileNotFoundError:
         raise UsageError(f"Zones {path} does not exist.") from None
-    except (OSError, UnicodeDecodeError) as e:
+    except OSError as e:
         raise UsageError(f"Zones {path} cannot be read: {e}.") from None
-    except (ValueError, RecursionError) as e:
+    except ValueError as e:
         raise UsageError(f"Zones {path} is not valid JSON: {e}.") from None
     return parse_zones(data, str(path))
 
@@ -205,7 +214,7 @@ def _zones(data: Any) -> Zones:
 def _shape(row: dict[str, Any], size: Point, reference: str) -> Zone | Line:
     name = row.get("name")
     if not isinstance(name, str) or not name.strip() or len(name) > 100:
-        raise _Malformed(f"{name!r} is not a name")
+        raise _Malformed(f"{_short(name)} is not a name")
     if ("polygon" in row) == ("line" in row):
         raise _Malformed(f"{name!r} needs either a polygon or a line")
     reference = _reference(row.get("reference", reference))
@@ -217,7 +226,7 @@ def _shape(row: dict[str, Any], size: Point, reference: str) -> Zone | Line:
     _known_fields(row, _LINE_KEYS)
     words = [row.get(side, side) for side in ("right", "left")]
     if not all(isinstance(w, str) and w for w in words) or words[0] == words[1]:
-        raise _Malformed(f"{name!r} has the directions {words!r}, not two different words")
+        raise _Malformed(f"{name!r} has the directions {_short(words)}, not two different words")
     points = _points(row["line"], size, 2, name)
     return Line(name, points, reference, words[0], words[1])
 
@@ -230,18 +239,28 @@ def _known_fields(row: dict[str, Any], keys: tuple[str, ...]) -> None:
 
 def _reference(value: Any) -> str:
     if value not in REFERENCES:
-        raise UnknownNameError("reference point", str(value), REFERENCES)
+        raise UnknownNameError("reference point", _short(value), REFERENCES)
     return str(value)
 
 
+def _short(value: Any) -> str:
+    """A value for a message of one line, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # of thousands of digits
+        return "a huge number"
+    return text if len(text) < 80 else text[:77] + "..."
+
+
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and abs(value) <= LARGEST  # also False for NaN
 
 
 def _size(value: Any) -> Point:
     ok = isinstance(value, list) and len(value) == 2 and all(_number(v) and v > 0 for v in value)
     if not ok:
-        raise _Malformed(f"'size' is {value!r}, not [width, height]")
+        raise _Malformed(f"'size' is {_short(value)}, not [width, height]")
     return (float(value[0]), float(value[1]))
 
 
@@ -250,7 +269,7 @@ def _seconds(row: dict[str, Any], key: str) -> float | None:
     if value is None:
         return None
     if not _number(value) or value < 0:
-        raise _Malformed(f"{key!r} is {value!r}, not a number of seconds")
+        raise _Malformed(f"{key!r} is {_short(value)}, not a number of seconds")
     return float(value)
 
 
@@ -259,11 +278,11 @@ def _points(value: Any, size: Point, least: int, name: str) -> tuple[Point, ...]
         raise _Malformed(f"{name!r} is not a list of at least {least} points")
     for p in value:
         if not isinstance(p, list) or len(p) != 2 or not all(map(_number, p)):
-            raise _Malformed(f"{name!r} holds {p!r}, not a point [x, y]")
+            raise _Malformed(f"{name!r} holds {_short(p)}, not a point [x, y]")
         # a little outside is fine: a zone may be meant to reach over the edge
         if not all(-0.5 <= v / s <= 1.5 for v, s in zip(p, size, strict=True)):
             raise _Malformed(
-                f"{name!r} holds {p!r}, outside the picture; give pixels with "
+                f"{name!r} holds {_short(p)}, outside the picture; give pixels with "
                 '"size": [width, height], or parts 0..1 of the picture without'
             )
     points = tuple((p[0] / size[0], p[1] / size[1]) for p in value)
