@@ -214,7 +214,7 @@ def _zones(data: Any) -> Zones:
 def _shape(row: dict[str, Any], size: Point, reference: str) -> Zone | Line:
     name = row.get("name")
     if not isinstance(name, str) or not name.strip() or len(name) > 100:
-        raise _Malformed(f"{_short(name)} is not a name")
+        raise _Malformed(f"{_shown(name)} is not a name")
     if ("polygon" in row) == ("line" in row):
         raise _Malformed(f"{name!r} needs either a polygon or a line")
     reference = _reference(row.get("reference", reference))
@@ -226,7 +226,7 @@ def _shape(row: dict[str, Any], size: Point, reference: str) -> Zone | Line:
     _known_fields(row, _LINE_KEYS)
     words = [row.get(side, side) for side in ("right", "left")]
     if not all(isinstance(w, str) and w for w in words) or words[0] == words[1]:
-        raise _Malformed(f"{name!r} has the directions {_short(words)}, not two different words")
+        raise _Malformed(f"{name!r} has the directions {_shown(words)}, not two different words")
     points = _points(row["line"], size, 2, name)
     return Line(name, points, reference, words[0], words[1])
 
@@ -239,11 +239,11 @@ def _known_fields(row: dict[str, Any], keys: tuple[str, ...]) -> None:
 
 def _reference(value: Any) -> str:
     if value not in REFERENCES:
-        raise UnknownNameError("reference point", _short(value), REFERENCES)
+        raise UnknownNameError("reference point", _shown(value), REFERENCES)
     return str(value)
 
 
-def _short(value: Any) -> str:
+def _shown(value: Any) -> str:
     """A value for a message of one line, cut where it is long."""
     try:
         text = repr(value)
@@ -260,7 +260,7 @@ def _number(value: Any) -> bool:
 def _size(value: Any) -> Point:
     ok = isinstance(value, list) and len(value) == 2 and all(_number(v) and v > 0 for v in value)
     if not ok:
-        raise _Malformed(f"'size' is {_short(value)}, not [width, height]")
+        raise _Malformed(f"'size' is {_shown(value)}, not [width, height]")
     return (float(value[0]), float(value[1]))
 
 
@@ -269,7 +269,7 @@ def _seconds(row: dict[str, Any], key: str) -> float | None:
     if value is None:
         return None
     if not _number(value) or value < 0:
-        raise _Malformed(f"{key!r} is {_short(value)}, not a number of seconds")
+        raise _Malformed(f"{key!r} is {_shown(value)}, not a number of seconds")
     return float(value)
 
 
@@ -278,11 +278,11 @@ def _points(value: Any, size: Point, least: int, name: str) -> tuple[Point, ...]
         raise _Malformed(f"{name!r} is not a list of at least {least} points")
     for p in value:
         if not isinstance(p, list) or len(p) != 2 or not all(map(_number, p)):
-            raise _Malformed(f"{name!r} holds {_short(p)}, not a point [x, y]")
+            raise _Malformed(f"{name!r} holds {_shown(p)}, not a point [x, y]")
         # a little outside is fine: a zone may be meant to reach over the edge
         if not all(-0.5 <= v / s <= 1.5 for v, s in zip(p, size, strict=True)):
             raise _Malformed(
-                f"{name!r} holds {_short(p)}, outside the picture; give pixels with "
+                f"{name!r} holds {_shown(p)}, outside the picture; give pixels with "
                 '"size": [width, height], or parts 0..1 of the picture without'
             )
     points = tuple((p[0] / size[0], p[1] / size[1]) for p in value)
