@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.engines.base import Feeds
+from edgepose.engines.onnxruntime import tensor_spec
+from edgepose.engines.options import in_batches
 from edgepose.errors import EngineError
 
 BINS = 2048
@@ -120,10 +122,18 @@ def observe(model: Any, names: list[str], feeds: Iterator[Feeds]) -> dict[str, f
     )
     found = {name: Magnitudes() for name in names}
     inner = [n for n in names if n in {o.name for o in session.get_outputs()}]
+    inputs = {spec.name: spec for spec in map(tensor_spec, session.get_inputs())}
+    for name in names:
+        if name in inputs and inputs[name].dtype != np.float32:
+            raise EngineError(
+                f"its input {name!r} is {inputs[name].dtype}; export it with a float32 input"
+            )
+    rows = max([1, *(s.shape[0] for s in inputs.values() if s.shape)])
     seen = False
-    for feed in feeds:
+    for batch in in_batches(feeds, rows):
         seen = True
-        results = dict(zip(inner, session.run(inner, dict(feed)), strict=True)) if inner else {}
+        feed = {n: np.asarray(v, inputs[n].dtype) for n, v in batch.items()}
+        results = dict(zip(inner, session.run(inner, feed), strict=True)) if inner else {}
         for name in names:
             found[name].add(np.asarray(results[name] if name in results else feed[name]))
     if not seen:

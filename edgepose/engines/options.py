@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, Protocol
+
+import numpy as np
 
 from edgepose.engines.base import Feeds
 from edgepose.errors import UsageError
@@ -57,6 +60,16 @@ class Calibration:
     digest: str
     batches: Callable[[], Iterator[Feeds]]
     count: int
+
+
+def in_batches(feeds: Iterator[Feeds], rows: int) -> Iterator[Feeds]:
+    """Feeds of one row each as feeds of `rows` rows; the last is filled up with its own rows again.
+
+    So every picture counts, also where there are fewer of them than a batch has rows.
+    """
+    while group := list(islice(feeds, rows)):
+        filled = [group[i % len(group)] for i in range(rows)]
+        yield {name: np.concatenate([feed[name] for feed in filled]) for name in group[0]}
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edgepose.engines.base import Feeds
 from edgepose.engines.build_plan import BuildPlan
 from edgepose.engines.device import Cuda
+from edgepose.engines.options import in_batches
 from edgepose.files import write_atomically
+
+log = logging.getLogger(__name__)
 
 
 def make_calibrator(trt: Any, plan: BuildPlan, cuda: Cuda, ranges: Path) -> Any:
@@ -61,21 +63,20 @@ class _Feeder:
         self.batch = plan.batch.best
         self._cuda = cuda
         self._stream = cuda.stream()
-        self._feeds: Iterator[Feeds] = plan.calibration.batches()
+        self._feeds = in_batches(plan.calibration.batches(), self.batch)
         self._buffers: dict[str, Any] = {}
 
     def next(self, names: list[str]) -> list[int] | None:
-        """Addresses of the next batch by input name, None after the last whole one.
+        """Addresses of the next batch by input name, None after the last one.
 
         Nothing is raised into the library: pictures that cannot be read end the calibration.
         """
         try:
-            rows = [feed for _, feed in zip(range(self.batch), self._feeds, strict=False)]
-        except Exception:
+            feed = next(self._feeds, None)
+        except Exception as e:  # whatever reading a picture can raise
+            log.warning("The calibration ends early: %s", e)
             return None
-        if len(rows) < self.batch:
-            return None
-        return [self._place(name, np.concatenate([row[name] for row in rows])) for name in names]
+        return [self._place(name, feed[name]) for name in names] if feed else None
 
     def _place(self, name: str, values: Any) -> int:
         data = np.ascontiguousarray(values, dtype=np.float32)

@@ -246,6 +246,24 @@ def test_int8_of_old_opsets(onnx_file: Maker) -> None:
     assert error(run(str(path), x), run(to_int8(path, pictures()), x)) < 0.05
 
 
+def test_int8_of_a_fixed_batch(onnx_file: Maker) -> None:
+    path = onnx_file("two.onnx", (2, 3, 32, 48))
+    x = {"x": np.random.default_rng(0).random((2, 3, 32, 48), dtype="f")}
+    assert error(run(str(path), x), run(to_int8(path, pictures(3)), x)) < 0.05
+
+
+def test_int8_of_a_network_that_takes_float16(onnx_file: Maker) -> None:
+    model = onnx.load(str(onnx_file()))
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT16
+    for node in model.graph.node:
+        node.input[:] = ["wide" if name == "x" else name for name in node.input]
+    model.graph.node.insert(0, helper.make_node("Cast", ["x"], ["wide"], to=FLOAT))
+    path = onnx_file()
+    onnx.save(model, path)
+    x = {"x": np.random.default_rng(0).random((1, 3, 32, 48)).astype(np.float16)}
+    assert error(run(str(path), x), run(to_int8(path, pictures()), x)) < 0.05
+
+
 def test_int8_without_any_picture(onnx_file: Maker) -> None:
     with pytest.raises(EngineError, match="cannot be quantised to int8") as caught:
         to_int8(onnx_file(), Calibration("d", lambda: iter(()), 0))

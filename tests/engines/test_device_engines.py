@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from edgepose.engines.onnxruntime_cuda import (
 )
 from edgepose.engines.options import BatchRange, Calibration, EngineOptions
 from edgepose.engines.plans import Flavour
+from edgepose.engines.tensorrt_calibrator import _Feeder
 from edgepose.engines.tensorrt_load import start
 from edgepose.engines.tensorrt_run import TensorRTEngine
 from edgepose.errors import BackendUnavailable, EngineError
@@ -292,6 +294,29 @@ def test_calibration_in_device_memory(onnx_file: Maker) -> None:
     read.clear()
     rig.engine(model, **options, rebuild=True)
     assert read == []  # the ranges were kept
+
+
+@pytest.mark.parametrize(
+    ("count", "best", "calls"), [(30, 1, 30), (30, 8, 4), (7, 8, 1), (30, 32, 1)]
+)
+def test_every_picture_calibrates(count: int, best: int, calls: int) -> None:
+    _, cuda = lazy_cuda()
+    plan = SimpleNamespace(
+        batch=BatchRange(1, best, best),
+        calibration=Calibration(
+            "d", lambda: ({"x": np.full((1, 2), i, "f")} for i in range(count)), count
+        ),
+    )
+    with cuda.current():
+        feeder = _Feeder(plan, cuda)  # type: ignore[arg-type]
+        seen = []
+        while (addresses := feeder.next(["x"])) is not None:
+            host = np.empty((best, 2), "f")
+            cuda.download(SimpleNamespace(address=addresses[0]), host, feeder._stream)
+            feeder._stream.synchronize()
+            seen.append(host[:, 0])
+    assert len(seen) == calls
+    assert set(np.concatenate(seen)) == set(range(count))
 
 
 def test_broken_pictures_end_the_calibration(onnx_file: Maker) -> None:
