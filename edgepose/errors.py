@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from importlib import metadata
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -113,6 +114,29 @@ class OutputError(EdgeposeError, OSError):
 
 class StoreError(EdgeposeError, OSError):
     """The database of events cannot be opened, read or written."""
+
+
+# what a package built for numpy 1 raises beside numpy 2, and the other way round
+_OTHER_NUMPY = (
+    "numpy.core.multiarray failed to import",
+    "numpy._core.multiarray failed to import",
+    "_ARRAY_API not found",
+    "compiled using NumPy",
+    "numpy.dtype size changed",
+    "Numpy is not available",
+)
+
+
+def built_for_other_numpy(error: BaseException, package: str) -> str:
+    """Cause and remedy where a package fails as it was built for another numpy, else ""."""
+    if not any(words in str(error) for words in _OTHER_NUMPY):
+        return ""
+    here = metadata.version("numpy")
+    other = "'numpy<2'" if int(here.partition(".")[0]) >= 2 else "'numpy>=2'"
+    return (
+        f"{package} was built for another numpy than the {here} that is installed; run "
+        f"`pip install {other}`, or install a {package} built for numpy {here}"
+    )
 
 
 class Interrupted(EdgeposeError):

@@ -155,7 +155,8 @@ def _report(plan: Plan, options: EngineOptions, as_json: bool, talk: Talk) -> No
     if plan.sidecar is not None:
         seconds = plan.sidecar.build_seconds
         how = f"built in {seconds:.1f} s" if plan.built else "already there"
-        talk.info(f"{plan.sidecar.name} ({plan.sidecar.key.precision}): {how}")
+        where = "" if plan.loaded is not None else "; built for GPUs, none here to run it"
+        talk.info(f"{plan.sidecar.name} ({plan.sidecar.key.precision}): {how}{where}")
     if as_json:
         print(json.dumps(description(plan, path), indent=2))
     else:

@@ -152,8 +152,10 @@ def row(entry: Entry, here: dict[str, str]) -> dict[str, Any]:
         state, why = "damaged", entry.damage
     elif differences:
         state, why = "other machine", "; ".join(differences)
-    elif not here.get(key.flavour) or (key.gpu and "gpu" not in here):
-        state, why = "unknown", f"{key.flavour} or its GPU is not here"
+    elif "gpu" not in here:
+        state, why = "no GPU here", "built for GPUs, none here"
+    elif not here.get(key.flavour):
+        state, why = "unknown", f"{key.flavour} is not here"
     return base | {
         "name": entry.sidecar.name,
         "created": _date(entry.sidecar.created),

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from edgepose.errors import BackendUnavailable
+from edgepose.errors import BackendUnavailable, built_for_other_numpy
 from edgepose.version import DOCS
 
 _lock = threading.Lock()
@@ -31,8 +31,11 @@ def pycuda_driver() -> Any:
         raise BackendUnavailable(
             f"PyCUDA is not installed; run 'pip install edgepose[gpu]' (Jetson: {DOCS}/install-jetson.md)."
         ) from None
-    except ImportError as e:
-        raise BackendUnavailable(f"PyCUDA does not load: {e}. Is the NVIDIA driver here?") from None
+    except Exception as e:  # its C part was built for other libraries than are here
+        why = built_for_other_numpy(e, "PyCUDA")
+        raise BackendUnavailable(
+            f"{why}." if why else f"PyCUDA does not load: {e}. Is the NVIDIA driver here?"
+        ) from None
     try:
         driver.init()
     except driver.Error as e:

@@ -25,7 +25,8 @@ from urllib.parse import urlsplit
 from edgepose import paths
 from edgepose.cuda import host
 from edgepose.doctor.board import Board, detect, read
-from edgepose.errors import EdgeposeError
+from edgepose.engines.gpu import find_gpu
+from edgepose.errors import BackendUnavailable, EdgeposeError, built_for_other_numpy
 from edgepose.machine import package_versions
 from edgepose.networks import registry
 from edgepose.version import DOCS, __version__
@@ -228,8 +229,8 @@ def _try_import(name: str) -> tuple[Any, str]:
         return importlib.import_module(name), ""
     except ModuleNotFoundError as e:
         return None, "not installed" if e.name == name.split(".")[0] else str(e)
-    except Exception as e:
-        return None, f"does not import: {type(e).__name__}: {e}"
+    except Exception as e:  # a broken package may raise anything
+        return None, built_for_other_numpy(e, name) or f"does not import: {type(e).__name__}: {e}"
 
 
 def _tensorrt(place: Place) -> Iterator[Check]:
@@ -247,6 +248,23 @@ def _tensorrt(place: Place) -> Iterator[Check]:
         )
     else:
         yield Check("TensorRT", "note", reason, "used on NVIDIA GPUs only", "pip install tensorrt")
+
+
+def _tensorrt_rtx(place: Place) -> Iterator[Check]:
+    module, reason = _try_import("tensorrt_rtx")
+    if module is None:
+        if place.board is None:
+            fix = "with an RTX GPU: pip install tensorrt-rtx-cu13"
+            yield Check("TensorRT for RTX", "note", reason, "used on RTX GPUs only", fix)
+        return
+    version = getattr(module, "__version__", "version unknown")
+    try:
+        gpu = find_gpu()
+    except BackendUnavailable as e:
+        found = f"{version}: builds engines for GPUs, none here ({e})"
+        yield Check("TensorRT for RTX", "note", found, "networks run on the CPU")
+        return
+    yield Check("TensorRT for RTX", "ok", f"{version} on {gpu.name}")
 
 
 def _pycuda(place: Place) -> Iterator[Check]:
@@ -556,6 +574,7 @@ CHECKS: tuple[Callable[[Place], Iterable[Check]], ...] = (
     _driver,
     _cuda,
     _tensorrt,
+    _tensorrt_rtx,
     _pycuda,
     _jetson_utils,
     _onnxruntime,

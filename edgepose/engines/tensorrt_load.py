@@ -19,7 +19,7 @@ from edgepose.engines.options import EngineOptions
 from edgepose.engines.plans import Flavour, Machine, Plan, obtain
 from edgepose.engines.tensorrt_calibrator import make_calibrator
 from edgepose.engines.tensorrt_run import Loader, TensorRTEngine
-from edgepose.errors import BackendUnavailable, EngineError
+from edgepose.errors import BackendUnavailable, EngineError, built_for_other_numpy
 from edgepose.networks.model_file import PLANS
 from edgepose.networks.onnx_file import model_digest
 
@@ -34,8 +34,9 @@ def library(name: str, load: Callable[[], Any]) -> Any:
         raise BackendUnavailable(f"the {name} package is not installed")
     try:
         module = load()
-    except (ImportError, OSError, AttributeError) as e:
-        raise BackendUnavailable(f"{name} does not load: {first_line(e)}") from e
+    except Exception as e:  # its C part was built for other libraries than are here
+        why = built_for_other_numpy(e, name) or f"{name} does not load: {first_line(e)}"
+        raise BackendUnavailable(why) from e
     if not hasattr(module, "Builder"):
         raise BackendUnavailable(f"the package named {name} is incomplete or not NVIDIA's")
     return module

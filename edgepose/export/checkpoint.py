@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgepose.errors import BackendUnavailable, NetworkFileError
+from edgepose.errors import BackendUnavailable, NetworkFileError, built_for_other_numpy
 
 # under which checkpoints hide the tensors, and what data-parallel training puts before their names
 WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "ema", "weights")
@@ -38,7 +38,9 @@ def torch_module() -> Any:
     """
     try:
         import torch
-    except ImportError as e:
+    except Exception as e:  # a broken package may raise anything
+        if why := built_for_other_numpy(e, "torch"):
+            raise BackendUnavailable(f"{why}.") from None
         raise BackendUnavailable(
             f"edgepose export needs PyTorch, which cannot be loaded ({e}): run "
             "`pip install 'edgepose[export]'` (its CPU build is enough)."

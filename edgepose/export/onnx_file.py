@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgepose.engines.options import EngineOptions
 from edgepose.engines.table import load_engine
@@ -93,6 +95,14 @@ def _export(
             torch.onnx.export(module, (example,), str(path), **arguments)
 
 
+def _array(tensor: Any) -> NDArray[np.float32]:
+    """A float32 tensor as an array, without the bridge to numpy that a PyTorch built for another numpy
+    has not (Debian's, and NVIDIA's for JetPack 6)."""
+    tensor = tensor.contiguous()
+    buffer = (ctypes.c_float * tensor.numel()).from_address(tensor.data_ptr())
+    return np.array(buffer, np.float32).reshape(tuple(tensor.shape))
+
+
 def _difference(
     module: Any, path: Path, size: tuple[int, int], outputs: Sequence[str], rows: int
 ) -> float:
@@ -101,8 +111,9 @@ def _difference(
     feed = np.random.default_rng(0).standard_normal((rows, 3, size[1], size[0]))
     feed = feed.astype(np.float32)
     with torch.no_grad():
-        answer = module(torch.from_numpy(feed))
-    expected = [t.numpy() for t in (answer if isinstance(answer, tuple) else (answer,))]
+        given = torch.frombuffer(bytearray(feed.tobytes()), dtype=torch.float32)
+        answer = module(given.reshape(feed.shape))
+    expected = [_array(t) for t in (answer if isinstance(answer, tuple) else (answer,))]
     engine = load_engine(path, EngineOptions(engine="onnxruntime"))
     try:
         found = engine.infer({"input": feed})

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.errors import BackendUnavailable, UnknownNameError
+from edgepose.errors import BackendUnavailable, UnknownNameError, built_for_other_numpy
 
 CHOICES = ("auto", "jetson", "pyav")
 
@@ -27,13 +27,19 @@ def find() -> tuple[Any | None, str]:
     except ImportError as e:
         if e.name == "jetson_utils":
             return None, "jetson-utils is not installed (it comes in NVIDIA's containers)"
-        return None, f"jetson-utils does not load: {e}"
+        return None, _broken(e)
+    except Exception as e:  # its C part was built for other libraries than are here
+        return None, _broken(e)
     if not hasattr(module, "videoSource"):
         return None, (
             "the installed jetson-utils is an unrelated package of the same name; remove it with: "
             "pip uninstall jetson-utils"
         )
     return module, ""
+
+
+def _broken(error: Exception) -> str:
+    return built_for_other_numpy(error, "jetson-utils") or f"jetson-utils does not load: {error}"
 
 
 def wanted() -> Any | None:
