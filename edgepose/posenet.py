@@ -151,7 +151,8 @@ class PoseNet(Closing):
         """The poses in a picture.
 
         Args:
-            image: uint8 RGB (height, width, 3); grey and RGBA work too; anything numpy can view, or
+            image: uint8 RGB (height, width, 3); grey and RGBA work too, floats 0..1 or 0..255, and
+                uint16 of its whole range; anything numpy can view, or
                 that lies on a GPU (`__cuda_array_interface__`), where an engine on it takes no copy; or
                 a `Frame`.
             overlay: words to draw into `image` itself (see `edgepose.draw.overlay`), "none" = leave it.

@@ -118,14 +118,3 @@ class Ahead(Protocol):
     def begin(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> Finish:
         """Start on frames, and return what waits for their poses; see `Estimator.estimate`."""
         ...
-
-
-def engine_options(network: Network, options: EstimatorOptions) -> EngineOptions:
-    """The engine's options with the network's input size, for files that leave it open."""
-    from dataclasses import replace
-
-    from edgepose.engines import EngineOptions
-
-    chosen = options.engine or EngineOptions()
-    width, height = options.size or (network.manifest.input.width, network.manifest.input.height)
-    return replace(chosen, default_shape=chosen.default_shape or (height, width))

@@ -13,6 +13,8 @@ from edgepose.networks.manifest import InputSpec
 from edgepose.preprocess.placement import Placement
 from edgepose.types import Pixels
 
+FEWER_BITS = 4096  # 16-bit pictures that stay below hold fewer bits, or 0..255
+
 
 def to_tensor(
     pictures: Sequence[Pixels],
@@ -77,11 +79,14 @@ def _gain_and_bias(spec: InputSpec) -> tuple[NDArray[np.float32], NDArray[np.flo
 def as_rgb(image: Any) -> Pixels:
     """Any picture array as contiguous uint8 RGB (height, width, 3).
 
-    Takes uint8 or float (0..255) arrays of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4; alpha is
-    dropped), and anything numpy can view (`__array_interface__`, buffer protocol).
+    Takes arrays of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4; alpha is dropped), and anything numpy
+    can view (`__array_interface__`, buffer protocol). What the numbers mean follows from their type:
+    uint8 and other integers 0..255; uint16 the whole range of 16 bits; floats 0..255, or 0..1 where the
+    largest is at most 1; bool black and white.
 
     Raises:
-        UsageError: another shape or type, or a picture without pixels.
+        UsageError: another shape or type, a picture without pixels, or numbers whose range is not one
+            of these.
     """
     array = np.asarray(image)
     if array.ndim == 2:
@@ -91,11 +96,35 @@ def as_rgb(image: Any) -> Pixels:
             f"Cannot take an array of shape {np.shape(image)} as a picture; "
             "it needs (height, width, 3) RGB, (height, width, 4) RGBA or (height, width) grey."
         )
-    if array.dtype == np.uint16:
-        array = (array >> 8).astype(np.uint8)
-    elif array.dtype != np.uint8:
-        if not np.issubdtype(array.dtype, np.number):
-            raise UsageError(f"Cannot take an array of {array.dtype} as a picture; it needs uint8.")
-        array = np.clip(np.nan_to_num(array.astype(np.float32)), 0, 255).astype(np.uint8)
     array = np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array[:, :, :3]
-    return np.ascontiguousarray(array)
+    return np.ascontiguousarray(_as_bytes(array))
+
+
+def _as_bytes(array: NDArray[Any]) -> Pixels:
+    """Levels 0..255 of an array of any type; see `as_rgb`."""
+    levels: Pixels
+    kind = array.dtype.kind
+    if array.dtype == np.uint8:
+        levels = array
+        return levels
+    if kind not in "uifb":
+        raise UsageError(f"Cannot take an array of {array.dtype} as a picture; it needs uint8.")
+    least, most = float(array.min()), float(array.max())
+    if kind == "b":
+        levels = array.astype(np.uint8) * np.uint8(255)
+        return levels
+    if array.dtype == np.uint16:
+        if most == 0 or most >= FEWER_BITS:
+            levels = (array >> 8).astype(np.uint8)
+            return levels
+    elif kind == "f" and least >= 0 and most <= 1.001:
+        levels = np.rint(np.minimum(array, 1.0).astype(np.float64) * 255).astype(np.uint8)
+        return levels
+    elif least >= 0 and most <= 255.5 and (kind != "f" or most >= 2):
+        levels = np.minimum(np.rint(array), 255).astype(np.uint8)
+        return levels
+    raise UsageError(
+        f"Cannot tell what the numbers of this picture mean: {array.dtype} from {least:g} to {most:g}. "
+        "It needs uint8; uint16 of the whole range; or floats 0..255 or 0..1 (for example "
+        "`(image * 255).astype(np.uint8)`)."
+    )

@@ -90,9 +90,55 @@ def test_grey_rgb_and_rgba_become_rgb(shape: tuple[int, ...]) -> None:
     assert (rgb == 9).all()
 
 
-def test_sixteen_bit_and_float_pictures_become_eight_bit() -> None:
-    assert as_rgb(np.full((2, 2), 0xFFFF, np.uint16)).max() == 255
-    assert as_rgb(np.array([[300.0, -5.0, np.nan, 12.6]])).tolist()[0][0] == [255] * 3
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("top", [1.0, 255.0])
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_floats_are_0_to_1_or_0_to_255(dtype: str, top: float, data: st.DataObject) -> None:
+    levels = data.draw(st.lists(st.integers(0, 255), min_size=12, max_size=12))
+    levels[0] = 255  # the brightest tells which
+    expected = np.array(levels, np.uint8).reshape(2, 2, 3)
+    off = np.abs(as_rgb((expected * (top / 255)).astype(dtype)).astype(int) - expected)
+    assert off.max() == 0
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "int64", "uint32", "uint64"])
+def test_other_integers_are_levels(dtype: str) -> None:
+    top = min(255, np.iinfo(dtype).max)
+    picture = np.array([[0, 1, top]], dtype)
+    assert as_rgb(picture)[0, :, 0].tolist() == [0, 1, top]
+
+
+def test_sixteen_bits_are_the_whole_range_and_truth_black_and_white() -> None:
+    assert as_rgb(np.array([[0, 0x1234, 0xFFFF]], np.uint16))[0, :, 0].tolist() == [0, 0x12, 255]
+    assert as_rgb(np.array([[False, True]]))[0, :, 0].tolist() == [0, 255]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "uint16", "int32"])
+def test_black_is_black(dtype: str) -> None:
+    assert as_rgb(np.zeros((2, 2), dtype)).max() == 0
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        np.float32([-1, 0, 1]),
+        np.float32([0, 1.5]),
+        np.float32([0, 300]),
+        np.float64([-5, 200]),
+        np.float32([0, np.nan, 1]),
+        np.float32([0, np.inf]),
+        np.uint16([0, 255]),
+        np.uint16([0, 4095]),
+        np.int8([-3, 100]),
+        np.int32([0, 4000]),
+        np.int64([-1, 255]),
+    ],
+    ids=lambda n: f"{n.dtype} {n.min()} {n.max()}",
+)
+def test_numbers_that_may_mean_anything_are_refused(numbers: np.ndarray) -> None:
+    with pytest.raises(UsageError, match="Cannot tell what the numbers"):
+        as_rgb(numbers[None])
 
 
 @pytest.mark.parametrize("bad", [np.zeros(3), np.zeros((0, 4, 3)), np.zeros((4, 4, 2)), "text"])
