@@ -16,6 +16,18 @@ def has_nvidia_gpu(nodes: Iterable[str] = GPU_NODES) -> bool:
     return any(os.path.exists(node) for node in nodes)
 
 
+def has_int8_units(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """True on x86 CPUs that multiply bytes in one instruction (VNNI): int8 networks are fast there.
+
+    Elsewhere they may be slower than float32, and older CPUs overflow in the sums.
+    """
+    try:
+        words = set(cpuinfo.read_text().split())
+    except (OSError, UnicodeDecodeError):
+        return False
+    return bool(words & {"avx512_vnni", "avx_vnni"})
+
+
 def resident_mb() -> float:
     """Resident memory of this process in MB, 0 where the system does not tell."""
     try:

@@ -60,6 +60,8 @@ class InputSpec:
         scale: pixels 0..255 are divided by this first.
         mean, std: by channel, in `color` order.
         resize: stretch, or letterbox (aspect kept).
+        shrink: how pictures become smaller on the host: "auto" is bilinear, and averages areas where maps
+            are the answer and the picture shrinks more than twice; "area" always averages them.
         align: where a letterboxed picture sits.
         pad: grey level of the padding, 0..255.
         layout: tensor layout.
@@ -74,6 +76,7 @@ class InputSpec:
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     resize: Resize = "stretch"
+    shrink: Literal["auto", "area"] = "auto"
     align: Literal["centre", "top-left"] = "centre"
     pad: int = 0
     layout: Layout = "nchw"
@@ -252,6 +255,7 @@ def _input(data: dict[str, Any], r: _Reader) -> InputSpec:
         "mean": r.triple,
         "std": r.triple,
         "resize": lambda v, p: r.one_of(v, p, get_args(Resize)),
+        "shrink": lambda v, p: r.one_of(v, p, ("auto", "area")),
         "align": lambda v, p: r.one_of(v, p, ("centre", "top-left")),
         "pad": r.whole,
         "layout": lambda v, p: r.one_of(v, p, get_args(Layout)),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgepose.errors import DownloadError, NetworkFileError, UsageError
-from edgepose.machine import has_nvidia_gpu
+from edgepose.machine import has_int8_units, has_nvidia_gpu
 from edgepose.networks.manifest import InputSpec, Manifest, load_manifest
 from edgepose.networks.model_file import check_model_file, is_model_name
 from edgepose.networks.registry import (
@@ -33,6 +33,7 @@ DEFAULT = "resnet18-body"  # where there is an NVIDIA GPU, as in jetson-inferenc
 EMBEDDED = (
     "movenet-multipose"  # comes with the package: everywhere else, and where DEFAULT cannot be had
 )
+INT8 = "INT8"  # variant whose file carries its own int8 scales, for CPUs
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def resolve(
             raise UsageError("--topology was given without --model FILE or --network NAME.")
         tensors = (input_blob, output_cmap, output_paf)
         if not (variant or any(tensors)) and default_name(gpu) == EMBEDDED:
-            return resolve(EMBEDDED, colors=colors, download=False)
+            return resolve(EMBEDDED, colors=colors, download=False, gpu=gpu)
         return _default(variant, colors, tensors, download, progress)
     manifest = _manifest_of(name) if name else _custom(Path(str(model)), topology)
     manifest = _bind(manifest, input_blob, output_cmap, output_paf)
@@ -106,8 +107,19 @@ def resolve(
         if name:  # `_custom` has looked at the others
             check_model_file(Path(model))
         return Network(manifest, Path(model), skeleton, variant)
-    found = installed_variant(manifest, variant) or _fetch(manifest, variant, download, progress)
+    wanted = variant or fast_variant(manifest, gpu)
+    found = installed_variant(manifest, wanted) or _fetch(manifest, variant, download, progress)
     return _network(manifest, found, skeleton)
+
+
+def fast_variant(manifest: Manifest, gpu: bool | None = None, int8: bool | None = None) -> str:
+    """The int8 weights of a network in the package where a CPU runs them that is fast at it, else ""
+    (the first variant there is). `gpu` and `int8`: what the machine has, None = look."""
+    if not (INT8 in manifest.weights and manifest.weights[INT8].shipped):
+        return ""
+    if has_nvidia_gpu() if gpu is None else gpu:
+        return ""
+    return INT8 if (has_int8_units() if int8 is None else int8) else ""
 
 
 def default_name(gpu: bool | None = None) -> str:

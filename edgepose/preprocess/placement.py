@@ -24,8 +24,8 @@ class Placement:
         answers: picture -> input pixels, as the network's answers are meant.
         drawn: the same as the resize to whole pixels puts it; it may differ by a rounding.
         left, top, width, height: of the picture in the input, in pixels.
-        smooth: averages areas where the picture shrinks more than twice, so that nothing aliases;
-            else bilinear, as detectors are trained.
+        smooth: averages areas where the picture shrinks more than so many times, so that nothing
+            aliases; 0 = always bilinear, as detectors are trained.
     """
 
     answers: Affine
@@ -34,7 +34,7 @@ class Placement:
     top: int
     width: int
     height: int
-    smooth: bool = False
+    smooth: float = 0.0
 
     def to_image(self, xy: NDArray[np.floating]) -> Float64Array:
         """Points (..., 2) or boxes (..., 4) of the input in image pixels, float64, not clipped."""
@@ -53,8 +53,8 @@ class Placement:
         if region.shape == pixels.shape:
             region[:] = pixels
             return
-        shrinks = pixels.shape[0] > 2 * self.height or pixels.shape[1] > 2 * self.width
-        mode = cv2.INTER_AREA if self.smooth and shrinks else cv2.INTER_LINEAR
+        shrinks = max(pixels.shape[0] / self.height, pixels.shape[1] / self.width)
+        mode = cv2.INTER_AREA if 0 < self.smooth < shrinks else cv2.INTER_LINEAR
         region[:] = cv2.resize(pixels, (self.width, self.height), interpolation=mode)
 
 
@@ -70,13 +70,14 @@ def fit(spec: InputSpec, width: int, height: int, way: Way = "maps") -> Placemen
             answers follow the exact ratio.
     """
     source, target = (width, height), (spec.width, spec.height)
+    smooth = 2.0 if spec.shrink == "area" or way == "maps" else 0.0
     if spec.resize == "stretch":
         drawn = stretch(source, target)
-        return Placement(drawn, drawn, 0, 0, *target, smooth=way == "maps")
+        return Placement(drawn, drawn, 0, 0, *target, smooth)
     if way == "maps":
         drawn = letterbox(source, target, centre=spec.align == "centre")
         sizes = round(drawn.a * width), round(drawn.e * height)
-        return Placement(drawn, drawn, round(drawn.c), round(drawn.f), *sizes, smooth=True)
+        return Placement(drawn, drawn, round(drawn.c), round(drawn.f), *sizes, smooth)
     ratio = min(target[0] / width, target[1] / height)
     whole = int if spec.align == "top-left" else round
     w, h = (max(1, whole(s * ratio)) for s in source)
@@ -85,4 +86,4 @@ def fit(spec: InputSpec, width: int, height: int, way: Way = "maps") -> Placemen
         left, top = (round((t - s) / 2 - 0.1) for t, s in zip(target, (w, h), strict=True))
     answers = Affine(ratio, 0.0, float(left), 0.0, ratio, float(top))
     drawn = Affine(w / width, 0.0, float(left), 0.0, h / height, float(top))
-    return Placement(answers, drawn, left, top, w, h)
+    return Placement(answers, drawn, left, top, w, h, smooth)

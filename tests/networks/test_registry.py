@@ -16,11 +16,11 @@ from edgepose.errors import (
     UnknownNameError,
     UsageError,
 )
-from edgepose.machine import has_nvidia_gpu
+from edgepose.machine import has_int8_units, has_nvidia_gpu
 from edgepose.networks import registry
 from edgepose.networks.manifest import Manifest
 from edgepose.networks.registry import find, installed
-from edgepose.networks.resolve import EMBEDDED, failed_lately, resolve
+from edgepose.networks.resolve import EMBEDDED, failed_lately, fast_variant, resolve
 from edgepose.paths import networks_home
 from tests.engines.onnx_nets import pose_like, write
 from tests.networks.archives import tgz
@@ -356,6 +356,21 @@ def test_without_a_gpu_the_default_network_is_the_one_in_the_package(heard: list
     assert network.manifest.name == EMBEDDED
     assert network.model.is_file()
     assert heard == []
+
+
+def test_int8_is_for_cpus_that_are_fast_at_it(tmp_path: Path) -> None:
+    manifest = find("movenet-multipose")
+    assert fast_variant(manifest, gpu=False, int8=True) == "INT8"
+    assert fast_variant(manifest, gpu=False, int8=False) == ""
+    assert fast_variant(manifest, gpu=True, int8=True) == ""
+    assert fast_variant(find("movenet-thunder"), gpu=False, int8=True) == ""
+    assert resolve("fast", variant="FP16").variant == "FP16"
+    info = tmp_path / "cpuinfo"
+    assert not has_int8_units(info)
+    info.write_text("flags\t\t: fpu sse2 avx2\n")
+    assert not has_int8_units(info)
+    info.write_text("flags\t\t: fpu avx512_vnni\n")
+    assert has_int8_units(info)
 
 
 def test_with_a_gpu_it_is_that_of_jetson_inference() -> None:

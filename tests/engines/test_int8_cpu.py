@@ -1,0 +1,134 @@
+"""Equalisation changes nothing, and int8 networks for CPUs run in integer kernels and answer about the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgepose.engines.base import Feeds
+from edgepose.engines.equalise import equalise
+from edgepose.engines.int8_cpu import quantise
+from edgepose.errors import EngineError
+from edgepose.networks.resolve import resolve
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+h = onnx.helper
+
+
+def pyramid(rng: np.random.Generator, channels: int, spread: float, shared: bool = False) -> Any:
+    """Two steps of a feature pyramid; channels of unlike reach, a depthwise convolution, an addition."""
+    parts: dict[str, np.ndarray] = {"sizes": np.array([1, 1, 2, 2], np.float32)}
+    nodes = []
+
+    def conv(x: str, out: str, name: str, inside: int, outside: int, kernel: int, **kw: Any) -> None:
+        group = kw.get("group", 1)
+        w = rng.normal(0, 0.5, (outside, inside // group, kernel, kernel))
+        w *= np.exp(rng.uniform(-spread, spread, (outside, 1, 1, 1)))
+        parts[f"{name}.w"] = w.astype(np.float32)
+        parts[f"{name}.b"] = rng.normal(0, 0.2, outside).astype(np.float32)
+        pads = [kernel // 2] * 4
+        nodes.append(h.make_node("Conv", [x, f"{name}.w", f"{name}.b"], [out], pads=pads, **kw))
+
+    c = channels
+    conv("x", "a0", "stem", 3, c, 3)
+    nodes.append(h.make_node("Relu", ["a0"], ["a"]))
+    conv("a", "b0", "down", c, c, 3, strides=[2, 2])
+    nodes.append(h.make_node("Relu", ["b0"], ["b"]))
+    nodes.append(h.make_node("Resize", ["b", "", "sizes"], ["up"], mode="linear"))
+    conv("a", "side", "stem2" if not shared else "side", c, c, 1)
+    nodes.append(h.make_node("Add", ["up", "side"], ["sum"]))
+    conv("sum", "d0", "depth", c, c, 3, group=c)
+    nodes.append(h.make_node("Relu", ["d0"], ["d"]))
+    conv("d", "y", "head", c, 2, 1)
+    graph = h.make_graph(
+        nodes,
+        "pyramid",
+        [h.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 3, 16, 16])],
+        [h.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["n", 2, 16, 16])],
+        [onnx.numpy_helper.from_array(v, k) for k, v in parts.items()],
+    )
+    model = h.make_model(graph, opset_imports=[h.make_opsetid("", 13)])
+    model.ir_version = 8
+    onnx.checker.check_model(model)
+    return model
+
+
+def pictures(rng: np.random.Generator, count: int = 6) -> list[Feeds]:
+    return [{"x": rng.uniform(-1, 1, (1, 3, 16, 16)).astype(np.float32)} for _ in range(count)]
+
+
+def run(model: Any, feed: Feeds) -> np.ndarray:
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    return np.asarray(session.run(None, dict(feed))[0])
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 8), st.floats(0, 4))
+def test_an_equalised_network_computes_the_same(seed: int, channels: int, spread: float) -> None:
+    rng = np.random.default_rng(seed)
+    model = pyramid(rng, channels, spread)
+    feeds = pictures(rng)
+    before, after = run(model, feeds[0]), run(equalise(model, feeds), feeds[0])
+    np.testing.assert_allclose(after, before, rtol=1e-3, atol=1e-4 * np.abs(before).max())
+
+
+def test_it_helps_where_channels_differ() -> None:
+    rng = np.random.default_rng(3)
+    model, feeds = pyramid(rng, 8, 3.0), pictures(rng, 12)
+    equal = equalise(model, feeds)
+    reach = {}
+    for name, m in (("before", model), ("after", equal)):
+        watched = onnx.ModelProto()
+        watched.CopyFrom(m)
+        watched.graph.output.append(h.make_tensor_value_info("d", onnx.TensorProto.FLOAT, None))
+        session = onnxruntime.InferenceSession(watched.SerializeToString())
+        d = np.concatenate([session.run(["d"], dict(f))[0] for f in feeds])
+        high = d.max(axis=(0, 2, 3))
+        reach[name] = high.max() / np.median(high[high > 0])
+    assert reach["after"] < 1.5 < reach["before"]
+
+
+def test_it_runs_in_integers(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    model, feeds = pyramid(rng, 8, 1.0), pictures(rng, 12)
+    made = quantise(model, feeds)
+    onnx.checker.check_model(made)
+    wanted, found = run(model, feeds[0]), run(made, feeds[0])
+    assert np.abs(found - wanted).max() < 0.08 * np.abs(wanted).max()
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "run.onnx")
+    options.log_severity_level = 4
+    onnxruntime.InferenceSession(made.SerializeToString(), options)
+    kinds = [n.op_type for n in onnx.load(tmp_path / "run.onnx").graph.node]
+    assert kinds.count("QLinearConv") == 3  # the head and what stands behind the last step stay float32
+    weights = [w for w in made.graph.initializer if w.data_type == onnx.TensorProto.INT8 and w.dims]
+    assert sum(len(w.dims) == 4 for w in weights) == 3
+
+
+def test_nothing_to_measure_with() -> None:
+    with pytest.raises(EngineError, match="no calibration picture"):
+        quantise(pyramid(np.random.default_rng(0), 4, 1.0), [])
+
+
+def test_the_networks_in_the_package_agree() -> None:
+    """int8 and float32 weights find the same people in the film's first visit, and in a photograph."""
+    variants = [resolve("fast", variant=v, download=False).model for v in ("FP16", "INT8")]
+    picture = np.load(Path(__file__).parents[1] / "data" / "movenet-tfjs.npz")["pixels"]
+    feed = {"input": np.ascontiguousarray(picture.transpose(2, 0, 1)[None], np.float32)}
+    answers = []
+    for path in variants:
+        session = onnxruntime.InferenceSession(str(path))
+        names = [o.name for o in session.get_outputs()]
+        answers.append(dict(zip(names, session.run(names, feed), strict=True)))
+    full, small = answers
+    assert sorted(full) == sorted(small)
+    assert np.abs(full["center"] - small["center"]).max() < 0.15
+    assert np.corrcoef(full["kpt_heatmap"].ravel(), small["kpt_heatmap"].ravel())[0, 1] > 0.98
