@@ -60,12 +60,12 @@ class InputSpec:
         scale: pixels 0..255 are divided by this first.
         mean, std: by channel, in `color` order.
         resize: stretch, or letterbox (aspect kept).
-        shrink: how pictures become smaller on the host: "auto" is bilinear, and averages areas where maps
-            are the answer and the picture shrinks more than twice; "area" always averages them.
         align: where a letterboxed picture sits.
         pad: grey level of the padding, 0..255.
         layout: tensor layout.
         multiple: width and height may be changed to other multiples of this; 0 = fixed.
+        shrink: "area" averages what shrinks more than twice, as on the GPU; "auto" does so for bottom-up
+            networks, and is bilinear for others.
     """
 
     name: str = ""
@@ -76,11 +76,11 @@ class InputSpec:
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     resize: Resize = "stretch"
-    shrink: Literal["auto", "area"] = "auto"
     align: Literal["centre", "top-left"] = "centre"
     pad: int = 0
     layout: Layout = "nchw"
     multiple: int = 0
+    shrink: Literal["auto", "area"] = "auto"
 
 
 @dataclass(frozen=True)
