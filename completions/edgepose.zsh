@@ -5,6 +5,7 @@ _edgepose() {
     local state line
     local -a commands
     commands=(
+        'batch:Find the poses in many films and pictures, and go on where an earlier run ended'
         'bench:Measure the stages of a frame: decode, preprocess, network, postprocess, overlay, encode'
         'build-engine:Build the TensorRT engine of a network for this GPU and keep it; prints its path'
         'config:Defaults from the environment and from configuration files'
@@ -28,6 +29,7 @@ _edgepose() {
     command) _describe command commands ;;
     rest)
         case $line[1] in
+        batch) _edgepose_batch ;;
         bench) _edgepose_bench ;;
         build-engine) _edgepose_build-engine ;;
         config) _edgepose_config ;;
@@ -43,6 +45,102 @@ _edgepose() {
         serve) _edgepose_serve ;;
         esac ;;
     esac
+}
+_edgepose_batch() {
+    local state line
+    local -a commands
+    commands=(
+        'check:Read all results of a job again: every frame once, every file whole, none of another source'
+        'export:Write the results of a job as posenet would have written them'
+        'status:Say how far a job is; from any machine that sees its folder, while it runs'
+    )
+    _arguments -C \
+        '(--out -o)'{--out=,-o+}'[Folder of the results; with --cluster one that all nodes share.]:DIR:_files' \
+        '(--dry-run -n)'{--dry-run,-n}'[Only say what there is to do, and about how long it takes.]' \
+        '--retry-failed''[Try again what was set aside.]' \
+        '--overwrite''[Delete the results of an earlier job in DIR and begin anew.]' \
+        '--segment=''[Films are cut into parts of about so many seconds, at key frames. (default\: 60.0)]:SECONDS: ' \
+        '--shard=''[Pictures in one part. (default\: 256)]:NUMBER: ' \
+        '--track''[Follow people\: a track id that stays the same over a film.]' \
+        '--smooth''[Smooth the keypoints of tracks; implies --track.]' \
+        '--zones=''[Zones and lines (JSON)\: enter and exit events in DIR/events; implies --track.]:PATH:_files' \
+        '--progress=''[What is said of the progress\: text, or JSON lines on stdout. (default\: text)]:text|json: ' \
+        '--workers=''[How many. One works in this process; more need edgepose(cluster). (default\: 1)]:NUMBER: ' \
+        '--cluster=''[A Ray cluster that runs already; this machine must be one of its nodes.]:HOST PORT|auto: ' \
+        '--cpus-per-worker=''[CPU cores of each; also the threads of its engine where --threads is not given. (default\: 1.0)]:NUMBER: ' \
+        '--gpus-per-worker=''[GPUs of each, such as 0.5.]:NUMBER: ' \
+        '--mixed-engines''[Workers may infer with different engines; poses differ a little then.]' \
+        '--attempts=''[Tries of a part that kills its worker, until it is set aside. (default\: 3)]:NUMBER: ' \
+        '(--input-width --width)'{--input-width=,--width=}'[Width to scale to.]:NUMBER: ' \
+        '(--input-height --height)'{--input-height=,--height=}'[Height, likewise.]:NUMBER: ' \
+        '(--input-rate --framerate)'{--input-rate=,--framerate=}'[At most so many frames a second of a film.]:NUMBER: ' \
+        '(--input-flip --flip-method)'{--input-flip=,--flip-method=}'[none, counterclockwise, rotate-180, clockwise, horizontal, vertical, upper-right-diagonal, upper-left-diagonal. (default\: none)]:TEXT:(none counterclockwise rotate-180 clockwise horizontal vertical upper-right-diagonal upper-left-diagonal)' \
+        '--list=''[Names of more inputs, one a line.]:FILE:_files' \
+        '(--network -n)'{--network=,-n+}'[Network by name; see `edgepose networks`. Default\: movenet-multipose, which is in the package; with an NVIDIA GPU resnet18-body. `fast`, `accurate` and `hand` are names, too.]:TEXT:(densenet121-body edgepose-lite-body hrnet-w32 hrnet-w48 human-pose-estimation-0001 mediapipe-hand mediapipe-palm movenet-multipose movenet-thunder openpose-mobilenet-v2-small person-detection-retail-0013 resnet18-body resnet18-hand rtmo-l rtmo-m rtmo-s rtmpose-l rtmpose-m rtmpose-s rtmpose-t simdr-w32 simdr-w48 yolox-m yolox-nano yolox-nano-humanart yolox-tiny)' \
+        '(--model --pose-model)'{--model=,--pose-model=}'[Weights file (.onnx, .xml)\: of --network, or custom with --topology.]:PATH:_files' \
+        '--variant=''[Variant of the weights, for example FP16.]:TEXT: ' \
+        '--topology=''[Topology of a custom network\: name or JSON file.]:TEXT: ' \
+        '--colors=''[Colours of a custom network, one '\''R G B (A)'\'' line a keypoint.]:PATH:_files' \
+        '--input-blob=''[Input tensor of a custom network.]:TEXT: ' \
+        '--output-cmap=''[Confidence map tensor of a custom network.]:TEXT: ' \
+        '--output-paf=''[Part affinity field tensor of a custom network.]:TEXT: ' \
+        '--no-download''[Never fetch a network.]' \
+        '--threshold=''[Least score of keypoints and links. (default\: 0.15)]:NUMBER: ' \
+        '--keypoint-threshold=''[Least score of keypoints alone.]:NUMBER: ' \
+        '--link-threshold=''[Least score of links alone.]:NUMBER: ' \
+        '--min-keypoints=''[Drop poses with fewer keypoints. (default\: 3)]:NUMBER: ' \
+        '--min-score=''[Drop poses with a lower score. (default\: the network'\''s)]:NUMBER: ' \
+        '--resize=''[How pictures fit the network'\''s input. (default\: the network'\''s)]:stretch|letterbox:(stretch letterbox)' \
+        '--network-size=''[Input size of a network with a dynamic one.]:WxH: ' \
+        '--detector=''[Detector of a top-down network, by name. (default\: the network'\''s)]:TEXT:(mediapipe-palm person-detection-retail-0013 yolox-m yolox-nano yolox-nano-humanart yolox-tiny)' \
+        '(--detector-model --det-model)'{--detector-model=,--det-model=}'[Weights file of the detector.]:PATH:_files' \
+        '(--detector-size --img-size)'{--detector-size=,--img-size=}'[Input size of the detector where it is dynamic.]:NUMBER: ' \
+        '(--box-threshold --conf-thres)'{--box-threshold=,--conf-thres=}'[Least score of boxes.]:NUMBER: ' \
+        '(--nms-threshold --iou-thres)'{--nms-threshold=,--iou-thres=}'[Boxes that overlap more are one.]:NUMBER: ' \
+        '--max-people=''[At most so many people a frame; 0 = no limit.]:NUMBER: ' \
+        '--flip-test''[Top-down\: average with the mirrored crop.]' \
+        '--batch-size=''[At most so many frames or people in one run. (default\: 8)]:NUMBER: ' \
+        '--engine=''[auto, tensorrt, onnxruntime, openvino, ... ; see `edgepose doctor`. (default\: auto)]:TEXT:(auto tensorrt tensorrt_rtx onnxruntime-cuda onnxruntime-tensorrt onnxruntime openvino)' \
+        '(--device --device-name)'{--device=,--device-name=}'[OpenVINO\: CPU, GPU, NPU, AUTO; CUDA\: GPU number.]:TEXT: ' \
+        '--threads=''[CPU threads of the engine; 0 = its choice.]:NUMBER: ' \
+        '--precision=''[fp32, fp16, int8 or best, where the engine can choose.]:TEXT:(fp32 fp16 int8 best)' \
+        '--no-build''[Never build a TensorRT engine.]' \
+        '--engine-file=''[Use this TensorRT engine as it is.]:PATH:_files' \
+        '--log-level=''[silent, error, warning, info, verbose or debug. (default\: info)]:TEXT:(silent error warning info verbose debug)' \
+        '(--verbose -v)'{--verbose,-v}'[The same as --log-level=verbose.]' \
+        '(--quiet -q)'{--quiet,-q}'[Errors only.]' \
+        '--no-progress''[No progress bar.]' \
+        '(-h --help)'{-h,--help}'[help]' \
+        '1: :->command' \
+        '*:: :->rest'
+    case $state in
+    command) _describe command commands ;;
+    rest)
+        case $line[1] in
+        check) _edgepose_batch_check ;;
+        export) _edgepose_batch_export ;;
+        status) _edgepose_batch_status ;;
+        esac ;;
+    esac
+}
+_edgepose_batch_check() {
+    _arguments -s \
+        '(-h --help)'{-h,--help}'[help]' \
+        '*:file:_files'
+}
+_edgepose_batch_export() {
+    _arguments -s \
+        '--json=''[One JSON object a frame; - = stdout.]:FILE|-: ' \
+        '--csv=''[One row a keypoint; - = stdout.]:FILE|-: ' \
+        '--coco=''[COCO results, as pycocotools loads them.]:FILE: ' \
+        '(-h --help)'{-h,--help}'[help]' \
+        '*:file:_files'
+}
+_edgepose_batch_status() {
+    _arguments -s \
+        '--json''[JSON on stdout.]' \
+        '(-h --help)'{-h,--help}'[help]' \
+        '*:file:_files'
 }
 _edgepose_bench() {
     _arguments -s \
@@ -439,6 +537,7 @@ _edgepose_posenet() {
         '--json=''[One JSON object a frame; - = stdout.]:FILE|-: ' \
         '--csv=''[One row a keypoint.]:FILE|-: ' \
         '--coco=''[COCO results, as pycocotools loads them.]:FILE: ' \
+        '--parquet=''[One row a pose, for pandas, DuckDB and Polars; there when the run has ended.]:FILE: ' \
         '--format=''[What to print on stdout.]:json|csv|dict:(json csv dict)' \
         '--mqtt=''[Publish results.]:mqtt //HOST/TOPIC: ' \
         '--metrics=''[Prometheus metrics over HTTP.]: PORT: ' \

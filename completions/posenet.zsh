@@ -60,6 +60,7 @@ _posenet() {
         '--json=''[One JSON object a frame; - = stdout.]:FILE|-: ' \
         '--csv=''[One row a keypoint.]:FILE|-: ' \
         '--coco=''[COCO results, as pycocotools loads them.]:FILE: ' \
+        '--parquet=''[One row a pose, for pandas, DuckDB and Polars; there when the run has ended.]:FILE: ' \
         '--format=''[What to print on stdout.]:json|csv|dict:(json csv dict)' \
         '--mqtt=''[Publish results.]:mqtt //HOST/TOPIC: ' \
         '--metrics=''[Prometheus metrics over HTTP.]: PORT: ' \

@@ -275,6 +275,7 @@ class DataChoice:
     json: Annotated[str, Option("One JSON object a frame; - = stdout.", metavar="FILE|-")] = ""
     csv: Annotated[str, Option("One row a keypoint.", metavar="FILE|-")] = ""
     coco: Annotated[str, Option("COCO results, as pycocotools loads them.", metavar="FILE")] = ""
+    parquet: Annotated[str, Option("One row a pose, for pandas, DuckDB and Polars; there when the run has ended.", metavar="FILE")] = ""
     format: Annotated[str, Option("What to print on stdout.", metavar="json|csv|dict")] = ""
     mqtt: Annotated[str, Option("Publish results.", metavar="mqtt://HOST/TOPIC")] = ""
     metrics: Annotated[str, Option("Prometheus metrics over HTTP.", metavar=":PORT")] = ""

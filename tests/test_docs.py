@@ -222,8 +222,17 @@ def test_the_readme_has_commands_that_are_run() -> None:
 
 @pytest.mark.parametrize("page", [p for p in hand_written() if runnable(p)], ids=ids)
 def test_commands_run(page: Path, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if page.name in ("networks.md", "download.md", "events.md", "accuracy.md"):
-        pytest.skip("its commands are run in tests of their own, with servers and databases")
+    if page.name in (
+        "networks.md",
+        "download.md",
+        "events.md",
+        "accuracy.md",
+        "batch.md",
+        "cluster.md",
+    ):
+        pytest.skip(
+            "its commands are run in tests of their own, with servers, databases and clusters"
+        )
     bin_ = desk / "bin"
     bin_.mkdir()
     for name in ("edgepose", "posenet"):

@@ -198,6 +198,18 @@ class Item:
         return [replace(one, segment=s, parts=len(self.segments)) for s in self.segments]
 
 
+def check_inputs(inputs: Iterable[str]) -> None:
+    """Refuse what never ends before anything is written.
+
+    Raises:
+        UsageError: a camera or a stream is named.
+    """
+    for word in inputs:
+        uri = parse(word)
+        if uri.scheme != "file":
+            raise UsageError(f"edgepose batch takes films and pictures, not {uri.display}.")
+
+
 def find_items(inputs: Sequence[str], job: Job, folder: Folder, keep: bool) -> Iterator[Item]:
     """The sources that words of the command line name, each once, with how they are cut.
 
@@ -205,7 +217,7 @@ def find_items(inputs: Sequence[str], job: Job, folder: Folder, keep: bool) -> I
         keep: write the plans of films into the folder, so that they need not be made again.
 
     Raises:
-        UsageError: a camera or a stream is named. OutputError: the plans cannot be kept.
+        OutputError: the plans cannot be kept.
     """
     seen: set[str] = set()
     for word in inputs:
@@ -220,10 +232,7 @@ def find_items(inputs: Sequence[str], job: Job, folder: Folder, keep: bool) -> I
 
 
 def _named(word: str, job: Job) -> Iterator[Item]:
-    uri = parse(word)
-    if uri.scheme != "file":
-        raise UsageError(f"edgepose batch takes films and pictures, not {uri.display}.")
-    path = os.path.expanduser(uri.path)
+    path = os.path.expanduser(parse(word).path)
     try:
         found = _listed(path)
         if found is None:

@@ -139,9 +139,9 @@ class Worker(Closing):
 
     def _try(self, task: Task, done: Done) -> Done:
         folder, key, name = self.folder, task.key, task.name
-        folder.add_try(key, name, self._run)
         begun = time.process_time()
         try:
+            folder.add_try(key, name, self._run)
             frames, poses = self._infer(task)
         except NotAsPlanned as e:
             folder.set_whole(key, str(e))

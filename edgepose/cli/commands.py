@@ -8,6 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgepose.cli.options import (
+    Batch,
+    BatchCheck,
+    BatchExport,
+    BatchStatus,
     Bench,
     BuildEngine,
     ConfigShow,
@@ -58,6 +62,10 @@ COMMANDS = (
     Command("engines prune", EnginesPrune, "engines:prune"),
     Command("engines export", EnginesExport, "engines:export"),
     Command("engines import", EnginesImport, "engines:import_"),
+    Command("batch", Batch, "batch:batch"),
+    Command("batch status", BatchStatus, "batch:status"),
+    Command("batch check", BatchCheck, "batch:check_job"),
+    Command("batch export", BatchExport, "batch:export"),
     Command("serve", Serve, "serve:serve"),
     Command("events list", EventsList, "events:list_events"),
     Command("events export", EventsExport, "events:export"),
@@ -90,6 +98,12 @@ GROUPS = {
     "engines": """List, explain, remove and carry the TensorRT engines that were built here.
 
   edgepose engines list
+""",
+    "batch": """Find the poses in many films and pictures, and go on where an earlier run ended.
+
+  edgepose batch films/ --out poses
+
+  edgepose batch status poses
 """,
     "events": """List, export, count and import enter and exit events.
 

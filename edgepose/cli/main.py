@@ -12,6 +12,7 @@ from edgepose.cli.commands import COMMANDS, GROUPS, ROOT, Command
 from edgepose.cli.common import leave, run_app
 from edgepose.cli.help import PlainGroup, PlainHelp, help_of
 from edgepose.cli.typed import callback_of
+from edgepose.options import fields_of
 
 SETTINGS: dict[str, Any] = {
     "rich_markup_mode": None,
@@ -69,8 +70,13 @@ def make_command(command: Command) -> typer.Typer:
 
 def find_command(words: Sequence[str]) -> Command | None:
     """The command that the first words name; None where that takes a closer look."""
-    named = {c.path: c for c in COMMANDS if c.path not in GROUPS}
+    # a group that takes words of its own (`batch films/`) is a command where no other of it is named
+    named = {c.path: c for c in COMMANDS if c.path not in GROUPS or _takes_words(c)}
     return named.get(" ".join(words[:2])) or named.get(" ".join(words[:1]))
+
+
+def _takes_words(command: Command) -> bool:
+    return any(field.option.argument for field in fields_of(command.options))
 
 
 def main() -> None:

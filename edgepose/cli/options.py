@@ -253,6 +253,112 @@ class Eval:
 
 
 @dataclass(frozen=True)
+class FileChoice:
+    """How films and pictures are read."""
+
+    PANEL: ClassVar[str] = "Input"
+
+    input_width: Annotated[int, Option("Width to scale to.", "--width", least=0, most=16384)] = 0
+    input_height: Annotated[int, Option("Height, likewise.", "--height", least=0, most=16384)] = 0
+    input_rate: Annotated[float, Option("At most so many frames a second of a film.", "--framerate", least=0, most=1e6)] = 0.0
+    input_flip: Annotated[str, Option("none, counterclockwise, rotate-180, clockwise, horizontal, vertical, upper-right-diagonal, upper-left-diagonal.", "--flip-method")] = "none"
+    list_: Annotated[Path | None, Option("Names of more inputs, one a line.", metavar="FILE")] = None
+
+
+@dataclass(frozen=True)
+class WorkerChoice:
+    """Who does the work."""
+
+    PANEL: ClassVar[str] = "Workers"
+
+    workers: Annotated[int, Option("How many. One works in this process; more need edgepose[cluster].", least=1, most=100_000)] = 1
+    cluster: Annotated[str, Option("A Ray cluster that runs already; this machine must be one of its nodes.", metavar="HOST:PORT|auto")] = ""
+    cpus_per_worker: Annotated[float, Option("CPU cores of each; also the threads of its engine where --threads is not given.", least=0.01, most=4096)] = 1.0
+    gpus_per_worker: Annotated[float, Option("GPUs of each, such as 0.5.", least=0, most=64)] = 0.0
+    mixed_engines: Annotated[bool, Option("Workers may infer with different engines; poses differ a little then.")] = False
+    attempts: Annotated[int, Option("Tries of a part that kills its worker, until it is set aside.", least=1, most=1000)] = 3
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Find the poses in many films and pictures: in this process, on all cores, or on a Ray cluster.
+
+    INPUTS are films, pictures, folders of both, and quoted patterns. The rows go into DIR as Parquet, one file a film; they
+    are those of posenet, with the same tracks. Whatever ends the job, the same command goes on where it was.
+
+      edgepose batch films/ --out poses
+
+      edgepose batch "films/**/*.mp4" --out poses --track --workers 4
+
+      edgepose batch --list films.txt --out /shared/poses --cluster auto --workers 16 --gpus-per-worker 0.5
+
+      edgepose batch films/ --out poses --dry-run
+
+    Then: edgepose batch status DIR, edgepose batch check DIR, edgepose batch export DIR --json FILE.
+
+    Exit codes: 0 all done, 3 some inputs failed or are damaged (see manifest.parquet), 1 all failed or the job cannot go
+    on, 2 options that cannot be meant, 130 interrupted.
+    """
+
+    inputs: Annotated[tuple[str, ...], Option(metavar="[INPUT]...", argument=True)] = ()
+    out: Annotated[Path | None, Option("Folder of the results; with --cluster one that all nodes share.", "-o", metavar="DIR")] = None
+    dry_run: Annotated[bool, Option("Only say what there is to do, and about how long it takes.", "-n")] = False
+    retry_failed: Annotated[bool, Option("Try again what was set aside.")] = False
+    overwrite: Annotated[bool, Option("Delete the results of an earlier job in DIR and begin anew.")] = False
+    segment: Annotated[float, Option("Films are cut into parts of about so many seconds, at key frames.", metavar="SECONDS", least=0.1, most=86400)] = 60.0
+    shard: Annotated[int, Option("Pictures in one part.", least=1, most=100_000)] = 256
+    track: Annotated[bool, Option("Follow people: a track id that stays the same over a film.")] = False
+    smooth: Annotated[bool, Option("Smooth the keypoints of tracks; implies --track.")] = False
+    zones: Annotated[Path | None, Option("Zones and lines (JSON): enter and exit events in DIR/events; implies --track.")] = None
+    progress: Annotated[str, Option("What is said of the progress: text, or JSON lines on stdout.", metavar="text|json")] = "text"
+    workers: WorkerChoice = WorkerChoice()
+    files: FileChoice = FileChoice()
+    network: NetworkChoice = NetworkChoice()
+    estimator: EstimatorChoice = EstimatorChoice()
+    engine: EngineChoice = EngineChoice()
+    talk: TalkChoice = TalkChoice()
+
+
+JobFolder = Annotated[Path, Option("Folder of the job.", metavar="DIR", argument=True)]
+
+
+@dataclass(frozen=True)
+class BatchStatus:
+    """Say how far a job is; from any machine that sees its folder, while it runs.
+
+      edgepose batch status poses
+    """
+
+    folder: JobFolder
+    json: AsJson = False
+
+
+@dataclass(frozen=True)
+class BatchCheck:
+    """Read all results of a job again: every frame once, every file whole, none of another source.
+
+    Writes manifest.parquet anew. Exit code 1 where something is wrong.
+
+      edgepose batch check poses
+    """
+
+    folder: JobFolder
+
+
+@dataclass(frozen=True)
+class BatchExport:
+    """Write the results of a job as posenet would have written them.
+
+      edgepose batch export poses --json poses.jsonl --csv poses.csv
+    """
+
+    folder: JobFolder
+    json: Annotated[str, Option("One JSON object a frame; - = stdout.", metavar="FILE|-")] = ""
+    csv: Annotated[str, Option("One row a keypoint; - = stdout.", metavar="FILE|-")] = ""
+    coco: Annotated[str, Option("COCO results, as pycocotools loads them.", metavar="FILE")] = ""
+
+
+@dataclass(frozen=True)
 class Bench:
     """Measure the stages of a frame: decode, preprocess, network, postprocess, overlay, encode.
 

@@ -78,7 +78,7 @@ def open_outputs(
 
 def wanted_sinks(data: DataChoice) -> list[tuple[str, str]]:
     """(kind, target) of every sink that is asked for."""
-    kinds = ("json", "csv", "coco", "mqtt", "metrics")
+    kinds = ("json", "csv", "coco", "parquet", "mqtt", "metrics")
     wanted = [(kind, target) for kind in kinds if (target := getattr(data, kind))]
     if data.format:
         wanted.append((one_of("--format", data.format, ("json", "csv", "dict")), "-"))
@@ -106,14 +106,15 @@ def refuse_one_name_twice(targets: Sequence[str]) -> None:
 def check_sinks(data: DataChoice) -> None:
     """Refuse files that cannot be written, without making them yet."""
     for kind, target in wanted_sinks(data):
-        if target != "-" and kind in ("json", "csv", "coco"):
+        if target != "-" and kind in ("json", "csv", "coco", "parquet"):
             check_folder(os.path.dirname(os.path.expanduser(target)), create=False)
 
 
-def open_sinks(data: DataChoice, inputs: Sequence[str], stack: ExitStack) -> list[Sink]:
+def open_sinks(
+    data: DataChoice, inputs: Sequence[str], topology: Topology, stack: ExitStack
+) -> list[Sink]:
     """Where data go, each closed by the stack."""
-
-    options = SinkOptions(inputs=tuple(inputs))
+    options = SinkOptions(inputs=tuple(inputs), topology=topology)
     sinks: list[Sink] = []
     for kind, target in wanted_sinks(data):
         if PLACE in target:

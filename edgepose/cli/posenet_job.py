@@ -100,7 +100,7 @@ def _run(
     network = find_network(asked.network, talk)
     estimator = load_estimator(network, asked.network, asked.estimator, asked.engine, talk)
     stack.callback(estimator.close)
-    sinks = open_sinks(data, files_of(source, inputs), stack)
+    sinks = open_sinks(data, files_of(source, inputs), estimator.topology, stack)
     on_event.listen([s.event for s in sinks])
     for sink in sinks:
         sink.attach(source, pictures)

@@ -1,0 +1,126 @@
+"""What `edgepose batch` costs beside plain `posenet`: CPU time (not wall time), memory, bytes.
+
+usage: python benchmarks/batch.py FILM [--no-ray] [--json FILE]
+
+| number | goal |
+|---|---|
+| CPU of segments / plain posenet, the same frames, one thread | <= 1.03 |
+| fixed CPU of a Ray job with two workers | <= 20 s |
+| memory of a worker over plain posenet | <= +200 MB |
+| tracking pass, one person | <= 1 ms a frame |
+| Parquet / JSON lines | <= 0.25 |
+| `--start` near the end `--frames 5` over `--frames 5` | <= 0.1 CPU-s |
+
+Processes that a job leaves to others are taken over and waited for, so that their time counts too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+NETWORK = ["--network", "edgepose-lite-body", "--threads", "1", "--engine", "onnxruntime"]
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def measured(*words: object) -> tuple[float, int]:
+    """CPU seconds and MB of the largest process of `edgepose WORDS` and all that it started."""
+    code = (
+        "import os, resource, subprocess, sys, ctypes, time\n"
+        f"ctypes.CDLL(None).prctl({PR_SET_CHILD_SUBREAPER}, 1)\n"
+        "done = subprocess.run([sys.executable, '-m', 'edgepose', *sys.argv[1:]], stdout=subprocess.DEVNULL)\n"
+        "end = time.monotonic() + 60\n"
+        "while time.monotonic() < end:\n"
+        "    try:\n"
+        "        if os.waitpid(-1, os.WNOHANG) == (0, 0): time.sleep(0.1)\n"
+        "    except ChildProcessError: break\n"
+        "u = resource.getrusage(resource.RUSAGE_CHILDREN)\n"
+        "print(u.ru_utime + u.ru_stime, u.ru_maxrss // 1024, done.returncode)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=True
+    )
+    cpu, memory, status = ended.stdout.split()
+    if status != "0":
+        sys.exit(f"edgepose {' '.join(map(str, words))} ended with {status}: {ended.stderr}")
+    return float(cpu), int(memory)
+
+
+def least(times: int, *words: object) -> float:
+    """The least CPU time of several runs: what else runs only adds."""
+    return min(measured(*words)[0] for _ in range(times))
+
+
+def tracking_pass(job: Path, frames: int) -> float:
+    """Milliseconds of CPU a frame to read, follow and write the rows of a job."""
+    from edgepose.io.sinks.parquet import ParquetWriter, read_metadata, read_results
+    from edgepose.networks.topology import Topology
+    from edgepose.track.tracker import Tracker
+
+    (final,) = job.glob("poses/*")
+    told = read_metadata(final)
+    begun = time.process_time()
+    tracker = Tracker(Topology("", tuple(told["keypoints"]), tuple(map(tuple, told["links"]))))
+    with ParquetWriter(job / "again.parquet") as writer:
+        for result in read_results(final):
+            tracker.update(result.poses, result.pts or 0.0)
+            writer.write(result)
+    return (time.process_time() - begun) / frames * 1e3
+
+
+def measure(film: Path, with_ray: bool, folder: Path) -> dict[str, Any]:
+    """All figures."""
+    os.environ.setdefault("EDGEPOSE_CACHE", str(folder / "cache"))
+    words = [film, "--headless", *NETWORK]
+    lines = folder / "a.jsonl"
+    plain, memory = measured("posenet", *words, "--json", lines, "--track")
+    frames = sum(1 for _ in lines.open())
+    local = folder / "local"
+    batch = ["batch", film, *NETWORK, "--segment", "10", "--track"]
+    segments, worker = measured(*batch, "--out", local)
+    parquet = sum(path.stat().st_size for path in local.glob("poses/*"))
+    near = max(0, frames - 14)
+    few = ["posenet", *words, "--frames", "5"]
+    figures: dict[str, Any] = {
+        "frames": frames,
+        "plain_cpu_s": round(plain, 2),
+        "segments_cpu_s": round(segments, 2),
+        "ratio": round(segments / plain, 3),
+        "plain_mb": memory,
+        "worker_mb_local": worker,
+        "tracking_ms_a_frame": round(tracking_pass(local, frames), 3),
+        "parquet_to_json": round(parquet / lines.stat().st_size, 3),
+        "start_cpu_s": round(least(3, *few, "--start", near) - least(3, *few), 3),
+    }
+    if with_ray:
+        cluster, largest = measured(*batch, "--out", folder / "ray", "--workers", "2")
+        figures["ray_cpu_s"] = round(cluster, 2)
+        figures["ray_fixed_cpu_s"] = round(cluster - segments, 2)
+        figures["worker_mb_ray"] = largest
+    return figures
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("film", type=Path)
+    parser.add_argument("--no-ray", action="store_true")
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        figures = measure(asked.film.resolve(), not asked.no_ray, Path(folder))
+    figures["load"] = os.getloadavg()[0]
+    print(json.dumps(figures, indent=1))
+    if asked.json:
+        asked.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
