@@ -25,7 +25,7 @@ from edgepose.batch.plan import (
     stored,
     to_do,
 )
-from edgepose.batch.run import Progress, run_job
+from edgepose.batch.run import BatchProgress, run_job
 from edgepose.batch.worker import Done
 from edgepose.cli.common import interruptible
 from edgepose.cli.console import Talk
@@ -158,9 +158,9 @@ def _pool(asked: Batch, job: Job, folder: Folder, items: Sequence[Item], run: st
     w, root = asked.workers, str(folder.root)
     if not _with_ray(asked):
         return LocalPool(root, w.attempts, w.mixed_engines)
-    from edgepose.batch.ray_pool import RayPool, Shape
+    from edgepose.batch.ray_pool import PoolShape, RayPool
 
-    shape = Shape(w.workers, w.cpus_per_worker, w.gpus_per_worker, w.cluster)
+    shape = PoolShape(w.workers, w.cpus_per_worker, w.gpus_per_worker, w.cluster)
     pool = RayPool(root, run, w.attempts, w.mixed_engines, shape)
     try:
         pool.check_nodes(job, [item.path for item in items if not item.problem and not item.paths])
@@ -185,7 +185,7 @@ class Teller:
         self._talk, self._json = talk, as_json
         self._next = time.monotonic() + EVERY
 
-    def __call__(self, done: Done, progress: Progress) -> None:
+    def __call__(self, done: Done, progress: BatchProgress) -> None:
         """Say it."""
         if done.problem:
             self._talk.error(f"edgepose: {done.problem}")

@@ -32,7 +32,7 @@ sys.path.insert(0, {here!r})
 from jobs import job
 from edgepose.batch.files import Folder, held
 from edgepose.batch.plan import find_items, settle
-from edgepose.batch.ray_pool import RayPool, Shape
+from edgepose.batch.ray_pool import RayPool, PoolShape
 from edgepose.batch.run import run_job
 from edgepose.errors import EdgeposeError
 
@@ -42,7 +42,7 @@ wanted = settle(folder, job(track=True))
 try:
     with held(folder) as run:
         items = list(find_items(films, wanted, folder, keep=True))
-        with RayPool(out, run, 3, False, Shape(2, 1.0, {gpus}, address)) as pool:
+        with RayPool(out, run, 3, False, PoolShape(2, 1.0, {gpus}, address)) as pool:
             pool.check_nodes(wanted, films)
             summary = run_job(folder, wanted, items, pool, lambda d, p: print(d.name, d.who, flush=True))
 except EdgeposeError as e:
