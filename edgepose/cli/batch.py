@@ -267,7 +267,7 @@ def _existing(path: Path) -> Folder:
     return folder
 
 
-def status(asked: BatchStatus) -> None:
+def job_status(asked: BatchStatus) -> None:
     """Run `batch status`.
 
     Raises:
@@ -312,7 +312,7 @@ def check_job(asked: BatchCheck) -> int:
     return EXIT_FAILED if problems else EXIT_DONE
 
 
-def export(asked: BatchExport) -> None:
+def export_job(asked: BatchExport) -> None:
     """Run `batch export`.
 
     Raises:
