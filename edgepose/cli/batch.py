@@ -129,7 +129,7 @@ def _run(
         if item.problem:
             talk.error(f"edgepose: {item.problem}")
     tasks = sum(1 for _ in to_do(items, folder))
-    talk.info(f"{_count(items)}; parts to do: {tasks}.")
+    talk.info(f"{_in_words(items)}; parts to do: {tasks}.")
     teller = Teller(talk, asked.progress == "json")
     with ExitStack() as stack:
         pool = stack.enter_context(_pool(asked, job, folder, items, run)) if tasks else _Nobody()
@@ -170,7 +170,7 @@ def _pool(asked: Batch, job: Job, folder: Folder, items: Sequence[Item], run: st
     return pool
 
 
-def _count(items: Sequence[Item]) -> str:
+def _in_words(items: Sequence[Item]) -> str:
     films = sum(item.kind == "film" for item in items)
     pictures = sum(len(item.paths) for item in items)
     frames = sum(item.frames for item in items)
@@ -223,7 +223,7 @@ def _say_plan(
             talk.error(f"edgepose: {item.problem}")
     good = [item for item in items if not item.problem]
     frames = sum(item.frames for item in good if not folder.poses(item.kind, item.key).exists())
-    print(f"{_count(items)}; parts to do: {sum(1 for _ in to_do(items, folder))}.")
+    print(f"{_in_words(items)}; parts to do: {sum(1 for _ in to_do(items, folder))}.")
     if not good:
         return EXIT_FAILED
     estimator = load_estimator(network, asked.network, asked.estimator, asked.engine, talk)
