@@ -5,6 +5,7 @@ All raise plain `OSError`; whoever asks adds what the file is and what the user 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -32,6 +33,8 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator
         OSError: the folder cannot be written, or the disk is full.
     """
     path = Path(path)
+    if not path.name:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     part = path.with_name(f".{path.name[:100]}.{os.getpid()}.{secrets.token_hex(4)}{PART}")
     os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     try:

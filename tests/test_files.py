@@ -56,6 +56,12 @@ def test_a_folder_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
         write_atomically(tmp_path / "nosuch" / "a", b"")
 
 
+@pytest.mark.parametrize("name", ["/", "."])
+def test_a_folder_in_place_of_a_file_is_an_os_error(name: str) -> None:
+    with pytest.raises(OSError, match="directory"):
+        write_atomically(name, "x")
+
+
 def test_a_very_long_name_can_be_written(tmp_path: Path) -> None:
     file = tmp_path / ("n" * 250)
     write_atomically(file, b"x")

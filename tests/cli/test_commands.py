@@ -133,9 +133,14 @@ def test_no_value_of_an_option_is_a_defect(
     command, field = choice
     words = list(START.get(command.path, []))
     words = [value, *words[1:]] if field.option.argument else [*words, f"{field.names[0]}={value}"]
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, signals_as_they_were():
-        patch.chdir(tmp_path_factory.mktemp("desk"))
+    err = io.StringIO()
+    desk = tmp_path_factory.mktemp("desk")
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        signals_as_they_were(),
+        open(desk / "stdout", "w") as out,
+    ):
+        patch.chdir(desk)
         patch.setenv("EDGEPOSE_OFFLINE", "1")
         patch.setenv("https_proxy", "http://127.0.0.1:9")
         Path("photo.jpg").touch()

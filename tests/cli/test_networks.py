@@ -16,6 +16,7 @@ from edgepose.cli.common import run_app
 from edgepose.cli.main import make_app
 from edgepose.networks import registry
 from edgepose.networks.download import InstallOptions, install
+from edgepose.networks.resolve import default_name
 from edgepose.paths import engines_cache, networks_home
 
 Said = tuple[int, str, str]
@@ -65,7 +66,7 @@ def test_as_json(run: Run, installed: Path) -> None:
     data = json.loads(out)
     by_name = {n["name"]: n for n in data["networks"]}
     assert by_name["openpose-mobilenet-v2-small"]["installed"] == {"FP32": str(installed)}
-    assert by_name["resnet18-body"]["default"] is True
+    assert [n for n, row in by_name.items() if row["default"]] == [default_name()]
     assert by_name["rtmo-s"]["metrics"] == {"coco_ap": 0.686}
     assert data["engines"] == []
     assert data["problems"] == []
