@@ -31,7 +31,8 @@ from edgepose.io.base import SourceOptions
 from edgepose.io.outputs import open_output
 from edgepose.io.outputs.fanout import FanOut
 from edgepose.io.sources import open_source
-from edgepose.io.sources.live import Captured, LiveSource
+from edgepose.io.sources.capture import Captured
+from edgepose.io.sources.live import LiveSource
 from edgepose.io.sources.testsrc import Painter, TestPattern, latency
 
 KILLS = 20

@@ -22,7 +22,7 @@ from edgepose.errors import EdgeposeError, SourceDenied, SourceError, SourceLost
 from edgepose.io.base import SourceOptions
 from edgepose.io.ffmpeg import Converter, open_container
 from edgepose.io.pixels import Transform
-from edgepose.io.sources.live import Captured
+from edgepose.io.sources.capture import Captured
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame

@@ -20,8 +20,9 @@ from edgepose.io import jetson_utils
 from edgepose.io.base import Source, SourceOptions
 from edgepose.io.pixels import flip, flip_name
 from edgepose.io.sources.av_capture import silent
+from edgepose.io.sources.capture import Captured
 from edgepose.io.sources.jetson import open_jetson
-from edgepose.io.sources.live import Captured, LiveSource
+from edgepose.io.sources.live import LiveSource
 from edgepose.io.uri import Uri
 
 DEFAULT_SIZE = (1280, 720)

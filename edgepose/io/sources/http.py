@@ -8,7 +8,8 @@ from edgepose.errors import SourceLost, SourceTimeout
 from edgepose.io.base import Source, SourceOptions
 from edgepose.io.ffmpeg import network_url
 from edgepose.io.sources.av_capture import Address, AvCapture
-from edgepose.io.sources.live import Capture, LiveSource
+from edgepose.io.sources.capture import Capture
+from edgepose.io.sources.live import LiveSource
 from edgepose.io.sources.whole import WholeSource, interruptible
 from edgepose.io.uri import Uri
 

@@ -9,7 +9,8 @@ from typing import Any
 from edgepose.errors import SourceError, SourceLost
 from edgepose.io.base import Source, SourceOptions
 from edgepose.io.sources.av_capture import silent
-from edgepose.io.sources.live import Captured, LiveSource
+from edgepose.io.sources.capture import Captured
+from edgepose.io.sources.live import LiveSource
 from edgepose.io.uri import Uri
 
 SLICE_MS = 500  # a read is asked again so often, so that it can be ended

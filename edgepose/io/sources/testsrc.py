@@ -30,7 +30,8 @@ import numpy as np
 
 from edgepose.errors import SourceError, UnknownNameError, UsageError
 from edgepose.io.base import Source, SourceOptions
-from edgepose.io.sources.live import Captured, LiveSource
+from edgepose.io.sources.capture import Captured
+from edgepose.io.sources.live import LiveSource
 from edgepose.io.uri import Uri
 from edgepose.types import Frame, Pixels
 

@@ -14,20 +14,16 @@ import av
 
 from edgepose.errors import SourceError
 from edgepose.io.base import Source, SourceOptions
-from edgepose.io.ffmpeg import NOT_PICTURES, Converter, file_name, open_container
-from edgepose.io.memory import MAX_PIXELS
+from edgepose.io.ffmpeg import Converter
 from edgepose.io.pixels import Transform
-from edgepose.io.sources import header, segments
+from edgepose.io.sources import segments
+from edgepose.io.sources.film import Film, open_film
 from edgepose.io.sources.segments import FilmPlan, NotAsPlanned, Segment
 from edgepose.io.sources.span import Span
 from edgepose.types import Frame
 
-# a film that is shorter by more seconds than its container says was cut
-CUT_TOLERANCE = 0.25
 # behind damage a decoder may give frames late by so many seconds
 DISORDER = 5.0
-# containers that give the last time, not the length
-_LAST_TIME = ("flv", "matroska,webm")
 
 
 class VideoSource(Source):
@@ -65,8 +61,8 @@ class VideoSource(Source):
         self._lock = threading.Lock()
         self._closed = False
         self._reading = False
-        self._container: Any = _open(path)
-        film = _Film(self._container)
+        self._container: Any = open_film(path)
+        film = Film(self._container)
         self.rate = min(film.rate, self._asked_rate or film.rate)
         thinning = self.rate / film.rate if film.rate else 1.0
         total = film.count
@@ -181,10 +177,10 @@ class _Pass:
         with source._lock:
             if source._closed:
                 return
-            container = source._container or _open(source.path)
+            container = source._container or open_film(source.path)
             source._container, source._reading = container, True
         try:
-            film = _Film(container, threads)
+            film = Film(container, threads)
             self._begin(entry, float(film.stream.time_base or 0))
             convert = Converter(film.stream.codec_context.sample_aspect_ratio)
             for decoded in self._frames(film, entry):
@@ -200,12 +196,12 @@ class _Pass:
                 source._reading = False
                 source._release()
 
-    def _lost_its_end(self, film: _Film) -> bool:
+    def _lost_its_end(self, film: Film) -> bool:
         """There were packets behind the last frame; at damage, threads may swallow what they hold."""
         last = (self._zero or 0.0) + self._last
         return bool(self.index and film.step) and self._packets_last > last + film.step / 2
 
-    def _frames(self, film: _Film, entry: Segment | None) -> Iterator[Any]:
+    def _frames(self, film: Film, entry: Segment | None) -> Iterator[Any]:
         """Decoded frames from an entry on."""
         if entry is None:
             return self._decoded(film, film.container.demux(film.stream))
@@ -217,7 +213,7 @@ class _Pass:
             raise NotAsPlanned("its key frame is not found")
         return segments.planned(entry, self._decoded(film, packets), lambda: not self._broken)
 
-    def _take(self, decoded: Any, film: _Film, convert: Converter) -> Frame | None:
+    def _take(self, decoded: Any, film: Film, convert: Converter) -> Frame | None:
         """The frame where it is asked for, None where it is skipped; counts both."""
         pts = self._pts(decoded, film)
         if pts is None:
@@ -229,7 +225,7 @@ class _Pass:
             return None
         return Frame(self._source._transform(convert(decoded)), index=index, pts=pts)
 
-    def _pts(self, decoded: Any, film: _Film) -> float | None:
+    def _pts(self, decoded: Any, film: Film) -> float | None:
         """Seconds from the film's first frame; None for what damage has thrown out of order."""
         time = film.time(decoded)
         if time is None:
@@ -258,7 +254,7 @@ class _Pass:
         self._slot = slot
         return True
 
-    def _decoded(self, film: _Film, packets: Iterator[Any]) -> Iterator[Any]:
+    def _decoded(self, film: Film, packets: Iterator[Any]) -> Iterator[Any]:
         """Decoded frames in presentation order; what is damaged is counted and passed over."""
         while not self._source._closed:
             with self._source._lock:
@@ -267,7 +263,7 @@ class _Pass:
                 return
             yield from frames
 
-    def _step(self, packets: Any, film: _Film) -> list[Any] | None:
+    def _step(self, packets: Any, film: Film) -> list[Any] | None:
         """Frames of the next packet, None at the end."""
         try:
             packet = next(packets, None)
@@ -295,13 +291,13 @@ class _Pass:
                 self._damage()
         return list(frames)
 
-    def _flush(self, film: _Film) -> list[Any] | None:
+    def _flush(self, film: Film) -> list[Any] | None:
         try:
             return list(film.stream.decode(None)) or None
         except (av.FFmpegError, OSError):
             return None
 
-    def _break(self, film: _Film) -> None:
+    def _break(self, film: Film) -> None:
         """Something cannot be decoded.
 
         Raises:
@@ -317,7 +313,7 @@ class _Pass:
             self._damaged_after = self.index
         self._damaged += 1
 
-    def _conclude(self, film: _Film) -> None:
+    def _conclude(self, film: Film) -> None:
         """Report a damaged or cut film after its last frame."""
         if not self._report:
             return
@@ -344,9 +340,9 @@ def plan_film(path: str, frame: int | None = None) -> FilmPlan:
     Raises:
         SourceError: not a film.
     """
-    container = _open(path)
+    container = open_film(path)
     try:
-        film = _Film(container)
+        film = Film(container)
         plan = segments.read_plan(container, film.stream, frame)
         cut = film.cut(len(plan.times), plan.end * plan.tick - film.start) if frame is None else ""
         return replace(plan, whole=plan.whole or cut)
@@ -354,137 +350,3 @@ def plan_film(path: str, frame: int | None = None) -> FilmPlan:
         return FilmPlan(whole="its container is damaged")
     finally:
         container.close()
-
-
-class _Film:
-    """The video stream of an open container, and what it says about itself."""
-
-    def __init__(self, container: Any, threads: str = "AUTO") -> None:
-        self.container = container
-        self.stream = _video_stream(container)
-        self.stream.thread_type = threads
-        self.by_frames = threads == "AUTO"
-        start = self.stream.start_time
-        self.start = float(start * self.stream.time_base) if start else 0.0
-
-    @property
-    def rate(self) -> float:
-        """Frames a second, 0 where unknown."""
-        # a raw stream has no times of its own: FFmpeg invents 25, its headers may know better
-        untimed = self.container.duration is None
-        stream, coded = self.stream, self.stream.codec_context.framerate
-        rates = (coded, stream.average_rate) if untimed else (stream.average_rate, coded)
-        return next((float(r) for r in (*rates, stream.guessed_rate) if r), 0.0)
-
-    @property
-    def step(self) -> float:
-        """Seconds from frame to frame, 0 where unknown."""
-        return 1 / self.rate if self.rate else 0.0
-
-    def time(self, frame: Any) -> float | None:
-        """The time that the film gives a frame, None where it gives none."""
-        ticks = self.ticks(frame)
-        return None if ticks is None else float(ticks * frame.time_base)
-
-    def ticks(self, frame: Any) -> int | None:
-        """The time that the film gives a frame or packet, in its time base; None where it gives none."""
-        # AVI stores the order of decoding only; FFmpeg takes it for times
-        ticks: int | None = frame.dts if self.container.format.name == "avi" else frame.pts
-        return ticks
-
-    @property
-    def seconds(self) -> float | None:
-        """How long the film is by its container's word, None where it says nothing."""
-        tag = self.stream.metadata.get("DURATION", "")
-        known = [_clock(tag)] if tag else []
-        if self.stream.duration:
-            known.append(float(self.stream.duration * self.stream.time_base))
-        elif self.container.streams.audio and not tag:
-            return None  # the container's length may be its sound's
-        if self.container.duration:
-            known.append(self.container.duration / 1e6)
-        seconds = min(known, default=None)
-        if (
-            seconds is not None
-            and self.container.format.name in _LAST_TIME
-            and seconds > self.start
-        ):
-            seconds -= self.start
-        return seconds
-
-    @property
-    def count(self) -> int | None:
-        """Number of frames: counted by the container, else estimated from the length."""
-        if self.stream.frames:
-            return int(self.stream.frames)
-        if self.container.format.name == "gif":
-            return header.gif_frames(Path(self._path).read_bytes())[0]
-        return round(self.seconds * self.rate) if self.seconds and self.rate else None
-
-    @property
-    def _path(self) -> str:
-        return str(self.container.name).removeprefix("file:")
-
-    def cut(self, packets: int, end: float) -> str:
-        """What is missing at the end after so many packets and seconds, "" where nothing is."""
-        name = self.container.format.name
-        if name == "gif":
-            return "it ends in the middle" if header.is_cut(Path(self._path).read_bytes()) else ""
-        if name == "avi":
-            # its header counts places for frames, of which some may be empty
-            missing = self.stream.frames - packets
-            cut = missing > 0 and header.is_cut_avi(self._path)
-            return f"it ends {missing} frames early" if cut else ""
-        seconds = self.seconds
-        if seconds is None or not end:
-            return ""
-        # whether that counts from zero or from the film's start is not always to be told
-        tolerance = max(CUT_TOLERANCE, 2 * self.step) + max(0.0, self.start)
-        return f"it ends after {end:.1f} of {seconds:.1f} s" if seconds - end > tolerance else ""
-
-
-def _clock(text: str) -> float:
-    """Seconds of 00:01:02.5; infinite where it is something else."""
-    try:
-        hours, minutes, seconds = text.split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    except ValueError:
-        return float("inf")
-
-
-def _open(path: str) -> Any:
-    try:
-        with open(path, "rb") as file:
-            jpeg = os.path.isfile(path) and header.kind(file.read(header.HEAD)) == "jpeg"
-        # by its name FFmpeg might take JPEG behind JPEG for one picture
-        container = open_container(file_name(path), format="mjpeg" if jpeg else None)
-    except (av.FFmpegError, OSError, ValueError) as e:
-        raise SourceError(_why_damaged(path, e)) from None
-    try:
-        if container.format.name in NOT_PICTURES:
-            raise SourceError(f"{path} is not a film: it looks like text.")
-        context = _video_stream(container).codec_context
-        if context.width * context.height > MAX_PIXELS:
-            raise SourceError(f"{path} has frames of {context.width}x{context.height}: too large.")
-    except SourceError:
-        container.close()
-        raise
-    return container
-
-
-def _why_damaged(path: str, error: Exception) -> str:
-    if isinstance(error, PermissionError):
-        return f"{path} cannot be read: permission denied."
-    if not os.path.exists(path):
-        return f"{path} does not exist."
-    return f"{path} cannot be opened as an image or film: it is damaged, cut or something else."
-
-
-def _video_stream(container: Any) -> Any:
-    cover = av.stream.Disposition.attached_pic
-    for stream in container.streams.video:
-        if stream.codec_context is not None and not stream.disposition & cover:
-            return stream
-    raise SourceError(
-        f"{str(container.name).removeprefix('file:')} holds no film that can be read."
-    )

@@ -17,7 +17,8 @@ from edgepose.io.base import Source, SourceOptions
 from edgepose.io.ffmpeg import Converter
 from edgepose.io.peers import Peers
 from edgepose.io.pixels import Transform
-from edgepose.io.sources.live import Capture, Captured, LiveSource
+from edgepose.io.sources.capture import Capture, Captured
+from edgepose.io.sources.live import LiveSource
 from edgepose.io.uri import Uri
 
 DEFAULT_PORT = 8554

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from edgepose.errors import SourceDenied, SourceError, SourceLost, SourceTimeout, UsageError
 from edgepose.io.backoff import Backoff
 from edgepose.io.base import SourceOptions
-from edgepose.io.sources.live import Capture, Captured, LiveSource
+from edgepose.io.sources.capture import Capture, Captured
+from edgepose.io.sources.live import LiveSource
 
 Step = int | BaseException | None
 
