@@ -8,6 +8,7 @@ first one counts.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,6 +24,9 @@ from edgepose.io.sources import header
 from edgepose.io.sources.orientation import missed_flip
 from edgepose.io.sources.span import Span
 from edgepose.types import Frame, Pixels
+
+log = logging.getLogger(__name__)
+
 
 # formats that OpenCV decodes: where it finds one of these broken, no other decoder is asked, since
 # FFmpeg fills what is missing of a cut JPEG with grey
@@ -45,26 +49,43 @@ def decode_image(data: bytes, name: str = "the image") -> Pixels:
     """
     if not data:
         raise SourceError(f"{name} is empty (0 bytes).")
-    kind, extension = header.kind(data), os.path.splitext(name)[1][1:].lower()
+    kind = header.kind(data)
     if header.is_cut(data):
         raise SourceError(f"{name} is cut: the {kind.upper()} ends before its last block.")
-    if kind == "jpeg" and header.is_jpeg_film(data, extension):
+    if kind == "jpeg" and header.is_jpeg_film(data, _extension(name)):
         raise SourceError(f"{name} is a film of JPEG pictures. Give it by its own name, alone.")
     if kind == "tiff" and header.tiff_tags(data).get(_COMPRESSION, 1) not in _TIFF_CODECS:
         raise SourceError(
             f"{name}: its compression cannot be read. Save it as PNG, or as plain TIFF."
         )
-    pixels = None if kind in _OTHERS else _by_opencv(data, name)
-    if pixels is not None:
-        return flip(pixels, missed_flip(data, kind))
-    if kind not in _OPENCV_KINDS:
-        from edgepose.io.sources import rare_pictures  # PyAV takes longer to load than a picture
-
-        pixels = rare_pictures.decode(data, kind, extension, name)
+    try:
+        pixels = _decoded(data, kind, name)
+    except SourceError:
+        raise
+    except MemoryError:
+        raise SourceError(f"{name} does not fit into the memory.") from None
+    except Exception:  # whatever a decoder stumbles over, the file is damaged
+        log.debug("%s", name, exc_info=True)
+        pixels = None
     if pixels is None:
         found = f"a {kind.upper()}, damaged, cut or of a rare kind" if kind else "not an image"
         raise SourceError(f"{name} cannot be decoded: it is {found}.")
     return pixels
+
+
+def _decoded(data: bytes, kind: str, name: str) -> Pixels | None:
+    pixels = None if kind in _OTHERS else _by_opencv(data, name)
+    if pixels is not None:
+        return flip(pixels, missed_flip(data, kind))
+    if kind in _OPENCV_KINDS:
+        return None
+    from edgepose.io.sources import rare_pictures  # PyAV takes longer to load than a picture
+
+    return rare_pictures.decode(data, kind, _extension(name), name)
+
+
+def _extension(name: str) -> str:
+    return os.path.splitext(name)[1][1:].lower()
 
 
 def read_image(path: str) -> Pixels:

@@ -68,7 +68,7 @@ def _heif(data: bytes, name: str) -> Pixels:
         if width * height > LIMIT:
             raise SourceError(f"{name} is {width}x{height}, too large. Scale it down first.")
         pixels = np.asarray(picture)
-    except (OSError, ValueError, RuntimeError, EOFError, SyntaxError, MemoryError) as e:
+    except (OSError, ValueError, RuntimeError, EOFError, SyntaxError, IndexError) as e:
         raise SourceError(
             f"{name} cannot be decoded: it is a HEIF, damaged or cut ({e})."
         ) from None

@@ -223,7 +223,12 @@ class _Pass:
         self.end = pts + film.step
         if index < self._source._span.start or not self._in_slot(pts) or index < self._given:
             return None
-        return Frame(self._source._transform(convert(decoded)), index=index, pts=pts)
+        try:
+            pixels = convert(decoded)
+        except (av.FFmpegError, ValueError, OverflowError):
+            self._damage()  # a picture whose size or format cannot be
+            return None
+        return Frame(self._source._transform(pixels), index=index, pts=pts)
 
     def _pts(self, decoded: Any, film: Film) -> float | None:
         """Seconds from the film's first frame; None for what damage has thrown out of order."""
@@ -267,7 +272,7 @@ class _Pass:
         """Frames of the next packet, None at the end."""
         try:
             packet = next(packets, None)
-        except (av.FFmpegError, OSError):
+        except (av.FFmpegError, OSError, ValueError):
             # the container itself is broken here; what the decoder still holds comes out
             self._break(film)
             return self._flush(film)
@@ -283,7 +288,7 @@ class _Pass:
                 self._packets_last = max(self._packets_last, float(ticks * packet.time_base))
         try:
             frames = packet.decode()
-        except (av.FFmpegError, OSError):
+        except (av.FFmpegError, OSError, ValueError):
             self._break(film)
             return []
         for frame in frames:
