@@ -13,6 +13,7 @@ from av.sidedata.sidedata import Type as SideData
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from edgepose.errors import SourceError
 from edgepose.io.pixels import FLIPS, flip
 from edgepose.io.uri import Uri
 from edgepose.types import Pixels
@@ -66,6 +67,15 @@ def file_name(path: str) -> str:
     return f"file:{path}"
 
 
+def first_video(container: Any) -> Any | None:
+    """The first stream of pictures that can be decoded and is no cover; None where there is none."""
+    cover = av.stream.Disposition.attached_pic
+    for stream in container.streams.video:
+        if stream.codec_context is not None and not stream.disposition & cover:
+            return stream
+    return None
+
+
 class Converter:
     """Decoded frames to RGB as they are meant: upright, not mirrored, with square pixels.
 
@@ -82,9 +92,16 @@ class Converter:
         self._stretch = ratio if oblong else 0.0
 
     def __call__(self, frame: Any) -> Pixels:
-        """Pixels (uint8 RGB HWC) of a frame."""
+        """Pixels (uint8 RGB HWC) of a frame.
+
+        Raises:
+            SourceError: its size or format cannot be: damage.
+        """
         width = max(1, round(frame.width * self._stretch)) if self._stretch else None
-        rgb = self._reformatter.reformat(frame, width=width, format="rgb24")
+        try:
+            rgb = self._reformatter.reformat(frame, width=width, format="rgb24")
+        except (av.FFmpegError, OSError, ValueError) as e:
+            raise SourceError(f"A damaged picture of {frame.width}x{frame.height}: {e}.") from None
         return flip(_rows(rgb), turn(frame))
 
 

@@ -20,7 +20,7 @@ import av
 
 from edgepose.errors import EdgeposeError, SourceDenied, SourceError, SourceLost, SourceTimeout
 from edgepose.io.base import SourceOptions
-from edgepose.io.ffmpeg import Converter, open_container
+from edgepose.io.ffmpeg import Converter, first_video, open_container
 from edgepose.io.pixels import Transform
 from edgepose.io.sources.capture import Captured
 
@@ -99,13 +99,13 @@ class AvCapture:
         try:
             self._polled = address.device and _make_nonblocking(address.url)
             self._recorder = None
-            if not self._container.streams.video:
+            self._stream = first_video(self._container)
+            if self._stream is None:
                 raise SourceError(f"{address.shown} holds no video. Check what it serves.")
             if self._container.metadata.get("major_brand", "") in HEIF_BRANDS:
                 raise SourceError(
                     f"{address.shown} is a HEIF picture (HEIC); store it in a file and give that."
                 )
-            self._stream = self._container.streams.video[0]
             self._convert = Converter(self._stream.codec_context.sample_aspect_ratio)
             self._stream.thread_type = "SLICE"  # frame threads would delay every picture
             rate = float(self._stream.guessed_rate or self._stream.average_rate or 0)

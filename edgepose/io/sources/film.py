@@ -9,7 +9,7 @@ from typing import Any
 import av
 
 from edgepose.errors import SourceError
-from edgepose.io.ffmpeg import NOT_PICTURES, file_name, open_container
+from edgepose.io.ffmpeg import NOT_PICTURES, file_name, first_video, open_container
 from edgepose.io.memory import MAX_PIXELS
 from edgepose.io.sources import header
 
@@ -144,10 +144,13 @@ def _why_not(path: str, error: Exception) -> str:
 
 
 def video_stream(container: Any) -> Any:
-    cover = av.stream.Disposition.attached_pic
-    for stream in container.streams.video:
-        if stream.codec_context is not None and not stream.disposition & cover:
-            return stream
-    raise SourceError(
-        f"{str(container.name).removeprefix('file:')} holds no film that can be read."
-    )
+    """The first stream of pictures.
+
+    Raises:
+        SourceError: none that can be decoded.
+    """
+    stream = first_video(container)
+    if stream is None:
+        name = str(container.name).removeprefix("file:")
+        raise SourceError(f"{name} holds no film that can be read.")
+    return stream

@@ -13,6 +13,7 @@ clock changes nothing.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +30,8 @@ MAX_STUCK_THREADS = 3
 # cameras lock an account whose password is tried too often: so many tries more, each later than the last
 MAX_DENIALS = 3
 CAPTURE_CLOSE_SECONDS = 0.8
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -131,7 +134,9 @@ class LiveSource(Source):
                 slot = self._take()
                 if slot is None:
                     break
-                yield self._frame(slot)
+                frame = self._frame(slot)
+                if frame is not None:
+                    yield frame
         finally:
             self._say_ended()
 
@@ -199,12 +204,18 @@ class LiveSource(Source):
         if self.rate > 0 and time.monotonic() - slot.arrived > 1.5 / self.rate:
             self.counters.late += 1
 
-    def _frame(self, slot: _Slot) -> Frame:
+    def _frame(self, slot: _Slot) -> Frame | None:
+        """The frame of a picture, None where the picture is damaged: the next one may not be."""
         if self._first_arrival is None:
             self._first_arrival = slot.arrived
         pts = slot.picture.pts
+        try:
+            pixels = slot.picture.load()
+        except SourceError as e:
+            log.debug("%s: %s", self.uri, e)
+            return None
         return Frame(
-            pixels=slot.picture.load(),
+            pixels=pixels,
             index=slot.index,
             pts=slot.arrived - self._first_arrival if pts is None else pts,
             source=self.uri,

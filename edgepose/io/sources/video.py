@@ -225,8 +225,8 @@ class _Pass:
             return None
         try:
             pixels = convert(decoded)
-        except (av.FFmpegError, ValueError, OverflowError):
-            self._damage()  # a picture whose size or format cannot be
+        except SourceError:
+            self._damage()
             return None
         return Frame(self._source._transform(pixels), index=index, pts=pts)
 
