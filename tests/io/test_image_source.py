@@ -321,7 +321,7 @@ def test_nothing_there(tmp_path: Path) -> None:
         open_source(str(tmp_path / "persn.jpg"))
     with pytest.raises(SourceError, match="no folder"):
         open_source(str(tmp_path / "none" / "a.jpg"))
-    with pytest.raises(SourceError, match="matches no file"):
+    with pytest.raises(UsageError, match="matches no file"):
         open_source(str(tmp_path / "*.png"))
     with pytest.raises(SourceError, match="No file matches"):
         open_source(str(tmp_path / "img_%04d.png"))

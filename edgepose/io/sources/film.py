@@ -122,7 +122,7 @@ def open_film(path: str) -> Any:
         # by its name FFmpeg might take JPEG behind JPEG for one picture
         container = open_container(file_name(path), format="mjpeg" if jpeg else None)
     except (av.FFmpegError, OSError, ValueError) as e:
-        raise SourceError(_why_not(path, e)) from None
+        raise SourceError(_why_damaged(path, e)) from None
     try:
         if container.format.name in NOT_PICTURES:
             raise SourceError(f"{path} is not a film: it looks like text.")
@@ -135,7 +135,7 @@ def open_film(path: str) -> Any:
     return container
 
 
-def _why_not(path: str, error: Exception) -> str:
+def _why_damaged(path: str, error: Exception) -> str:
     if isinstance(error, PermissionError):
         return f"{path} cannot be read: permission denied."
     if not os.path.exists(path):
