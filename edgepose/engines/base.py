@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
@@ -9,7 +10,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.errors import EngineError
+from edgepose.errors import EngineError, NetworkFileError
 from edgepose.types import TensorSpec
 
 Feeds = Mapping[str, NDArray[Any]]
@@ -96,6 +97,23 @@ class Engine(Protocol):
     def close(self) -> None:
         """Release everything; safe to call twice."""
         ...
+
+
+MOST_VALUES = 1 << 26  # of one input; a batch of four pictures of 2048x2048 has 50 million
+
+
+def check_inputs(inputs: Sequence[TensorSpec]) -> None:
+    """Refuse a network whose fixed inputs alone would take the memory of the machine.
+
+    Raises:
+        NetworkFileError: an input of more than MOST_VALUES values.
+    """
+    for spec in inputs:
+        if math.prod(max(int(d), 1) for d in spec.shape) > MOST_VALUES:
+            raise NetworkFileError(
+                f"The network's input {spec.name!r} is fixed to {shape_text(spec.shape)}: more than "
+                f"{MOST_VALUES} values. Export it at a smaller size."
+            )
 
 
 def max_batch(inputs: Sequence[TensorSpec]) -> int:

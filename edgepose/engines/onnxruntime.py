@@ -12,6 +12,7 @@ from edgepose.engines.base import (
     Feeds,
     Outputs,
     check_feeds,
+    check_inputs,
     check_outputs,
     max_batch,
     shape_text,
@@ -140,6 +141,7 @@ class OnnxRuntimeEngine:
         self.inputs = tuple(
             with_size(tensor_spec(n), options.shape, advice) for n in session.get_inputs()
         )
+        check_inputs(self.inputs)
         self.outputs = tuple(tensor_spec(n) for n in session.get_outputs())
         self.max_batch = max_batch(self.inputs)
         threads = options.threads or "automatic"

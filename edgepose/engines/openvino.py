@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 
 from edgepose import paths
-from edgepose.engines.base import Choice, Feeds, Outputs, check_feeds, check_outputs, max_batch
+from edgepose.engines.base import (
+    Choice,
+    Feeds,
+    Outputs,
+    check_feeds,
+    check_inputs,
+    check_outputs,
+    max_batch,
+)
 from edgepose.engines.messages import first_line
 from edgepose.engines.options import EngineOptions
 from edgepose.errors import (
@@ -162,6 +170,7 @@ class OpenVinoEngine:
 
     def __init__(self, compiled: Any, device: str, options: EngineOptions) -> None:
         self.inputs = tuple(_spec(p, i, "input") for i, p in enumerate(compiled.inputs))
+        check_inputs(self.inputs)
         self.outputs = tuple(_spec(p, i, "output") for i, p in enumerate(compiled.outputs))
         self.max_batch = max_batch(self.inputs)
         self.choice = Choice("openvino", "asked for")

@@ -80,7 +80,7 @@ def read_outline(path: Path) -> OnnxOutline:
             return _model(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
     except OSError as e:
         raise NetworkFileError(f"Model {path} cannot be read: {e.strerror or e}.") from e
-    except (_Damaged, UnicodeDecodeError, RecursionError, ValueError) as e:
+    except (_Damaged, UnicodeDecodeError, RecursionError, MemoryError, ValueError) as e:
         raise NetworkFileError(
             f"Model {path} is damaged, cut off or not an ONNX file ({e}); fetch it again."
         ) from e

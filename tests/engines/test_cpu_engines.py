@@ -364,3 +364,15 @@ def test_weights_beside_the_onnx_file(backend: str, tmp_path: Path) -> None:
     (tmp_path / "outside.data").unlink()
     with pytest.raises(NetworkFileError, match="outside"):
         load_engine(path, options(backend))
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 3, 30_000, 30_000), (1 << 20, 3, 64, 64), (1, 3, 1 << 40, 1)]
+)
+def test_inputs_that_no_machine_holds(backend: str, tmp_path: Path, shape: tuple[int, ...]) -> None:
+    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [given], [out])
+    path = write(tmp_path / "net.onnx", checked_model(graph))
+    with pytest.raises((NetworkFileError, EngineError), match=r"fixed to|cannot"):
+        load_engine(path, options(backend))
