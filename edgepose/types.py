@@ -101,6 +101,18 @@ class Pose(Mapping[str, Keypoint]):
         score: 0..1, the mean score of the detected keypoints unless the family defines another.
         box: (left, top, right, bottom) in image pixels.
         track: track id where tracking runs, else None.
+        handedness: "left" or "right" of hands where the network tells, else ""; of a mirrored picture
+            the other one is meant.
+
+    >>> import numpy as np
+    >>> points = np.array([[12, 20, 0.9], [np.nan, np.nan, 0], [40, 22, 0.8]], np.float32)
+    >>> pose = Pose(0, points, ("nose", "left_eye", "right_eye"), links=(Link(0, 2, 0.7),), score=0.85)
+    >>> list(pose)  # what was found, by name
+    ['nose', 'right_eye']
+    >>> pose["nose"].x, "left_eye" in pose
+    (12.0, False)
+    >>> pose.FindKeypoint("right_eye"), pose.Links  # jetson-inference's spelling
+    (1, [(0, 1)])
     """
 
     id: int
@@ -110,6 +122,7 @@ class Pose(Mapping[str, Keypoint]):
     score: float = 0.0
     box: Box = (0.0, 0.0, 0.0, 0.0)
     track: int | None = None
+    handedness: str = ""
 
     @cached_property
     def keypoints(self) -> tuple[Keypoint, ...]:

@@ -19,10 +19,12 @@ class Points(NamedTuple):
     Attributes:
         xy: float32 (N, K, 2).
         scores: float32 (N, K), raw; 0 or less = nothing found.
+        right: float32 (N,), of hands: how sure it is that it is a right one, 0..1.
     """
 
     xy: NDArray[np.float32]
     scores: NDArray[np.float32]
+    right: NDArray[np.float32] | None = None
 
 
 def _softmax_peak(logits: NDArray[np.float32], peak: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -208,7 +208,7 @@ class HandHead:
         """Points and scores; see `Head`. A hand that is not there scores 0."""
         hands = decode_landmarks(outputs, self.roles)
         there = (hands.presence > self.presence)[:, None]
-        return hands.points._replace(scores=hands.points.scores * there)
+        return Points(hands.points.xy, hands.points.scores * there, hands.right)
 
 
 # decoder type in the manifest -> head

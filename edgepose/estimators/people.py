@@ -52,6 +52,7 @@ def make_poses(
     topology: Topology,
     frame: Frame,
     limits: Limits,
+    right: NDArray[np.floating] | None = None,
 ) -> tuple[Pose, ...]:
     """Poses of one frame, ids without gaps.
 
@@ -64,6 +65,7 @@ def make_poses(
         frame: where they were found; boxes, and points that lie a little outside, are clamped to it;
             points farther outside are missing, as nothing of them is in the picture.
         limits: what is kept.
+        right: (N,) of hands: how sure it is that it is a right one, NaN where that is not known.
     """
     rows = np.array(points, np.float32)
     seen = (rows[..., 2] > max(limits.threshold, 0.0)) & np.isfinite(rows).all(axis=2)
@@ -78,7 +80,10 @@ def make_poses(
     for number, i in enumerate(np.flatnonzero(enough)):
         box = keypoints_box(rows[i]) if boxes is None else clamp_box(boxes[i].tolist(), frame)
         links = _links(topology, rows[i, :, 2].tolist())
-        poses.append(Pose(number, rows[i], topology.keypoints, links, float(scores[i]), box))
+        pose = Pose(number, rows[i], topology.keypoints, links, float(scores[i]), box)
+        sure = np.nan if right is None else float(right[i])
+        side = "" if np.isnan(sure) else "right" if sure >= 0.5 else "left"
+        poses.append(pose.with_(handedness=side) if side else pose)
     return tuple(poses)
 
 

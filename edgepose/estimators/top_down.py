@@ -147,7 +147,8 @@ class TopDown:
             for part in chunks(len(owners), self._runner.batch)
         ]
         with stopwatch.stage("postprocess"):
-            points = np.concatenate(parts)
+            points = np.concatenate([points for points, _ in parts])
+            sides = np.concatenate([right for _, right in parts])
             return [
                 make_poses(
                     points[owners == i],
@@ -156,14 +157,15 @@ class TopDown:
                     self.topology,
                     frame,
                     self._limits,
+                    sides[owners == i],
                 )
                 for i, (frame, regions) in enumerate(zip(frames, found, strict=True))
             ]
 
     def _points(
         self, pixels: Sequence[Any], owners: Owners, places: Sequence[Affine], watch: Stopwatch
-    ) -> NDArray[np.float32]:
-        """(N, K, 3) in image pixels of one batch of people."""
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(N, K, 3) in image pixels of one batch of people, and how sure hands are right ones (N,)."""
         plain, mirror = self._infer(pixels, owners, places, watch)
         with watch.stage("postprocess"):
             outputs = plain
@@ -172,7 +174,9 @@ class TopDown:
             k = len(self.topology.keypoints)
             points = check_points(self._head.decode(outputs), self.manifest, k, len(owners))
             xy = in_image(places, points.xy)
-            return np.concatenate([xy, points.scores[..., None]], axis=2, dtype=np.float32)
+            right = np.full(len(owners), np.nan) if points.right is None else points.right
+            table = np.concatenate([xy, points.scores[..., None]], axis=2, dtype=np.float32)
+            return table, np.asarray(right, np.float32)
 
     def _infer(
         self, pixels: Sequence[Any], owners: Owners, places: Sequence[Affine], watch: Stopwatch

@@ -110,6 +110,20 @@ class Tracker:
         max_lost: seconds for which a track that is not seen is remembered.
         motion: constants of the prediction.
         smooth: parameters of the One-Euro filter for keypoints and boxes; None = as detected.
+
+    >>> import numpy as np
+    >>> from edgepose.networks.topology import load_topology
+    >>> from edgepose.types import Pose
+    >>> topology = load_topology("coco_17")
+    >>> tracker = Tracker(topology)
+    >>> def walker(x):
+    ...     points = np.stack([x + np.arange(17), 60 + 5 * np.arange(17), np.full(17, 0.9)], axis=1)
+    ...     box = (x, 60, x + 16, 140)
+    ...     return Pose(0, points.astype(np.float32), topology.keypoints, score=0.9, box=box)
+    >>> [tracker.update([walker(100 + frame)], now=frame / 30)[0].track for frame in range(5)]
+    [None, None, 1, 1, 1]
+    >>> tracker.count
+    1
     """
 
     def __init__(

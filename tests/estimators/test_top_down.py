@@ -481,3 +481,14 @@ def test_a_list_as_long_as_the_batch_is_not_cut(
     found = estimator.estimate([Frame(picture())] * frames, Stopwatch())
     assert [len(poses) for poses in found] == [2 if i % batch == 0 else 0 for i in range(frames)]
     estimator.close()
+
+
+def test_hands_say_which_they_are(hands: TopDown, shared: Path) -> None:
+    """She faces the camera: her right hand is at the left of the picture; a mirror exchanges them."""
+    pixels = rgb(shared / "datasets/people/images/intel_asl_sister_00050.jpg")
+    plain, turned = hands.estimate(
+        [Frame(pixels), Frame(np.ascontiguousarray(pixels[:, ::-1]))], Stopwatch()
+    )
+    for poses, expected in ((plain, ["right", "left"]), (turned, ["right", "left"])):
+        in_order = sorted(poses, key=lambda p: p["wrist"].x)
+        assert [p.handedness for p in in_order] == expected

@@ -12,7 +12,7 @@ from edgepose.types import Pose, Result
 
 HEADER = (
     "source", "frame", "pts", "width", "height", "pose", "track", "pose_score",
-    "left", "top", "right", "bottom", "keypoint", "x", "y", "score",
+    "left", "top", "right", "bottom", "keypoint", "x", "y", "score", "handedness",
 )  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def _rows(result: Result, pose: Pose) -> list[tuple[object, ...]]:
     head = (result.source, result.frame, "" if pts is None else pts, result.width, result.height)
     whole = (pose.id, track, score(pose.score), *(pixel(v) for v in pose.box))
     return [
-        (*head, *whole, k.name, pixel(k.x), pixel(k.y), score(k.score))
+        (*head, *whole, k.name, pixel(k.x), pixel(k.y), score(k.score), pose.handedness)
         for k in pose.keypoints
         if is_finite(k)
     ]

@@ -44,6 +44,8 @@ def pose_row(pose: Pose) -> dict[str, Any]:
     row: dict[str, Any] = {"id": pose.id}
     if pose.track is not None:
         row["track"] = pose.track
+    if pose.handedness:
+        row["handedness"] = pose.handedness
     return row | {
         "score": score(pose.score),
         "box": [pixel(v) for v in pose.box],
