@@ -166,6 +166,15 @@ class poseNet(PoseNet):
 class videoSource:
     """jetson-inference's source of pictures: `Capture()` gives numpy arrays (uint8 RGB; `Picture`).
 
+    >>> from edgepose import videoSource
+    >>> argv = ["--input-width=320", "--input-height=240"]
+    >>> source = videoSource("test://people?frames=2&rate=0", argv)
+    >>> while source.IsStreaming():
+    ...     picture = source.Capture()
+    >>> picture.shape, source.GetFrameCount()
+    ((240, 320, 3), 2)
+    >>> source.Close()
+
     Args:
         uri: as on the command line (see docs/inputs-outputs.md).
         argv: command line whose --input-* options are honoured.
@@ -262,6 +271,16 @@ class videoSource:
 
 class videoOutput:
     """jetson-inference's output: `Render(image)` writes numpy arrays (uint8 RGB).
+
+    >>> import os, tempfile
+    >>> from edgepose import cudaAllocMapped, videoOutput
+    >>> folder = tempfile.mkdtemp()
+    >>> output = videoOutput(os.path.join(folder, "%i.png"))
+    >>> for _ in range(2):
+    ...     output.Render(cudaAllocMapped(width=64, height=48))
+    >>> output.Close()
+    >>> sorted(os.listdir(folder))
+    ['0.png', '1.png']
 
     Args:
         uri: as on the command line; "" = a window where there is a display, else nothing.

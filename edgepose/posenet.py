@@ -1,10 +1,4 @@
-"""The Python API: `PoseNet`. jetson-inference's names for it are in `edgepose/jetson_inference.py`.
-
-from edgepose import PoseNet
-net = PoseNet("resnet18-body")
-for pose in net.process(image):           # numpy, uint8 RGB (height, width, 3)
-    print(pose.id, pose.score, pose["nose"].x if "nose" in pose else None)
-"""
+"""The Python API: `PoseNet`. jetson-inference's names for it are in `edgepose/jetson_inference.py`."""
 
 from __future__ import annotations
 
@@ -43,6 +37,13 @@ DEFAULT_OVERLAY = "links,keypoints"
 
 class PoseNet(Closing):
     """Finds poses in pictures.
+
+    >>> from edgepose import PoseNet, loadImage
+    >>> net = PoseNet("edgepose-lite-body")
+    >>> (pose,) = net.process(loadImage("examples/images/astronaut.jpg"))
+    >>> abs(pose["nose"].x - 227) < 15, pose.score > 0.3
+    (True, True)
+    >>> net.close()
 
     Args:
         network: name of a network (see `edgepose networks`), default resnet18-body.

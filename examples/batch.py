@@ -8,7 +8,7 @@ import time
 from itertools import islice
 from pathlib import Path
 
-from edgepose import PoseNet
+from edgepose import EdgeposeError, PoseNet
 from edgepose.estimators import EstimatorOptions
 from edgepose.io.sources import open_source
 
@@ -33,4 +33,7 @@ def main(folder: str = str(Path(__file__).parent / "images")) -> int:
 if __name__ == "__main__":
     if sys.argv[1:2] in (["-h"], ["--help"]):
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except EdgeposeError as error:
+        sys.exit(str(error))

@@ -8,7 +8,7 @@ import sys
 import cv2
 import numpy as np
 
-from edgepose import PoseNet
+from edgepose import EdgeposeError, PoseNet
 from edgepose.io.outputs import open_output
 from edgepose.io.sources import open_source
 
@@ -39,4 +39,7 @@ def main(uri, target):
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except EdgeposeError as error:
+        sys.exit(str(error))

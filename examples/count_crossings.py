@@ -6,7 +6,7 @@ usage: python examples/count_crossings.py [SOURCE]     a film, a camera, or test
 import sys
 from collections import Counter
 
-from edgepose import PoseNet
+from edgepose import EdgeposeError, PoseNet
 from edgepose.events.detector import EventDetector
 from edgepose.events.zones import parse_zones
 from edgepose.io.sources import open_source
@@ -39,4 +39,7 @@ def main(uri="test://people?rate=0&frames=300"):
 if __name__ == "__main__":
     if sys.argv[1:2] in (["-h"], ["--help"]):
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except EdgeposeError as error:
+        sys.exit(str(error))

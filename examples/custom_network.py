@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from edgepose import PoseNet
+from edgepose import EdgeposeError, PoseNet
 from edgepose.estimators import EstimatorOptions
 from edgepose.io.sources import open_source
 from edgepose.networks.registry import find, installed
@@ -39,4 +39,7 @@ def main(model=None, uri="test://people?rate=0&frames=1"):
 if __name__ == "__main__":
     if sys.argv[1:2] in (["-h"], ["--help"]):
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except EdgeposeError as error:
+        sys.exit(str(error))

@@ -5,7 +5,7 @@ usage: python examples/hands_up.py [SOURCE]
 
 import sys
 
-from edgepose import PoseNet
+from edgepose import EdgeposeError, PoseNet
 from edgepose.io.sources import open_source
 
 
@@ -30,4 +30,7 @@ def main(uri="test://people?rate=0&frames=150"):
 if __name__ == "__main__":
     if sys.argv[1:2] in (["-h"], ["--help"]):
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except EdgeposeError as error:
+        sys.exit(str(error))

@@ -8,7 +8,7 @@ import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from edgepose import PoseNet
+from edgepose import EdgeposeError, PoseNet
 from edgepose.io.sources import open_source
 
 latest = {"frame": None, "people": []}
@@ -38,4 +38,7 @@ def main(uri="test://people", port="8000"):
 if __name__ == "__main__":
     if sys.argv[1:2] in (["-h"], ["--help"]):
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except EdgeposeError as error:
+        sys.exit(str(error))

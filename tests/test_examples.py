@@ -22,7 +22,7 @@ from edgepose.types import Pose
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 IMAGES = EXAMPLES / "images"
-MOST_LINES = 42
+MOST_LINES = 45
 
 
 def run(name: str, *words: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -58,6 +58,19 @@ def test_help_says_what_an_example_does(path: Path) -> None:
     done = subprocess.run([sys.executable, str(path), "--help"], capture_output=True, text=True)
     assert "Traceback" not in done.stderr
     assert "usage:" in done.stdout + done.stderr or path.stem == "demo"
+
+
+@pytest.mark.parametrize(
+    "name", ["batch", "blur_faces", "count_crossings", "hands_up", "live_json"]
+)
+def test_an_input_that_is_not_there_is_said_in_a_line(name: str, tmp_path: Path) -> None:
+    words = ["nowhere.mp4", "out.mp4"] if name == "blur_faces" else ["nowhere.mp4"]
+    words += ["0"] * (name == "live_json")
+    command = [sys.executable, str(EXAMPLES / f"{name}.py"), *words]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=100)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "nowhere.mp4" in done.stderr
 
 
 def test_every_example_is_run_here() -> None:

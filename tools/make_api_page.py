@@ -31,7 +31,7 @@ Coordinates are image pixels with the centre of the top left pixel at (0.5, 0.5)
 jetson-inference's spellings of the same things, so that its programs run with their import lines changed
 ([coming from jetson-inference](migrate.md)).
 
-Programs to start from, of at most 40 lines each, are in the folder `examples/` of the repository:
+Programs to start from, of at most 45 lines each, are in the folder `examples/` of the repository:
 
 | program | what it does |
 |---|---|
@@ -149,6 +149,9 @@ def text(doc: str) -> str:
     """A docstring as Markdown: its sections become lists."""
     out: list[str] = []
     for block in doc.split("\n\n"):
+        if block.startswith(">>>"):
+            out.append(f"```pycon\n{block}\n```")
+            continue
         head, _, rest = block.partition("\n")
         if re.fullmatch(r"(Args|Attributes|Raises|Returns):", head):
             out.append(f"{head.rstrip(':')}:")
