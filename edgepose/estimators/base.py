@@ -29,7 +29,8 @@ class EstimatorOptions:
 
     Attributes:
         threshold: keypoints and links below are dropped (bottom-up); keypoints below (others).
-            None = the network's own default.
+            None = the network's own default. Of bottom-up networks peaks count from 0.02 on, as noise
+            would crowd people out.
         keypoint_threshold, link_threshold: override `threshold` one by one.
         min_keypoints: poses with fewer detected keypoints are dropped.
         min_score: poses with a lower score are dropped; None = the network's own default.

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from edgepose.networks.resolve import Network
 
 SAME = 4.0  # input pixels by which two poses may differ and be one
+# below it the first hundred peaks of a map in row order are noise, which crowds people out
+LEAST = 0.02
 DEFAULT_THRESHOLD = 0.15  # jetson-inference's; trt_pose's own script uses 0.1
 
 
@@ -261,7 +263,7 @@ def _params(manifest: Manifest, options: EstimatorOptions) -> BottomUpParams:
 
     names = ("window", "samples", "max_peaks", "max_objects")
     return BottomUpParams(
-        keypoint_threshold=pick(options.keypoint_threshold, "keypoint_threshold"),
+        keypoint_threshold=max(LEAST, pick(options.keypoint_threshold, "keypoint_threshold")),
         link_threshold=pick(options.link_threshold, "link_threshold"),
         **{name: int(decoder[name]) for name in names if name in decoder},
     )

@@ -167,3 +167,15 @@ def test_enlarging_keeps_a_peak_in_its_place() -> None:
     large = enlarge(maps, 2)
     ys, xs = np.nonzero(large[0] > 0.5 * large[0].max())
     np.testing.assert_allclose([ys.mean() + 0.5, xs.mean() + 0.5], [7, 11])
+
+
+def test_a_threshold_of_nought_crowds_nobody_out(skier: np.ndarray) -> None:
+    """Noise everywhere would fill the hundred places that each keypoint has."""
+    network = resolve("edgepose-lite-body", download=False)
+    found = []
+    for threshold in (0.0, 0.001, 0.02):
+        estimator = make_estimator(network, EstimatorOptions(threshold=threshold))
+        found.append(poses(estimator, skier))
+        estimator.close()
+    # links of any score join more, so that the number of keypoints may rise, never that of people fall
+    assert all(len(some) >= len(found[-1]) >= 1 for some in found)
