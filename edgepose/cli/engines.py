@@ -207,12 +207,14 @@ def _tensors(tensors: dict[str, Any]) -> dict[str, str]:
 def _source_state(sidecar: Any) -> str:
     """Whether the ONNX file is still the one that the engine was built from."""
     path = Path(sidecar.source)
-    if not path.is_file():
-        return "gone"
     try:
+        if not path.is_file():
+            return "gone"
         digest = model_digest(path, read_outline(path).external)
     except NetworkFileError:
         return "damaged"
+    except OSError:  # a name that no disk takes
+        return "gone"
     return "unchanged" if digest == sidecar.key.onnx else "changed since"
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepose import paths
+from edgepose.engines.options import PRECISIONS
 from edgepose.errors import EngineError, NetworkFileError, OutputError
 from edgepose.files import file_digest, locked, write_atomically
 from edgepose.json_file import read_json
@@ -138,6 +139,10 @@ def _sidecar(data: dict[str, Any]) -> Sidecar:
     for f in fields(PlanKey):
         if not isinstance(getattr(key, f.name), int if f.name == "dla" else str):
             raise TypeError(f"field {f.name} of the key has a wrong type")
+        if not str(getattr(key, f.name)).isprintable():
+            raise ValueError(f"field {f.name} of the key holds control characters")
+    if key.precision not in PRECISIONS:  # it becomes a part of file names
+        raise ValueError(f"precision {key.precision[:20]!r} is unknown")
     return Sidecar(
         key,
         str(data["name"]),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgepose.errors import NetworkFileError
+from edgepose.networks.unpack import is_safe_path
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _ELEMENT_TYPES = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 9: "bool"} | {
@@ -93,23 +94,27 @@ def check_external(path: Path, outline: OnnxOutline) -> None:
         NetworkFileError: one is missing, or lies outside the model's folder.
     """
     for name in outline.external:
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise NetworkFileError(f"Model {path} names weights outside its folder: {name!r}.")
-        if not (path.parent / name).is_file():
+        if not _beside(path, name).is_file():
             raise NetworkFileError(
                 f"Model {path} needs its weights beside it: {path.parent / name} is missing."
             )
+
+
+def _beside(path: Path, name: str) -> Path:
+    if not is_safe_path(name):
+        raise NetworkFileError(f"Model {path} names weights outside its folder: {name[:80]!r}.")
+    return path.parent / name
 
 
 def model_digest(path: Path, external: tuple[str, ...] = ()) -> str:
     """sha256 of the model and of every file with weights beside it (see `check_external`).
 
     Raises:
-        NetworkFileError: a file cannot be read.
+        NetworkFileError: a file cannot be read, or lies outside the model's folder.
     """
     digest = hashlib.sha256()
     for name in ("", *sorted(external)):
-        part = path.parent / name if name else path
+        part = _beside(path, name) if name else path
         try:
             with part.open("rb") as file:
                 while chunk := file.read(1 << 20):

@@ -28,6 +28,7 @@ from edgepose.engines.cache import (
     import_plan,
     read_sidecar,
     sidecar_path,
+    write_plan,
 )
 from edgepose.errors import EngineError, NetworkFileError, OutputError
 
@@ -360,3 +361,19 @@ def test_odd_names_stay_in_the_folder(cache: PlanCache) -> None:
         path = cache.store(PLAN, sidecar(name=name))
         assert path.parent == cache.folder
         assert cache.look_up(name, KEY).path == path
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("precision", "../../../up"), ("precision", "/../../../up"), ("gpu", "Orin\x1b[31m")],
+)
+def test_a_foreign_sidecar_names_no_place_outside(tmp_path: Path, field: str, value: str) -> None:
+    plan = tmp_path / "usb" / "a.engine"
+    full = write_plan(plan, PLAN, replace(sidecar(), key=KEY))
+    data = full.to_json()
+    data["key"][field] = value
+    sidecar_path(plan).write_text(json.dumps(data))
+    before = sorted(p for p in tmp_path.rglob("*"))
+    with pytest.raises(EngineError, match="cannot be imported"):
+        import_plan(PlanCache(tmp_path / "cache" / "engines"), plan)
+    assert sorted(p for p in tmp_path.rglob("*")) == before

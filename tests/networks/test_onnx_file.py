@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -152,3 +153,12 @@ def test_weights_outside_the_folder_are_refused(tmp_path: Path, location: str) -
     outline = OnnxOutline((), (), (), 17, (location,))
     with pytest.raises(NetworkFileError, match="outside its folder"):
         check_external(tmp_path / "m.onnx", outline)
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "../w.bin", "x" * 5000, "a/" * 2000 + "b", "a\0b"])
+def test_weights_are_looked_for_beside_the_model_only(onnx_file: Maker, name: str) -> None:
+    path = onnx_file()
+    outline = replace(read_outline(path), external=(name,))
+    for look in (lambda: check_external(path, outline), lambda: model_digest(path, (name,))):
+        with pytest.raises(NetworkFileError, match="outside its folder"):
+            look()
