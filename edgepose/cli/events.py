@@ -33,7 +33,7 @@ from edgepose.files import replacing
 def list_events(asked: EventsList) -> None:
     """Show events, the newest first."""
     with EventLog(asked.db or default_path()) as events:
-        page = events.page(make_filter(asked.which), cursor=asked.cursor, limit=asked.limit)
+        page = events.page(make_filter(asked.which, events), cursor=asked.cursor, limit=asked.limit)
     if asked.json:
         _print_json({"events": [e.as_dict() for e in page.events], "cursor": page.cursor})
         return
@@ -51,7 +51,7 @@ def export(asked: EventsExport) -> None:
             raise UsageError(f"{output}: name it *.csv, *.json or *.jsonl, or give --format.")
         raise UnknownNameError("format", asked.format, _WRITERS)
     with EventLog(asked.db or default_path()) as events:
-        counted = _Counted(events.all(make_filter(asked.which)))
+        counted = _Counted(events.all(make_filter(asked.which, events)))
         lines = _WRITERS[kind](counted)
         if output == "-":
             sys.stdout.writelines(lines)
@@ -67,7 +67,7 @@ def hours(asked: EventsHours) -> None:
     if not which.zone and "cross" not in which.event:
         which = replace(which, zone=("",))
     with EventLog(asked.db or default_path()) as events:
-        counts = events.hours(make_filter(which))
+        counts = events.hours(make_filter(which, events))
     if asked.of_day:
         counts = _by_hour_of_day(counts)
     if asked.json:
@@ -101,12 +101,18 @@ def import_events(asked: EventsImport) -> None:
 # arguments -----------------------------------------------------------------------------------------
 
 
-def make_filter(which: EventFilter) -> Filter:
-    """The filter of the common options.
+SOURCES = {"camera": "without", "example": "only"}  # examples, by the tabs of `edgepose serve`
+
+
+def make_filter(which: EventFilter, events: EventLog) -> Filter:
+    """The filter of the common options; a source may be named by its last part, or as in `edgepose serve`.
 
     Raises:
-        UsageError: an unknown kind of event, or a time that cannot be read.
+        UsageError: an unknown kind of event, a time that cannot be read, or sources that exclude each other.
     """
+    tabs = [word for word in which.source if word in SOURCES]
+    if tabs and len(which.source) > 1:
+        raise UsageError(f"--source {tabs[0]} goes alone; name the other sources by their paths.")
     kinds = [kind.lower() for kind in which.event]
     for kind in kinds:
         if kind not in KINDS:
@@ -116,7 +122,8 @@ def make_filter(which: EventFilter) -> Filter:
         events=kinds,
         zones=which.zone,
         tracks=which.track,
-        sources=which.source,
+        sources=() if tabs else events.named(which.source),
+        examples=SOURCES[tabs[0]] if tabs else "",
         sessions=which.session,
         since=parse_time(which.since, now) if which.since else None,
         until=parse_time(which.until, now) if which.until else None,
@@ -216,6 +223,12 @@ def _local(seconds: float) -> str:
     return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
 
 
+def _name(source: str) -> str:
+    """A source as people call it: a film without its folder, a device or an address whole."""
+    whole = "://" in source or source.startswith("/dev/")
+    return source if whole else Path(source).name
+
+
 def _table(events: Iterable[Event]) -> None:
     """A table for people; plain words where stdout is no terminal."""
     from rich.console import Console
@@ -238,7 +251,7 @@ def _table(events: Iterable[Event]) -> None:
             "" if e.track is None else f"#{e.track}",
             escape(e.zone),
             "" if e.dwell is None else f"{e.dwell:.1f} s",
-            escape(e.source),
+            escape(_name(e.source)),
             escape(e.session),
             escape(e.note),
         )

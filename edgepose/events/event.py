@@ -10,6 +10,7 @@ from edgepose.types import Box
 
 ENTER, EXIT, CROSS = "enter", "exit", "cross"
 KINDS = (ENTER, EXIT, CROSS)
+EXAMPLE = "example"  # sessions that show how it works begin with this word
 FIRST, LAST = -62135596800.0, 253402300799.0  # the years 1 to 9999
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from edgepose.closing import Closing
 from edgepose.errors import StoreError, UsageError
-from edgepose.events.event import Event, readable
+from edgepose.events.event import EXAMPLE, Event, readable
 from edgepose.events.schema import MIGRATIONS, connect, migrate
 
 MAX_PAGE = 1000
@@ -34,6 +34,8 @@ class Filter:
         zones: names; "" is the whole picture.
         tracks, sources, sessions: track ids, sources, session names.
         since, until: UTC seconds, `until` not included.
+        examples: "only", "with" or "without" the sessions of examples and test pictures; "" =
+            without, unless sources or sessions are named.
     """
 
     events: Sequence[str] = ()
@@ -43,6 +45,7 @@ class Filter:
     sessions: Sequence[str] = ()
     since: float | None = None
     until: float | None = None
+    examples: str = ""
 
     def where(self) -> tuple[str, list[Any]]:
         """The condition in SQL, and its values."""
@@ -58,6 +61,10 @@ class Filter:
             if wanted:
                 parts.append(f"{column} IN ({', '.join('?' * len(wanted))})")
                 values += [readable(v) if isinstance(v, str) else v for v in wanted]
+        named = "with" if self.sources or self.sessions else "without"
+        if (self.examples or named) != "with":
+            negated = "" if self.examples == "only" else "NOT "
+            parts.append(f"session.name {negated}LIKE '{EXAMPLE}-%'")
         if self.since is not None:
             parts.append("event.time >= ?")
             values.append(self.since)
@@ -224,6 +231,17 @@ class EventLog(Closing):
             [offset, *values],
         )
         return [HourCount(hour * 3600 - offset, *counts) for hour, *counts in rows]
+
+    def named(self, words: Sequence[str]) -> tuple[str, ...]:
+        """The sources that words mean: themselves, or those that end in /WORD.
+
+        A word that means none is given back as it is: nothing has that source.
+        """
+        known = [row[0] for row in self._rows("SELECT DISTINCT source FROM session")]
+        found: list[str] = []
+        for word in map(readable, words):
+            found += [s for s in known if s == word or s.endswith(f"/{word}")] or [word]
+        return tuple(found)
 
     def sessions(self, limit: int = 1000) -> list[SessionRow]:
         """The newest sessions, newest first."""

@@ -23,8 +23,8 @@ from pathlib import Path
 
 from edgepose.closing import Closing
 from edgepose.errors import StoreError
-from edgepose.events.event import Event
-from edgepose.events.tables import Retention, Session
+from edgepose.events.event import EXAMPLE, Event
+from edgepose.events.tables import Retention, Session, session_name
 from edgepose.events.writer import Item, Writer
 from edgepose.paths import home
 
@@ -113,9 +113,15 @@ class EventStore(Closing):
         """Events whose picture was given up, because too many waited or the disk had no room."""
         return self._too_much + self._writer.without_picture
 
-    def begin(self, source: str, started: float | None = None) -> Session:
-        """Start a session over a source (a path, or a URI without credentials)."""
-        session = Session(source, self._clock() if started is None else started)
+    def begin(self, source: str, started: float | None = None, *, example: bool = False) -> Session:
+        """Start a session over a source (a path, or a URI without credentials).
+
+        Args:
+            source, started: of it; None = now.
+            example: it shows how things work; its events are left out unless they are asked for.
+        """
+        started = self._clock() if started is None else started
+        session = Session(source, started, session_name(started, EXAMPLE) if example else "")
         with self._guard:
             self._open[session.key] = session
         self._queue.put(Item(session))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepose.events import snapshots
-from edgepose.events.event import ENTER, EXIT, Event, readable
+from edgepose.events.event import ENTER, EXIT, LAST, Event, readable
 
 _PICTURES = "SELECT snapshot FROM "
 STEP = 500  # rows deleted in a transaction
@@ -44,9 +44,10 @@ class Session:
         self.name = self.name or session_name(self.started)
 
 
-def session_name(started: float) -> str:
+def session_name(started: float, kind: str = "session") -> str:
     """For example session-20261121T071650Z."""
-    return datetime.fromtimestamp(started, timezone.utc).strftime("session-%Y%m%dT%H%M%SZ")
+    moment = datetime.fromtimestamp(min(max(started, 0.0), LAST), timezone.utc)
+    return kind + moment.strftime("-%Y%m%dT%H%M%SZ")
 
 
 def insert_session(db: sqlite3.Connection, session: Session) -> int:

@@ -51,7 +51,8 @@ class Recorded(Closing):
     def snapshot(self, number: int) -> bytes | None:
         """The picture stored with an event, None where there is none."""
         log = self.log
-        found = log.page(cursor=str(number - 1), limit=1, newest_first=False).events
+        all_of_them = Filter(examples="with")
+        found = log.page(all_of_them, cursor=str(number - 1), limit=1, newest_first=False).events
         if self._database is None or not found or found[0].id != number:
             return None
         return snapshots.read(self._database, found[0].snapshot)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from edgepose.errors import BackendUnavailable, OutputError, UsageError
@@ -58,10 +59,18 @@ def bind(host: str, port: int) -> socket.socket:
     return listening
 
 
+def _outward() -> str:
+    """The address by which this machine talks to others, "" where it has none; nothing is sent."""
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # an address for documentation
+        return str(probe.getsockname()[0])
+    return ""
+
+
 def server_address(listening: socket.socket, host: str) -> str:
-    """The address of the page; where all addresses are listened on, by the machine's name."""
+    """The address of the page; where all addresses are listened on, that of the way to other machines."""
     if host in ("", "0.0.0.0", "::"):
-        host = socket.gethostname()
+        host = _outward() or socket.gethostname()
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{listening.getsockname()[1]}/"
 

@@ -28,6 +28,11 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 COOKIE = "edgepose_token"
 MAX_BODY = 64 * 1024
 COOKIE_SECONDS = 30 * 86400
+OPEN = (
+    "/healthz",
+    "/static/style.css",
+    "/static/icon.svg",
+)  # the form for the token needs its looks
 SAFE = ("GET", "HEAD", "OPTIONS")
 HEADERS = (
     (
@@ -43,10 +48,11 @@ HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 LOGIN = b"""<!doctype html><html lang="en"><head><meta charset="utf-8">
-<meta name="viewport" content="width=device-width"><title>edgepose</title></head>
-<body><h1>edgepose</h1><form action="/"><label>Token <input name="token" type="password" required
+<meta name="viewport" content="width=device-width"><title>edgepose</title>
+<link rel="icon" href="/static/icon.svg"><link rel="stylesheet" href="/static/style.css"></head>
+<body class="login"><main><h1>edgepose</h1><form action="/"><label>Token <input name="token" type="password" required
 autocomplete="current-password"></label> <button>Open</button></form>
-<p>It was printed when the server started.</p></body></html>
+<p>It was printed when the server started.</p></main></body></html>
 """
 
 
@@ -94,7 +100,7 @@ class Guard:
         _check_origin(scope, headers, changes)
         if scope["type"] == "http":
             _check_body(headers, changes)
-        if self._token and scope["path"] != "/healthz" and not self._has_token(scope, headers):
+        if self._token and scope["path"] not in OPEN and not self._has_token(scope, headers):
             raise Refusal(
                 401, "A token is needed: open /?token=... once, or send Authorization: Bearer ..."
             )

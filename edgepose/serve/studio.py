@@ -6,12 +6,13 @@ import contextlib
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgepose.closing import Closing
 from edgepose.errors import EdgeposeError, UsageError
-from edgepose.events.event import readable
+from edgepose.events.event import EXAMPLE, readable
 from edgepose.events.store import EventStore
 from edgepose.events.tables import Retention
 from edgepose.io.uri import parse
@@ -108,12 +109,14 @@ class Studio(Closing):
 
     def _make(self, name: str, uri: str, choice: Choice) -> Channel:
         store = self.store if choice == self.engines.standard else None
+        # nobody counts the people of a test picture or of the film beside the camera
+        shows = name == EXAMPLE or parse(uri).scheme == "test"
         return Channel(
             name,
             uri,
             self.displays[name],
             lambda: self.engines.get(choice),
-            self._options,
+            replace(self._options, example=shows),
             store,
         )
 

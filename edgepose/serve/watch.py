@@ -42,6 +42,7 @@ class ChannelOptions:
         source: how inputs are opened.
         linger: seconds for which it goes on after its last viewer.
         retry: seconds before an input that failed is opened again.
+        example: what is seen shows how it works: its events are left out unless they are asked for.
         denied: seconds before a password that was refused is tried again.
         clock: UTC seconds.
     """
@@ -59,6 +60,7 @@ class ChannelOptions:
     linger: float = 3.0
     retry: float = 2.0
     denied: float = 900.0
+    example: bool = False
     clock: Callable[[], float] = time.time
 
 
@@ -116,7 +118,9 @@ class Watch:
         self._guard = threading.Lock()
         self._heard = time.monotonic()
         self._times: dict[str, float] = {}
-        self._session = store.begin(display, options.clock()) if store else None
+        self._session = (
+            store.begin(display, options.clock(), example=options.example) if store else None
+        )
         self._pipeline = Pipeline(
             Paced(source) if paced else source,
             estimator,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -224,3 +225,24 @@ def test_what_is_no_demo_database(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="person_detection"):
             import_demo(tmp_path / name, tmp_path / "events.db")
     assert not (tmp_path / "events.db").exists()
+
+
+def test_examples_are_left_out_unless_they_are_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "events.db"
+    with EventStore(path) as store:
+        for source, example in (("/films/walk.mp4", True), ("rtsp://door/", False)):
+            store.record(store.begin(source, NOW, example=example), [Event("enter", NOW, 1)])
+    with EventLog(path) as log:
+
+        def found(**wanted: Any) -> set[str]:
+            return {e.source for e in log.all(Filter(**wanted))}
+
+        everything = {"/films/walk.mp4", "rtsp://door/"}
+        assert found() == found(examples="without") == {"rtsp://door/"}
+        assert found(examples="only") == {"/films/walk.mp4"}
+        assert found(examples="with") == everything
+        assert found(sources=log.named(["walk.mp4"])) == {"/films/walk.mp4"}
+        assert found(sources=log.named(["alk.mp4", "nothing"])) == set()
+        assert found(sessions=["example-20260921T141320Z"]) == {"/films/walk.mp4"}
+        assert log.count() == 1
+        assert sum(h.enter for h in log.hours()) == 1

@@ -55,6 +55,7 @@ class Served:
             environment["EDGEPOSE_TOKEN"] = token
         command = [sys.executable, "-m", "edgepose", "serve", "--port", "0", "--no-download"]
         command += ["--network", network] if network else []
+        self.home = home
         self.said: list[str] = []
         self.process = subprocess.Popen(
             [*command, *words],

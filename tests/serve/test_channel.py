@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from served import make_film, wait_for
 
+from edgepose.events.event import iso_time
 from edgepose.events.log import EventLog
 from edgepose.events.store import EventStore
 from edgepose.serve.channel import Channel
@@ -253,3 +254,59 @@ def test_a_missing_file_is_tried_again(make: Callable[..., Channel], tmp_path: P
         assert "does not exist" in channel.reason
         make_film(film, 3)
         wait_for(lambda: channel.state == "live", "the film")
+
+
+def test_events_follow_a_correction_of_the_clock(
+    make: Callable[..., Channel], tmp_path: Path
+) -> None:
+    clock = [1_517_097_600.0]  # 2018, where a machine without a battery begins
+    path = tmp_path / "events.db"
+    store = EventStore(path, clock=lambda: clock[0])
+    channel = make(CAMERA, store, enter_after=0.2, clock=lambda: clock[0])
+    with Viewer(channel):
+        wait_for(lambda: channel.status()["people"] == 1, "somebody who entered")
+        assert store.flush()
+        clock[0] = 1_790_000_000.0  # the network sets it
+        before = channel.frames
+        wait_for(lambda: channel.frames > before + 2, "more frames")
+        (person,) = channel.status()["inside"]
+        assert person["since"].startswith("2026-")
+    wait_for(lambda: channel.state == "idle", "the end after the last viewer")
+    store.close()
+    with EventLog(path) as log:
+        events = list(log.all())
+    assert [(e.event, iso_time(e.time)[:4]) for e in events] == [
+        ("enter", "2018"),
+        ("exit", "2026"),
+    ]
+    assert (events[1].dwell or 0) < 60
+
+
+def test_a_refused_password_is_not_tried_again_soon(
+    make: Callable[..., Channel],
+) -> None:
+    tries: list[str] = []
+
+    class Guarded(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            tries.append(self.headers.get("Authorization", ""))
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="camera"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Guarded)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    channel = make(f"http://user:wrong@127.0.0.1:{server.server_address[1]}/cam")
+    with Viewer(channel):
+        wait_for(lambda: channel.state == "failed", "the refusal")
+        count = len(tries)
+        assert not channel._closed.wait(
+            1.0
+        )  # ten times the time after which others are tried again
+        assert len(tries) == count
+    server.shutdown()
+    server.server_close()

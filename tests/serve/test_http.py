@@ -17,9 +17,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from served import Served, pictures, wait_for
 from websockets.sync.client import connect
 
+from edgepose.events.event import Event
+from edgepose.events.store import EventStore
 from edgepose.io.sinks import metrics
 from edgepose.io.sources.testsrc import read_clock
 
+NOW = 1_790_000_000.0
 RESULT_SCHEMA = Path(metrics.__file__).with_name("result.schema.json")
 
 
@@ -38,7 +41,8 @@ def events(server: Served) -> list[dict[str, Any]]:
     """Events of both kinds: somebody looked until figures had entered, and all left at the end."""
 
     def some() -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = server.get("/api/v1/events", limit=1000)["events"]
+        asked = server.get("/api/v1/events", source="example", limit=1000)
+        found: list[dict[str, Any]] = asked["events"]
         return found if {"enter", "exit"} <= {e["event"] for e in found} else []
 
     with server.http.stream("GET", "/example_video"):
@@ -122,7 +126,8 @@ def test_an_event_arrives_over_a_websocket_once_it_is_stored(server: Served) -> 
         while (message := json.loads(socket.recv(timeout=30)))["type"] != "event":
             continue
     event = message["event"]
-    found = server.get("/api/v1/events", order="oldest", cursor=event["id"] - 1, limit=1)
+    asked = {"order": "oldest", "cursor": event["id"] - 1, "limit": 1}
+    found = server.get("/api/v1/events", source="example", **asked)
     assert found["events"] == [event]
     jsonschema.validate(event, schema_of(server, "/api/v1/events")["properties"]["events"]["items"])
 
@@ -145,9 +150,28 @@ def test_foreign_pages_get_no_websocket(server: Served) -> None:
     assert caught.value.response.status_code == 403
 
 
-def test_detections_have_the_shape_of_the_application_before(
-    server: Served, events: list[dict[str, Any]]
+@pytest.fixture
+def real(server: Served) -> None:
+    """Events of a camera, beside those of the example."""
+    with EventStore(server.home / "events.db") as store:
+        session = store.begin("rtsp://door/")
+        for k in range(8):
+            store.record(session, [Event(("enter", "exit")[k % 2], NOW + k, k // 2)])
+
+
+def test_examples_are_not_among_the_real_events(
+    server: Served, real: None, events: list[dict[str, Any]]
 ) -> None:
+    listed = server.get("/api/v1/events", limit=1000)["events"]
+    assert {e["source"] for e in listed} == {"rtsp://door/"}
+    names = {r["session_name"] for r in server.get("/detections")["results"]}
+    assert all(name.startswith("session-") for name in names)
+    assert all(e["session"].startswith("example-") for e in events)
+    hours = server.get("/api/v1/events/hours")["hours"]
+    assert sum(h["enter"] for h in hours) == sum(e["event"] == "enter" for e in listed)
+
+
+def test_detections_have_the_shape_of_the_application_before(server: Served, real: None) -> None:
     answer = server.get("/detections", page=1, **{"per-page": 2})
     assert set(answer) == {"results", "pagination"}
     assert answer["pagination"]["page"] == 1
@@ -184,7 +208,7 @@ def test_pages_are_bounded(server: Served, query: str, code: int) -> None:
     assert answer.json()["error"]
 
 
-def test_events_by_cursor(server: Served, events: list[dict[str, Any]]) -> None:
+def test_events_by_cursor(server: Served, real: None) -> None:
     oldest = server.get("/api/v1/events", order="oldest", limit=3)
     first = [e["id"] for e in oldest["events"]]
     more = server.get("/api/v1/events", order="oldest", limit=3, cursor=oldest["cursor"])
@@ -200,10 +224,12 @@ def test_events_by_filter(server: Served, events: list[dict[str, Any]]) -> None:
     assert all(e["dwell"] >= 0 for e in only)
     assert {e["source"] for e in only} == {server.state("example")["input"]}
     assert server.get("/api/v1/events", since="2100-01-01T00:00:00Z")["events"] == []
-    until = server.get("/api/v1/events", until=only[0]["time"], limit=1000)["events"]
+    until = server.get("/api/v1/events", source="example", until=only[0]["time"], limit=1000)[
+        "events"
+    ]
     assert all(e["time"] < only[0]["time"] for e in until)
     track = only[0]["track"]
-    tracks = server.get("/api/v1/events", track=track)["events"]
+    tracks = server.get("/api/v1/events", source="example", track=track)["events"]
     assert {e["track"] for e in tracks} == {track}
 
 

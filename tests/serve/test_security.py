@@ -115,6 +115,8 @@ def test_a_browser_without_the_token_gets_a_form() -> None:
     answer = ask(token=TOKEN, accept="text/html,*/*")
     assert answer.status_code == 401
     assert '<input name="token"' in answer.text
+    assert ask(path="/static/style.css", token=TOKEN).status_code == 200
+    assert ask(path="/static/app.js", token=TOKEN).status_code == 401
 
 
 def test_a_token_in_use_lets_other_host_names_in() -> None:

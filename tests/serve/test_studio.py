@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from served import wait_for
+from served import make_film, wait_for
 
 from edgepose.engines import EngineOptions
 from edgepose.errors import UnknownNameError, UsageError
 from edgepose.estimators import EstimatorOptions
+from edgepose.io.sinks.rows import to_json
 from edgepose.networks.resolve import resolve
 from edgepose.serve.engines import MAX_ENGINES, Choice, EnginePool
 from edgepose.serve.recorded import NoEvents
-from edgepose.serve.report import health
+from edgepose.serve.report import health, stats
 from edgepose.serve.studio import Studio
 from edgepose.serve.watch import ChannelOptions
 
@@ -29,11 +31,13 @@ SOURCES = {
 def make() -> Iterator[Callable[..., Studio]]:
     made: list[Studio] = []
 
-    def build(model: Path | None = None, **more: Any) -> Studio:
+    def build(
+        model: Path | None = None, sources: dict[str, str] | None = None, **more: Any
+    ) -> Studio:
         name = "human-pose-estimation-0001" if model else "edgepose-lite-body"
         network = resolve(name, model=model, download=False)
         pool = EnginePool(Choice(EngineOptions(), network), EstimatorOptions())
-        studio = Studio(SOURCES, pool, ChannelOptions(), **more)
+        studio = Studio(sources or SOURCES, pool, ChannelOptions(), **more)
         made.append(studio)
         return studio
 
@@ -119,3 +123,37 @@ def test_always_follows_the_current_source(
 def test_without_a_database_there_are_no_events(make: Callable[..., Studio]) -> None:
     with pytest.raises(NoEvents, match="--db"):
         make().recorded.visits(1, 10)
+
+
+def test_an_input_lost_for_long_and_a_dead_writer_are_ill_health(
+    make: Callable[..., Studio], tmp_path: Path
+) -> None:
+    studio = make(sources={"camera": "/dev/video97"}, database=tmp_path / "events.db")
+    channel = studio.channel("camera")
+    channel.always = True
+    channel.look()
+    wait_for(lambda: channel.lost_for, "the loss")
+    assert health(studio)["ok"] is True
+    assert health(studio)["lost"] == ["camera"]
+    ill = health(studio, patience=0.0)
+    assert ill["ok"] is False
+    assert ill["reasons"][0].startswith("camera is lost for")
+    assert studio.store is not None
+    studio.store.close()
+    ill = health(studio)
+    assert (ill["ok"], ill["events_written"]) == (False, False)
+    assert ill["reasons"] == ["the writer of events has ended"]
+
+
+def test_names_that_are_no_text_are_told(make: Callable[..., Studio], tmp_path: Path) -> None:
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4")
+    make_film(tmp_path / "film.mp4", 5).rename(name)
+    studio = make(sources={"camera": name}, database=tmp_path / "events.db")
+    channel = studio.channel("camera")
+    channel.look()
+    wait_for(lambda: channel.frames, "a frame")
+    assert "caf" in to_json(stats(studio))
+    assert to_json(channel.poses).isascii()
+    studio.store.flush()  # type: ignore[union-attr]
+    assert health(studio)["ok"]
+    assert studio.recorded.log.sessions()[0].source.endswith("caf\\udce9.mp4")

@@ -8,7 +8,10 @@ import httpx
 import pytest
 from served import Served, wait_for
 
+from edgepose.io.peers import MAX_PEERS
 from edgepose.io.sources.testsrc import read_clock
+from edgepose.serve.feed import Feed
+from edgepose.serve.webrtc import Peers, TooMany
 
 aiortc = pytest.importorskip("aiortc", reason="the webrtc extra is not installed")
 
@@ -49,3 +52,33 @@ def test_what_is_no_offer_is_refused_and_leaves_no_viewer(server: Served, offer:
     assert answer.status_code == 400, answer.text
     assert answer.json()["error"]
     assert server.state("example").get("viewers", 0) == 0
+
+
+def test_an_offer_that_never_connects_gives_its_place_back() -> None:
+    """Nine offers without candidates: eight places, all free again after the time for connecting."""
+
+    class Channel:
+        pictures: Feed[bytes] = Feed(replay=True)
+
+        def look(self) -> None: ...
+
+    async def knock() -> None:
+        peer = aiortc.RTCPeerConnection()
+        peer.addTransceiver("video", direction="recvonly")
+        await peer.setLocalDescription(await peer.createOffer())
+        lines = peer.localDescription.sdp.split("\r\n")
+        sdp = "\r\n".join(x for x in lines if not x.startswith("a=candidate"))
+        await peer.close()
+        peers, channel = Peers(seconds=3.0), Channel()
+        for _ in range(MAX_PEERS):
+            await peers.answer(channel, {"type": "offer", "sdp": sdp})  # type: ignore[arg-type]
+        assert channel.pictures.listeners == MAX_PEERS
+        with pytest.raises(TooMany):
+            await peers.answer(channel, {"type": "offer", "sdp": sdp})  # type: ignore[arg-type]
+        while peers.open or channel.pictures.listeners:
+            await asyncio.sleep(0.05)
+        answer = await peers.answer(channel, {"type": "offer", "sdp": sdp})  # type: ignore[arg-type]
+        assert answer["type"] == "answer"
+        await asyncio.gather(*(p.close() for p in list(peers.open)))
+
+    asyncio.run(asyncio.wait_for(knock(), 60))
