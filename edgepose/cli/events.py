@@ -223,7 +223,7 @@ def _local(seconds: float) -> str:
     return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _name(source: str) -> str:
+def _called(source: str) -> str:
     """A source as people call it: a film without its folder, a device or an address whole."""
     whole = "://" in source or source.startswith("/dev/")
     return source if whole else Path(source).name
@@ -251,7 +251,7 @@ def _table(events: Iterable[Event]) -> None:
             "" if e.track is None else f"#{e.track}",
             escape(e.zone),
             "" if e.dwell is None else f"{e.dwell:.1f} s",
-            escape(_name(e.source)),
+            escape(_called(e.source)),
             escape(e.session),
             escape(e.note),
         )

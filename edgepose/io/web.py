@@ -10,12 +10,15 @@ import base64
 import hmac
 import ipaddress
 import logging
+import math
 import os
 import re
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -26,6 +29,7 @@ log = logging.getLogger(__name__)
 
 CLIENT_SECONDS = 10.0  # a client that takes nothing for so long is dropped
 MAX_BODY = 1 << 20
+MAX_CONNECTIONS = 200  # each is a thread and a file
 
 _web_servers: dict[tuple[str, int], WebServer] = {}
 _lock = threading.Lock()
@@ -51,19 +55,38 @@ class Request(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
+    def handle_one_request(self) -> None:
+        """One request; its header has a time limit as a whole, however it drips."""
+        self.server.wait_for(self.connection)
+        super().handle_one_request()
+
+    def finish(self) -> None:
+        """The connection has ended."""
+        self.server.no_longer_wait_for(self.connection)
+        with suppress(OSError):
+            super().finish()
+
     def body(self) -> bytes:
-        """What was posted; empty where it is too long."""
-        length = int(self.headers.get("Content-Length") or 0)
-        return self.rfile.read(length) if 0 < length <= MAX_BODY else b""
+        """What was posted; empty where it is too long, or no length is named."""
+        text = self.headers.get("Content-Length", "")
+        length = int(text) if text.isascii() and text.isdigit() and len(text) < 12 else 0
+        if not 0 < length <= MAX_BODY:
+            return b""
+        self.server.wait_for(self.connection)
+        data = self.rfile.read(length)
+        self.server.no_longer_wait_for(self.connection)
+        return data
 
     def wants_page(self) -> bool:
         """A browser's navigation, rather than an <img> or a player."""
         return "text/html" in self.headers.get("Accept", "")
 
     def do_GET(self) -> None:
+        self.server.no_longer_wait_for(self.connection)
         self.server.owner.dispatch(self, "GET")
 
     def do_POST(self) -> None:
+        self.server.no_longer_wait_for(self.connection)
         self.server.owner.dispatch(self, "POST")
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -75,6 +98,52 @@ class _Threaded(ThreadingHTTPServer):
     block_on_close = False
     allow_reuse_address = True
     owner: WebServer
+
+    def __init__(self, *args: Any) -> None:
+        self._open: dict[socket.socket, float] = {}  # until when a request is waited for; inf = not
+        self._guard = threading.Lock()
+        super().__init__(*args)
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Whether there is room for a connection; who waits longest for a request gives way."""
+        with self._guard:
+            if len(self._open) >= MAX_CONNECTIONS:
+                oldest = min(self._open, key=self._open.__getitem__)
+                if self._open[oldest] == math.inf:
+                    return False
+                self._drop(oldest)
+            self._open[request] = time.monotonic() + CLIENT_SECONDS
+        return True
+
+    def service_actions(self) -> None:
+        """Close who did not send a request in time; called several times a second."""
+        now = time.monotonic()
+        with self._guard:
+            for connection in [c for c, until in self._open.items() if until < now]:
+                self._drop(connection)
+
+    def _drop(self, connection: socket.socket) -> None:
+        del self._open[connection]
+        with suppress(OSError):
+            connection.shutdown(socket.SHUT_RDWR)  # its thread wakes up and ends
+
+    def wait_for(self, connection: socket.socket) -> None:
+        """A request, or its body, must come within the time limit from now on."""
+        with self._guard:
+            if connection in self._open:
+                self._open[connection] = time.monotonic() + CLIENT_SECONDS
+
+    def no_longer_wait_for(self, connection: socket.socket) -> None:
+        """A request is there."""
+        with self._guard:
+            if connection in self._open:
+                self._open[connection] = math.inf
+
+    def shutdown_request(self, request: Any) -> None:
+        """A connection has ended."""
+        with self._guard:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         pass  # a client that went away is no news
