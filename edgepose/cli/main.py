@@ -81,9 +81,13 @@ def _takes_words(command: Command) -> bool:
 
 def main() -> None:
     """Entry point of `edgepose` and `python -m edgepose`."""
-    words = sys.argv[1:]
+    leave(run_words(sys.argv[1:]))
+
+
+def run_words(words: Sequence[str]) -> int:
+    """What `edgepose WORDS` does: one command alone where they name one; its exit code."""
     command = find_command(words)
     if command is None:
-        leave(run_app(make_app(), words, "edgepose"))
+        return run_app(make_app(), words, "edgepose")
     rest = words[len(command.path.split()) :]
-    leave(run_app(make_command(command), rest, f"edgepose {command.path}"))
+    return run_app(make_command(command), rest, f"edgepose {command.path}")

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from edgepose.cli.commands import COMMANDS, GROUPS, Command
 from edgepose.cli.common import run_app
 from edgepose.cli.console import Talk, Ticker
-from edgepose.cli.main import find_command, make_app, make_command
+from edgepose.cli.main import find_command, make_app, make_command, run_words
 from edgepose.options import fields_of
 
 ALONE = [c for c in COMMANDS if c.path not in GROUPS]
@@ -38,7 +38,7 @@ def test_the_work_takes_the_options_that_the_table_names(command: Command) -> No
 def shown(words: list[str]) -> str:
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        assert run_app(make_app(), [*words, "--help"], "edgepose") == 0
+        assert run_words([*words, "--help"]) == 0
     return out.getvalue()
 
 
