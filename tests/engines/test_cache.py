@@ -89,11 +89,15 @@ def test_the_nearest_key_explains(cache: PlanCache) -> None:
     assert "none, now 1:4:8" not in str(cache.look_up("resnet18", replace(KEY, batch="1:4:8")))
 
 
+TEXT = st.text(st.characters(exclude_categories=("C", "Z")), max_size=9)
+
+
 @given(
     st.fixed_dictionaries(
         {
-            f.name: st.integers(-1, 5) if f.name == "dla" else st.text(max_size=9)
-            for f in fields(PlanKey)
+            **{f.name: TEXT for f in fields(PlanKey)},
+            "dla": st.integers(-1, 5),
+            "precision": st.sampled_from(["fp32", "fp16", "int8"]),
         }
     )
 )

@@ -368,6 +368,7 @@ def test_networks_without_weights_cannot_be_quantised(tmp_path: Path) -> None:
 def test_the_networks_own_weights_keep_their_answers(shared: Path) -> None:
     """edgepose-lite-body on a photograph: fp16 within 1 %, int8 within 30 % of the largest value."""
     from edgepose.calibration import calibration
+    from edgepose.estimators.preparation import preparation
     from edgepose.networks import registry
 
     manifest = registry.find("edgepose-lite-body")
@@ -375,7 +376,7 @@ def test_the_networks_own_weights_keep_their_answers(shared: Path) -> None:
     if path is None:
         pytest.skip("edgepose-lite-body is not in the package yet")
     folder = shared / "datasets/coco-mini/images"
-    made = calibration(folder, manifest.input, "input", None, most=6)
+    made = calibration(folder, preparation(manifest, None), "input", most=6)
     photo = next(made.batches())
     feeds = {k: np.asarray(v) for k, v in photo.items()}
     full = run(str(path), feeds)
