@@ -214,6 +214,43 @@ def test_what_the_cluster_has_not_is_refused_at_once(
     assert "--num-gpus=1" in said
 
 
+def test_a_cluster_of_our_own_listens_on_this_machine_only(
+    make_film: MakeFilm, tmp_path: Path
+) -> None:
+    out, film = tmp_path / "out", make_film("mp4")
+    words = ["--network", "edgepose-lite-body", "--segment", "0.4", "--workers", "2"]
+    command = [sys.executable, "-m", "edgepose", "batch", str(film), "--out", str(out), *words]
+    driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        while driver.poll() is None and not list(out.glob("work/*/segment-*.parquet")):
+            time.sleep(0.02)
+        started = [driver.pid, *descendants(driver.pid)]
+        heard = {address for number in started for address in listening(number)}
+        _, said = driver.communicate(timeout=200)
+    finally:
+        driver.kill()
+    assert driver.returncode == 0, said
+    assert heard
+    assert heard <= {"0100007F", "0000000000000000FFFF00000100007F"}  # 127.0.0.1 of both families
+    assert rows_in(out) == posenet_rows(film)
+    assert [line for line in said.splitlines() if "ray" in line.lower()] == []
+
+
+def listening(number: int) -> set[str]:
+    """The addresses, as the kernel writes them, at which a process waits for connections."""
+    try:
+        sockets = {os.readlink(p) for p in Path(f"/proc/{number}/fd").iterdir()}
+    except OSError:
+        return set()
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{number}/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets:
+                found.add(fields[1].rpartition(":")[0])
+    return found
+
+
 def test_an_address_where_nothing_is(cluster: Cluster, make_film: MakeFilm, tmp_path: Path) -> None:
     cluster.address, right = f"{HEAD}:6398", cluster.address
     try:
