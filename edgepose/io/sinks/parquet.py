@@ -21,6 +21,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -172,7 +173,9 @@ def _pose_row(pose: Pose | None, exact: bool) -> tuple[Any, ...]:
         exactly = (pose.score, *pose.box, pose.points.ravel().tolist())
         return pose.id, pose.track, *exactly, [v for n in links for v in (n.a, n.b, n.score)]
     points = [
-        (pixel(x), pixel(y), score(s)) if s > 0 and np.isfinite((x, y)).all() else (None, None, 0.0)
+        (pixel(x), pixel(y), score(s))
+        if s > 0 and isfinite(x) and isfinite(y)
+        else (None, None, 0.0)
         for x, y, s in pose.points.tolist()
     ]
     there = [x is not None for x, _, _ in points]
