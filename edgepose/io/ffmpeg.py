@@ -83,9 +83,13 @@ class Converter:
 
     Args:
         aspect: width of a pixel by its height, where the stream says so (`sample_aspect_ratio`).
+        device: the frames are a driver's, which turns nothing, and whose memory must not outlive it.
     """
 
-    def __init__(self, aspect: Any = None) -> None:
+    def __init__(self, aspect: Any = None, device: bool = False) -> None:
+        # the flip by rotation: once it is asked, PyAV's side data keep their frame until the garbage is
+        # collected, so only the first frame of each rotation is asked
+        self._turns: dict[float, str] = {0: "none"} if device else {}
         self._reformatter = VideoReformatter()
         ratio = float(aspect or 1)
         oblong = SHAPES[0] < ratio < SHAPES[1] and not SQUARE[0] < ratio < SQUARE[1]
@@ -102,7 +106,13 @@ class Converter:
             rgb = self._reformatter.reformat(frame, width=width, format="rgb24")
         except (av.FFmpegError, OSError, ValueError) as e:
             raise SourceError(f"A damaged picture of {frame.width}x{frame.height}: {e}.") from None
-        return flip(_rows(rgb), turn(frame))
+        pixels = _rows(rgb)
+        if rgb is frame:  # already RGB: its memory may be a camera driver's
+            pixels = pixels.copy()
+        rotation = frame.rotation
+        if rotation not in self._turns:
+            self._turns[rotation] = turn(frame)
+        return flip(pixels, self._turns[rotation])
 
 
 def turn(frame: Any) -> str:

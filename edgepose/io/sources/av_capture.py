@@ -106,7 +106,9 @@ class AvCapture:
                 raise SourceError(
                     f"{address.shown} is a HEIF picture (HEIC); store it in a file and give that."
                 )
-            self._convert = Converter(self._stream.codec_context.sample_aspect_ratio)
+            self._convert = Converter(
+                self._stream.codec_context.sample_aspect_ratio, address.device
+            )
             self._stream.thread_type = "SLICE"  # frame threads would delay every picture
             rate = float(self._stream.guessed_rate or self._stream.average_rate or 0)
             self.rate = rate if rate <= MAX_RATE else 0.0

@@ -223,10 +223,10 @@ def test_devices_lists_it(fake_camera: Path, tmp_path: Path) -> None:
     text = """
 import glob
 glob.glob = lambda pattern, real=glob.glob: ["/dev/video0"] if "video" in pattern else real(pattern)
-from edgepose.cli.devices import devices
+from edgepose.cli.devices import Devices, devices
 import contextlib, io
 with contextlib.redirect_stdout(io.StringIO()) as said:
-    devices(as_json=False)
+    devices(Devices())
 print(json.dumps(said.getvalue()))
 """
     said = camera_script(fake_camera, tmp_path, text)
