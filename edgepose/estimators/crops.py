@@ -16,9 +16,11 @@ from edgepose.geometry import Affine
 from edgepose.networks.manifest import Manifest
 from edgepose.networks.resolve import Network, resolve
 from edgepose.preprocess import normalise
-from edgepose.preprocess.crops import centres_and_sizes, crops, warp
+from edgepose.preprocess.crops import centres_and_sizes, crops, in_patch, warp
 
 Owners = NDArray[np.intp]  # for each crop the number of its picture
+Window = tuple[slice, slice]  # rows and columns of a crop
+GREY = 127  # of what is masked
 
 
 class Crops:
@@ -30,12 +32,16 @@ class Crops:
 
     Attributes:
         turned: crops follow the angle of a palm.
+        mask: what lies farther outside of a box than this part of its longer side is grey, so that the
+            network does not see neighbours; None = nothing is.
     """
 
     def __init__(self, manifest: Manifest, dtype: DTypeLike = np.float32) -> None:
         self.spec, self._dtype = manifest.input, dtype
         self.turned = manifest.decoder.get("type") == "hand-landmark"
         self._decoder = manifest.decoder
+        mask = manifest.decoder.get("mask")
+        self.mask = None if mask is None or self.turned else float(mask)
 
     def places(self, found: Sequence[Regions]) -> list[Affine]:
         """Image -> crop, in pixel numbers, of every region of every frame."""
@@ -51,11 +57,36 @@ class Crops:
             regions = centres_and_sizes(boxes, size[0] / size[1], margin)
         return crops(*regions, size, angles)
 
-    def feed(self, pixels: Sequence[Any], owners: Owners, places: Sequence[Affine]) -> NDArray[Any]:
-        """The network's input, one row a crop, cut from pictures on the host."""
+    def windows(self, found: Sequence[Regions], places: Sequence[Affine]) -> list[Window]:
+        """Rows and columns of each crop that are not masked; [] where none is."""
+        if self.mask is None:
+            return []
+        boxes = np.concatenate([r.boxes for r in found])
+        margin = self.mask * (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True)
+        corners = np.stack([boxes[:, :2] - margin, boxes[:, 2:] + margin], axis=1)
+        spans = in_patch(places, corners)
+        first = np.maximum(np.floor(spans[:, 0]), 0).astype(int)
+        last = np.maximum(np.ceil(spans[:, 1]), 0).astype(int)
+        return [
+            (slice(top, bottom), slice(left, right))
+            for (left, top), (right, bottom) in zip(first.tolist(), last.tolist(), strict=True)
+        ]
+
+    def feed(
+        self,
+        pixels: Sequence[Any],
+        owners: Owners,
+        places: Sequence[Affine],
+        windows: Sequence[Window] = (),
+    ) -> NDArray[Any]:
+        """The network's input, one row a crop, cut from pictures on the host; grey outside of windows."""
         patches = np.empty((len(owners), self.spec.height, self.spec.width, 3), np.uint8)
         for owner, place, patch in zip(owners.tolist(), places, patches, strict=True):
             warp(pixels[owner], place, patch)
+        for patch, window in zip(patches, windows, strict=False):
+            person = patch[window].copy()
+            patch[:] = GREY
+            patch[window] = person
         return normalise(patches, self.spec, self._dtype)
 
 

@@ -71,8 +71,10 @@ class People(Closing):
     def inputs(self, pixels: Pixels) -> Iterator[NDArray[Any]]:
         """See `Preparation`."""
         found = self._detector.detect([Frame(pixels)], Stopwatch())
-        for place in self._crops.places(found):
-            yield self._crops.feed([pixels], np.zeros(1, np.intp), [place])
+        places = self._crops.places(found)
+        windows = self._crops.windows(found, places)
+        for i, place in enumerate(places):
+            yield self._crops.feed([pixels], np.zeros(1, np.intp), [place], windows[i : i + 1])
 
     def close(self) -> None:
         """Release the detector."""

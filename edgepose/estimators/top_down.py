@@ -19,7 +19,7 @@ from edgepose.engines import BatchRange, load_engine
 from edgepose.engines.base import Engine, Outputs
 from edgepose.errors import UsageError
 from edgepose.estimators.base import EstimatorOptions
-from edgepose.estimators.crops import Crops, Owners, check_detector, detector_network
+from edgepose.estimators.crops import Crops, Owners, Window, check_detector, detector_network
 from edgepose.estimators.detector import Detector, Regions
 from edgepose.estimators.heads import HeatmapHead, SimccHead, bind_head, check_points
 from edgepose.estimators.people import Limits, make_poses
@@ -71,6 +71,8 @@ class TopDown:
         self._runner = Runner(engine, manifest, replace(options, resize=""))
         self.manifest = self._runner.manifest
         self._crops = Crops(self.manifest, self._runner.dtype)
+        # the kernel that places pictures masks nothing: masked crops are cut on the host
+        self._device = self._runner.device if self._crops.mask is None else None
         self.topology = topology
         self._head = bind_head(manifest, self._runner.spec, topology, engine.outputs)
         check_detector(detector, manifest)
@@ -136,14 +138,15 @@ class TopDown:
         owners = np.repeat(np.arange(len(frames)), [len(r.scores) for r in found])
         if not owners.size:
             return [() for _ in frames]
-        on_host = self._runner.device is None
+        on_host = self._device is None
         pixels = [
             host_pixels(f) if on_host and len(r.scores) else f.pixels
             for f, r in zip(frames, found, strict=True)
         ]
         places = self._crops.places(found)
+        windows = self._crops.windows(found, places)
         parts = [
-            self._points(pixels, owners[part], places[part], stopwatch)
+            self._points(pixels, owners[part], places[part], windows[part], stopwatch)
             for part in chunks(len(owners), self._runner.batch)
         ]
         with stopwatch.stage("postprocess"):
@@ -163,10 +166,15 @@ class TopDown:
             ]
 
     def _points(
-        self, pixels: Sequence[Any], owners: Owners, places: Sequence[Affine], watch: Stopwatch
+        self,
+        pixels: Sequence[Any],
+        owners: Owners,
+        places: Sequence[Affine],
+        windows: Sequence[Window],
+        watch: Stopwatch,
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(N, K, 3) in image pixels of one batch of people, and how sure hands are right ones (N,)."""
-        plain, mirror = self._infer(pixels, owners, places, watch)
+        plain, mirror = self._infer(pixels, owners, places, windows, watch)
         with watch.stage("postprocess"):
             outputs = plain
             if mirror is not None and isinstance(self._head, HeatmapHead | SimccHead):
@@ -179,10 +187,15 @@ class TopDown:
             return table, np.asarray(right, np.float32)
 
     def _infer(
-        self, pixels: Sequence[Any], owners: Owners, places: Sequence[Affine], watch: Stopwatch
+        self,
+        pixels: Sequence[Any],
+        owners: Owners,
+        places: Sequence[Affine],
+        windows: Sequence[Window],
+        watch: Stopwatch,
     ) -> tuple[Outputs, Outputs | None]:
         """Answers to the crops and, with the flip test, to their mirror images; a row a person."""
-        spec, device = self._runner.spec, self._runner.device
+        spec, device = self._runner.spec, self._device
         if device is not None:
             maps = [place.between_centres() for place in places]
             flipped = [m.mirrored(spec.width) for m in maps]
@@ -190,7 +203,7 @@ class TopDown:
             answers = [device.run(pixels, owners.tolist(), way, watch) for way in ways]
         else:
             with watch.stage("preprocess"):
-                feed = self._crops.feed(pixels, owners, places)
+                feed = self._crops.feed(pixels, owners, places, windows)
                 across = 3 if spec.layout == "nchw" else 2
                 feeds = [feed, np.flip(feed, across)] if self._flip else [feed]
             answers = [self._runner.run(np.ascontiguousarray(f), watch) for f in feeds]

@@ -10,6 +10,7 @@ Outputs are bound by role. Roles by `decoder.type`:
 | paf | cmap, paf (may be one tensor) | cmap_channels, paf_channels: `[first, end)` of the tensor, default all; upsample, window, samples, keypoint_threshold, link_threshold, min_score |
 | heatmap | heatmap | refine, padding |
 | simcc | simcc_x, simcc_y | split, padding, softmax |
+| keypoints | keypoints | padding, mask (grey what lies farther outside of a person's box than this part of its longer side) |
 | rtmo | detections, keypoints | score, nms; boxes: "keypoints" = around the keypoints, not the network's |
 | movenet | the six maps of `decode.movenet`, by those names | as rtmo |
 | yolo-pose, yolov7-pose | the only output | score, nms, class_count, keypoint_values (3, or 2 without a score) |
@@ -43,7 +44,7 @@ NOT_IN_JSON = {"path", "custom"}
 # parameters of decoders by kind; others may be text, a truth value, a number or a list of numbers
 DECODER_NUMBERS = {
     *("score", "nms", "threshold", "keypoint_threshold", "link_threshold", "min_score"),
-    *("padding", "scale", "shift_y", "presence", "split"),
+    *("padding", "mask", "scale", "shift_y", "presence", "split"),
 }
 DECODER_COUNTS = {"upsample", "window", "samples", "class_count", "keypoint_values"}
 DECODER_LISTS = {"cmap_channels", "paf_channels", "classes", "strides", "anchors"}

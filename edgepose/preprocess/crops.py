@@ -57,6 +57,11 @@ def in_image(places: Sequence[Affine], xy: NDArray[np.floating]) -> Float64Array
     return np.array([place.inverse().apply(p) for place, p in zip(places, xy, strict=True)])
 
 
+def in_patch(places: Sequence[Affine], xy: NDArray[np.floating]) -> Float64Array:
+    """Points (N, K, 2) of pictures in the pixels of N patches."""
+    return np.array([place.apply(p) for place, p in zip(places, xy, strict=True)])
+
+
 def warp(pixels: Pixels, place: Affine, patch: Pixels) -> None:
     """Fill a patch from a picture, bilinear, black outside of it.
 

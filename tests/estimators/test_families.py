@@ -17,10 +17,11 @@ from edgepose.engines import EngineOptions
 from edgepose.errors import UsageError
 from edgepose.estimators import EstimatorOptions, make_estimator
 from edgepose.estimators.base import Estimator
-from edgepose.estimators.crops import Crops
-from edgepose.estimators.detector import Detector
+from edgepose.estimators.crops import GREY, Crops
+from edgepose.estimators.detector import Detector, Regions
 from edgepose.estimators.preparation import preparation
 from edgepose.networks.resolve import Network
+from edgepose.preprocess import normalise
 from edgepose.timing import Stopwatch
 from edgepose.types import Frame
 from tests.estimators import spots
@@ -151,3 +152,34 @@ def test_nobody_to_calibrate_with_is_said(
     options = EstimatorOptions(engine=ENGINE, detector=boxes)
     with pytest.raises(UsageError, match="only people that its detector finds"):
         calibration(tmp_path, preparation(manifest, None, options), "x")
+
+
+def test_what_lies_outside_of_a_box_is_masked(
+    make_pose: Callable[..., Path],
+) -> None:
+    manifest = pose_network(make_pose("simcc"), "simcc", split=1.0, mask=0.1).manifest
+    crops, plain = Crops(manifest), Crops(replace(manifest, decoder={"type": "simcc"}))
+    box = np.array([[20.0, 10.0, 30.0, 50.0]])
+    found = [Regions(box, np.ones(1), np.zeros(1))]
+    places = crops.places(found)
+    windows = crops.windows(found, places)
+    masked, whole = (
+        c.feed([picture()], np.zeros(1, np.intp), places, w)
+        for c, w in ((crops, windows), (plain, plain.windows(found, places)))
+    )
+    grey = normalise(np.full((1, 1, 1, 3), GREY, np.uint8), manifest.input).ravel()
+    inside = np.zeros(masked.shape[2:], bool)
+    inside[windows[0]] = True
+    assert 0 < inside.mean() < 1
+    np.testing.assert_array_equal(masked[0][:, inside], whole[0][:, inside])
+    np.testing.assert_array_equal(
+        masked[0][:, ~inside], np.repeat(grey[:, None], (~inside).sum(), 1)
+    )
+    corners = (
+        places[0].inverse().apply(np.array([[s.start, s.stop] for s in windows[0]], float)[::-1].T)
+    )
+    # the box and a tenth of its longer side around it, to whole pixels of the crop
+    step = 1.0 / places[0].a
+    wanted = np.array([[16.0, 6.0], [34.0, 54.0]])
+    wanted[0] = np.maximum(wanted[0], places[0].inverse().apply(np.zeros(2)))
+    assert np.abs(corners - wanted).max() < step + 1e-6
