@@ -22,7 +22,9 @@ from edgepose.batch.manifest import check
 pytest.importorskip("ray", reason="the cluster extra is not installed, or Ray has no wheel here")
 pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
 
-HEAD, SECOND, PORT = "127.0.0.2", "127.0.0.3", 6399  # below Ray's worker ports
+# of this run alone: two suites at the same time must not meet. Ports from 10002 on are Ray's workers'
+NET = 2 + secrets.randbelow(250)
+HEAD, SECOND, PORT = f"127.0.{NET}.2", f"127.0.{NET}.3", 6400 + secrets.randbelow(3500)
 MakeFilm = Callable[..., Path]
 
 # a driver in a process of its own, as the command line is: out, address, films
@@ -252,7 +254,7 @@ def listening(number: int) -> set[str]:
 
 
 def test_an_address_where_nothing_is(cluster: Cluster, make_film: MakeFilm, tmp_path: Path) -> None:
-    cluster.address, right = f"{HEAD}:6398", cluster.address
+    cluster.address, right = f"{HEAD}:{PORT - 1}", cluster.address
     try:
         driver = cluster.drive(tmp_path / "out", make_film("mp4"))
         said, _ = driver.communicate(timeout=200)
