@@ -117,6 +117,16 @@ def test_the_source_is_switched_and_back(page: Any, server: Served) -> None:
     wait_for(lambda: text(page, "connection") == "Live", "its connection")
 
 
+def test_a_picture_never_stands_under_another_inputs_name(page: Any) -> None:
+    wait_for(lambda: clock(page), "a picture")
+    left = page.execute_script(
+        "document.querySelector('input[value=example]').click();"
+        "return document.getElementById('picture').hasAttribute('src')"
+    )
+    assert not left
+    wait_for(lambda: 0 < (clock(page) or 9) < 2.1, "the film's own")
+
+
 def test_events_arrive_by_themselves(page: Any) -> None:
     page.execute_script("document.querySelector('input[value=example]').click()")
     wait_for(lambda: "figures.mp4" in text(page, "input"), "the film")

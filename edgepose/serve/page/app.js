@@ -110,6 +110,7 @@ function choose(source) {
   for (const radio of document.getElementsByName("source")) radio.checked = radio.value === source;
   if (page.socket) { const old = page.socket; page.socket = null; old.close(); }
   page.people = []; page.tries = 0; page.status = null;
+  forget_picture(); // else the other input's last picture would stand under this one's name
   forget_events();
   set_state("connecting");
   connect();
@@ -133,6 +134,11 @@ function hide_picture() {
   [copy.width, copy.height] = [picture.naturalWidth, picture.naturalHeight];
   copy.getContext("2d").drawImage(picture, 0, 0);
   copy.toBlob((blob) => { if (page.paused || document.hidden) picture.src = URL.createObjectURL(blob); }, "image/jpeg", 0.9);
+}
+function forget_picture() {
+  hang_up();
+  $("video").srcObject = null;
+  $("picture").removeAttribute("src");
 }
 async function show_video() {
   hang_up();
