@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import platformdirs
+
 PACKAGE = Path(__file__).resolve().parent
 
 
@@ -23,8 +25,6 @@ def home() -> Path:
     given = os.environ.get("EDGEPOSE_HOME")
     if given:
         return Path(given).expanduser()
-    import platformdirs
-
     return Path(platformdirs.user_data_dir("edgepose", appauthor=False))
 
 
@@ -38,8 +38,6 @@ def cache() -> Path:
     given = os.environ.get("EDGEPOSE_CACHE")
     if given:
         return Path(given).expanduser()
-    import platformdirs
-
     return Path(platformdirs.user_cache_dir("edgepose", appauthor=False))
 
 
