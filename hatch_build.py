@@ -25,7 +25,7 @@ def compile_host_library() -> str:
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        return str(module.build())
+        return str(module.build_library())
     except Exception as e:  # an optional part must not stop an install
         return f"{type(e).__name__}: {e}"
 

@@ -21,6 +21,7 @@ from edgepose.errors import UsageError
 from edgepose.estimators.base import EstimatorOptions
 from edgepose.estimators.crops import Crops, Owners, Window, check_detector, detector_network
 from edgepose.estimators.detector import Detector, Regions
+from edgepose.estimators.device_feed import DeviceFeed
 from edgepose.estimators.heads import HeatmapHead, SimccHead, bind_head, check_points
 from edgepose.estimators.people import Limits, make_poses
 from edgepose.estimators.runner import (
@@ -71,8 +72,6 @@ class TopDown:
         self._runner = Runner(engine, manifest, replace(options, resize=""))
         self.manifest = self._runner.manifest
         self._crops = Crops(self.manifest, self._runner.dtype)
-        # the kernel that places pictures masks nothing: masked crops are cut on the host
-        self._device = self._runner.device if self._crops.mask is None else None
         self.topology = topology
         self._head = bind_head(manifest, self._runner.spec, topology, engine.outputs)
         check_detector(detector, manifest)
@@ -210,6 +209,11 @@ class TopDown:
         # engines of a fixed batch answer for empty rows too
         plain, *mirror = [{k: v[: len(owners)] for k, v in a.items()} for a in answers]
         return plain, mirror[0] if mirror else None
+
+    @property
+    def _device(self) -> DeviceFeed | None:
+        """The kernel that places pictures; it masks nothing, so masked crops are cut on the host."""
+        return self._runner.device if self._crops.mask is None else None
 
     def close(self) -> None:
         """Release both engines."""

@@ -409,7 +409,11 @@ def test_a_signal_finishes_the_files(
     out, rows = tmp_path / "o.mp4", tmp_path / "r.jsonl"
     command = [sys.executable, "-m", "edgepose", "posenet", *intel, "--json", str(rows)]
     command += [str(shared / "media/one-by-one-person-detection.mp4"), str(out)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    was = signal.signal(number, signal.SIG_DFL)  # under nohup children would ignore SIGHUP
+    try:
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(number, was)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and (not rows.exists() or rows.stat().st_size < 3000):
         time.sleep(0.05)

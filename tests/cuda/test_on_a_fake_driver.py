@@ -96,7 +96,7 @@ import numpy as np
 from edgepose.cuda.context import context
 from edgepose.cuda.device import DeviceRunner
 from edgepose.cuda.kernels import Kernels
-from edgepose.cuda.pictures import Picture, Shape, TensorLayout
+from edgepose.cuda.pictures import Planes, Shape, TensorLayout
 from edgepose.cuda import twins
 from edgepose.errors import BackendUnavailable, EngineError
 from edgepose.geometry import stretch
@@ -128,7 +128,7 @@ def work(seed):
         picture = mine.runner.picture(frame)
         outs.append(mine.preprocess([picture], [affine], layout))
     batch = mine.preprocess([mine.runner.picture(f) for f in frames], [affine] * 12, layout)
-    want = twins.preprocess([Picture.packed(f) for f in frames], [affine] * 12, layout)
+    want = twins.preprocess([Planes.packed(f) for f in frames], [affine] * 12, layout)
     got = [mine.runner.download(out)[0] for out in outs]
     if not np.array_equal(got, want) or not np.array_equal(mine.runner.download(batch), want):
         wrong.append(seed)

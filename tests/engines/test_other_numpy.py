@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +74,14 @@ def test_other_errors_are_not_numpys() -> None:
     assert built_for_other_numpy(ImportError("libcudart.so.12: cannot open"), "torch") == ""
 
 
+@pytest.fixture
+def forgotten() -> Iterator[None]:
+    """A stand-in for TensorRT for RTX is gone afterwards, or every later test would get it."""
+    yield
+    sys.modules.pop("tensorrt_rtx", None)
+
+
+@pytest.mark.usefixtures("forgotten")
 def test_doctor_and_the_list_of_engines_agree_where_no_gpu_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
