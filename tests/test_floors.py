@@ -224,6 +224,15 @@ def test_a_name_means_one_thing() -> None:
     assert set(SHARED_NAMES) <= set(many), "an exception that is not needed any more"
 
 
+def test_the_page_has_the_same_floors() -> None:
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text()
+    for line in page.splitlines():
+        cells = [c.strip() for c in line.strip("|").split("|")]
+        if len(cells) == 3 and cells[0].isdigit():
+            named = {name for name, floor in FLOORS.items() if floor == int(cells[0])}
+            assert {n for n in named if f"`{n}" not in cells[1]} == set(), cells[0]
+
+
 def test_importing_edgepose_loads_nothing_heavy() -> None:
     code = (
         "import sys, edgepose, edgepose.cli.main; edgepose.cli.main.make_app();"
