@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from importlib import metadata
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -131,6 +130,8 @@ def built_for_other_numpy(error: BaseException, package: str) -> str:
     """Cause and remedy where a package fails as it was built for another numpy, else ""."""
     if not any(words in str(error) for words in _OTHER_NUMPY):
         return ""
+    from importlib import metadata  # 20 ms, for an error
+
     here = metadata.version("numpy")
     other = "'numpy<2'" if int(here.partition(".")[0]) >= 2 else "'numpy>=2'"
     return (

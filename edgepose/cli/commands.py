@@ -5,44 +5,29 @@ Nothing here imports the work: `edgepose X` loads only the modules of X, and `--
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import dataclass
-
-from edgepose.cli.options import (
-    Batch,
-    BatchCheck,
-    BatchExport,
-    BatchStatus,
-    Bench,
-    BuildEngine,
-    ConfigShow,
-    Devices,
-    Doctor,
-    Download,
-    EnginesExport,
-    EnginesImport,
-    EnginesList,
-    EnginesPrune,
-    EnginesShow,
-    Eval,
-    Export,
-    Networks,
-    NetworksRemove,
-    NetworksShow,
-)
-from edgepose.cli.serve_options import EventsExport, EventsHours, EventsImport, EventsList, Serve
-from edgepose.options import Posenet
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command: how it is typed, what it takes, and "module:function" in edgepose.cli of its work.
+    """A command: how it is typed, "module:class" of what it takes, "module:function" of its work.
 
-    The function takes the options as one value and returns an exit code, or None for 0.
+    The modules are those of edgepose.cli, or with a dot before them of edgepose. The function takes the
+    options as one value and returns an exit code, or None for 0.
     """
 
     path: str
-    options: type
+    takes: str
     work: str
+
+    @property
+    def options(self) -> type:
+        """The class of its options; only those of the command that was asked for are loaded."""
+        module, _, name = self.takes.partition(":")
+        home = f"edgepose{module}" if module.startswith(".") else f"edgepose.cli.{module}"
+        found: type = getattr(importlib.import_module(home), name)
+        return found
 
     @property
     def name(self) -> str:
@@ -51,32 +36,32 @@ class Command:
 
 
 COMMANDS = (
-    Command("posenet", Posenet, "posenet_job:run"),
-    Command("download", Download, "download:download"),
-    Command("networks", Networks, "networks:networks"),
-    Command("networks show", NetworksShow, "networks:show"),
-    Command("networks remove", NetworksRemove, "networks:remove"),
-    Command("build-engine", BuildEngine, "build_engine:build_engine"),
-    Command("engines list", EnginesList, "engines:list_engines"),
-    Command("engines show", EnginesShow, "engines:show"),
-    Command("engines prune", EnginesPrune, "engines:prune"),
-    Command("engines export", EnginesExport, "engines:export"),
-    Command("engines import", EnginesImport, "engines:import_"),
-    Command("batch", Batch, "batch:batch"),
-    Command("batch status", BatchStatus, "batch:job_status"),
-    Command("batch check", BatchCheck, "batch:check_job"),
-    Command("batch export", BatchExport, "batch:export_job"),
-    Command("serve", Serve, "serve:serve"),
-    Command("events list", EventsList, "events:list_events"),
-    Command("events export", EventsExport, "events:export"),
-    Command("events hours", EventsHours, "events:hours"),
-    Command("events import", EventsImport, "events:import_events"),
-    Command("export", Export, "export:export_checkpoint"),
-    Command("eval", Eval, "eval:evaluate"),
-    Command("bench", Bench, "bench:bench"),
-    Command("doctor", Doctor, "doctor:doctor"),
-    Command("devices", Devices, "devices:devices"),
-    Command("config show", ConfigShow, "config:show_config"),
+    Command("posenet", ".options:Posenet", "posenet_job:run"),
+    Command("download", "options:Download", "download:download"),
+    Command("networks", "options:Networks", "networks:networks"),
+    Command("networks show", "options:NetworksShow", "networks:show"),
+    Command("networks remove", "options:NetworksRemove", "networks:remove"),
+    Command("build-engine", "options:BuildEngine", "build_engine:build_engine"),
+    Command("engines list", "options:EnginesList", "engines:list_engines"),
+    Command("engines show", "options:EnginesShow", "engines:show"),
+    Command("engines prune", "options:EnginesPrune", "engines:prune"),
+    Command("engines export", "options:EnginesExport", "engines:export"),
+    Command("engines import", "options:EnginesImport", "engines:import_"),
+    Command("batch", "options:Batch", "batch:batch"),
+    Command("batch status", "options:BatchStatus", "batch:job_status"),
+    Command("batch check", "options:BatchCheck", "batch:check_job"),
+    Command("batch export", "options:BatchExport", "batch:export_job"),
+    Command("serve", "serve_options:Serve", "serve:serve"),
+    Command("events list", "serve_options:EventsList", "events:list_events"),
+    Command("events export", "serve_options:EventsExport", "events:export"),
+    Command("events hours", "serve_options:EventsHours", "events:hours"),
+    Command("events import", "serve_options:EventsImport", "events:import_events"),
+    Command("export", "options:Export", "export:export_checkpoint"),
+    Command("eval", "options:Eval", "eval:evaluate"),
+    Command("bench", "options:Bench", "bench:bench"),
+    Command("doctor", "options:Doctor", "doctor:doctor"),
+    Command("devices", "options:Devices", "devices:devices"),
+    Command("config show", "options:ConfigShow", "config:show_config"),
 )
 ROOT = """Find the poses of people and hands in images, videos, cameras and streams.
 
