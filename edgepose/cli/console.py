@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from edgepose.errors import UnknownNameError
@@ -66,7 +66,9 @@ class Talk:
         return self._console
 
     def _say(self, level: str, text: str) -> None:
-        if self.level >= LEVELS.index(level):
+        if self.level < LEVELS.index(level):
+            return
+        with suppress(OSError):  # a full disk behind `2>log`, a reader that left: no run ends of it
             if self.bars:
                 self.console.print(text, markup=False, soft_wrap=True)
             else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -88,8 +89,8 @@ class Runner:
         if not self._trim or spec.resize != "letterbox":
             return spec
         ratio = min(spec.width / frame.width, spec.height / frame.height)
-        width, height = (
-            min(-(-max(1, round(n * ratio)) // spec.multiple) * spec.multiple, most)
+        width, height = (  # never below what the ratio asks for, or the picture would get smaller
+            min(math.ceil(n * ratio / spec.multiple) * spec.multiple, most)
             for n, most in ((frame.width, spec.width), (frame.height, spec.height))
         )
         return replace(spec, width=width, height=height)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import typer
 
 from edgepose.cli.common import run_app
 from edgepose.errors import EXIT_USAGE
+
+PICTURE = Path(__file__).resolve().parents[2] / "examples" / "images" / "astronaut.jpg"
 
 
 def app() -> typer.Typer:
@@ -64,3 +70,16 @@ def test_the_program_shows_its_help_where_a_command_is_missing(
     assert shown.startswith("Usage: edgepose")
     assert "See edgepose" not in shown
     assert shown.count("Usage:") == 1
+
+
+def test_a_full_disk_behind_the_messages_ends_no_run() -> None:
+    command = [sys.executable, "-m", "edgepose", "posenet", str(PICTURE)]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*command, "--headless", "--json", "-"],
+            stdout=subprocess.PIPE,
+            stderr=full,
+            check=False,
+        )
+    assert done.returncode == 0
+    assert done.stdout.count(b"\n") == 1
