@@ -7,6 +7,7 @@ import sys
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from edgepose.cli.common import terminate_as_interrupt
 from edgepose.cli.console import Talk
@@ -21,36 +22,42 @@ from edgepose.io.sources import SCHEMES, open_source
 from edgepose.io.uri import parse
 from edgepose.networks import registry
 from edgepose.options import EngineChoice, NetworkChoice
-from edgepose.serve import run
-from edgepose.serve.access import checked_token, is_loopback, new_token
 from edgepose.serve.engines import Choice, EnginePool
 from edgepose.serve.studio import Studio
 from edgepose.serve.watch import ChannelOptions
 from edgepose.wanted import camera_options
+from edgepose.web import server as web_server
+from edgepose.web.access import checked_token, is_loopback, new_token
 
 DEFAULT_EXAMPLE = "test://people"
 
 
 def serve(asked: Serve) -> int:
     """Run the command."""
-    run.require()
+    web_server.require()
     talk = Talk.of(asked.talk)
     host = asked.web.host
     token = _token(host)
     with ExitStack() as stack:
-        listening = run.bind(host, asked.web.port)
+        listening = web_server.bind(host, asked.web.port)
         stack.callback(listening.close)
         terminate_as_interrupt()
         try:
             studio = _studio(asked, talk)
             stack.callback(studio.close)
             talk.info(f"{studio.network.manifest.name} on {studio.prepare()}")
-            server = run.make_server(studio, token)
-            _announce(run.server_address(listening, host), token, talk)
+            server = _server(studio, token)
+            _announce(web_server.server_address(listening, host), token, talk)
             server.run(sockets=[listening])
         except KeyboardInterrupt:  # Ctrl-C and SIGTERM are how a server ends
             talk.info("Ending.")
     return 0
+
+
+def _server(studio: Studio, token: str) -> Any:
+    from edgepose.serve.app import make_app  # Starlette is imported where a page is served
+
+    return web_server.make_server(make_app(studio, token), studio.stop)
 
 
 def _token(host: str) -> str:

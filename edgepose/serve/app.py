@@ -28,9 +28,9 @@ from edgepose.serve.channel import BOUNDARY, Channel
 from edgepose.serve.feed import FeedClosed, Listener
 from edgepose.serve.openapi import document
 from edgepose.serve.recorded import NoEvents
-from edgepose.serve.security import App, Guard
 from edgepose.serve.studio import Studio
 from edgepose.serve.webrtc import Peers, TooMany, available
+from edgepose.web.security import App, Guard
 
 if TYPE_CHECKING:
     from edgepose.events.event import Event

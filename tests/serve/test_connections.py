@@ -17,7 +17,7 @@ import pytest
 import uvicorn
 from served import Served, wait_for
 
-from edgepose.serve.connections import Gate, Sparse, protocol, room_for
+from edgepose.web.connections import Gate, Sparse, protocol, room_for
 
 HEAD = b"PUT /api/v1/source HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
 BEGINNINGS = {

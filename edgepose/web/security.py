@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.datastructures import Headers
 
-from edgepose.serve.access import is_loopback
+from edgepose.web.access import is_loopback
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

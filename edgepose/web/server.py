@@ -1,16 +1,17 @@
-"""Serving a studio: the socket, uvicorn around the application, and an end without waiting for viewers."""
+"""A web server: the socket, uvicorn around an application, and an end without waiting for viewers."""
 
 from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from edgepose.errors import BackendUnavailable, OutputError, UsageError
 
 if TYPE_CHECKING:
-    from edgepose.serve.studio import Studio
+    from edgepose.web.security import App
 
 GRACE = 1  # seconds that open requests have to end
 
@@ -27,7 +28,7 @@ def require() -> Any:
         import websockets  # noqa: F401
     except ImportError as e:
         raise BackendUnavailable(
-            f"edgepose serve needs more packages ({e}). Run: pip install 'edgepose[serve]'"
+            f"A web page needs more packages ({e}). Run: pip install 'edgepose[serve]'"
         ) from None
     return uvicorn
 
@@ -67,30 +68,37 @@ def _outward() -> str:
     return ""
 
 
-def server_address(listening: socket.socket, host: str) -> str:
+def server_address(listening: socket.socket, host: str, scheme: str = "http") -> str:
     """The address of the page; where all addresses are listened on, that of the way to other machines."""
     if host in ("", "0.0.0.0", "::"):
         host = _outward() or socket.gethostname()
     shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{listening.getsockname()[1]}/"
+    return f"{scheme}://{shown}:{listening.getsockname()[1]}/"
 
 
-def make_server(studio: Studio, token: str) -> Any:
-    """A uvicorn server; `run(sockets=[...])` serves until SIGINT or SIGTERM."""
+def make_server(app: App, stop: Callable[[], None], tls: tuple[str, str] | None = None) -> Any:
+    """A uvicorn server; `run(sockets=[...])` serves until SIGINT or SIGTERM.
+
+    Args:
+        app: what answers. stop: called when the end begins, so that nobody has to be waited for.
+        tls: files of the certificate and its key; None = no TLS.
+
+    Raises:
+        BackendUnavailable: the extra `serve` is not installed. OutputError: the files cannot be used.
+    """
     uvicorn = require()
-    from edgepose.serve.app import make_app
-    from edgepose.serve.connections import BACKLOG, Gate, protocol, quieten, room_for
-    from edgepose.serve.security import MAX_BODY
+    from edgepose.web.connections import BACKLOG, Gate, protocol, quieten, room_for
+    from edgepose.web.security import MAX_BODY
 
     room = room_for()
 
     class Server(uvicorn.Server):  # type: ignore[misc,name-defined,unused-ignore]
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            studio.stop()  # pictures and messages end, so that nobody has to be waited for
+            stop()
             await super().shutdown(sockets)
 
     config = uvicorn.Config(
-        make_app(studio, token),
+        app,
         access_log=False,  # addresses may hold the token
         log_level="warning",
         server_header=False,
@@ -102,6 +110,12 @@ def make_server(studio: Studio, token: str) -> Any:
         ws_max_size=MAX_BODY,
         ws_max_queue=4,
         lifespan="off",
+        ssl_certfile=tls[0] if tls else None,
+        ssl_keyfile=tls[1] if tls else None,
     )
     quieten()
+    try:
+        config.load()
+    except (OSError, ValueError) as e:  # what the ssl module says of files that do not fit
+        raise OutputError(f"TLS cannot be served with these files: {e}.") from None
     return Server(config)
