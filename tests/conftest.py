@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from tests.apart import Apart
+
 # a busy machine is no failure
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
@@ -33,6 +35,14 @@ def private_folders(
     base = tmp_path_factory.mktemp("edgepose")
     monkeypatch.setenv("EDGEPOSE_HOME", str(base / "home"))
     monkeypatch.setenv("EDGEPOSE_CACHE", str(base / "cache"))
+
+
+@pytest.fixture(scope="session")
+def apart() -> Iterator[Apart]:
+    """Calls functions in a child process, where a library may crash without ending the session."""
+    child = Apart()
+    yield child
+    child.close()
 
 
 class Heard(logging.Handler):

@@ -14,6 +14,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -35,40 +36,54 @@ from edgepose.files import write_atomically
 
 
 class BuildLog:
-    """What the library says while it works: errors are kept for messages."""
+    """The errors of a library, from the moment at which this is made.
 
-    def __init__(self) -> None:
-        self.errors: list[str] = []
-        self.warnings: list[str] = []
+    Args:
+        trt: the library.
+    """
 
-    def add(self, severity: str, message: str) -> None:
-        """Keep errors and warnings, newest last."""
-        kept = {"INTERNAL_ERROR": self.errors, "ERROR": self.errors, "WARNING": self.warnings}
-        if severity in kept:
-            kept[severity].append(" ".join(message.split()))
-            del kept[severity][:-50]
+    def __init__(self, trt: Any) -> None:
+        self.logger = logger_of(trt)
+        self._before = self.logger.told
+
+    def _errors(self) -> list[str]:
+        new = self.logger.told - self._before
+        return self.logger.errors[-new:] if new else []
 
     def first(self) -> str:
         """The first error that tells something (what follows from it comes later), shortened."""
-        told = [e for e in self.errors if "catchCudaError" not in e] or self.errors
+        errors = self._errors()
+        told = [e for e in errors if "catchCudaError" not in e] or errors
         return told[0][:240] if told else ""
 
     def last(self) -> str:
         """The newest error, shortened; "" where there is none."""
-        return self.errors[-1][:240] if self.errors else ""
+        return "".join(self._errors()[-1:])[:240]
 
 
-def make_logger(trt: Any, log: BuildLog) -> Any:
-    """An ILogger of that library which writes to `log`."""
+# One logger a library, for life: threads of the builder may log after a cancelled build, and a library
+# that is given a second logger goes on with the first, whoever has let go of it.
+_loggers: dict[type, Any] = {}
+
+
+def logger_of(trt: Any) -> Any:
+    """The ILogger of that library; `errors` has its newest errors, `told` counts all of them."""
+    if trt.ILogger in _loggers:
+        return _loggers[trt.ILogger]
 
     class Logger(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
+            self.errors: list[str] = []
+            self.told = 0
 
         def log(self, severity: Any, msg: str) -> None:
-            log.add(str(getattr(severity, "name", severity)), msg)
+            if str(getattr(severity, "name", severity)) in ("INTERNAL_ERROR", "ERROR"):
+                self.errors.append(" ".join(msg.split()))
+                self.told += 1
+                del self.errors[:-50]
 
-    logger = Logger()
+    logger = _loggers.setdefault(trt.ILogger, Logger())
     register_plugins(trt, logger)
     return logger
 
@@ -134,15 +149,15 @@ class _BuildJob:
         self.progress = progress
         self.timing_cache = timing_cache
         self.calibrator = calibrator
-        self.log = BuildLog()
+        self.log = BuildLog(trt)
         self.stopped = threading.Event()
         self.failure: BaseException | None = None
         self.can_stop = hasattr(trt, "IProgressMonitor")
+        self.monitor: Any = None
         self.keep: list[Any] = []  # objects that the library does not keep alive itself
 
     def run(self) -> bytes:
-        logger = make_logger(self.trt, self.log)
-        self.keep.append(logger)
+        logger = self.log.logger
         try:
             builder = self.trt.Builder(logger)
         except (RuntimeError, TypeError) as e:
@@ -257,9 +272,7 @@ class _BuildJob:
         self._set_profile(builder, network, config)
         self._load_timing_cache(config)
         if self.can_stop:
-            monitor = _make_monitor(self.trt, self)
-            self.keep.append(monitor)
-            config.progress_monitor = monitor
+            config.progress_monitor = self.monitor = _make_monitor(self.trt, self)
         return config
 
     def _set_precision(self, config: Any) -> None:
@@ -383,6 +396,9 @@ def _make_monitor(trt: Any, job: _BuildJob) -> Any:
 # --- the thread that builds, so that the main thread hears Ctrl-C
 
 _abandoned: list[threading.Thread] = []
+_for_life: list[
+    Any
+] = []  # monitors of cancelled builds, which threads of the builder may still call
 _cancelled = threading.Event()
 
 
@@ -413,9 +429,16 @@ def _in_thread(work: Callable[[], bytes], job: _BuildJob) -> bytes:
             _wait(thread)
         else:
             _abandon(thread)
+        _for_life.append(job.monitor)
         raise Interrupted("The build was cancelled; nothing was kept.") from None
+    if job.stopped.is_set():
+        _for_life.append(job.monitor)
+    # builder, network and parser are destroyed here and now, not when a collector finds their cycle
+    for error in failure:
+        traceback.clear_frames(error.__traceback__)
+    job.keep.clear()
     if failure:
-        raise failure[0]
+        raise failure.pop()
     return result[0]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from edgepose.engines.base import Choice, shape_text
 from edgepose.engines.device import Cuda, DeviceEngine, Slot
-from edgepose.engines.tensorrt_build import BuildLog, make_logger
+from edgepose.engines.tensorrt_build import BuildLog
 from edgepose.errors import EngineError
 from edgepose.types import Shape, TensorSpec
 
@@ -33,9 +33,8 @@ class Loader:
 
     def __init__(self, trt: Any) -> None:
         self.trt = trt
-        self.log = BuildLog()
-        self._logger = make_logger(trt, self.log)
-        self._runtime = trt.Runtime(self._logger)
+        self.log = BuildLog(trt)
+        self._runtime = trt.Runtime(self.log.logger)
 
     def deserialise(self, content: bytes) -> Any:
         """The engine of a plan, None where the library refuses it (`log` then says why)."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from edgepose.engines.cache import PlanCache, sidecar_path
 from edgepose.engines.gpu import Gpu
 from edgepose.engines.options import BatchRange, Calibration, EngineOptions
 from edgepose.engines.plans import Flavour, Machine, Plan, obtain
-from edgepose.engines.tensorrt_build import BuildLog, make_logger
+from edgepose.engines.tensorrt_build import logger_of
 from edgepose.errors import (
     EngineError,
     Interrupted,
@@ -30,6 +31,8 @@ from edgepose.errors import (
     OutputError,
     UsageError,
 )
+from tests.apart import Apart
+from tests.conftest import hearing
 from tests.engines import trt_double
 from tests.engines.conftest import Maker
 from tests.engines.onnx_nets import pose_like
@@ -50,7 +53,7 @@ class Bench:
         self.flavour = Flavour("tensorrt", "TensorRT", self.trt)
 
     def deserialise(self, content: bytes) -> Any:
-        runtime = self.trt.Runtime(make_logger(self.trt, BuildLog()))
+        runtime = self.trt.Runtime(logger_of(self.trt))
         return runtime.deserialize_cuda_engine(content)
 
     def get(self, model: Path, must_keep: bool = False, **options: Any) -> Plan:
@@ -413,54 +416,62 @@ def test_timing_caches_by_gpu_and_version(bench: Bench, onnx_file: Maker) -> Non
 
 # --- for real: TensorRT for RTX builds without a GPU
 
+Got = tuple[Plan, list[str]]
+
+
+def obtain_by_rtx(cache: PlanCache, model: Path, at_most: int | None, **options: Any) -> Got:
+    """The plan, and what was said."""
+    import tensorrt_rtx
+
+    flavour = Flavour("tensorrt_rtx", "TensorRT for RTX", tensorrt_rtx, timings=False)
+    limit = nullcontext() if at_most is None else files_at_most(at_most)
+    with hearing() as said, limit:
+        return obtain(flavour, model, EngineOptions(**options), Machine(), cache), said
+
 
 @pytest.fixture
-def rtx(tmp_path: Path, heard: list[str]) -> Bench:
-    trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx-cu13 is not installed")
-    bench = Bench(tmp_path, heard)
-    bench.trt = SimpleNamespace(state=SimpleNamespace(calls=[]))
-    bench.flavour = Flavour("tensorrt_rtx", "TensorRT for RTX", trt, timings=False)
-    bench.gpu = None
-    return bench
+def rtx(apart: Apart, tmp_path: Path) -> Callable[..., Got]:
+    if importlib.util.find_spec("tensorrt_rtx") is None:
+        pytest.skip("tensorrt-rtx-cu13 is not installed")
+    cache = PlanCache(tmp_path / "engines")
+
+    def get(model: Path, at_most: int | None = None, **options: Any) -> Got:
+        got: Got = apart(obtain_by_rtx, cache, model, at_most, **options)
+        return got
+
+    return get
 
 
-def rtx_get(bench: Bench, model: Path, **options: Any) -> Plan:
-    bench.said.clear()
-    settings = EngineOptions(**options)
-    return obtain(bench.flavour, model, settings, Machine(), bench.cache)
-
-
-def test_rtx_miss_hit_rebuild(rtx: Bench, onnx_file: Maker) -> None:
+def test_rtx_miss_hit_rebuild(rtx: Callable[..., Got], onnx_file: Maker) -> None:
     model = onnx_file("net.onnx", ("n", 3, "h", "w"))
-    first = rtx_get(rtx, model, shape=(32, 48))
+    first, said = rtx(model, shape=(32, 48))
     assert first.built
     assert first.content[:4] == b"vtrt"
-    assert "for any GPU with TensorRT for RTX" in rtx.said[0]
-    assert not rtx_get(rtx, model, shape=(32, 48)).built
-    assert "shape: " in rtx_get(rtx, model, shape=(64, 64)).reason
-    assert "precision: " in rtx_get(rtx, model, shape=(32, 48), precision="fp32").reason
-    batch = rtx_get(rtx, model, shape=(32, 48), batch=BatchRange(1, 2, 4))
+    assert "for any GPU with TensorRT for RTX" in said[0]
+    assert not rtx(model, shape=(32, 48))[0].built
+    assert "shape: " in rtx(model, shape=(64, 64))[0].reason
+    assert "precision: " in rtx(model, shape=(32, 48), precision="fp32")[0].reason
+    batch, _ = rtx(model, shape=(32, 48), batch=BatchRange(1, 2, 4))
     assert "batch: 1, now 1:2:4" in batch.reason
     onnx.save(pose_like(("n", 3, "h", "w"), bias=0.25), model)
-    changed = rtx_get(rtx, model, shape=(32, 48))
+    changed, said = rtx(model, shape=(32, 48))
     assert changed.built
     assert changed.reason.startswith("onnx: ")
-    assert rtx.said[0].startswith("Rebuilding")
+    assert said[0].startswith("Rebuilding")
 
 
-def test_rtx_rebuilds_a_truncated_plan(rtx: Bench, onnx_file: Maker) -> None:
+def test_rtx_rebuilds_a_truncated_plan(rtx: Callable[..., Got], onnx_file: Maker) -> None:
     model = onnx_file()
-    path = rtx_get(rtx, model).path
+    path = rtx(model)[0].path
     assert path is not None
     path.write_bytes(path.read_bytes()[:1000])
-    again = rtx_get(rtx, model)
+    again, said = rtx(model)
     assert again.built
-    assert "the plan is cut off: 1000 of" in rtx.said[0]
-    assert not rtx_get(rtx, model).built
+    assert "the plan is cut off: 1000 of" in said[0]
+    assert not rtx(model)[0].built
 
 
-def test_rtx_full_disk(rtx: Bench, onnx_file: Maker) -> None:
-    with files_at_most(5000):
-        plan = rtx_get(rtx, onnx_file(), precision="fp32")
+def test_rtx_full_disk(rtx: Callable[..., Got], onnx_file: Maker) -> None:
+    plan, said = rtx(onnx_file(), at_most=5000, precision="fp32")
     assert plan.path is None
-    assert any("for this run only" in s for s in rtx.said)
+    assert any("for this run only" in s for s in said)

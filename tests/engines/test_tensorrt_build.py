@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import json
 import os
 import signal
@@ -9,7 +11,9 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,15 +28,28 @@ from edgepose.engines import tensorrt_build as tb
 from edgepose.engines.base import Feeds
 from edgepose.engines.gpu import Gpu, HostMemory
 from edgepose.engines.options import BatchRange, Calibration, EngineOptions
+from edgepose.engines.tensorrt_run import Loader
 from edgepose.errors import EngineError, Interrupted, NetworkFileError, UsageError
 from edgepose.networks.onnx_file import read_outline
 from edgepose.paths import data_networks
+from tests.apart import Apart
 from tests.engines import trt_double
 from tests.engines.conftest import Maker
 from tests.engines.onnx_nets import pose_like, write
 
 MONITORED = [v for v, api in trt_double.API.items() if "IProgressMonitor" in api]
+Rtx = Callable[..., "Built"]
 ORIN = Gpu(0, "Orin", "8.7", "12.6", 8 << 30, True)
+
+
+@dataclass(frozen=True)
+class Built:
+    """A plan: its first bytes, its size and what was told of the build."""
+
+    magic: bytes
+    size: int
+    digest: int
+    told: list[tuple[Any, ...]]
 
 
 @pytest.fixture(params=trt_double.VERSIONS)
@@ -42,26 +59,34 @@ def trt(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture
-def rtx() -> Any:
-    """The real TensorRT for RTX, which builds without a GPU."""
-    return pytest.importorskip(
-        "tensorrt_rtx", reason="tensorrt-rtx-cu13 is not installed", exc_type=ImportError
-    )
+def rtx(apart: Apart) -> Rtx:
+    """The real TensorRT for RTX, which builds without a GPU, in a process of its own."""
+    if importlib.util.find_spec("tensorrt_rtx") is None:
+        pytest.skip("tensorrt-rtx-cu13 is not installed")
+    return functools.partial(apart, build_by_rtx)
+
+
+def batches(count: int) -> Iterator[Feeds]:
+    rng = np.random.default_rng(0)
+    for _ in range(count):
+        yield {"x": rng.random((1, 3, 32, 48), dtype="f")}
 
 
 def pictures(count: int = 3) -> Calibration:
-    def batches() -> Iterator[Feeds]:
-        rng = np.random.default_rng(0)
-        for _ in range(count):
-            yield {"x": rng.random((1, 3, 32, 48), dtype="f")}
-
-    return Calibration("pictures-digest", batches, count)
+    return Calibration("pictures-digest", functools.partial(batches, count), count)
 
 
 def build(trt: Any, model: Path, calibrator: Any = None, **options: Any) -> bytes:
     settings = EngineOptions(**options)
     plan = decide.plan_build(model, read_outline(model), settings)
     return tb.build(trt, plan, progress=settings.progress, calibrator=calibrator)
+
+
+def build_by_rtx(model: Path, progress: Steps | None = None, **options: Any) -> Built:
+    import tensorrt_rtx
+
+    content = build(tensorrt_rtx, model, progress=progress, **options)
+    return Built(content[:4], len(content), hash(content), progress.told if progress else [])
 
 
 def asked(trt: Any, model: Path, calibrator: Any = None, **options: Any) -> dict[str, Any]:
@@ -105,10 +130,17 @@ def test_the_double_has_no_method_that_the_real_bindings_lack(version: str) -> N
             newer |= {"set_calibration_profile"}
         assert methods - newer <= set(api[name]), (version, name)
     with pytest.raises(AttributeError, match="has no max_workspace_siz"):
-        module.Builder(tb.make_logger(module, tb.BuildLog())).max_workspace_size_x  # noqa: B018
+        module.Builder(tb.logger_of(module)).max_workspace_size_x  # noqa: B018
 
 
-def test_the_real_rtx_module_has_what_the_build_uses(rtx: Any) -> None:
+def names_of_rtx(classes: list[str]) -> dict[str, set[str]]:
+    import tensorrt_rtx
+
+    return {name: set(dir(getattr(tensorrt_rtx, name))) for name in classes}
+
+
+@pytest.mark.usefixtures("rtx")
+def test_the_real_rtx_module_has_what_the_build_uses(apart: Apart) -> None:
     used = {
         "Builder": "create_network create_builder_config create_optimization_profile "
         "build_serialized_network num_DLA_cores",
@@ -122,8 +154,9 @@ def test_the_real_rtx_module_has_what_the_build_uses(rtx: Any) -> None:
         "IExecutionContext": "set_input_shape infer_shapes get_tensor_shape set_tensor_address "
         "execute_async_v3",
     }
+    there = apart(names_of_rtx, list(used))
     for name, methods in used.items():
-        assert set(methods.split()) <= set(dir(getattr(rtx, name))), name
+        assert set(methods.split()) <= there[name], name
 
 
 # --- what is asked of the builder, by version
@@ -371,6 +404,36 @@ def test_ctrl_c_cancels_a_build(tmp_path: Path, onnx_file: Maker) -> None:
         assert process.returncode == 130, version
 
 
+@pytest.mark.parametrize("trt", MONITORED, indirect=True)
+def test_threads_of_a_cancelled_builder_may_still_call_us(trt: Any, onnx_file: Maker) -> None:
+    """The library has no promise that they do not: what they call is there for life."""
+    made: list[weakref.ref[Any]] = []
+    configure = trt.Builder.create_builder_config
+
+    def watched(builder: Any) -> Any:
+        config = configure(builder)
+        made.append(weakref.ref(config))
+        return config
+
+    trt.Builder.create_builder_config = watched
+    with pytest.raises(Interrupted):
+        build(trt, onnx_file(), precision="fp32", progress=Steps(stop_after=2))
+    monitor = weakref.ref(tb._for_life[-1])
+    assert isinstance(monitor(), trt.IProgressMonitor)
+    assert tb.logger_of(trt) is tb.logger_of(trt)
+    assert made[0]() is None, "what the library made waits for a collector"
+
+
+def test_a_build_beside_a_runtime_tells_its_own_errors(onnx_file: Maker) -> None:
+    trt = trt_double.make("10.3.0", fail="the second")
+    runtime = Loader(trt)
+    runtime.log.logger.log(SimpleNamespace(name="ERROR"), "the first")
+    with pytest.raises(EngineError, match="the second") as caught:
+        build(trt, onnx_file(), precision="fp32")
+    assert "the first" not in str(caught.value)
+    assert runtime.log.last() == "the second"
+
+
 # --- memory
 
 
@@ -418,48 +481,47 @@ def test_a_timing_cache_that_cannot_be_written_is_no_error(
 # --- for real, with TensorRT for RTX
 
 
-def test_rtx_builds_a_fixed_network(rtx: Any, onnx_file: Maker) -> None:
-    plan = build(rtx, onnx_file(), precision="fp32")
-    assert plan[:4] == b"vtrt"
-    assert len(plan) > 10_000
+def test_rtx_builds_a_fixed_network(rtx: Rtx, onnx_file: Maker) -> None:
+    plan = rtx(onnx_file(), precision="fp32")
+    assert plan.magic == b"vtrt"
+    assert plan.size > 10_000
 
 
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_rtx_builds_converted_networks(rtx: Any, onnx_file: Maker, precision: str) -> None:
-    full = build(rtx, onnx_file(), precision="fp32")
-    other = build(rtx, onnx_file(), precision=precision, calibration=pictures())
-    assert other[:4] == b"vtrt"
-    assert other != full
+def test_rtx_builds_converted_networks(rtx: Rtx, onnx_file: Maker, precision: str) -> None:
+    full = rtx(onnx_file(), precision="fp32")
+    other = rtx(onnx_file(), precision=precision, calibration=pictures())
+    assert other.magic == b"vtrt"
+    assert other.digest != full.digest
 
 
-def test_rtx_builds_profiles(rtx: Any, onnx_file: Maker) -> None:
+def test_rtx_builds_profiles(rtx: Rtx, onnx_file: Maker) -> None:
     model = onnx_file("d.onnx", ("n", 3, "h", "w"))
-    steps = Steps()
-    assert build(rtx, model, shape=(64, 80), batch=BatchRange(1, 2, 4), progress=steps)
-    phases = [t[1] for t in steps.told if t[0] == "phase"]
+    told = rtx(model, shape=(64, 80), batch=BatchRange(1, 2, 4), progress=Steps()).told
+    phases = [t[1] for t in told if t[0] == "phase"]
     assert phases[:3] == ["convert", "parse", "build"]
     assert "Building engine" in phases
-    assert sum(t[0] == "step" for t in steps.told) > 20
+    assert sum(t[0] == "step" for t in told) > 20
 
 
-def test_rtx_cancels(rtx: Any, onnx_file: Maker) -> None:
+def test_rtx_cancels(rtx: Rtx, onnx_file: Maker) -> None:
     with pytest.raises(Interrupted):
-        build(rtx, onnx_file(), precision="fp32", progress=Steps(stop_after=3))
+        rtx(onnx_file(), precision="fp32", progress=Steps(stop_after=3))
 
 
-def test_rtx_takes_weights_beside_the_file(rtx: Any, tmp_path: Path) -> None:
+def test_rtx_takes_weights_beside_the_file(rtx: Rtx, tmp_path: Path) -> None:
     path = tmp_path / "outside.onnx"
     onnx.save(pose_like(), path, save_as_external_data=True, location="w.data", size_threshold=0)
-    assert build(rtx, path, precision="fp32")[:4] == b"vtrt"
-    assert build(rtx, path, precision="fp16")[:4] == b"vtrt"
+    assert rtx(path, precision="fp32").magic == b"vtrt"
+    assert rtx(path, precision="fp16").magic == b"vtrt"
     (tmp_path / "w.data").unlink()
     with pytest.raises(NetworkFileError, match="Its weights cannot be read"):
-        build(rtx, path, precision="fp32")
+        rtx(path, precision="fp32")
 
 
-def test_rtx_builds_a_real_network(rtx: Any, shared: Path) -> None:
+def test_rtx_builds_a_real_network(rtx: Rtx, shared: Path) -> None:
     model = shared / "networks/openpose-mobilenet-v2-small/openpose_mnv2small_dyn.onnx"
-    assert build(rtx, model, precision="fp16", shape=(368, 432))[:4] == b"vtrt"
+    assert rtx(model, precision="fp16", shape=(368, 432)).magic == b"vtrt"
 
 
 @pytest.mark.parametrize(
@@ -474,10 +536,10 @@ def test_rtx_builds_a_real_network(rtx: Any, shared: Path) -> None:
     ],
 )
 def test_rtx_builds_what_comes_with_edgepose(
-    rtx: Any, name: str, shape: tuple[int, int] | None, batch: BatchRange | None
+    rtx: Rtx, name: str, shape: tuple[int, int] | None, batch: BatchRange | None
 ) -> None:
     model = data_networks() / f"{name}.onnx"
-    assert build(rtx, model, precision="fp16", shape=shape, batch=batch)[:4] == b"vtrt"
+    assert rtx(model, precision="fp16", shape=shape, batch=batch).magic == b"vtrt"
 
 
 def hostile(tmp_path: Path, kind: str) -> Path:
@@ -505,10 +567,10 @@ def hostile(tmp_path: Path, kind: str) -> Path:
         "huge",
     ],
 )
-def test_rtx_and_hostile_networks(rtx: Any, tmp_path: Path, kind: str) -> None:
+def test_rtx_and_hostile_networks(rtx: Rtx, tmp_path: Path, kind: str) -> None:
     path = hostile(tmp_path, kind)
     with pytest.raises((NetworkFileError, EngineError)) as caught:
-        build(rtx, path, precision="fp32")
+        rtx(path, precision="fp32")
     message = str(caught.value)
     assert "\n" not in message
     assert len(message) < 600
@@ -516,9 +578,9 @@ def test_rtx_and_hostile_networks(rtx: Any, tmp_path: Path, kind: str) -> None:
         assert "node 0 'odd'" in message
 
 
-def test_rtx_explains_an_unknown_operator(rtx: Any, tmp_path: Path) -> None:
+def test_rtx_explains_an_unknown_operator(rtx: Rtx, tmp_path: Path) -> None:
     with pytest.raises(NetworkFileError, match=r"\(Frobnicate\).*TensorRT has no such operator"):
-        build(rtx, hostile(tmp_path, "unknown operator"), precision="fp32")
+        rtx(hostile(tmp_path, "unknown operator"), precision="fp32")
 
 
 def test_build_runs_on_the_device_of_the_caller(onnx_file: Maker) -> None:
