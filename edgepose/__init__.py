@@ -26,6 +26,7 @@ _PICTURES = (
 _PUBLIC = {
     "poseNet": "edgepose.jetson_inference",
     "PoseNet": "edgepose.posenet",
+    "Poses": "edgepose.poses",
     "videoSource": "edgepose.jetson_inference",
     "videoOutput": "edgepose.jetson_inference",
     **dict.fromkeys(_PICTURES, "edgepose.jetson_pictures"),
@@ -40,6 +41,7 @@ _PUBLIC = {
 __all__ = [  # noqa: RUF022 - grouped as the documentation groups them
     "poseNet",
     "PoseNet",
+    "Poses",
     "videoSource",
     "videoOutput",
     "Frame",
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
         saveImage,
     )
     from edgepose.posenet import PoseNet
+    from edgepose.poses import Poses
     from edgepose.types import Frame, Keypoint, Link, Pose, Result
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose.closing import Closing
 from edgepose.errors import SourceError, SourceTimeout
 from edgepose.io.base import OutputOptions, SourceOptions
 from edgepose.io.outputs import default_output, open_output
@@ -42,7 +43,8 @@ from edgepose.options import (
     fields_of,
     parse_argv,
 )
-from edgepose.posenet import DEFAULT_OVERLAY, PoseNet
+from edgepose.posenet import PoseNet
+from edgepose.poses import DEFAULT_OVERLAY, Poses
 from edgepose.timing import RateMeter
 from edgepose.types import Frame, Pose
 from edgepose.wanted import output_options, over, source_options
@@ -67,9 +69,9 @@ __all__ = [
 class poseNet(PoseNet):
     """`PoseNet` under jetson-inference's name, with its spellings of the methods."""
 
-    def Process(self, image: Any, overlay: str = DEFAULT_OVERLAY) -> list[Pose]:
+    def Process(self, image: Any, overlay: str = DEFAULT_OVERLAY) -> Poses:
         """`process`, drawing into the picture by default, as jetson-inference does."""
-        return self.process(image, overlay)
+        return self.process_batch([image], overlay)[0]
 
     def Overlay(
         self, image: Any, poses: Sequence[Pose], overlay: str = DEFAULT_OVERLAY, output: Any = None
@@ -111,23 +113,23 @@ class poseNet(PoseNet):
 
     def SetKeypointAlpha(self, alpha: int, keypoint: int = -1) -> None:
         """Opacity of the overlay, 0..255 (of all keypoints; `keypoint` is accepted for compatibility)."""
-        self._alpha = max(0, min(255, int(alpha)))
+        self._style = replace(self._style, alpha=max(0, min(255, int(alpha))))
 
     def GetKeypointScale(self) -> float:
         """Radius of keypoints as a part of the longer side."""
-        return self._overlay_scales["keypoint_scale"]
+        return self._style.keypoint_scale
 
     def SetKeypointScale(self, scale: float) -> None:
         """Set the radius of keypoints."""
-        self._overlay_scales["keypoint_scale"] = float(scale)
+        self._style = replace(self._style, keypoint_scale=float(scale))
 
     def GetLinkScale(self) -> float:
         """Width of links as a part of the longer side."""
-        return self._overlay_scales["link_scale"]
+        return self._style.link_scale
 
     def SetLinkScale(self, scale: float) -> None:
         """Set the width of links."""
-        self._overlay_scales["link_scale"] = float(scale)
+        self._style = replace(self._style, link_scale=float(scale))
 
     def GetNetworkTime(self) -> float:
         """Milliseconds of the network alone for the last picture."""
@@ -163,8 +165,10 @@ class poseNet(PoseNet):
         return _usage("poseNet", NetworkChoice, EstimatorChoice, EngineChoice, OverlayChoice)
 
 
-class videoSource:
+class videoSource(Closing):
     """jetson-inference's source of pictures: `Capture()` gives numpy arrays (uint8 RGB; `Picture`).
+
+    It is also an iterator of its pictures, and a context manager.
 
     >>> from edgepose import videoSource
     >>> argv = ["--input-width=320", "--input-height=240"]
@@ -174,6 +178,9 @@ class videoSource:
     >>> picture.shape, source.GetFrameCount()
     ((240, 320, 3), 2)
     >>> source.Close()
+    >>> with videoSource("test://people?frames=2&rate=0") as source:
+    ...     [picture.shape for picture in source]
+    [(720, 1280, 3), (720, 1280, 3)]
 
     Args:
         uri: as on the command line (see docs/inputs-outputs.md).
@@ -226,6 +233,13 @@ class videoSource:
         self._rate.tick()
         return picture(frame.pixels, format, frame)
 
+    def __iter__(self) -> Iterator[Any]:
+        """The pictures to the end of the source; silence of a live one is waited for."""
+        while self._streaming:
+            image = self.Capture()
+            if image is not None:
+                yield image
+
     def IsStreaming(self) -> bool:
         """False after the end of the stream."""
         return self._streaming
@@ -258,10 +272,12 @@ class videoSource:
     def Open(self) -> None:
         """Accepted for compatibility; the source is open from the start."""
 
-    def Close(self) -> None:
+    def close(self) -> None:
         """Release the source."""
         self._streaming = False
         self._source.close()
+
+    Close = close
 
     @staticmethod
     def Usage() -> str:
@@ -269,8 +285,8 @@ class videoSource:
         return _usage("videoSource", CameraChoice, SourceChoice)
 
 
-class videoOutput:
-    """jetson-inference's output: `Render(image)` writes numpy arrays (uint8 RGB).
+class videoOutput(Closing):
+    """jetson-inference's output: `Render(image)` writes numpy arrays (uint8 RGB); a context manager too.
 
     >>> import os, tempfile
     >>> from edgepose import cudaAllocMapped, videoOutput
@@ -356,10 +372,12 @@ class videoOutput:
     def Open(self) -> None:
         """Accepted for compatibility; the output is open from the start."""
 
-    def Close(self) -> None:
+    def close(self) -> None:
         """Finish the output."""
         if self._output is not None:
             self._output.close()
+
+    Close = close
 
     def __del__(self) -> None:
         # scripts written for jetson-inference never close their output

@@ -17,7 +17,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, runtime_checkable
 
@@ -202,6 +202,41 @@ class Pipeline:
             raise self._error
         return self.summary
 
+    def results(self) -> Iterator[tuple[Frame, Result]]:
+        """Run in threads of its own, and give each frame with its result to who asks for the next.
+
+        Frames wait for who takes them (live sources drop theirs meanwhile). Closing the iterator, or an
+        exception in its loop, ends the run.
+
+        Raises:
+            EdgeposeError: the first error of any stage.
+        """
+        gone = threading.Event()
+        taken: _Queue[tuple[Frame, Result]] = _Queue(1, gone)
+
+        def take(frame: Frame, result: Result) -> None:
+            taken.put((frame, result))
+
+        def work() -> None:
+            try:
+                self.run()
+            except BaseException as e:
+                self._error = self._error or e
+            finally:
+                taken.put(None)
+
+        self._on_result = take
+        thread = threading.Thread(target=work, name="results", daemon=True)
+        thread.start()
+        try:
+            yield from taken
+            if self._error is not None:
+                raise self._error
+        finally:
+            gone.set()
+            self.stop()
+            thread.join()
+
     def _wait(
         self,
         threads: Sequence[threading.Thread],
@@ -307,7 +342,7 @@ class Pipeline:
 
     def _write(self) -> None:
         for job in self._found:
-            result = self._result(job)
+            result = result_of(job.frame, job.poses, self.estimator, job.watch.stages)
             if self._on_result:
                 self._on_result(job.frame, result)
             frame = self._draw(job, result)
@@ -319,22 +354,6 @@ class Pipeline:
             self.summary.rate = self._rate.tick()
             self.summary.count(replace(result, stages=job.watch.stages))
 
-    def _result(self, job: _Job) -> Result:
-        frame = job.frame
-        return Result(
-            frame=frame.index,
-            width=frame.width,
-            height=frame.height,
-            poses=job.poses,
-            pts=frame.pts,
-            source=frame.source,
-            name=frame.name,
-            network=self.estimator.manifest.name,
-            engine=self.estimator.engine_name,
-            inference_ms=job.watch.stages.get("network", 0.0),
-            stages=job.watch.stages,
-        )
-
     def _draw(self, job: _Job, result: Result) -> Frame:
         if self.overlay is None or not self.outputs:
             return job.frame
@@ -345,6 +364,25 @@ class Pipeline:
             frame = writable(frame)
             self.overlay.draw(frame.pixels, job.poses, overlay_stats(result, self.summary.rate))
         return frame
+
+
+def result_of(
+    frame: Frame, poses: tuple[Pose, ...], estimator: Estimator, stages: Mapping[str, float]
+) -> Result:
+    """What was found in a frame, with what found it and the milliseconds by stage."""
+    return Result(
+        frame=frame.index,
+        width=frame.width,
+        height=frame.height,
+        poses=poses,
+        pts=frame.pts,
+        source=frame.source,
+        name=frame.name,
+        network=estimator.manifest.name,
+        engine=estimator.engine_name,
+        inference_ms=stages.get("network", 0.0),
+        stages=stages,
+    )
 
 
 def frame_time(frame: Frame) -> float:

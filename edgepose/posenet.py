@@ -1,25 +1,26 @@
-"""The Python API: `PoseNet`. jetson-inference's names for it are in `edgepose/jetson_inference.py`."""
+"""The Python API: `PoseNet`, which answers with `Poses`. jetson-inference's names for it are in `edgepose/jetson_inference.py`."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from edgepose.closing import Closing, Gate
-from edgepose.draw.overlay import Overlay, parse_overlay
 from edgepose.engines import EngineOptions
 from edgepose.errors import UsageError
 from edgepose.estimators import EstimatorOptions, make_estimator
-from edgepose.io.jetson_utils import to_host
+from edgepose.given import as_frame, open_given
+from edgepose.io.base import SourceOptions
 from edgepose.networks.topology import Topology
 from edgepose.options import parse_argv
-from edgepose.preprocess import as_rgb
+from edgepose.pipeline import Pipeline, result_of
+from edgepose.poses import DEFAULT_OVERLAY, Poses, Style
 from edgepose.timing import Stopwatch
 from edgepose.track.one_euro import OneEuro
 from edgepose.track.tracker import Tracker
@@ -31,8 +32,6 @@ from edgepose.wanted import (
     over,
     wanted_engine,
 )
-
-DEFAULT_OVERLAY = "links,keypoints"
 
 
 class PoseNet(Closing):
@@ -101,19 +100,20 @@ class PoseNet(Closing):
         self._options = options
         self._found = found
         self._estimator = make_estimator(found, options)
-        self._overlay_scales = {
-            "keypoint_scale": chosen.overlay.keypoint_scale,
-            "link_scale": chosen.overlay.link_scale,
-        }
-        self._alpha = chosen.overlay.alpha
+        self._style = Style(
+            self.topology,
+            alpha=chosen.overlay.alpha,
+            keypoint_scale=chosen.overlay.keypoint_scale,
+            link_scale=chosen.overlay.link_scale,
+        )
         self._stages: dict[str, float] = {}
         self._gate = Gate("This PoseNet")
         self._lock = threading.Lock()  # of the count and the tracker
         self._count = 0
-        smooth = smooth or chosen.data.smooth
+        self._smooth = OneEuro() if smooth or chosen.data.smooth else None
         self._tracker: Tracker | None = None
-        if track or smooth or chosen.data.track:
-            self._tracker = Tracker(self.topology, smooth=OneEuro() if smooth else None)
+        if track or self._smooth or chosen.data.track:
+            self._tracker = Tracker(self.topology, smooth=self._smooth)
 
     @property
     def topology(self) -> Topology:
@@ -148,38 +148,48 @@ class PoseNet(Closing):
             self._estimator.close()
             self._estimator, self._options = changed, options
 
-    def process(self, image: Any, overlay: str = "none") -> list[Pose]:
-        """The poses in a picture.
+    @overload
+    def process(self, image: list[Any] | tuple[Any, ...], overlay: str = "none") -> list[Poses]: ...
+    @overload
+    def process(self, image: Any, overlay: str = "none") -> Poses: ...
+    def process(self, image: Any, overlay: str = "none") -> Poses | list[Poses]:
+        """The poses in a picture, as a `Poses`; of a list of pictures, a list of them.
 
         Args:
-            image: uint8 RGB (height, width, 3); grey and RGBA work too, floats 0..1 or 0..255, and
-                uint16 of its whole range; anything numpy can view, or
-                that lies on a GPU (`__cuda_array_interface__`), where an engine on it takes no copy; or
-                a `Frame`.
+            image: the path or URL of a picture; a PIL picture; a numpy array, RGB (height, width, 3),
+                grey or RGBA: uint8, uint16 of its whole range, or floats 0..1 or 0..255; a torch tensor
+                (3, height, width) or (height, width, 3) of the same numbers; what lies on a GPU
+                (`__cuda_array_interface__`), where an engine on it takes no copy; a `Frame`; or a list
+                of any of these.
             overlay: words to draw into `image` itself (see `edgepose.draw.overlay`), "none" = leave it.
 
         Raises:
             UsageError: not a picture, an unknown overlay word, or a picture that cannot be drawn on.
+            SourceError: the file or URL cannot be read.
         """
+        if isinstance(image, list | tuple):
+            return self.process_batch(image, overlay)
         return self.process_batch([image], overlay)[0]
 
-    def process_batch(self, images: Sequence[Any], overlay: str = "none") -> list[list[Pose]]:
+    __call__ = process
+
+    def process_batch(self, images: Sequence[Any], overlay: str = "none") -> list[Poses]:
         """The poses in several pictures, in one run where the network has a dynamic batch.
 
         Raises:
-            UsageError: as `process`.
+            UsageError, SourceError: as `process`.
         """
         if not isinstance(images, Iterable) or isinstance(images, str | bytes):
             raise UsageError(
                 f"process_batch takes a list of pictures, not {type(images).__name__}."
             )
-        frames = [_frame(image) for image in images]
+        frames = [as_frame(image) for image in images]
         watch = Stopwatch()
         with self._gate.use():
             with self._lock:
                 first, self._count = self._count, self._count + len(frames)
             frames = [replace(frame, index=first + i) for i, frame in enumerate(frames)]
-            found = [list(poses) for poses in self._estimator.estimate(frames, watch)]
+            found = list(self._estimator.estimate(frames, watch))
         if self._tracker is not None:
             with self._lock:
                 found = [self._follow(f, poses) for f, poses in zip(frames, found, strict=True)]
@@ -187,12 +197,62 @@ class PoseNet(Closing):
             with watch.stage("overlay"):
                 self.overlay(image, poses, overlay)
         self._stages = watch.stages
-        return found
+        return [
+            Poses(f, result_of(f, tuple(p), self._estimator, watch.stages), self._style)
+            for f, p in zip(frames, found, strict=True)
+        ]
 
-    def _follow(self, frame: Frame, poses: Sequence[Pose]) -> list[Pose]:
+    def _follow(self, frame: Frame, poses: Sequence[Pose]) -> tuple[Pose, ...]:
         assert self._tracker is not None
         now = time.monotonic() if frame.pts is None else frame.pts
-        return list(self._tracker.update(poses, now))
+        return self._tracker.update(poses, now)
+
+    def stream(
+        self,
+        source: Any,
+        *,
+        track: bool = False,
+        smooth: bool = False,
+        options: SourceOptions | None = None,
+    ) -> Iterator[tuple[Frame, Poses]]:
+        """The frames of a film, camera or stream with their poses, one after the other.
+
+        Reading, the network and your loop overlap. Frames of files wait for the loop; of live sources it
+        gets the newest. Leaving the loop closes the source.
+
+        >>> from edgepose import PoseNet
+        >>> with PoseNet("edgepose-lite-body") as net:
+        ...     counts = [len(poses) for frame, poses in net.stream("test://people?frames=3&rate=0")]
+        >>> len(counts)
+        3
+
+        Args:
+            source: what `posenet` takes as an input (a path, a pattern, an address), the number of a
+                camera (0 = /dev/video0), a `videoSource`, or anything that gives pictures one by one.
+            track: give people ids that last (`pose.track`); smooth: steady their keypoints too.
+            options: of the source.
+
+        Raises:
+            UsageError, SourceError, EngineError: as on the command line.
+        """
+        follow = track or smooth or self._tracker is not None
+        even = OneEuro() if smooth else self._smooth
+        with open_given(source, options or SourceOptions()) as opened:
+            pipeline = Pipeline(
+                opened,
+                _Shared(self),
+                tracker=(lambda: Tracker(self.topology, smooth=even)) if follow else None,
+                depth=1 if opened.live else 3,
+            )
+            for frame, result in pipeline.results():
+                self._stages = dict(result.stages)
+                yield frame, Poses(frame, result, self._style)
+
+    def track(
+        self, source: Any, *, smooth: bool = False, options: SourceOptions | None = None
+    ) -> Iterator[tuple[Frame, Poses]]:
+        """`stream` with people followed from frame to frame: `pose.track` stays the same."""
+        return self.stream(source, track=True, smooth=smooth, options=options)
 
     def overlay(self, image: Any, poses: Sequence[Pose], overlay: str = DEFAULT_OVERLAY) -> None:
         """Draw poses into a picture, in place.
@@ -200,8 +260,8 @@ class PoseNet(Closing):
         Raises:
             UsageError: the picture is not a writable uint8 RGB array.
         """
-        words = parse_overlay(overlay)
-        if not words:
+        drawer = self._style.overlay(overlay)
+        if drawer is None:
             return
         pixels = np.asarray(image.pixels if isinstance(image, Frame) else image)
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or not pixels.flags.writeable:
@@ -209,7 +269,6 @@ class PoseNet(Closing):
                 "The overlay is drawn into the picture itself, which must be a writable uint8 "
                 f"array (height, width, 3); this one is {pixels.dtype} {pixels.shape}."
             )
-        drawer = Overlay(self.topology, words, alpha=self._alpha, **self._overlay_scales)
         rgb = np.ascontiguousarray(pixels[:, :, :3])
         drawer.draw(rgb, poses, None)
         if rgb is not pixels:
@@ -225,28 +284,28 @@ class PoseNet(Closing):
                 raise
 
 
-def _frame(image: Any) -> Frame:
-    """A picture with its time where it has one: a frame, or what `videoSource` captured."""
-    if isinstance(image, Frame):
-        return image
-    if isinstance(image, str | bytes | Path):
-        raise UsageError(
-            f"{image!r} is a name, not a picture: read it with edgepose.loadImage(...)."
-        )
-    captured = getattr(image, "frame", None)
-    pts = captured.pts if isinstance(captured, Frame) else None
-    return Frame(_pixels(image), pts=pts)
+class _Shared:
+    """The network of a `PoseNet` for one stream; a new threshold counts from the next frame on."""
 
+    def __init__(self, net: PoseNet) -> None:
+        self._net = net
+        self.manifest = net._estimator.manifest
+        self.topology = net.topology
 
-def _pixels(image: Any) -> Any:
-    """What a frame takes: RGB bytes on the device as they are, everything else as uint8 RGB."""
-    interface = getattr(image, "__cuda_array_interface__", None)
-    if interface is None:
-        return as_rgb(image)
-    try:
-        shape, kind = tuple(interface["shape"]), interface["typestr"]
-    except (TypeError, KeyError) as e:
-        raise UsageError(f"A picture's __cuda_array_interface__ is not one: {e!r}.") from None
-    if kind in ("|u1", "<u1") and len(shape) == 3 and shape[2] == 3:
-        return image
-    return as_rgb(to_host(image))
+    @property
+    def threshold(self) -> float:
+        """The least score of keypoints."""
+        return self._net.threshold
+
+    @property
+    def engine_name(self) -> str:
+        """What infers."""
+        return self._net.engine
+
+    def estimate(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> list[tuple[Pose, ...]]:
+        """As `Estimator.estimate`, not while it is changed or closed."""
+        with self._net._gate.use():
+            return self._net._estimator.estimate(frames, stopwatch)
+
+    def close(self) -> None:
+        """Nothing: the network is its owner's."""

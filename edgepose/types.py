@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose.joints import angle_at, neighbours
+
 AnyArray = NDArray[Any]
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
@@ -145,6 +147,33 @@ class Pose(Mapping[str, Keypoint]):
 
     def __len__(self) -> int:
         return len(self._by_name)
+
+    def __repr__(self) -> str:
+        track = "" if self.track is None else f" track {self.track}"
+        found = f"{len(self)} of {len(self.names)} keypoints"
+        return f"<Pose {self.id}{track} {self.score:.2f} {found}>"
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> AnyArray:
+        """`points`, so that numpy takes a pose as an array (K, 3)."""
+        return np.array(self.points, dtype, copy=True if copy is None else copy)
+
+    def angle(self, joint: str, *others: str) -> float:
+        """The angle at a joint in degrees: 180 straight, 0 folded; NaN where a keypoint is missing.
+
+        Args:
+            joint: shoulder, elbow, hip or knee with its side ("left_elbow"), or a knuckle of a hand; or,
+                with two more names, the first of three keypoints: the angle is that at the second.
+
+        Raises:
+            KeyError: no such keypoint, or one that has no two neighbours.
+        """
+        names = (joint, *others) if others else neighbours(joint, self.names)
+        if len(names) != 3:
+            raise KeyError(f"an angle needs one keypoint or three, not {len(names)}")
+        before, at, after = (
+            self.points[self._number(name), :2].astype(np.float64) for name in names
+        )
+        return angle_at(before, at, after)
 
     def with_(self, **changes: Any) -> Pose:
         """A copy with some fields replaced."""

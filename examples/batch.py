@@ -1,4 +1,4 @@
-"""Many pictures at once: `process_batch` prepares and decodes them together, and gives lists in their order.
+"""Many pictures at once: a list is prepared and decoded together, and answered in its order.
 
 usage: python examples/batch.py [FOLDER]
 """
@@ -10,23 +10,23 @@ from pathlib import Path
 
 from edgepose import EdgeposeError, PoseNet
 from edgepose.estimators import EstimatorOptions
-from edgepose.io.sources import open_source
 
 SIZE = 4
 
 
 def main(folder: str = str(Path(__file__).parent / "images")) -> int:
     people = 0
+    if not Path(folder).is_dir():
+        raise EdgeposeError(f"{folder} is no folder.")
+    pictures = iter(sorted(p for p in Path(folder).iterdir() if p.suffix in (".jpg", ".png")))
     with PoseNet("edgepose-lite-body", options=EstimatorOptions(batch=SIZE)) as net:
-        with open_source(folder) as source:
-            frames = iter(source)
-            while group := list(islice(frames, SIZE)):
-                start = time.perf_counter()
-                found = net.process_batch([frame.pixels for frame in group])
-                each = (time.perf_counter() - start) * 1000 / len(group)
-                for frame, poses in zip(group, found, strict=True):
-                    people += len(poses)
-                    print(f"{frame.source}: {len(poses)} people ({each:.1f} ms a picture)")
+        while group := list(islice(pictures, SIZE)):
+            start = time.perf_counter()
+            found = net.process(group)
+            each = (time.perf_counter() - start) * 1000 / len(group)
+            for path, poses in zip(group, found, strict=True):
+                people += len(poses)
+                print(f"{path}: {len(poses)} people ({each:.1f} ms a picture)")
     return people
 
 

@@ -10,7 +10,6 @@ import numpy as np
 
 from edgepose import EdgeposeError, PoseNet
 from edgepose.io.outputs import open_output
-from edgepose.io.sources import open_source
 
 FACE = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
 
@@ -25,13 +24,9 @@ def blur(pixels, pose):
 
 
 def main(uri, target):
-    with (
-        PoseNet("edgepose-lite-body") as net,
-        open_source(uri) as source,
-        open_output(target) as out,
-    ):
-        for frame in source:
-            for pose in net.process(frame.pixels):
+    with PoseNet("edgepose-lite-body") as net, open_output(target) as out:
+        for frame, poses in net.stream(uri):
+            for pose in poses:
                 blur(frame.pixels, pose)
             out.write(frame)
 

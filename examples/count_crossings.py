@@ -9,8 +9,6 @@ from collections import Counter
 from edgepose import EdgeposeError, PoseNet
 from edgepose.events.detector import EventDetector
 from edgepose.events.zones import parse_zones
-from edgepose.io.sources import open_source
-from edgepose.track.tracker import Tracker
 
 # drawn from top to bottom: its right is on the left of the picture
 DOOR = {
@@ -24,11 +22,9 @@ DOOR = {
 def main(uri="test://people?rate=0&frames=300"):
     counts = Counter()
     detector = EventDetector(parse_zones({"reference": "centre", "zones": [DOOR]}))
-    with PoseNet("edgepose-lite-body") as net, open_source(uri) as source:
-        tracker = Tracker(net.topology)
-        for number, frame in enumerate(source):
+    with PoseNet("edgepose-lite-body") as net:
+        for number, (frame, people) in enumerate(net.track(uri)):
             now = number / 30 if frame.pts is None else frame.pts
-            people = tracker.update(net.process(frame.pixels), now)
             for event in detector.update(people, now, frame.width, frame.height, frame.index):
                 if event.event == "cross":
                     counts[event.direction] += 1

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from edgepose import EdgeposeError, PoseNet
 from edgepose.estimators import EstimatorOptions
-from edgepose.io.sources import open_source
 from edgepose.networks.registry import find, installed
 from edgepose.networks.topology import load_topology
 
@@ -27,12 +26,9 @@ def main(model=None, uri="test://people?rate=0&frames=1"):
         file = Path(folder) / "topology.json"
         file.write_text(json.dumps(topology))
         weights = model or installed(find("edgepose-lite-body"))
-        with (
-            PoseNet(model=weights, topology=file, options=options) as net,
-            open_source(uri) as source,
-        ):
-            for frame in source:
-                for pose in net.process(frame.pixels):
+        with PoseNet(model=weights, topology=file, options=options) as net:
+            for _, poses in net.stream(uri):
+                for pose in poses:
                     print([f"{k.name} {k.x:.0f},{k.y:.0f}" for k in pose.keypoints])
 
 

@@ -6,7 +6,6 @@ usage: python examples/hands_up.py [SOURCE]
 import sys
 
 from edgepose import EdgeposeError, PoseNet
-from edgepose.io.sources import open_source
 
 
 def raised(pose):
@@ -18,9 +17,9 @@ def raised(pose):
 
 def main(uri="test://people?rate=0&frames=150"):
     seen = set()
-    with PoseNet("edgepose-lite-body") as net, open_source(uri) as source:
-        for frame in source:
-            for pose in net.process(frame.pixels):
+    with PoseNet("edgepose-lite-body") as net:
+        for frame, poses in net.stream(uri):
+            for pose in poses:
                 for side in raised(pose):
                     seen.add(side)
                     print(f"frame {frame.index}: person {pose.id} raises the {side} hand")

@@ -9,7 +9,6 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from edgepose import EdgeposeError, PoseNet
-from edgepose.io.sources import open_source
 
 latest = {"frame": None, "people": []}
 
@@ -28,9 +27,8 @@ def main(uri="test://people", port="8000"):
     server = ThreadingHTTPServer(("127.0.0.1", int(port)), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(f"http://127.0.0.1:{server.server_port}/", flush=True)
-    with PoseNet("edgepose-lite-body") as net, open_source(uri) as source:
-        for frame in source:
-            poses = net.process(frame.pixels)
+    with PoseNet("edgepose-lite-body") as net:
+        for frame, poses in net.stream(uri):
             people = [{k.name: [round(k.x), round(k.y)] for k in p.keypoints} for p in poses]
             latest.update(frame=frame.index, people=people)
 

@@ -9,19 +9,13 @@ import sys
 from pathlib import Path
 
 from edgepose import EdgeposeError, PoseNet
-from edgepose.io.sources import open_source
 
 
 def main(folder: str, target: str = "poses.csv") -> None:
-    with (
-        PoseNet("edgepose-lite-body") as net,
-        open_source(folder) as pictures,
-        open(target, "w", newline="") as file,
-    ):
+    with PoseNet("edgepose-lite-body") as net, open(target, "w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["picture", "person", "keypoint", "x", "y", "score"])
-        for frame in pictures:
-            poses = net.process(frame.pixels)
+        for frame, poses in net.stream(folder):
             print(f"{frame.source}: {len(poses)} people", file=sys.stderr)
             for pose in poses:
                 for k in pose.keypoints:

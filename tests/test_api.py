@@ -314,7 +314,6 @@ def test_what_is_no_picture_is_refused() -> None:
     bogus = SimpleNamespace(__cuda_array_interface__={"shape": 7})
     with PoseNet("edgepose-lite-body") as net:
         for thing, message in (
-            ("a.jpg", "loadImage"),
             (None, "as a picture"),
             (bogus, "__cuda_array_interface__"),
             (SimpleNamespace(__cuda_array_interface__=None), "as a picture"),

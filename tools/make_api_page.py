@@ -23,9 +23,22 @@ Everything on this page is imported from `edgepose`; names load on first use, so
 from edgepose import PoseNet
 
 with PoseNet("edgepose-lite-body") as net:
-    for pose in net.process(image):     # uint8 RGB, (height, width, 3)
-        print(pose.id, round(pose.score, 2), [k.name for k in pose.keypoints])
+    poses = net.process("photo.jpg")    # a path or URL; numpy, PIL, torch; or a list of them
+    print(poses.points.shape)           # (people, keypoints, 3): x, y, score
+    poses.save("out.jpg")               # the picture with its poses; or .json, .csv, .parquet
+    for pose in poses:
+        print(pose.score, pose["nose"].x if "nose" in pose else None, pose.angle("left_elbow"))
+    for frame, poses in net.track("film.mp4"):     # or 0, a camera; "rtsp://..."
+        print(frame.index, poses.tracks, poses.boxes)
 ```
+
+| in Python | what it is |
+|---|---|
+| `poses.points`, `.boxes`, `.scores`, `.tracks` | numpy arrays with a row for each person |
+| `poses.to_dict()`, `.to_json()` | as `posenet --json` writes them |
+| `poses.to_pandas()`, `.to_supervision()` | a table with a row for each keypoint; `supervision.KeyPoints` for its annotators |
+| `poses.draw()`, `.save(path)` | a copy of the picture with the poses; a notebook shows it by itself |
+| `net.stream(source)`, `net.track(source)` | every frame of a film, the newest of a camera, with its poses |
 
 Coordinates are image pixels with the centre of the top left pixel at (0.5, 0.5); scores lie in 0..1. Names that begin with a capital are
 jetson-inference's spellings of the same things, so that its programs run with their import lines changed

@@ -29,13 +29,18 @@ class CsvSink(Sink):
 
     def write(self, result: Result) -> None:
         """Write the keypoints of one result."""
-        rows = [row for pose in result.poses for row in _rows(result, pose)]
+        rows = keypoint_rows(result)
         if rows:
             self._target.write(_lines(rows))
 
     def close(self) -> None:
         """Finish the file."""
         self._target.close()
+
+
+def keypoint_rows(result: Result) -> list[tuple[object, ...]]:
+    """A row for each detected keypoint of a result, with the values of `HEADER`; "" where there is none."""
+    return [row for pose in result.poses for row in _rows(result, pose)]
 
 
 def _rows(result: Result, pose: Pose) -> list[tuple[object, ...]]:
