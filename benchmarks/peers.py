@@ -88,9 +88,7 @@ def run(command: Sequence[str]) -> Cost:
         _, status, used = os.wait4(pid, 0)
     if status:
         sys.exit(f"Ended with {os.waitstatus_to_exitcode(status)}: {' '.join(command)}")
-    return Cost(
-        time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
-    )
+    return Cost(time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
 
 def compare(ours: Sequence[str], theirs: Sequence[str], pairs: int) -> dict[str, float]:

@@ -33,7 +33,7 @@ _edgepose() {
     "edgepose batch check") options="" commands="" ;;
     "edgepose batch export") options="--json --csv --coco" commands="" ;;
     "edgepose batch status") options="--json" commands="" ;;
-    "edgepose bench") options="--model --input -i --compare --frames --warmup --engine --device --device-name --threads --precision --no-build --engine-file --no-download --json --plot --log-level --verbose -v --quiet -q --no-progress" commands="" ;;
+    "edgepose bench") options="--model --input -i --compare --choose --frames --warmup --engine --device --device-name --threads --precision --no-build --engine-file --no-download --json --plot --log-level --verbose -v --quiet -q --no-progress" commands="" ;;
     "edgepose build-engine") options="--precision --batch --shape --variant --calibration --like --workspace --dla --optimization-level --timing-cache --hardware-compatible --engine --device --force --output -o --no-download --json --log-level --verbose -v --quiet -q --no-progress" commands="" ;;
     "edgepose config") options="" commands="show" ;;
     "edgepose config show") options="--json" commands="" ;;

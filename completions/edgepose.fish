@@ -80,6 +80,7 @@ complete -c edgepose -n '__fish_seen_subcommand_from batch ; and __fish_seen_sub
 complete -c edgepose -n '__fish_seen_subcommand_from bench' -l model -r -F -d 'Weights file of the network.'
 complete -c edgepose -n '__fish_seen_subcommand_from bench' -l input -s i -r -d 'Frames to measure with. [default: test://people?size=1280x720]'
 complete -c edgepose -n '__fish_seen_subcommand_from bench' -l compare -r -d 'A column; may be given several times.'
+complete -c edgepose -n '__fish_seen_subcommand_from bench' -l choose -d 'Measure the weights and engines that run on this CPU, and remember the fastest: auto takes it from then on.'
 complete -c edgepose -n '__fish_seen_subcommand_from bench' -l frames -r -d 'Frames to count for each column. [default: 200]'
 complete -c edgepose -n '__fish_seen_subcommand_from bench' -l warmup -r -d 'Frames before, not counted. [default: 20]'
 complete -c edgepose -n '__fish_seen_subcommand_from bench' -l engine -x -a 'auto tensorrt tensorrt_rtx onnxruntime-cuda onnxruntime-tensorrt onnxruntime openvino' -d 'auto, tensorrt, onnxruntime, openvino, ... ; see `edgepose doctor`. [default: auto]'

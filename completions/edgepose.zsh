@@ -147,6 +147,7 @@ _edgepose_bench() {
         '--model=''[Weights file of the network.]:PATH:_files' \
         '(--input -i)'{--input=,-i+}'[Frames to measure with. (default\: test\://people?size=1280x720)]:TEXT: ' \
         '*''--compare=''[A column; may be given several times.]:SPEC: ' \
+        '--choose''[Measure the weights and engines that run on this CPU, and remember the fastest\: auto takes it from then on.]' \
         '--frames=''[Frames to count for each column. (default\: 200)]:NUMBER: ' \
         '--warmup=''[Frames before, not counted. (default\: 20)]:NUMBER: ' \
         '--engine=''[auto, tensorrt, onnxruntime, openvino, ... ; see `edgepose doctor`. (default\: auto)]:TEXT:(auto tensorrt tensorrt_rtx onnxruntime-cuda onnxruntime-tensorrt onnxruntime openvino)' \

@@ -20,17 +20,21 @@ import numpy as np
 
 from edgepose.draw.overlay import Overlay, parse_overlay
 from edgepose.engines import EngineOptions
-from edgepose.errors import SourceError, UnknownNameError, UsageError
+from edgepose.engines.table import choose
+from edgepose.errors import BackendUnavailable, SourceError, UnknownNameError, UsageError
 from edgepose.estimators import Estimator, EstimatorOptions, make_estimator
 from edgepose.io.base import OutputOptions, SourceOptions
 from edgepose.io.outputs import open_output
 from edgepose.io.sources import open_source
-from edgepose.machine import package_versions, resident_mb
-from edgepose.networks.resolve import Network
+from edgepose.machine import cpu_name, has_int8_units, package_versions, resident_mb
+from edgepose.networks.measured import Timed
+from edgepose.networks.registry import variants
+from edgepose.networks.resolve import INT8, Network, resolve
 from edgepose.timing import Statistics, Stopwatch
 from edgepose.types import Frame
 
 STAGES = ("decode", "preprocess", "network", "postprocess", "overlay", "encode")
+CLEARLY = 1.15  # times as fast makes up for a slower start and more memory
 BLOCK = 5  # frames of one configuration before the next has its turn
 
 
@@ -41,6 +45,7 @@ class Configuration:
     label: str
     engine: EngineOptions
     batch: int = 1
+    network: Network | None = None  # instead of the one that is measured
 
 
 @dataclass
@@ -106,12 +111,64 @@ def parse_configuration(text: str, base: EngineOptions) -> Configuration:
     return Configuration(text, replace(base, **changes), batch)
 
 
+def candidates(network: Network, base: EngineOptions) -> list[Configuration]:
+    """The ways to run a network on the CPU of this machine: weights that are there, engines that load,
+    and what OpenVINO computes in. Weights with int8 scales are left out on x86 CPUs that overflow with them.
+
+    Args:
+        network: with the weights that would run; the user's own file is the only one.
+        base: threads and the like.
+    """
+    found = [network]
+    if network.variant:
+        names = [v.name for v in variants(network.manifest) if v.model]
+        found = [resolve(network.manifest.name, variant=name, download=False) for name in names]
+    if platform.machine().lower() in ("x86_64", "amd64") and not has_int8_units():
+        found = [n for n in found if n.variant != INT8]
+    return [
+        Configuration(f"{n.variant or n.model.name} {engine} {precision}".strip(), how, 1, n)
+        for n in found
+        for engine, precision in (
+            ("onnxruntime", "" if n.variant == INT8 else "fp32"),
+            ("openvino", "fp32"),
+            ("openvino", ""),
+        )
+        for how in (replace(base, engine=engine, precision=precision),)
+        if runs_here(n.model, how)
+    ]
+
+
+def runs_here(model: Path, options: EngineOptions) -> bool:
+    """Whether the engine that is asked for loads here and reads the file."""
+    try:
+        choose(model, options)
+    except (BackendUnavailable, UsageError):
+        return False
+    return True
+
+
+def best_first(measured: Sequence[Measured]) -> list[Timed]:
+    """The ways that were measured, the best first: OpenVINO takes a second more to start and 60 MB more
+    than ONNX Runtime, so it has to be clearly faster."""
+
+    def way(m: Measured) -> Timed:
+        how, network = m.configuration.engine, m.configuration.network
+        assert network is not None, "made by `candidates`"
+        size = network.model.stat().st_size
+        ms = round(m.stages["network"].percentile(50), 2)
+        return Timed(network.variant, network.model.name, size, how.engine, how.precision, ms)
+
+    return sorted(
+        map(way, measured), key=lambda w: w.ms * (CLEARLY if w.engine == "openvino" else 1)
+    )
+
+
 class _Runner:
     """One configuration with its engine loaded, ready to take a block of frames."""
 
     def __init__(self, configuration: Configuration, network: Network) -> None:
         options = EstimatorOptions(engine=configuration.engine, batch=configuration.batch)
-        self.estimator: Estimator = make_estimator(network, options)
+        self.estimator: Estimator = make_estimator(configuration.network or network, options)
         self.overlay = Overlay(self.estimator.topology, parse_overlay("links,keypoints"))
         self.measured = Measured(configuration, self.estimator.engine_name)
 
@@ -252,7 +309,7 @@ def conditions() -> dict[str, Any]:
     """What the figures depend on: processor, clocks, power, load, versions."""
     names = ("edgepose", "numpy", "onnxruntime", "openvino", "av", "opencv-python-headless")
     return {
-        "cpu": _cpu_name(),
+        "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 2),
         "clocks": clocks(),
@@ -261,20 +318,6 @@ def conditions() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": package_versions(names),
     }
-
-
-def _cpu_name() -> str:
-    for path, key in (("/proc/device-tree/model", ""), ("/proc/cpuinfo", "model name")):
-        try:
-            text = Path(path).read_text(errors="replace")
-        except OSError:
-            continue
-        if not key:
-            return text.strip("\0 \n")
-        for line in text.splitlines():
-            if line.startswith(key):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def spread(values: Sequence[float]) -> float:

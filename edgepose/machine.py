@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Iterable
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -26,6 +28,22 @@ def has_int8_units(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     except (OSError, UnicodeDecodeError):
         return False
     return bool(words & {"avx512_vnni", "avx_vnni"})
+
+
+@cache
+def cpu_name() -> str:
+    """What the board or the processor calls itself, "" where it does not."""
+    for path, key in (("/proc/device-tree/model", ""), ("/proc/cpuinfo", "model name")):
+        try:
+            text = Path(path).read_text(errors="replace")
+        except OSError:
+            continue
+        if not key:
+            return text.strip("\0 \n")
+        for line in text.splitlines():
+            if line.startswith(key):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def resident_mb() -> float:

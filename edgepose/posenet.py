@@ -86,7 +86,11 @@ class PoseNet(Closing):
             topology=chosen.network.topology or str(topology or ""),
             no_download=chosen.network.no_download or not download,
         )
-        found = find_network(asked)
+        base = over(
+            engine or (options.engine if options else None) or EngineOptions(),
+            wanted_engine(chosen.engine),
+        )
+        found = find_network(asked, precision=base.precision)
         options = options or EstimatorOptions()
         if threshold is not None:
             options = replace(options, threshold=threshold)
@@ -94,8 +98,7 @@ class PoseNet(Closing):
         if detector is None or chosen.estimator.detector or chosen.estimator.detector_model:
             detector = find_detector(found, chosen.estimator, download=not asked.no_download)
         options = over(options, estimator_options(chosen.estimator, detector))
-        base = engine or options.engine or EngineOptions()
-        options = replace(options, engine=over(base, wanted_engine(chosen.engine)))
+        options = replace(options, engine=base)
         self.network = found.manifest.name
         self._options = options
         self._found = found

@@ -39,8 +39,14 @@ def over(base: T, asked: T) -> T:
     return dataclasses.replace(base, **changed)  # type: ignore[type-var]
 
 
-def find_network(choice: NetworkChoice, progress: Progress | None = None) -> Network:
-    """The network that is asked for, fetched where it has to be; see `resolve`."""
+def find_network(
+    choice: NetworkChoice, progress: Progress | None = None, *, precision: str = ""
+) -> Network:
+    """The network that is asked for, fetched where it has to be; see `resolve`.
+
+    Args:
+        precision: asked of the engine, which decides among variants where none is named.
+    """
     return resolve(
         choice.network,
         variant=choice.variant,
@@ -52,6 +58,7 @@ def find_network(choice: NetworkChoice, progress: Progress | None = None) -> Net
         output_paf=choice.output_paf,
         download=not choice.no_download,
         progress=progress,
+        precision=precision.lower(),
     )
 
 

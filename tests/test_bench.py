@@ -11,6 +11,9 @@ import pytest
 
 from edgepose.bench import (
     BLOCK,
+    Configuration,
+    Measured,
+    best_first,
     clocks,
     parse_configuration,
     power_watts,
@@ -19,7 +22,9 @@ from edgepose.bench import (
     spread,
 )
 from edgepose.engines import EngineOptions
+from edgepose.engines.table import choose
 from edgepose.errors import UnknownNameError, UsageError
+from edgepose.networks.measured import ways
 from edgepose.networks.resolve import resolve
 
 
@@ -94,3 +99,34 @@ def test_a_few_frames_are_counted_whatever_the_warm_up() -> None:
         (measured,) = run(network, [column], pictures, frames=frames, warmup=warmup)
         assert frames <= measured.total.count < frames + BLOCK
         assert measured.stages["network"].percentile(50) > 0
+
+
+def test_the_fastest_way_is_remembered_and_taken() -> None:
+    words = ["edgepose-lite-body", "--input", "test://people?size=64x48&frames=1", "--no-progress"]
+    command = [sys.executable, "-m", "edgepose", "bench", *words, "--choose"]
+    command += ["--frames", "5", "--warmup", "0", "--threads", "1"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "edgepose-lite-body: auto takes FP16 " in result.stderr
+    found = ways("edgepose-lite-body")
+    assert {w.engine for w in found} == {"onnxruntime", "openvino"}
+    choice = choose(resolve("edgepose-lite-body", download=False).model, EngineOptions())
+    assert (choice.name, choice.precision) == (found[0].engine, found[0].precision)
+    both = subprocess.run(
+        [*command, "--compare", "openvino"], capture_output=True, text=True, check=False
+    )
+    assert (both.returncode, "leave --compare out" in both.stderr) == (2, True)
+
+
+def test_openvino_must_be_clearly_faster() -> None:
+    network = resolve("edgepose-lite-body", download=False)
+    times = {"onnxruntime": 10.0, "openvino": 9.0}
+    rows = []
+    for engine, ms in times.items():
+        column = Configuration(engine, EngineOptions(engine=engine), 1, network)
+        rows.append(Measured(column))
+        rows[-1].add({"network": ms})
+    assert [w.engine for w in best_first(rows)] == ["onnxruntime", "openvino"]
+    rows[1] = Measured(rows[1].configuration)
+    rows[1].add({"network": 8.0})
+    assert [w.engine for w in best_first(rows)] == ["openvino", "onnxruntime"]

@@ -224,7 +224,7 @@ def _look(nonce: str, row: dict[str, Any], paths: Sequence[str], python: str) ->
     if gone:
         return f"does not see {gone}: inputs must be in folders that all nodes share."
     try:
-        network = find_network(job.network)
+        network = find_network(job.network, precision=job.engine.precision)
         detector = find_detector(network, job.estimator, download=not job.network.no_download)
     except EdgeposeError as e:
         return f"({socket.gethostname()}) has not the network: {e}"

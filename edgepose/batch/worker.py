@@ -85,7 +85,7 @@ class Worker(Closing):
                 f"{_here()} has edgepose {__version__}, and the job is of {job.edgepose}."
             )
         self.job, self._run, self._attempts = job, run, attempts
-        network = find_network(job.network)
+        network = find_network(job.network, precision=job.engine.precision)
         detector = find_detector(network, job.estimator, download=not job.network.no_download)
         if digests(network, detector) != job.weights:
             raise UsageError(

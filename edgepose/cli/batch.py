@@ -69,7 +69,7 @@ def batch(asked: Batch) -> int:
     _with_ray(asked)
     if asked.zones is not None:
         load_zones(asked.zones)  # says what is wrong with it
-    network = find_network(asked.network, talk)
+    network = find_network(asked.network, talk, asked.engine.precision)
     job, folder = _job(asked, network), Folder(asked.out)
     if asked.dry_run:
         return _say_plan(asked, job, folder, inputs, network, talk)
@@ -98,7 +98,8 @@ def _job(asked: Batch, network: Network) -> Job:
         engine = replace(engine, threads=max(1, int(asked.workers.cpus_per_worker)))
     choice = asked.network
     if choice.model is None:
-        choice = replace(choice, network=network.manifest.name)  # the default may change
+        # the default may change, and what is fastest differs by machine
+        choice = replace(choice, network=network.manifest.name, variant=network.variant)
     detector = find_detector(network, asked.estimator, download=not asked.network.no_download)
     return Job(
         network=choice,

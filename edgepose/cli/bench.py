@@ -11,9 +11,10 @@ from edgepose import wanted
 from edgepose.cli.console import Talk
 from edgepose.cli.loading import find_network
 from edgepose.cli.options import Bench
+from edgepose.engines import EngineOptions
 from edgepose.errors import OutputError, UsageError
 from edgepose.files import write_atomically
-from edgepose.networks.measured import store
+from edgepose.networks.measured import store, store_ways
 from edgepose.networks.resolve import Network
 from edgepose.options import NetworkChoice
 
@@ -22,9 +23,9 @@ def bench(asked: Bench) -> None:
     """Run the command."""
     talk = Talk.of(asked.talk)
     base = wanted.wanted_engine(asked.engine)
-    columns = [b.parse_configuration(text, base) for text in asked.compare or [asked.engine.engine]]
     names = NetworkChoice(asked.network, asked.model, no_download=asked.no_download)
-    found = find_network(names, talk)
+    found = find_network(names, talk, asked.engine.precision)
+    columns = _columns(asked, found, base)
     pictures = b.read_pictures(asked.input, 32)
     before = b.conditions()
     measured = _measure(asked, found, columns, pictures, talk)
@@ -38,6 +39,8 @@ def bench(asked: Bench) -> None:
         "conditions": {"before": before, "after": after},
         "columns": [m.as_dict(measured[0]) for m in measured],
     }
+    if asked.choose:
+        _remember(found, measured, talk)
     if asked.json:
         text = jsonlib.dumps(data, indent=1)
         if asked.json == "-":
@@ -54,6 +57,26 @@ def bench(asked: Bench) -> None:
         talk.warning(f"The machine was busy before (load {before['load']}): trust the ratios only.")
     if asked.plot:
         draw(data, asked.plot)
+
+
+def _columns(asked: Bench, network: Network, base: EngineOptions) -> list[b.Configuration]:
+    if not asked.choose:
+        texts = asked.compare or [asked.engine.engine]
+        return [b.parse_configuration(text, base) for text in texts]
+    if asked.compare:
+        raise UsageError("--choose measures every way there is; leave --compare out.")
+    return b.candidates(network, base)
+
+
+def _remember(network: Network, measured: list[b.Measured], talk: Talk) -> None:
+    """Keep what is fastest for `auto`, and say it in one line."""
+    ways = b.best_first(measured)
+    store_ways(network.manifest.name, ways)
+    first, *others = (
+        f"{' '.join(filter(None, (w.variant, w.engine, w.precision)))} {w.ms:.1f} ms" for w in ways
+    )
+    rest = f" ({', '.join(others)})" if others else ""
+    talk.info(f"{network.manifest.name}: auto takes {first} on this CPU from now on{rest}.")
 
 
 def _measure(

@@ -41,7 +41,7 @@ def evaluate(asked: Eval) -> None:
     _check_first(asked, truth)
     if not asked.network.network and asked.network.model is None:
         raise UsageError("Name what to measure: --network NAME, or --model FILE --topology FILE.")
-    network = find_network(asked.network, talk)
+    network = find_network(asked.network, talk, asked.engine.precision)
     options = _options(asked, network, talk)
     other = replace(options, engine=_other_engine(asked, network)) if asked.compare else None
     if network.topology is not None:

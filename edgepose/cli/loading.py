@@ -18,13 +18,13 @@ from edgepose.options import EngineChoice, EstimatorChoice, NetworkChoice
 log = logging.getLogger(__name__)
 
 
-def find_network(choice: NetworkChoice, talk: Talk) -> Network:
+def find_network(choice: NetworkChoice, talk: Talk, precision: str = "") -> Network:
     """The network that is asked for, fetched where it has to be.
 
     Without --network and --model: resnet18-body where it is installed or can be fetched, as in
     jetson-inference, else the one that edgepose ships, said in one line.
     """
-    return wanted.find_network(choice, progress_for(talk))
+    return wanted.find_network(choice, progress_for(talk), precision=precision)
 
 
 def engine_with_progress(choice: EngineChoice, talk: Talk) -> EngineOptions:

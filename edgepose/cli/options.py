@@ -368,12 +368,15 @@ class Bench:
       edgepose bench movenet-multipose
 
       edgepose bench rtmpose-m --compare onnxruntime --compare openvino,threads=2
+
+      edgepose bench movenet-multipose --choose
     """
 
     network: Annotated[str, Option("Network by name.", argument=True)] = "movenet-multipose"
     model: Annotated[Path | None, Option("Weights file of the network.")] = None
     input: Annotated[str, Option("Frames to measure with.", "-i")] = "test://people?size=1280x720"
     compare: Annotated[tuple[str, ...], Option("A column; may be given several times.", metavar="SPEC")] = ()
+    choose: Annotated[bool, Option("Measure the weights and engines that run on this CPU, and remember the fastest: auto takes it from then on.")] = False
     frames: Annotated[int, Option("Frames to count for each column.", least=1, most=1_000_000)] = 200
     warmup: Annotated[int, Option("Frames before, not counted.", least=0, most=1_000_000)] = 20
     engine: EngineChoice = EngineChoice()

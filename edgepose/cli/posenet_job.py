@@ -97,7 +97,7 @@ def _run(
         on_event=on_event,
     )
     check_sinks(data)
-    network = find_network(asked.network, talk)
+    network = find_network(asked.network, talk, asked.engine.precision)
     estimator = load_estimator(network, asked.network, asked.estimator, asked.engine, talk)
     stack.callback(estimator.close)
     sinks = open_sinks(data, files_of(source, inputs), estimator.topology, stack)

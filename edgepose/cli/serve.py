@@ -82,7 +82,7 @@ def _studio(asked: Serve, talk: Talk) -> Studio:
     parse_overlay(web.overlay)
     sources = _sources(asked.source, asked.play.example)
     names, engine = _weights_or_engine(asked.network, asked.engine)
-    network = find_network(names, talk)
+    network = find_network(names, talk, engine.precision)
     how = estimator_options(asked.estimator, network, talk, download=not names.no_download)
     return Studio(
         sources,

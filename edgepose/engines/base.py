@@ -42,12 +42,14 @@ class Choice:
         because: why this one, in a few words.
         passed_over: (name, reason) of every other engine, in the order they were considered.
         notes: what the user asked for and this engine does otherwise, one sentence each.
+        precision: that it should be asked for, "" = as the options say.
     """
 
     name: str
     because: str = ""
     passed_over: tuple[tuple[str, Reason], ...] = ()
     notes: tuple[str, ...] = ()
+    precision: str = ""
 
     def line(self) -> str:
         """One line for people: the choice, and which engines could be here but cannot run."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from edgepose.engines.base import Choice, Engine, Reason
 from edgepose.engines.gpu import find_gpu
 from edgepose.engines.options import EngineOptions
 from edgepose.errors import BackendUnavailable, UnknownNameError, UsageError
+from edgepose.networks.measured import Timed, ways
 from edgepose.networks.model_file import check_model_file
 
 
@@ -124,13 +125,24 @@ def choose(model: Path, options: EngineOptions, failed: Mapping[str, str] | None
                 f"Engine {backend.name} cannot run here: {reason.text}. {backend.install}"
             )
         return Choice(backend.name, "asked for", notes=_notes(backend.name, options))
-    return _choose_among(kind, options, failed or {})
+    return _choose_among(kind, options, failed or {}, fastest(model, options))
 
 
-def _choose_among(kind: str, options: EngineOptions, failed: Mapping[str, str]) -> Choice:
+def fastest(model: Path, options: EngineOptions) -> Timed | None:
+    """How `edgepose bench --choose` found this file to run fastest on this CPU, None where it did not."""
+    rows = (w for w in ways() if options.precision in ("", w.precision) and w.fits(model))
+    return next(rows, None)
+
+
+def _choose_among(
+    kind: str, options: EngineOptions, failed: Mapping[str, str], known: Timed | None
+) -> Choice:
     chosen: Backend | None = None
     over: list[tuple[str, Reason]] = []
-    for backend in BACKENDS:
+    # a measured one goes before the others that need no GPU
+    for backend in sorted(
+        BACKENDS, key=lambda b: not b.gpu and known is not None and b.name != known.engine
+    ):
         if backend.name in failed:
             reason: Reason | None = Reason("absent", failed[backend.name])
         else:
@@ -144,7 +156,11 @@ def _choose_among(kind: str, options: EngineOptions, failed: Mapping[str, str]) 
         reasons = "; ".join(f"{n}: {why.text}" for n, why in over if why.kind not in dull)
         where = f"on {options.device}" if options.device else "here"
         raise BackendUnavailable(f"No engine runs {kind} files {where}. {reasons.rstrip('.?')}.")
-    return Choice(chosen.name, chosen.because, tuple(over), _notes(chosen.name, options))
+    notes = _notes(chosen.name, options)
+    if known and chosen.name == known.engine:
+        because = f"the fastest here by bench --choose, {known.ms:.1f} ms"
+        return Choice(chosen.name, because, tuple(over), notes, known.precision)
+    return Choice(chosen.name, chosen.because, tuple(over), notes)
 
 
 def _why_not(
@@ -158,7 +174,7 @@ def _why_not(
     if conflict:
         return conflict
     if chosen:
-        faster = "; --engine openvino is often faster on Intel and AMD"
+        faster = "; edgepose bench NETWORK --choose finds out whether it is faster here"
         more = faster if backend.name == "openvino" else ""
         return Reason("order", f"{chosen.name} comes first{more}")
     return probe(backend, options)
@@ -206,8 +222,9 @@ def load_engine(model: Path, options: EngineOptions | None = None) -> Engine:
     failed: dict[str, str] = {}
     while True:
         choice = choose(model, options, failed)
+        how = replace(options, precision=options.precision or choice.precision)
         try:
-            engine: Engine = _module(find_backend(choice.name)).load(model, options)
+            engine: Engine = _module(find_backend(choice.name)).load(model, how)
         except BackendUnavailable as e:
             if options.engine.lower() != "auto":
                 raise

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from edgepose.errors import DownloadError, NetworkFileError, UsageError
 from edgepose.machine import has_int8_units, has_nvidia_gpu
 from edgepose.networks.manifest import InputSpec, Manifest, load_manifest
+from edgepose.networks.measured import ways
 from edgepose.networks.model_file import check_model_file, is_model_name
 from edgepose.networks.registry import (
     find,
@@ -66,6 +67,7 @@ def resolve(
     download: bool = True,
     progress: Progress | None = None,
     gpu: bool | None = None,
+    precision: str = "",
 ) -> Network:
     """What the options --network, --model, --topology, ... mean together.
 
@@ -84,6 +86,8 @@ def resolve(
         download: may fetch what is not installed.
         progress: told about downloads.
         gpu: there is an NVIDIA GPU; None = look.
+        precision: the engine is asked for (fp32, fp16, int8, best, "" = its choice); decides the variant
+            where none is named.
 
     Raises:
         UnknownNameError: no such network or variant.
@@ -98,7 +102,7 @@ def resolve(
             raise UsageError("--topology was given without --model FILE or --network NAME.")
         tensors = (input_blob, output_cmap, output_paf)
         if not (variant or any(tensors)) and default_name(gpu) == EMBEDDED:
-            return resolve(EMBEDDED, colors=colors, download=False, gpu=gpu)
+            return resolve(EMBEDDED, colors=colors, download=False, gpu=gpu, precision=precision)
         return _default(variant, colors, tensors, download, progress)
     manifest = _manifest_of(name) if name else _custom(Path(str(model)), topology)
     manifest = _bind(manifest, input_blob, output_cmap, output_paf)
@@ -107,19 +111,32 @@ def resolve(
         if name:  # `_custom` has looked at the others
             check_model_file(Path(model))
         return Network(manifest, Path(model), skeleton, variant)
-    wanted = variant or fast_variant(manifest, gpu)
+    wanted = variant or fast_variant(manifest, gpu, precision=precision)
     found = installed_variant(manifest, wanted) or _fetch(manifest, variant, download, progress)
     return _network(manifest, found, skeleton)
 
 
-def fast_variant(manifest: Manifest, gpu: bool | None = None, int8: bool | None = None) -> str:
-    """The int8 weights of a network in the package where a CPU runs them that is fast at it, else ""
-    (the first variant there is). `gpu` and `int8`: what the machine has, None = look."""
-    if not (INT8 in manifest.weights and manifest.weights[INT8].shipped):
+def fast_variant(
+    manifest: Manifest, gpu: bool | None = None, int8: bool | None = None, precision: str = ""
+) -> str:
+    """The variant that is fastest on this CPU, "" = the first that there is.
+
+    What `edgepose bench --choose` measured decides; without it the int8 weights of a network in the
+    package, where the CPU is fast at int8.
+
+    Args:
+        gpu, int8: what the machine has, None = look.
+        precision: asked of the engine: int8 takes such weights anyway, fp32 and fp16 never.
+    """
+    if precision in ("fp32", "fp16") or (has_nvidia_gpu() if gpu is None else gpu):
         return ""
-    if has_nvidia_gpu() if gpu is None else gpu:
-        return ""
-    return INT8 if (has_int8_units() if int8 is None else int8) else ""
+    shipped = INT8 in manifest.weights and manifest.weights[INT8].shipped
+    if precision == "int8":
+        return INT8 if shipped else ""
+    measured = next((way.variant for way in ways(manifest.name)), "")
+    if measured in manifest.weights and installed_variant(manifest, measured):
+        return measured
+    return INT8 if shipped and (has_int8_units() if int8 is None else int8) else ""
 
 
 def default_name(gpu: bool | None = None) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from edgepose.engines.base import Reason
 from edgepose.engines.options import BatchRange, parse_batch, parse_shape
 from edgepose.engines.table import BACKENDS, Backend, probe
 from edgepose.errors import BackendUnavailable, UnknownNameError, UsageError
+from edgepose.networks.measured import Timed, store_ways
 from tests.engines.conftest import Maker
 
 
@@ -79,6 +82,26 @@ def test_an_engine_asked_for_by_name(onnx_file: Maker, monkeypatch: pytest.Monke
     only(monkeypatch, tensorrt="no GPU was found.")
     with pytest.raises(BackendUnavailable, match="tensorrt cannot run here: no GPU was found"):
         choose(onnx_file(), EngineOptions("tensorrt"))
+
+
+def test_auto_takes_what_was_measured_to_be_the_fastest(onnx_file: Maker) -> None:
+    model = onnx_file()
+    size = model.stat().st_size
+    rows = [
+        Timed("", model.name, size, "openvino", "fp32", 5.9),
+        Timed("", model.name, size, "onnxruntime", "fp32", 6.9),
+        Timed("", model.name, size, "openvino", "fp16", 7.9),
+    ]
+    store_ways("net", rows)
+    choice = choose(model, EngineOptions())
+    assert (choice.name, choice.precision) == ("openvino", "fp32")
+    assert choice.because == "the fastest here by bench --choose, 5.9 ms"
+    with closing(load_engine(model)) as engine:
+        assert engine.name.startswith("openvino (CPU, fp32")
+    assert choose(model, EngineOptions(precision="fp16")).precision == "fp16"
+    assert choose(model, EngineOptions("onnxruntime")).because == "asked for"
+    store_ways("net", [replace(rows[0], size=size + 1)])
+    assert choose(model, EngineOptions()).name == "onnxruntime", "another file of that name"
 
 
 def test_notes_tell_what_has_no_effect(onnx_file: Maker) -> None:

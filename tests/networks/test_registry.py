@@ -19,6 +19,7 @@ from edgepose.errors import (
 from edgepose.machine import has_int8_units, has_nvidia_gpu
 from edgepose.networks import registry
 from edgepose.networks.manifest import Manifest
+from edgepose.networks.measured import Timed, store_ways
 from edgepose.networks.registry import find, installed
 from edgepose.networks.resolve import EMBEDDED, failed_lately, fast_variant, resolve
 from edgepose.paths import networks_home
@@ -365,12 +366,24 @@ def test_int8_is_for_cpus_that_are_fast_at_it(tmp_path: Path) -> None:
     assert fast_variant(manifest, gpu=True, int8=True) == ""
     assert fast_variant(find("movenet-thunder"), gpu=False, int8=True) == ""
     assert resolve("fast", variant="FP16").variant == "FP16"
+    assert resolve("fast", gpu=False, precision="fp32").variant == "FP16", "not int8 unasked"
+    assert resolve("fast", gpu=False, precision="int8").variant == "INT8"
     info = tmp_path / "cpuinfo"
     assert not has_int8_units(info)
     info.write_text("flags\t\t: fpu sse2 avx2\n")
     assert not has_int8_units(info)
     info.write_text("flags\t\t: fpu avx512_vnni\n")
     assert has_int8_units(info)
+
+
+def test_what_was_measured_here_decides_among_variants() -> None:
+    manifest = find("movenet-multipose")
+    for variant in ("FP16", "INT8", "GONE"):
+        store_ways(manifest.name, [Timed(variant, "x", 1, "onnxruntime", "", 1.0)])
+        expected = "" if variant == "GONE" else variant
+        assert fast_variant(manifest, gpu=False, int8=False) == expected
+        assert fast_variant(manifest, gpu=False, int8=True) == (expected or "INT8")
+        assert fast_variant(manifest, gpu=True, int8=True) == ""
 
 
 def test_with_a_gpu_it_is_that_of_jetson_inference() -> None:
