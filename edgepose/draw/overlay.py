@@ -31,10 +31,14 @@ _MEANING: dict[str, frozenset[str]] = {
 # smallest radius and width in pixels, as jetson-inference has them
 MIN_RADIUS = 4.0
 MIN_WIDTH = 1.5
-BOX_FILL = 255
-BOX_OPACITY = 0.2
+# the dots of a face are at most this part of its width, so that a small one can still be seen
+FACE_DOT = 0.12
+LEAST_DOT = 1.5
+FACE = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
+HEAD_ABOVE_EYES = 0.7  # of the face's width
 # height of a capital letter: part of the picture's shorter side, and the least that can be read
 TEXT_SCALE = 0.019
+PLATE_HEIGHT = 1.9  # of a plate, in capitals
 MIN_TEXT = 7.0
 _FAR = 1e7
 
@@ -91,6 +95,7 @@ class Overlay:
         self._alpha = max(0, min(255, alpha))
         count = len(topology.keypoints)
         self._colors = [self._faded(topology.color(k)) for k in range(count)]
+        self._face = [k for k, name in enumerate(topology.keypoints) if name in FACE]
         self._opaque = all(c[3] == 255 for c in self._colors) and self._alpha == 255
 
     def _faded(self, color: RGBA) -> RGBA:
@@ -157,7 +162,6 @@ class Overlay:
         box = _sane_box(pose)
         if box is None:
             return
-        canvas.fill(box, BOX_FILL, BOX_OPACITY * self._alpha / 255)
         color = self._faded(track_color(pose.track))
         if self._alpha == 255:
             canvas.outline(box, width, color)
@@ -196,8 +200,16 @@ class Overlay:
                     color = self._color(max(link.a, link.b))
                     canvas.line(points[link.a], points[link.b], width, color, caps=not dots)
         if dots:
+            width_of_face = self._face_width(points)
+            small = max(LEAST_DOT, width_of_face * FACE_DOT) if width_of_face else radius
             for k, point in points.items():
-                canvas.dot(point, radius, self._color(k))
+                dot = min(radius, small) if k in self._face else radius
+                canvas.dot(point, dot, self._color(k))
+
+    def _face_width(self, points: Mapping[int, tuple[float, float]]) -> float:
+        """Pixels between the outermost keypoints of the face; 0 with fewer than two."""
+        face = [points[k] for k in self._face if k in points]
+        return max((math.dist(a, b) for a in face for b in face), default=0.0)
 
     def _color(self, keypoint: int) -> RGBA:
         if 0 <= keypoint < len(self._colors):
@@ -216,22 +228,25 @@ class Overlay:
         if "stats" in self.words:
             line = stats_text({"people": len(poses), **stats}, self._what)
             taken.append(canvas.plate(line, (height / 2, height / 2), height))
-        for order, pose in enumerate(poses, 1):
-            box, text = _sane_box(pose), self._label(order, pose)
+        for pose in poses:
+            box, text = _sane_box(pose), self._label(pose)
             # a label of someone outside would stick to the picture's edge
             if box is None or not text or canvas.part(box) is None:
                 continue
-            above = ((box[0] + box[2]) / 2, box[1] - radius - 2)
-            taken.append(canvas.plate(text, above, height, above=True, taken=taken))
+            gap = radius + 2
+            foot = box[1] - gap - HEAD_ABOVE_EYES * self._face_width(_drawable(pose))
+            tall = PLATE_HEIGHT * height
+            if foot < tall and box[3] + gap + tall <= canvas.height:
+                foot = box[3] + gap + tall  # no room above: below, not over the face
+            at = ((box[0] + box[2]) / 2, foot)
+            taken.append(canvas.plate(text, at, height, above=True, taken=taken))
 
-    def _label(self, order: int, pose: Pose) -> str:
+    def _label(self, pose: Pose) -> str:
         parts = []
-        if "stats" in self.words:
-            parts.append(str(order))
         if "ids" in self.words:
             parts.append(f"id {pose.id}" if pose.track is None else f"#{pose.track}")
         if "scores" in self.words:
-            parts.append(f"{pose.score:.2f}")
+            parts.append(f"{pose.score:.0%}")
         return "  ".join(parts)  # one space between two numbers is hard to see
 
 

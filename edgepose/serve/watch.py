@@ -230,9 +230,9 @@ class _LazyOverlay(Overlay):
             super().draw(pixels, poses, stats)
             self._times["overlay"] = (time.perf_counter() - start) * 1e3
 
-    def _label(self, order: int, pose: Pose) -> str:
+    def _label(self, pose: Pose) -> str:
         """None while a track is tentative: the number in the frame would look like a track's."""
-        return "" if pose.track is None else super()._label(order, pose)
+        return "" if pose.track is None else super()._label(pose)
 
 
 class _Pictures(Output):

@@ -180,11 +180,11 @@ def test_the_alpha_of_a_colour_counts_too_and_crossings_do_not_add_up() -> None:
     assert picture[50, 20:81, 0].tolist() == pytest.approx([100] * 61, abs=2)
 
 
-def test_a_box_is_a_translucent_fill_with_an_outline() -> None:
+def test_a_box_is_an_outline() -> None:
     picture = np.full((100, 200, 3), 100, np.uint8)
     body = pose((60, 50), box=(40.0, 20.0, 160.0, 80.0), track=3)
     Overlay(BODY, words("box"), line_width=2).draw(picture, [body])
-    assert picture[50, 100].tolist() == [131, 131, 131]
+    assert picture[50, 100].tolist() == [100, 100, 100]
     assert np.abs(picture[50, 39:41].astype(int) - track_color(3)[:3]).max() <= 15
     assert (picture[50, 30] == 100).all()
 
@@ -206,7 +206,7 @@ def test_labels_are_light_text_on_dark_plates(size: tuple[int, int], word: str) 
     body = pose((size[0] / 2, size[1] / 2), (size[0] / 2 + 40, size[1] / 2 + 60))
     Overlay(BODY, words(word)).draw(picture, [body], {"frame": 3, "inference_ms": 4.25})
     plate = picture[:, :, 0] < 100
-    text = picture[:, :, 0] > 200
+    text = picture[:, :, 0] > 160
     assert plate.any()
     rows = np.flatnonzero(text.any(axis=1))
     # capitals of 7 pixels at the least, and growing with the picture
@@ -235,11 +235,38 @@ def test_who_is_outside_has_no_label() -> None:
     assert not picture.any()
 
 
-def test_the_label_says_order_track_and_score() -> None:
+def test_the_label_says_track_or_number_and_score() -> None:
     everything = Overlay(BODY, words("ids,scores,stats"))
-    assert everything._label(2, pose((1, 1), track=7)) == "2  #7  0.87"
-    assert everything._label(1, pose((1, 1))) == "1  id 0  0.87"
-    assert Overlay(BODY, words("ids"))._label(1, pose((1, 1), track=7)) == "#7"
+    assert everything._label(pose((1, 1), track=7)) == "#7  87%"
+    assert everything._label(pose((1, 1))) == "id 0  87%"
+    assert Overlay(BODY, words("ids"))._label(pose((1, 1), track=7)) == "#7"
+    assert not Overlay(BODY, words("stats"))._label(pose((1, 1), track=7))
+
+
+FACES = Topology(
+    "person", ("nose", "left_eye", "right_eye", "neck"), (), (), ((255, 255, 255, 255),) * 4
+)
+
+
+@pytest.mark.parametrize("far", [8, 20, 200])
+def test_small_faces_stay_visible(far: int) -> None:
+    points = [(100, 100), (100 + far / 2, 90), (100 - far / 2, 90), (100, 180)]
+    body = Pose(0, np.array([(*p, 0.9) for p in points], np.float32), FACES.keypoints, score=0.87)
+    picture = black(400, 400)
+    Overlay(FACES, words("keypoints")).draw(picture, [body])
+    nose, neck = ((picture[y - 9 : y + 9, 91:109, 0] > 127).sum() for y in (100, 180))
+    assert neck == pytest.approx(np.pi * 16, rel=0.3)
+    assert nose <= max(np.pi * 1.5**2, np.pi * (0.12 * far) ** 2) * 1.5
+
+
+@pytest.mark.parametrize("top", [100, 12])
+def test_plates_leave_the_head_free(top: int) -> None:
+    points = [(100, top + 10), (110, top), (90, top), (100, top + 80)]
+    body = Pose(0, np.array([(*p, 0.9) for p in points], np.float32), FACES.keypoints, score=0.87)
+    picture = black(400, 400)
+    Overlay(FACES, words("ids,scores")).draw(picture, [body])
+    assert picture.any()
+    assert not picture[max(0, top - 13) : top + 82].any()
 
 
 def test_the_line_of_statistics() -> None:
