@@ -1,8 +1,9 @@
-"""Where kernels run in tests: the host build, the host build with threads in reverse, a GPU."""
+"""Where kernels run in tests: the host build and the shipped PTX on a CPU, both also in reverse, and a GPU."""
 
 from __future__ import annotations
 
 import ctypes
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,11 @@ import numpy as np
 import pytest
 
 from edgepose.cuda import host, host_build
+from edgepose.cuda.compile import SHIPPED_PTX
 from edgepose.cuda.host_kernels import HostRunner
-from edgepose.cuda.kernels import Kernels
+from edgepose.cuda.kernels import Kernels, Runner
 from edgepose.errors import BackendUnavailable
+from tests.cuda.ptx_machine import RACES, REVERSE, PtxMachine, PtxRunner
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class On:
 
     def put(self, array: np.ndarray) -> Any:
         """The array where kernels can use it; on the host the array itself."""
+        if isinstance(self.kernels.runner, PtxRunner):
+            return self.kernels.runner.allow(array)
         return array if self.device is None else copy_to_device(self.device, array)
 
     def get(self, array: Any) -> np.ndarray:
@@ -66,10 +71,28 @@ def build_library(folder: Path, *flags: str) -> ctypes.CDLL:
 def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ctypes.CDLL]:
     """Host builds by name."""
     folder = tmp_path_factory.mktemp("host")
+    try:
+        installed = host.library()
+    except BackendUnavailable:
+        installed = build_library(folder)
     return {
-        "host": build_library(folder),
+        "host": installed,
         "host-reverse": build_library(folder, "-DEP_REVERSE"),
     }
+
+
+def machine_folder(config: pytest.Config) -> Path:
+    """Where compiled machines are kept from run to run."""
+    return Path(config.cache.mkdir("ptx")) if config.cache else Path(tempfile.mkdtemp())
+
+
+@pytest.fixture(scope="session")
+def machine(pytestconfig: pytest.Config) -> PtxMachine:
+    """The shipped PTX, compiled for the CPU."""
+    try:
+        return PtxMachine(SHIPPED_PTX.read_text("ascii"), machine_folder(pytestconfig))
+    except LookupError as e:
+        pytest.skip(str(e))
 
 
 @pytest.fixture(scope="session")
@@ -86,10 +109,20 @@ def device() -> Iterator[On]:
     runner.context.close()
 
 
-@pytest.fixture(params=["host", "host-reverse", pytest.param("gpu", marks=pytest.mark.gpu)])
-def on(request: pytest.FixtureRequest) -> On:
+PLACES = ["host", "host-reverse", "ptx", "ptx-reverse", pytest.param("gpu", marks=pytest.mark.gpu)]
+
+
+@pytest.fixture(params=PLACES)
+def on(request: pytest.FixtureRequest) -> Iterator[On]:
     """Each place where kernels run."""
+    runner: Runner
     if request.param == "gpu":
-        place: On = request.getfixturevalue("device")
-        return place
-    return On(Kernels(HostRunner(request.getfixturevalue("libraries")[request.param])))
+        yield request.getfixturevalue("device")
+        return
+    if request.param.startswith("ptx"):
+        flags = REVERSE if request.param.endswith("reverse") else RACES
+        runner = PtxRunner(request.getfixturevalue("machine"), flags)
+    else:
+        runner = HostRunner(request.getfixturevalue("libraries")[request.param])
+    yield On(Kernels(runner))
+    runner.close()

@@ -1,9 +1,12 @@
-// A stand-in for libcuda.so.1 that real PyCUDA can be loaded on: it executes our kernels by the host
-// build, and it is stricter than a driver.
+// A stand-in for libcuda.so.1 that real PyCUDA and cuda-bindings can be loaded on: it executes the PTX that it
+// is given, compiled for the CPU by ptx_machine.py (FAKE_MACHINE), and it is stricter than a driver.
 //  - Work is queued and runs only when something waits for it: buffers reused too early show.
 //  - Device addresses are shifted, so that neither side can read the other's memory by accident, and
-//    every pointer that a kernel gets must lie in a live allocation.
+//    every access of a kernel must lie in a live allocation.
 //  - Every call needs a context that is current in its thread.
+#include <dlfcn.h>
+
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -14,8 +17,6 @@
 #include <set>
 #include <string>
 #include <vector>
-
-#include "host_kernels.cpp"
 
 typedef unsigned long long Address;
 static const Address SHIFT = 1ull << 46;
@@ -99,6 +100,45 @@ static void* behind(Address device, size_t size = 1) {
   if (device < SHIFT || !(inside(memory, host, size) || inside(pinned, host, size)))
     fatal("a device address outside of all allocations");
   return (void*)host;
+}
+
+// ---- the machine that executes kernels ---------------------------------------------------------------
+
+// As in ptx_machine.h.
+struct Range {
+  uint64_t first, last;
+  unsigned char* bytes;
+};
+static const char* (*ptx_run)(const char*, const void*, uint64_t, const unsigned*, unsigned, int);
+
+static bool find_range(uint64_t address, Range* range) {
+  for (const auto* blocks : {&memory, &pinned}) {
+    auto next = blocks->upper_bound(address - SHIFT);
+    if (next == blocks->begin()) continue;
+    --next;
+    if (address - SHIFT >= next->first + next->second) continue;
+    *range = {next->first + SHIFT, next->first + SHIFT + next->second, (unsigned char*)next->first};
+    return true;
+  }
+  return false;
+}
+
+// FNV-1a, as ptx_machine.py counts it.
+static std::string digest(const std::string& text) {
+  uint64_t value = 0xcbf29ce484222325ull;
+  for (unsigned char byte : text) value = (value ^ byte) * 0x100000001b3ull;
+  char hex[17];
+  return std::snprintf(hex, sizeof hex, "%016llx", (unsigned long long)value), hex;
+}
+
+// Opens the machine; it must be that of this very PTX.
+static void open_machine(const std::string& ptx) {
+  const char* path = std::getenv("FAKE_MACHINE");
+  void* machine = path ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : nullptr;
+  if (!machine) fatal("no machine to execute PTX (FAKE_MACHINE)");
+  if (digest(ptx) != ((const char* (*)())dlsym(machine, "ptx_digest"))()) fatal("a machine of other PTX");
+  ((void (*)(decltype(&find_range)))dlsym(machine, "ptx_find_by"))(find_range);
+  ptx_run = (decltype(ptx_run))dlsym(machine, "ptx_run");
 }
 
 #define NEED_CONTEXT \
@@ -263,7 +303,7 @@ EP_API cuModuleLoadDataEx(void** out, const void* image, unsigned, void*, void**
   const bool cubin = !std::memcmp(image, "\177ELF", 4);
   if (!cubin && number("FAKE_REFUSE_PTX", 0)) return BAD_PTX;
   Module* module = new Module;
-  if (!cubin) module->image = (const char*)image;
+  if (!cubin) open_machine(module->image = (const char*)image);
   modules.insert(module);
   return *out = module, OK;
 }
@@ -285,108 +325,14 @@ EP_API cuFuncGetAttribute(int* value, int, void*) { return *value = 0, OK; }
 EP_API cuFuncSetBlockShape(void*, int, int, int) { return OK; }
 EP_API cuFuncSetAttribute(void*, int, int) { return OK; }
 
-// The parameters of each kernel as the compiler of the GPU lays them out: like a C structure.
-struct Peaks {
-  Address cmap;
-  long long batch_stride;
-  int height, width;
-  float threshold;
-  int window, max_peaks;
-  Address counts, peaks;
-  long long item_words;
-};
-struct LineScores {
-  Address paf;
-  long long batch_stride;
-  int height, width;
-  Address table;
-  int links;
-  Address counts, peaks;
-  int max_peaks, samples;
-  Address starts, scores;
-  int near;
-  long long item_words;
-  Address far;
-  long long far_words;
-};
-struct Preprocess {
-  EpImages images;
-  EpTensor out;
-  int columns;
-};
-struct Warp {
-  EpImages images;
-  EpTensor out;
-};
-struct Overlay {
-  Address pixels;
-  int width, height, pitch, stride, bgr;
-  Address shapes;
-  int count;
-};
-
-template <class Arguments>
-static Arguments unpack(const std::string& packed) {
-  // PyCUDA leaves out the padding at the end of the structure.
-  if (packed.size() > sizeof(Arguments) || packed.size() + 8 <= sizeof(Arguments))
-    fatal("a launch with arguments of the wrong size");
-  Arguments arguments;
-  std::memcpy(&arguments, packed.data(), packed.size());
-  return arguments;
+EP_API cuModuleLoadData(void** out, const void* image) {
+  return cuModuleLoadDataEx(out, image, 0, nullptr, nullptr);
 }
 
-static void localise(EpImages& images, EpTensor& out, int count) {
-  for (int i = 0; i < count; ++i) {
-    EpImage& image = images.item[i];
-    const int planes = image.format == EP_I420 ? 3 : image.format == EP_NV12 ? 2 : 1;
-    for (int p = 0; p < planes; ++p) {
-      const bool chroma = p > 0;
-      const long long rows = chroma ? (image.height + 1) / 2 : image.height;
-      const long long bytes = chroma ? (image.width + 1) / 2 * (planes == 2 ? 2 : 1)
-                                     : image.width * ep_pixel_bytes(image.format);
-      const size_t size = (size_t)((rows - 1) * image.pitch[p] + bytes);
-      image.plane[p] = (const unsigned char*)behind((Address)image.plane[p], size);
-    }
-    const size_t item = (size_t)3 * out.width * out.height * (out.half ? 2 : 4);
-    behind((Address)out.data + image.slot * item, item);
-  }
-  out.data = behind((Address)out.data);
-}
-
-static void execute(const std::string& name, int gx, int gy, int gz, int threads,
-                    const std::string& packed) {
-  if (name == "ep_peaks") {
-    auto a = unpack<Peaks>(packed);
-    behind(a.cmap + 4 * ((gy - 1) * a.batch_stride), 4ull * gx * a.height * a.width);
-    host_ep_peaks(gx, gy, gz, threads, (float*)behind(a.cmap), a.batch_stride, a.height, a.width,
-                  a.threshold, a.window, a.max_peaks, (int*)behind(a.counts),
-                  (EpPeak*)behind(a.peaks), a.item_words);
-  } else if (name == "ep_line_scores") {
-    auto a = unpack<LineScores>(packed);
-    behind(a.scores + 4 * (gz - 1) * a.item_words, 4ull * a.near);
-    behind(a.far + 4 * (gz - 1) * a.far_words, 4ull * a.far_words);
-    host_ep_line_scores(gx, gy, gz, threads, (float*)behind(a.paf), a.batch_stride, a.height,
-                        a.width, (EpLink*)behind(a.table, 16 * a.links), a.links,
-                        (int*)behind(a.counts), (EpPeak*)behind(a.peaks), a.max_peaks, a.samples,
-                        (int*)behind(a.starts), (float*)behind(a.scores), a.near, a.item_words,
-                        (float*)behind(a.far), a.far_words);
-  } else if (name == "ep_preprocess") {
-    auto a = unpack<Preprocess>(packed);
-    localise(a.images, a.out, gz);
-    host_ep_preprocess(gx, gy, gz, threads, &a.images, &a.out, a.columns);
-  } else if (name == "ep_warp") {
-    auto a = unpack<Warp>(packed);
-    localise(a.images, a.out, gz);
-    host_ep_warp(gx, gy, gz, threads, &a.images, &a.out);
-  } else if (name == "ep_overlay") {
-    auto a = unpack<Overlay>(packed);
-    auto* pixels = (unsigned char*)behind(
-        a.pixels, (size_t)(a.height - 1) * a.pitch + (size_t)a.width * a.stride);
-    host_ep_overlay(gx, gy, gz, threads, pixels, a.width, a.height, a.pitch, a.stride, a.bgr,
-                    (EpShape*)behind(a.shapes, sizeof(EpShape) * a.count), a.count);
-  } else {
-    fatal("a launch of an unknown kernel");
-  }
+static void execute(const std::string& name, const unsigned (&grid)[3], unsigned threads, const std::string& packed) {
+  const int flags = number("FAKE_RACES", 0) + 2 * number("FAKE_REVERSE", 0);
+  const std::string wrong = ptx_run(name.c_str(), packed.data(), packed.size(), grid, threads, flags);
+  if (!wrong.empty()) fatal(wrong.c_str());
 }
 
 EP_API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
@@ -398,7 +344,7 @@ EP_API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, uns
   const std::string name = ((Function*)function)->name;
   const std::string packed((const char*)extra[1], *(const size_t*)extra[3]);
   ++launches[name];
-  enqueue(stream, [=] { execute(name, (int)gx, (int)gy, (int)gz, (int)bx, packed); });
+  enqueue(stream, [=] { execute(name, {gx, gy, gz}, bx, packed); });
   return OK;
 }
 

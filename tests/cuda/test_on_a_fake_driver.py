@@ -1,4 +1,4 @@
-"""Real PyCUDA on a stand-in for the driver that executes our kernels by the host build.
+"""Real PyCUDA on a stand-in for the driver that executes the shipped PTX on the CPU.
 
 Everything that needs a GPU in this folder runs here without one: contexts, streams, pools, launches
 with their packed arguments, copies. The stand-in (fake_driver.cpp) is stricter than a driver. Where
@@ -17,6 +17,9 @@ from pathlib import Path
 import pytest
 
 from edgepose.cuda import host_build
+from edgepose.cuda.compile import SHIPPED_PTX
+from tests.cuda.conftest import machine_folder
+from tests.cuda.ptx_machine import PtxMachine
 
 HERE = Path(__file__).resolve().parent
 
@@ -37,17 +40,19 @@ def pycuda_path(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def fake_driver(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the stand-in as libcuda.so.1."""
+def fake_driver(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Path:
+    """A folder with the stand-in as libcuda.so.1, and the machine that it executes the shipped PTX on."""
     compiler = host_build.compiler()
     if compiler is None:
         pytest.skip("no C++ compiler is here")
     folder = tmp_path_factory.mktemp("driver")
-    flags = "-std=c++17 -O2 -fPIC -shared -ffp-contract=off -fno-math-errno".split()
     library = folder / "libcuda.so.1"
-    sources = [str(HERE / "fake_driver.cpp"), "-I", str(host_build.FOLDER), "-o", str(library)]
-    run = subprocess.run([*compiler, *flags, *sources], capture_output=True, text=True, timeout=300)
+    flags = "-std=c++17 -O1 -fPIC -shared -Wl,-soname,libcuda.so.1 -ldl -o".split()
+    command = [*compiler, str(HERE / "fake_driver.cpp"), *flags, str(library)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert run.returncode == 0, run.stderr[-3000:]
+    machine = PtxMachine(SHIPPED_PTX.read_text("ascii"), machine_folder(pytestconfig))
+    (folder / "machine.so").symlink_to(machine.path)
     return folder
 
 
@@ -71,6 +76,7 @@ def run_python(
             "PYTHONPATH": os.pathsep.join(p for p in paths if p),
             "LD_LIBRARY_PATH": str(driver),
             "EDGEPOSE_CACHE": str(driver / "cache"),
+            "FAKE_MACHINE": str(driver / "machine.so"),
             **environment,
         },
         cwd=HERE.parents[1],
@@ -83,7 +89,9 @@ def run_python(
 @pytest.mark.parametrize("integrated", ["0", "1"])
 def test_all_that_needs_a_gpu(pycuda_path: str, fake_driver: Path, integrated: str) -> None:
     options = ["-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", str(HERE)]
-    run = run_python(options, pycuda_path, fake_driver, FAKE_INTEGRATED=integrated)
+    run = run_python(
+        options, pycuda_path, fake_driver, FAKE_INTEGRATED=integrated, FAKE_REVERSE=integrated
+    )
     assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-3000:]
     last = run.stdout.strip().splitlines()[-1]
     assert "passed" in last
