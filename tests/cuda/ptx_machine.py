@@ -33,10 +33,18 @@ C_TYPES = {
     "f32": "float",
     "pred": "bool",
 }
-REGISTERS = {"pred": "bool", "b16": "uint16_t", "b32": "uint32_t", "b64": "uint64_t", "f32": "float"}
+REGISTERS = {
+    "pred": "bool",
+    "b16": "uint16_t",
+    "b32": "uint32_t",
+    "b64": "uint64_t",
+    "f32": "float",
+}
 SPACES = ("global", "shared", "param")
 SPECIAL = {"%tid.x": "tid", "%ntid.x": "ntid"} | {
-    f"%{name}.{axis}": f"{name}[{i}]" for name in ("ctaid", "nctaid") for i, axis in enumerate("xyz")
+    f"%{name}.{axis}": f"{name}[{i}]"
+    for name in ("ctaid", "nctaid")
+    for i, axis in enumerate("xyz")
 }
 COMPARE = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 UNORDERED = {"ltu": ">=", "leu": ">", "gtu": "<=", "geu": "<"}  # true unless this holds
@@ -61,8 +69,12 @@ class Translated:
     blocks: list[Block]
 
 
-_ENTRY = re.compile(r"^\.visible \.entry (\w+)\(\n(.*?)\n\)(?:\n\.\w+ [\d, ]+)*\n\{\n(.*?)\n\}$", re.M | re.S)
-_PARAM = re.compile(r"\.param (?:\.align (\d+) )?\.(\w+)(?: \.ptr(?: \.\w+)*(?: \.align \d+)?)? (\w+)(?:\[(\d+)\])?")
+_ENTRY = re.compile(
+    r"^\.visible \.entry (\w+)\(\n(.*?)\n\)(?:\n\.\w+ [\d, ]+)*\n\{\n(.*?)\n\}$", re.M | re.S
+)
+_PARAM = re.compile(
+    r"\.param (?:\.align (\d+) )?\.(\w+)(?: \.ptr(?: \.\w+)*(?: \.align \d+)?)? (\w+)(?:\[(\d+)\])?"
+)
 _REGISTER = re.compile(r"\.reg \.(\w+)\s+%(\w+)<(\d+)>;")
 _SHARED = re.compile(r"\.shared \.align (\d+) \.b8 (\w+)\[(\d+)\];")
 _INSTRUCTION = re.compile(r"(?:@(!?)%(p\d+)\s+)?([\w.]+)\s*(.*);$")
@@ -137,7 +149,9 @@ class _Kernel:
             return "return DONE;"
         if kind == "bra":
             label = given[0][1:]
-            stop = f'if (!--fuel) fault("runs for ever", {self.line}); ' if label in self.seen else ""
+            stop = (
+                f'if (!--fuel) fault("runs for ever", {self.line}); ' if label in self.seen else ""
+            )
             return f"{stop}goto {label};"
         if kind == "bar":
             self.bars += 1
@@ -211,7 +225,9 @@ class _Kernel:
             "rcp": f"1.f / {v[0]}",
             "sqrt": f"__builtin_sqrtf({v[0]})",
             "neg": f"-{v[0]}" if of == "f32" else f"({unsigned})0 - ({unsigned}){v[0]}",
-            "abs": f"__builtin_fabsf({v[0]})" if of == "f32" else f"{v[0]} < 0 ? 0 - {v[0]} : {v[0]}",
+            "abs": f"__builtin_fabsf({v[0]})"
+            if of == "f32"
+            else f"{v[0]} < 0 ? 0 - {v[0]} : {v[0]}",
             "not": f"!{v[0]}" if of == "pred" else f"~{v[0]}",
         }[kind]
 
@@ -237,7 +253,11 @@ class _Kernel:
     def _converted(words: list[str], value: str) -> str:
         rounding, to, of = "".join(words[1:-2]), words[-2], words[-1]
         if of == "f32":
-            names = {("rmi", "f32"): "__builtin_floorf", ("rzi", "s32"): "to_s32", ("rzi", "u32"): "to_u32"}
+            names = {
+                ("rmi", "f32"): "__builtin_floorf",
+                ("rzi", "s32"): "to_s32",
+                ("rzi", "u32"): "to_u32",
+            }
             return f"{names[rounding, to]}({value})"
         if to == "f32" and rounding != "rn":
             raise KeyError(rounding)
@@ -342,7 +362,9 @@ class PtxMachine:
     def run(self, name: str, grid: Grid, threads: int, packed: bytes, flags: int = 0) -> str:
         """Run a kernel; "" or what is wrong with it."""
         blocks = (ctypes.c_uint32 * 3)(*grid)
-        said: bytes = self.library.ptx_run(name.encode(), packed, len(packed), blocks, threads, flags)
+        said: bytes = self.library.ptx_run(
+            name.encode(), packed, len(packed), blocks, threads, flags
+        )
         return said.decode()
 
     def hits(self, name: str) -> list[int]:
