@@ -1,8 +1,6 @@
 """What each command takes: a class of options, whose docstring is its help. posenet's stand in `edgepose/options.py`."""
 
 # fmt: off
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from edgepose.cli.commands import COMMANDS
-from edgepose.cli.common import leave, run_app
-from edgepose.cli.main import make_command
+from edgepose.cli.common import answer, leave
+from edgepose.cli.main import run_posenet
 
 
 def main() -> None:
     """Entry point of `posenet`."""
-    leave(run_app(make_command(COMMANDS[0]), sys.argv[1:], "posenet"))
+    leave(answer(run_posenet, sys.argv[1:]))
