@@ -8,12 +8,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-
-import filelock
 
 PART = ".part"  # suffix of what is not finished; such a file is nobody's and may be deleted
 
@@ -35,7 +32,7 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator
     path = Path(path)
     if not path.name:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    part = path.with_name(f".{path.name[:100]}.{os.getpid()}.{secrets.token_hex(4)}{PART}")
+    part = path.with_name(f".{path.name[:100]}.{os.getpid()}.{os.urandom(4).hex()}{PART}")
     os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     try:
         with suppress(FileNotFoundError):
@@ -113,6 +110,8 @@ def locked(
     Raises:
         TimeoutError: it was not free in time. OSError: the folder cannot be written.
     """
+    import filelock  # 40 modules, for what few runs need
+
     file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(str(file))

@@ -6,7 +6,6 @@ import os
 import platform
 from collections.abc import Iterable
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 # the driver's own files: desktop and server, Jetson (two generations), Windows' Linux
@@ -57,6 +56,8 @@ def resident_mb() -> float:
 
 def package_versions(names: Iterable[str]) -> dict[str, str]:
     """Versions of those of the packages that are installed."""
+    from importlib import metadata  # as slow as half the program's own start
+
     found = {}
     for name in names:
         try:

@@ -1,16 +1,17 @@
 """Where files live: shipped data, installed networks, caches.
 
 `EDGEPOSE_HOME` and `EDGEPOSE_CACHE` override the platform's folders, so that a container or a
-repository checkout can mount both.
+repository checkout can mount both. And which paths of strangers may be followed.
 """
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import platformdirs
 
+MOST_FOLDERS, MOST_PATH = 32, 1000  # of a path in an archive; bytes
 PACKAGE = Path(__file__).resolve().parent
 
 
@@ -49,3 +50,12 @@ def engines_cache() -> Path:
 def kernels_cache() -> Path:
     """Folder of compiled CUDA kernels."""
     return cache() / "kernels"
+
+
+def is_safe_path(name: str) -> bool:
+    """True for a relative path that stays below its folder and that every file system takes."""
+    path = PurePosixPath(name)
+    leaves = path.is_absolute() or ".." in path.parts or "\\" in name or name[1:2] == ":"
+    if leaves or not name.isprintable() or not path.parts or len(path.parts) > MOST_FOLDERS:
+        return False
+    return len(name.encode()) <= MOST_PATH and max(len(p.encode()) for p in path.parts) <= 200

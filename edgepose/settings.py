@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import platformdirs
+
 from edgepose.errors import UnknownNameError, UsageError, nearest
 from edgepose.options import Field
 
@@ -52,8 +54,6 @@ def files() -> list[Path]:
     given = os.environ.get(PREFIX + "CONFIG")
     if given:
         return [Path(given).expanduser()]
-    import platformdirs
-
     user = Path(platformdirs.user_config_dir("edgepose", appauthor=False)) / "edgepose.toml"
     return [p for p in (Path("edgepose.toml"), user) if p.is_file()]
 

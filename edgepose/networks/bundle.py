@@ -31,9 +31,9 @@ from edgepose.networks.model_file import complete
 from edgepose.networks.pins import pin_key, pinned
 from edgepose.networks.progress import Progress, Silent
 from edgepose.networks.transfer import Expected, mismatch
-from edgepose.networks.unpack import Limits, entries, is_safe_path, read_entry, write_entry
+from edgepose.networks.unpack import Limits, entries, read_entry, write_entry
 from edgepose.networks.variant import Variant
-from edgepose.paths import networks_home
+from edgepose.paths import is_safe_path, networks_home
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from typing import Any
 from edgepose.errors import DownloadError, NetworkFileError
 from edgepose.files import file_digest, put_in_place, write_atomically
 from edgepose.networks.topology import read_json
-from edgepose.networks.unpack import is_safe_path
+from edgepose.paths import is_safe_path
 
 RECORD = "installed.json"
 

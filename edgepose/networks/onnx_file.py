@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgepose.errors import NetworkFileError
-from edgepose.networks.unpack import is_safe_path
+from edgepose.paths import is_safe_path
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _ELEMENT_TYPES = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 9: "bool"} | {

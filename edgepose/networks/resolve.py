@@ -21,9 +21,8 @@ from edgepose.networks.registry import (
     normalise,
 )
 from edgepose.networks.topology import Topology, load_colors, load_topology
-from edgepose.networks.unpack import is_safe_path
 from edgepose.networks.variant import Variant
-from edgepose.paths import cache
+from edgepose.paths import cache, is_safe_path
 
 if TYPE_CHECKING:
     from edgepose.networks.progress import Progress

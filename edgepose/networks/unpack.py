@@ -21,8 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal, NamedTuple
 
 from edgepose.errors import DownloadError
-
-MOST_FOLDERS, MOST_PATH = 32, 1000  # of a path in an archive; bytes
+from edgepose.paths import is_safe_path
 
 Kind = Literal["tar", "tar.gz", "zip"]
 # what the readers of the standard library raise on damaged archives
@@ -118,15 +117,6 @@ def entries(archive: Path, kind: Kind, limits: Limits | None = None) -> Iterator
             if total > limits.bytes:
                 raise DownloadError(f"it holds more than {limits.bytes} bytes")
             yield entry
-
-
-def is_safe_path(name: str) -> bool:
-    """True for a relative path that stays below its folder and that every file system takes."""
-    path = PurePosixPath(name)
-    leaves = path.is_absolute() or ".." in path.parts or "\\" in name or name[1:2] == ":"
-    if leaves or not name.isprintable() or not path.parts or len(path.parts) > MOST_FOLDERS:
-        return False
-    return len(name.encode()) <= MOST_PATH and max(len(p.encode()) for p in path.parts) <= 200
 
 
 def _safe_path(name: str) -> PurePosixPath:
