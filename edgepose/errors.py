@@ -24,6 +24,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from edgepose.machine import package_versions
+
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -130,9 +132,7 @@ def built_for_other_numpy(error: BaseException, package: str) -> str:
     """Cause and remedy where a package fails as it was built for another numpy, else ""."""
     if not any(words in str(error) for words in _OTHER_NUMPY):
         return ""
-    from importlib import metadata  # 20 ms, for an error
-
-    here = metadata.version("numpy")
+    here = package_versions(["numpy"])["numpy"]
     other = "'numpy<2'" if int(here.partition(".")[0]) >= 2 else "'numpy>=2'"
     return (
         f"{package} was built for another numpy than the {here} that is installed; run "
