@@ -150,7 +150,16 @@ def build(group: type[T], values: Mapping[str, Any]) -> T:
 AsJson = Annotated[bool, Option("JSON on stdout.")]
 OverlayWords = Annotated[
     str,
-    Option("links, keypoints, boxes, ids, scores, stats, none, default; separated by ',' or '|'."),
+    Option(
+        "links, keypoints, boxes, ids, scores, gestures, stats, none, default; separated by ',' or '|'."
+    ),
+]
+GestureWords = Annotated[
+    str,
+    Option(
+        "What people do: builtin, names of built-in gestures, files *.gestures; separated by ','.",
+        metavar="builtin|NAME|FILE,...",
+    ),
 ]
 
 
@@ -278,6 +287,7 @@ class DataChoice:
     metrics: Annotated[str, Option("Prometheus metrics over HTTP.", metavar=":PORT")] = ""
     track: Annotated[bool, Option("Follow people: a track id that stays the same over frames.")] = False
     smooth: Annotated[bool, Option("Smooth the keypoints of tracks (One-Euro filter); implies --track.")] = False
+    gestures: GestureWords = ""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The journey of a frame, in three overlapping threads.
 
     read:  io.source
-    infer: preprocess -> engine -> decode -> track
+    infer: preprocess -> engine -> decode -> track -> gestures
     write: draw -> io.output
               \\-> io.sinks
 
@@ -37,11 +37,11 @@ T = TypeVar("T")
 POLL = 0.1  # seconds between looks at the stop flag while a queue is full or empty
 
 
-class FrameTracker(Protocol):
-    """What the pipeline needs of a tracker."""
+class Follower(Protocol):
+    """What the pipeline needs of a tracker, or of what finds gestures."""
 
     def update(self, poses: Sequence[Pose], now: float) -> tuple[Pose, ...]:
-        """The poses with their track ids."""
+        """The poses with what is known of them from earlier frames, too."""
         ...
 
 
@@ -132,7 +132,7 @@ class Pipeline:
         estimator: what finds poses.
         overlay: draws into the frames that outputs get; None = nothing is drawn.
         tracker: makes what gives poses their track ids; one for each source of a group, called in
-            frame order.
+            frame order. gestures: makes what gives them their gestures, likewise.
         outputs, sinks: where pictures and data go.
         depth: frames that may wait between two stages.
         on_result: called in the write thread with each (frame, result), before the outputs.
@@ -144,7 +144,8 @@ class Pipeline:
         estimator: Estimator,
         *,
         overlay: Overlay | None = None,
-        tracker: Callable[[], FrameTracker] | None = None,
+        tracker: Callable[[], Follower] | None = None,
+        gestures: Callable[[], Follower] | None = None,
         outputs: Sequence[Output] = (),
         sinks: Sequence[Sink] = (),
         depth: int = 3,
@@ -153,8 +154,9 @@ class Pipeline:
         self.source = source
         self.estimator = estimator
         self.overlay = overlay
-        self._make_tracker = tracker
-        self._trackers: dict[str, FrameTracker] = {}
+        wanted = (("track", tracker), ("gestures", gestures))
+        self._followers = [(stage, make) for stage, make in wanted if make is not None]
+        self._made: dict[tuple[str, str], Follower] = {}
         self._per_source = isinstance(source, Group)
         self.outputs = outputs
         self.sinks = sinks
@@ -318,7 +320,7 @@ class Pipeline:
             found = finish()
             for job, poses in zip(jobs, found, strict=True):
                 job.watch.stages.update({k: v / len(jobs) for k, v in shared.stages.items()})
-                job.poses = self._track(job, poses)
+                job.poses = self._follow(job, poses)
                 self._found.put(job)  # the write stage outlives a stop: no inferred frame is lost
 
     def _batches(self) -> Iterator[list[_Job]]:
@@ -330,15 +332,14 @@ class Pipeline:
         for job in self._timed_frames() if self.source.live else self._frames:
             yield [job]
 
-    def _track(self, job: _Job, poses: tuple[Pose, ...]) -> tuple[Pose, ...]:
-        if self._make_tracker is None:
-            return poses
-        tracker = self._trackers.get(job.frame.source if self._per_source else "")
-        if tracker is None:
-            tracker = self._make_tracker()
-            self._trackers[job.frame.source if self._per_source else ""] = tracker
-        with job.watch.stage("track"):
-            return tracker.update(poses, frame_time(job.frame))
+    def _follow(self, job: _Job, poses: tuple[Pose, ...]) -> tuple[Pose, ...]:
+        source = job.frame.source if self._per_source else ""
+        for stage, make in self._followers:
+            if (stage, source) not in self._made:
+                self._made[stage, source] = make()
+            with job.watch.stage(stage):
+                poses = self._made[stage, source].update(poses, frame_time(job.frame))
+        return poses
 
     def _write(self) -> None:
         for job in self._found:

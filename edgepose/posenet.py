@@ -15,6 +15,7 @@ from edgepose.closing import Closing, Gate
 from edgepose.engines import EngineOptions
 from edgepose.errors import UsageError
 from edgepose.estimators import EstimatorOptions, make_estimator
+from edgepose.gestures.finder import make_finders
 from edgepose.given import as_frame, open_given
 from edgepose.io.base import SourceOptions
 from edgepose.networks.topology import Topology
@@ -55,6 +56,8 @@ class PoseNet(Closing):
         download: fetch the network at first use where it is not installed.
         track: follow people from picture to picture: `pose.track` stays the same. smooth: smooth the
             keypoints of tracks too. One PoseNet then follows one camera or film, in the order of its calls.
+        gestures: what to tell in `pose.gestures`: "builtin", names of built-in gestures, files of taught ones,
+            separated by commas. With `track` they last over pictures, without it each picture is judged by itself.
 
     Any number of threads may use one PoseNet; a new threshold and `close` wait for the calls under way.
 
@@ -77,6 +80,7 @@ class PoseNet(Closing):
         download: bool = True,
         track: bool = False,
         smooth: bool = False,
+        gestures: str = "",
     ) -> None:
         chosen = parse_argv(argv or ())
         asked = replace(
@@ -117,6 +121,9 @@ class PoseNet(Closing):
         self._tracker: Tracker | None = None
         if track or self._smooth or chosen.data.track:
             self._tracker = Tracker(self.topology, smooth=self._smooth)
+        gestures = chosen.data.gestures or gestures
+        self._make_finder = make_finders(gestures, self.topology) if gestures else None
+        self._finder = self._make_finder() if self._make_finder else None
 
     @property
     def topology(self) -> Topology:
@@ -193,7 +200,7 @@ class PoseNet(Closing):
                 first, self._count = self._count, self._count + len(frames)
             frames = [replace(frame, index=first + i) for i, frame in enumerate(frames)]
             found = list(self._estimator.estimate(frames, watch))
-        if self._tracker is not None:
+        if self._tracker is not None or self._finder is not None:
             with self._lock:
                 found = [self._follow(f, poses) for f, poses in zip(frames, found, strict=True)]
         for image, poses in zip(images, found, strict=True):
@@ -206,9 +213,10 @@ class PoseNet(Closing):
         ]
 
     def _follow(self, frame: Frame, poses: Sequence[Pose]) -> tuple[Pose, ...]:
-        assert self._tracker is not None
         now = time.monotonic() if frame.pts is None else frame.pts
-        return self._tracker.update(poses, now)
+        for follower in (self._tracker, self._finder):
+            poses = follower.update(poses, now) if follower is not None else poses
+        return tuple(poses)
 
     def stream(
         self,
@@ -245,6 +253,7 @@ class PoseNet(Closing):
                 opened,
                 _Shared(self),
                 tracker=(lambda: Tracker(self.topology, smooth=even)) if follow else None,
+                gestures=self._make_finder,
                 depth=1 if opened.live else 3,
             )
             for frame, result in pipeline.results():

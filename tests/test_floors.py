@@ -40,6 +40,7 @@ FLOORS = {
     "decode": 2,
     "track": 2,
     "draw": 2,
+    "gestures": 2,
     "events": 2,
     "batching": 2,
     "estimators": 3,

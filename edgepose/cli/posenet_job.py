@@ -34,9 +34,10 @@ from edgepose.errors import (
     OutputError,
     SourceError,
 )
+from edgepose.gestures.finder import make_finders
 from edgepose.io.base import Output, Sink, Source
 from edgepose.networks.topology import Topology
-from edgepose.options import DataChoice, NoMeaning, Posenet
+from edgepose.options import NoMeaning, Posenet
 from edgepose.pipeline import Pipeline, Summary
 from edgepose.track.one_euro import OneEuro
 from edgepose.track.tracker import Tracker
@@ -104,12 +105,15 @@ def _run(
     on_event.listen([s.event for s in sinks])
     for sink in sinks:
         sink.attach(source, pictures)
-    trackers = _trackers(data, estimator.topology)
+    finders = make_finders(data.gestures, estimator.topology) if data.gestures else None
+    followed = data.track or data.smooth or bool(data.gestures and not source.stills)
+    trackers = _Trackers(estimator.topology, smooth=data.smooth) if followed else None
     pipeline = Pipeline(
         source,
         estimator,
         overlay=make_overlay(asked.overlay, words, estimator.topology),
         tracker=trackers,
+        gestures=finders,
         outputs=pictures,
         sinks=sinks,
         on_result=_teller(talk, source, quiet_data=stdout_taken(data)),
@@ -210,11 +214,6 @@ class _Trackers:
         return sum(tracker.count for tracker in self._made)
 
 
-def _trackers(data: DataChoice, topology: Topology) -> _Trackers | None:
-    wanted = data.track or data.smooth
-    return _Trackers(topology, smooth=data.smooth) if wanted else None
-
-
 # messages ---------------------------------------------------------------------------------------
 def _teller(
     talk: Talk, source: Source, *, quiet_data: bool
@@ -233,7 +232,7 @@ def _teller(
             left, top, right, bottom = (round(v) for v in pose.box)
             talk.verbose(
                 f"  pose {pose.id}  score {pose.score:.2f}  box {left},{top},{right},{bottom}  "
-                f"{len(pose)} keypoints"
+                f"{len(pose)} keypoints  {', '.join(g.name for g in pose.gestures)}".rstrip()
             )
 
     return tell

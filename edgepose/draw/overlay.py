@@ -16,14 +16,15 @@ from edgepose.geometry import keypoints_box
 from edgepose.networks.topology import Topology
 from edgepose.types import Box, Pixels, Pose
 
-WORDS = ("links", "keypoints", "boxes", "ids", "scores", "stats")
+WORDS = ("links", "keypoints", "boxes", "ids", "scores", "gestures", "stats")
 DEFAULT = frozenset({"links", "keypoints"})
-TEXTS = frozenset({"ids", "scores", "stats"})
+TEXTS = frozenset({"ids", "scores", "gestures", "stats"})
 _MEANING: dict[str, frozenset[str]] = {
     **{word: frozenset({word}) for word in WORDS},
     "link": frozenset({"links"}),
     "keypoint": frozenset({"keypoints"}),
     "box": frozenset({"boxes"}),
+    "gesture": frozenset({"gestures"}),
     "none": frozenset(),
     "default": DEFAULT,
 }
@@ -247,6 +248,9 @@ class Overlay:
             parts.append(f"id {pose.id}" if pose.track is None else f"#{pose.track}")
         if "scores" in self.words:
             parts.append(f"{pose.score:.0%}")
+        if "gestures" in self.words:
+            parts.append(", ".join(words_of(gesture.name) for gesture in pose.gestures))
+        parts = [part for part in parts if part]
         return "  ".join(parts)  # one space between two numbers is hard to see
 
 
@@ -263,6 +267,11 @@ def stats_text(stats: Mapping[str, object], what: str = "person") -> str:
     known = [form.format(stats[key]) for key, form in forms.items() if key in stats]
     others = [f"{key} {value}" for key, value in stats.items() if key not in forms]
     return "  ".join(known + others)
+
+
+def words_of(name: str) -> str:
+    """A gesture's name as it is drawn: plain ASCII, which is all that the font has."""
+    return name.replace("_", " ").encode("ascii", "replace").decode()
 
 
 def track_color(track: int | None) -> RGBA:

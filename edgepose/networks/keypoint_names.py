@@ -27,6 +27,11 @@ COCO_SIGMAS = {
 }
 # names of the same place in other label sets
 SYNONYMS = {"throat": "neck", "head": "nose", "palm": "wrist"}
+HAND_ROOTS = ("wrist", "palm", "root", "hand_root")
+_FINGERS = {
+    "thumb": 0, "index": 1, "fore": 1, "middle": 2, "ring": 3, "little": 4, "pinky": 4, "baby": 4,
+}  # fmt: skip
+_JOINTS = {"cmc": 0, "mcp": 1, "pip": 2, "ip": 2, "dip": 3, "tip": 4}
 _SIDES = {"l": "left", "left": "left", "r": "right", "right": "right"}
 _OTHER = {"left": "right", "right": "left"}
 
@@ -105,3 +110,41 @@ def _split(name: str) -> tuple[str, str]:
     if len(at) != 1 or words in (["l"], ["r"]):
         return "", "_".join(words) or name
     return _SIDES[words[at[0]]], "_".join(w for i, w in enumerate(words) if i != at[0])
+
+
+def places(names: Sequence[str], wanted: Sequence[str]) -> tuple[int | None, ...]:
+    """For each wanted place its number among `names`, however they spell it; None where it is not there."""
+    numbers = {place_name(name): i for i, name in reversed(list(enumerate(names)))}
+    return tuple(numbers.get(name) for name in wanted)
+
+
+def hand_order(names: Sequence[str]) -> tuple[int, ...] | None:
+    """The numbers of a hand's 21 keypoints among `names`: the wrist, then thumb, index, middle, ring and
+    little finger, each from its base to its tip; None where they are not all there, or there twice.
+
+    Joints are told by their names (mcp, pip, dip, tip) or numbers, which count from the base; in
+    trt_pose's hand, whose root is the "palm", they count from the tip.
+    """
+    split = [_finger(name) for name in names]
+    fingers = {
+        finger: sorted((j, i) for i, (f, j) in enumerate(split) if f == finger)
+        for finger in range(5)
+    }
+    roots = [i for i, name in enumerate(names) if part_name(name) in HAND_ROOTS]
+    if len(names) != 21 or len(roots) != 1 or any(len(found) != 4 for found in fingers.values()):
+        return None
+    if any(len({joint for joint, _ in found}) != 4 for found in fingers.values()):
+        return None
+    step = -1 if part_name(names[roots[0]]) == "palm" else 1
+    return (roots[0], *(i for finger in range(5) for _, i in fingers[finger][::step]))
+
+
+def _finger(name: str) -> tuple[int, int]:
+    """(finger 0..4, joint) of a name; (-1, 0) where it names no joint of a finger."""
+    match = re.fullmatch(
+        rf"({'|'.join(_FINGERS)})_?(?:finger_?)?(\d|{'|'.join(_JOINTS)})", part_name(name)
+    )
+    if not match:
+        return -1, 0
+    finger, joint = _FINGERS[match[1]], match[2]
+    return finger, int(joint) if joint.isdecimal() else _JOINTS[joint]

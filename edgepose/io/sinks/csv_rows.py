@@ -13,6 +13,7 @@ from edgepose.types import Pose, Result
 HEADER = (
     "source", "frame", "pts", "width", "height", "pose", "track", "pose_score",
     "left", "top", "right", "bottom", "keypoint", "x", "y", "score", "handedness",
+    "gestures",
 )  # fmt: skip
 
 
@@ -48,8 +49,9 @@ def _rows(result: Result, pose: Pose) -> list[tuple[object, ...]]:
     pts = seconds(result.pts)
     head = (result.source, result.frame, "" if pts is None else pts, result.width, result.height)
     whole = (pose.id, track, score(pose.score), *(pixel(v) for v in pose.box))
+    tail = (pose.handedness, " ".join(gesture.name for gesture in pose.gestures))
     return [
-        (*head, *whole, k.name, pixel(k.x), pixel(k.y), score(k.score), pose.handedness)
+        (*head, *whole, k.name, pixel(k.x), pixel(k.y), score(k.score), *tail)
         for k in pose.keypoints
         if is_finite(k)
     ]

@@ -37,6 +37,14 @@ def seconds(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else round(value, 6) + 0.0
 
 
+def gesture_rows(pose: Pose) -> list[dict[str, Any]]:
+    """The gestures of a pose as in a JSON line."""
+    return [
+        {"name": g.name, "score": score(g.score), "seconds": number(g.seconds, 3)}
+        for g in pose.gestures
+    ]
+
+
 def pose_row(pose: Pose) -> dict[str, Any]:
     """A pose as in a JSON line."""
     keypoints = [k for k in pose.keypoints if is_finite(k)]
@@ -46,6 +54,8 @@ def pose_row(pose: Pose) -> dict[str, Any]:
         row["track"] = pose.track
     if pose.handedness:
         row["handedness"] = pose.handedness
+    if pose.gestures:
+        row["gestures"] = gesture_rows(pose)
     return row | {
         "score": score(pose.score),
         "box": [pixel(v) for v in pose.box],

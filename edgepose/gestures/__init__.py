@@ -1,0 +1,1 @@
+"""What people do, told from their keypoints: built-in rules, and gestures taught from examples."""

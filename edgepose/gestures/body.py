@@ -1,0 +1,206 @@
+"""Gestures and postures of a person, from COCO's 17 keypoints or those of them that were found.
+
+Lengths are in body lengths: that of the torso from hips to shoulders. A part that points to the camera looks
+short, so the unit is the longest of several parts, each times its usual share of a torso. Up is up in the
+picture: a camera must not be turned. All measures are the same at every place and size, and in a mirrored
+picture those of left and right are exchanged.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgepose.gestures.rule import Limit, Rule
+from edgepose.networks.keypoint_names import COCO_PERSON
+from edgepose.types import Float64Array
+
+DEGREES = 180 / np.pi
+# parts of the body on the left and on the right, from where to where; arms and legs side by side in this order
+_PARTS = {
+    "torso": ("hip", "shoulder"),
+    "leg": ("hip", "ankle"),
+    "thigh": ("hip", "knee"),
+    "shank": ("knee", "ankle"),
+    "upper_arm": ("shoulder", "elbow"),
+    "forearm": ("elbow", "wrist"),
+    "arm": ("shoulder", "wrist"),
+}
+_PAIRS = [(f"{side}_{a}", f"{side}_{b}") for a, b in _PARTS.values() for side in ("left", "right")]
+_ACROSS = [(f"left_{part}", f"right_{part}") for part in ("shoulder", "wrist")]
+_ENDS = np.array([COCO_PERSON.index(pair[i]) for i in (0, 1) for pair in (*_PAIRS, *_ACROSS)])
+_SEGMENTS = len(_ENDS) // 2
+_TORSO, _LEG, _THIGH, _SHANK, _UPPER, _FORE, _ARM = (
+    slice(2 * i, 2 * i + 2) for i in range(len(_PARTS))
+)
+_SHOULDERS, _WRISTS = 14, 15
+# how many of it make a torso, in an adult of usual proportions; 0 = the part says nothing of the size
+_SHARE = np.repeat([1.0, 0.0, 1.15, 1.15, 1.5, 1.9, 0.0, 1.3], [2, 2, 2, 2, 2, 2, 2, 1])
+
+MEASURES = (
+    "torso_tilt",  # of the torso against upright: 0 upright, 90 lying, 180 upside down
+    "thigh_drop",  # how far the knees are below the hips, mean of both
+    "thigh_drop_most",  # of the leg that hangs more
+    "leg_drop",  # how far the lower ankle is below its hip
+    "knee_most",  # angle of the straighter knee: 180 straight
+    "knee_least",  # angle of the more bent knee
+    "left_forearm", "right_forearm",  # direction of the forearm: 0 up, 90 level, 180 down
+    "left_arm", "right_arm",  # direction from shoulder to wrist: 0 up, 90 level, 180 down
+    "left_elbow", "right_elbow",  # angle: 180 straight
+    "left_rise", "right_rise",  # how far the wrist is above its shoulder
+    "left_reach", "right_reach",  # distance from shoulder to wrist
+    "facing",  # width of the shoulders
+    "uncrossed",  # how far the wrists lie apart as the shoulders do; below 0 where they have changed sides
+    "elbow_most",  # angle of the straighter elbow
+    "rise_least",  # rise of the lower wrist
+    "rise_most",  # rise of the higher wrist
+)  # fmt: skip
+
+
+def measures(points: Float64Array) -> Float64Array:
+    """Measures (N, M) of poses: points (N, 17, 2) in COCO's order, image pixels, NaN = missing."""
+    ends = points.take(_ENDS, axis=1)
+    parts = ends[:, _SEGMENTS:] - ends[:, :_SEGMENTS]
+    across, down = parts[:, :, 0], parts[:, :, 1]
+    length = np.hypot(across, down)
+    unit = np.fmax.reduce(length[:, :_WRISTS] * _SHARE, axis=1)[:, None]
+    unit[~(unit > 0)] = np.nan
+    drop = down / unit
+    limbs = slice(_THIGH.start, _FORE.stop)
+    heading = np.arctan2(down[:, limbs], across[:, limbs]).reshape(-1, 2, 2, 2)
+    bend = np.abs(heading[:, :, 0] - heading[:, :, 1]) * DEGREES  # legs and arms; left and right
+    angle = np.abs(180.0 - bend)
+    aims = slice(_FORE.start, _ARM.stop)
+    out = np.empty((len(points), len(MEASURES)))
+    torso = _both(parts[:, 0], parts[:, 1])
+    out[:, 0] = np.arctan2(np.abs(torso[:, 0]), -torso[:, 1]) * DEGREES
+    out[:, 1] = _both(drop[:, 4], drop[:, 5])
+    out[:, 2] = np.fmax(drop[:, 4], drop[:, 5])
+    out[:, 3] = np.fmax(drop[:, 2], drop[:, 3])
+    out[:, 4] = np.fmax(angle[:, 0, 0], angle[:, 0, 1])
+    out[:, 5] = np.fmin(angle[:, 0, 0], angle[:, 0, 1])
+    out[:, 6:10] = np.arctan2(np.abs(across[:, aims]), -down[:, aims]) * DEGREES
+    out[:, 10:12] = angle[:, 1]
+    out[:, 12:14] = -drop[:, _ARM]
+    out[:, 14:17] = length[:, _ARM.start : _WRISTS] / unit
+    along = across[:, _SHOULDERS] * across[:, _WRISTS] + down[:, _SHOULDERS] * down[:, _WRISTS]
+    out[:, 17] = along / (length[:, _SHOULDERS] * unit[:, 0])
+    out[:, 18] = np.maximum(out[:, 10], out[:, 11])
+    out[:, 19] = np.minimum(out[:, 12], out[:, 13])
+    out[:, 20] = np.fmax(out[:, 12], out[:, 13])
+    return out
+
+
+def _both(left: Float64Array, right: Float64Array) -> Float64Array:
+    """The mean of both sides, or the side that is there."""
+    # fmax and fmin take the one that is a number, and both where both are
+    mean: Float64Array = (np.fmax(left, right) + np.fmin(left, right)) / 2
+    return mean
+
+
+def _up(side: str) -> tuple[Limit, ...]:
+    """A hand is up: the wrist is about as high as the eyes, and the forearm points up."""
+    return (
+        Limit(f"{side}_rise", 0.15, 0.55),
+        Limit(f"{side}_forearm", 80, 50),
+        Limit("torso_tilt", 70, 50, True),
+    )
+
+
+def _points(side: str, other: str) -> tuple[Limit, ...]:
+    """An arm is stretched out about level while the other hangs, or is bent."""
+    return (
+        Limit(f"{side}_elbow", 130, 160),
+        Limit(f"{side}_reach", 0.6, 0.9),
+        Limit(f"{side}_arm", 45, 65),
+        Limit(f"{side}_arm", 125, 105),
+        Limit(f"{other}_reach", 1.05, 0.75, True),
+    )
+
+
+FALLEN = Rule(
+    "fallen",
+    "Lies for two seconds or longer, and was upright within four seconds before; see falls.py.",
+    (),
+    memory=5.0,
+)
+_UPRIGHT = Limit("torso_tilt", 55, 35)
+RULES = (
+    Rule(
+        "hands_up",
+        "Both wrists are about as high as the eyes or higher, and the forearms point up.",
+        ((*_up("left"), *_up("right")),),
+        group="hands",
+    ),
+    Rule("left_hand_up", "The left hand alone is up.", (_up("left"),), group="hands"),
+    Rule("right_hand_up", "The right hand alone is up.", (_up("right"),), group="hands"),
+    Rule(
+        "arms_crossed",
+        "Seen from the front or behind, both elbows are bent and the wrists have changed sides, below the shoulders.",
+        (
+            (
+                Limit("facing", 0.3, 0.5),
+                Limit("uncrossed", 0.0, -0.3),
+                Limit("elbow_most", 130, 100),
+                Limit("rise_most", 0.0, -0.2),
+                Limit("rise_least", -1.2, -0.9),
+            ),
+        ),
+    ),
+    Rule(
+        "pointing",
+        "One arm is straight and between 35 degrees above level and 25 below; the other one is not stretched.",
+        (_points("left", "right"), _points("right", "left")),
+    ),
+    Rule(
+        "leaning",
+        "The torso leans by 25 degrees or more over legs that stand.",
+        ((Limit("torso_tilt", 18, 32), Limit("thigh_drop_most", 0.5, 0.7)),),
+    ),
+    Rule(
+        "lying",
+        "The torso is nearer to level than to upright, and the legs do not hang down from it.",
+        (
+            (Limit("torso_tilt", 50, 70), Limit("leg_drop", 1.0, 0.6)),
+            (
+                Limit("torso_tilt", 50, 70),
+                Limit("thigh_drop", 0.7, 0.4),
+                Limit("leg_drop", 1.0, 0.6, True),
+            ),
+        ),
+        group="posture",
+        memory=3.0,
+    ),
+    Rule(
+        "crouching",
+        "The torso is upright or leans forward, a knee is strongly bent, the hips are low above the ankles.",
+        (
+            (
+                Limit("torso_tilt", 75, 55),
+                Limit("knee_least", 110, 80),
+                Limit("leg_drop", 0.9, 0.7),
+                Limit("leg_drop", 0.2, 0.35),
+                Limit("thigh_drop", 0.6, 0.4),
+            ),
+        ),
+        group="posture",
+    ),
+    Rule(
+        "sitting",
+        "The torso is upright and the thighs are level, or point to the camera.",
+        ((Limit("torso_tilt", 65, 45), Limit("thigh_drop_most", 0.7, 0.5)),),
+        group="posture",
+    ),
+    Rule(
+        "standing",
+        "The torso is upright, a leg hangs straight down from it.",
+        (
+            (
+                _UPRIGHT,
+                Limit("thigh_drop_most", 0.55, 0.7),
+                Limit("knee_most", 125, 150, True),
+                Limit("leg_drop", 1.0, 1.3, True),
+            ),
+        ),
+        group="posture",
+    ),
+)

@@ -1,0 +1,122 @@
+"""Gives poses their gestures: what is asked for (`--gestures`), and one finder for each source.
+
+judges (built-in rules, taught gestures) -> scores -> steady over time, a track -> pose.gestures
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from edgepose.errors import UnknownNameError, UsageError
+from edgepose.gestures.builtin import BODY, HAND, Judge, make_builtin
+from edgepose.gestures.rule import TRUE
+from edgepose.gestures.steady import Steady
+from edgepose.networks.topology import Topology
+from edgepose.types import Float64Array, Gesture, Pose
+
+BUILTIN = "builtin"
+KNOWN = tuple(dict.fromkeys(rule.name for rule in (*BODY, *HAND)))
+
+
+class GestureFinder:
+    """The gestures of the poses of one camera or film. Without a clock: the time is an argument.
+
+    A pose with a track has the gestures that began on its track and have not ended; one without is judged by
+    itself.
+
+    Args:
+        judges: of two gestures with the same name, the first judge's counts.
+        names: gestures to tell; () = all.
+    """
+
+    def __init__(self, judges: Sequence[Judge], names: Sequence[str] = ()) -> None:
+        self._judges = judges
+        rules = [rule for judge in judges for rule in judge.rules]
+        self.names = tuple(rule.name for rule in rules)
+        self._hold, self._memory = [r.hold for r in rules], [r.memory for r in rules]
+        first = [self.names.index(name) == i for i, name in enumerate(self.names)]
+        asked = [name in (names or self.names) for name in self.names]
+        self._wanted = np.array(first) & np.array(asked)
+        self._steady = Steady(self._hold, self._memory)
+        self._now = float("-inf")
+
+    def update(self, poses: Sequence[Pose], now: float) -> tuple[Pose, ...]:
+        """The same poses in the same order, with their gestures.
+
+        Args:
+            poses: of the next frame, image pixels; all of the topology that the judges were made for.
+            now: its time in seconds; where it goes back, everything before is forgotten.
+        """
+        if not poses:
+            return ()
+        if now < self._now:
+            self._steady = Steady(self._hold, self._memory)
+        self._now = now
+        tracks = [pose.track for pose in poses]
+        points = np.concatenate([pose.points for pose in poses], dtype=np.float64)
+        points = points.reshape(len(poses), -1, 3)
+        with np.errstate(all="ignore"):
+            scores = [judge.scores(points, tracks, now) for judge in self._judges]
+            found = self._found(np.concatenate(scores, axis=1), tracks, now)
+        return tuple(pose.with_(gestures=g) for pose, g in zip(poses, found, strict=True))
+
+    def _found(
+        self, scores: Float64Array, tracks: Sequence[int | None], now: float
+    ) -> list[tuple[Gesture, ...]]:
+        known = [track for track in tracks if track is not None]
+        if len(known) == len(tracks):
+            on, scores, since = self._steady.update(known, scores, now)
+        else:
+            on, since = scores >= TRUE, np.full(scores.shape, now)
+            rows = [i for i, track in enumerate(tracks) if track is not None]
+            if rows:
+                on[rows], scores[rows], since[rows] = self._steady.update(known, scores[rows], now)
+        found: list[list[Gesture]] = [[] for _ in tracks]
+        who, which = (on & self._wanted).nonzero()
+        for i, j, score, began in zip(
+            who.tolist(),
+            which.tolist(),
+            scores[who, which].tolist(),
+            since[who, which].tolist(),
+            strict=True,
+        ):
+            found[i].append(Gesture(self.names[j], score, now - began))
+        return [tuple(one) for one in found]
+
+
+def make_finders(text: str, topology: Topology) -> Callable[[], GestureFinder]:
+    """What makes a finder for each source.
+
+    Args:
+        text: `builtin`, names of built-in gestures, files of taught ones; separated by commas.
+        topology: of the poses.
+
+    Raises:
+        UsageError: an unknown name, one of a hand for bodies, or a topology that the rules do not know.
+        NetworkFileError: a file cannot be used.
+    """
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    names = [word for word in words if word != BUILTIN]
+    own = [rule.name for rule in _builtin(topology).rules]
+    for name in names:
+        if name in KNOWN and name not in own:
+            what = "bodies" if "fallen" in own else "hands"
+            raise UsageError(
+                f"--gestures {name} is not among the gestures of {what}, which this network finds. "
+                f"Known: {', '.join(own)}."
+            )
+        if name not in own:
+            raise UnknownNameError("gesture", name, (BUILTIN, *own))
+    return lambda: GestureFinder([_builtin(topology)], names)
+
+
+def _builtin(topology: Topology) -> Judge:
+    judge = make_builtin(topology.keypoints)
+    if judge is None:
+        raise UsageError(
+            f"--gestures {BUILTIN} knows bodies and hands of 21 keypoints; this network finds "
+            f"{topology.name}s with {', '.join(topology.keypoints[:4])}, ... Teach gestures of your own."
+        )
+    return judge

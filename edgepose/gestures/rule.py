@@ -1,0 +1,102 @@
+"""Rules as data: limits of measures, in degrees and body lengths, that together make a gesture.
+
+A limit gives 0 at `no`, 1 at `yes` and in between by degrees; a way of doing a gesture is as sure as the
+weakest of its limits, a gesture as the surest of its ways. What a missing keypoint hides is NaN: "cannot
+tell", unless what is seen already says no.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgepose.types import Float64Array
+
+TRUE = 0.5  # a gesture is there from this score on
+
+
+@dataclass(frozen=True)
+class Limit:
+    """What a measure must be.
+
+    Attributes:
+        measure: its name. no, yes: where it is not at all enough, and where it is (either may be the larger).
+        optional: where it cannot be told, it is taken as fulfilled.
+    """
+
+    measure: str
+    no: float
+    yes: float
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A gesture.
+
+    Attributes:
+        name: as it is written everywhere. text: one sentence for people.
+        ways: each a set of limits; one of them is enough.
+        group: of gestures that exclude each other the one that stands first in the table wins.
+        hold: seconds for which it must be seen, or not be seen, until it counts as begun or ended.
+        memory: seconds for which it goes on while it cannot be told.
+    """
+
+    name: str
+    text: str
+    ways: tuple[tuple[Limit, ...], ...]
+    group: str = ""
+    hold: float = 0.3
+    memory: float = 1.0
+
+
+class Table:
+    """Rules made ready to be evaluated for many poses at once.
+
+    Args:
+        rules: in the order of the scores. measures: names of the columns that `scores` gets.
+    """
+
+    def __init__(self, rules: Sequence[Rule], measures: Sequence[str]) -> None:
+        ways = [way for rule in rules for way in rule.ways]
+        limits = [limit for way in ways for limit in way]
+        self._columns = np.array([measures.index(limit.measure) for limit in limits])
+        self._no = np.array([limit.no for limit in limits])
+        self._slope = 1.0 / np.array([limit.yes - limit.no for limit in limits])
+        self._optional = np.array([limit.optional for limit in limits])
+        self._needed = ~self._optional
+        self._way_starts = _starts([len(way) for way in ways])
+        self._rule_starts = _starts([len(rule.ways) for rule in rules])
+        names: dict[str, list[int]] = {rule.group: [] for rule in rules if rule.group}
+        for i, rule in enumerate(rules):
+            if rule.group:
+                names[rule.group].append(i)
+        self._groups = [np.array(columns) for columns in names.values()]
+
+    def scores(self, measures: Float64Array) -> Float64Array:
+        """Scores (N, rules) 0..1, NaN = cannot tell, of measures (N, M)."""
+        met = measures.take(self._columns, axis=1)
+        met -= self._no
+        met *= self._slope
+        np.minimum(np.maximum(met, 0.0, out=met), 1.0, out=met)
+        unknown = np.isnan(met)
+        met[unknown & self._optional] = 1.0
+        unknown &= self._needed
+        way = np.fmin.reduceat(met, self._way_starts, axis=1)
+        hidden = np.logical_or.reduceat(unknown, self._way_starts, axis=1)
+        way[hidden & ~(way < TRUE)] = np.nan
+        best = np.fmax.reduceat(way, self._rule_starts, axis=1)
+        hidden = np.logical_or.reduceat(np.isnan(way), self._rule_starts, axis=1)
+        best[hidden & ~(best >= TRUE)] = np.nan
+        for group in self._groups:
+            taken = np.logical_or.accumulate(best[:, group] >= TRUE, axis=1)[:, :-1]
+            if taken.any():
+                rows, later = np.nonzero(taken)
+                best[rows, group[later + 1]] = 0.0
+        return best
+
+
+def _starts(lengths: Sequence[int]) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.intp)

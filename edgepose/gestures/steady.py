@@ -1,0 +1,85 @@
+"""From scores frame by frame to gestures that begin, last and end: hysteresis over time, a row a track."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepose.types import Float64Array
+
+# a gesture begins at the higher score and ends below the lower one
+BEGIN, END = 0.6, 0.4
+FORGET = 10.0  # seconds after which a track that is not seen is forgotten
+
+
+class Steady:
+    """Remembers for each track which gestures are there.
+
+    Args:
+        hold: seconds for which a gesture must be seen, or not be seen, until it begins or ends; (R,).
+        memory: seconds for which it goes on while it cannot be told; (R,).
+    """
+
+    def __init__(self, hold: Sequence[float], memory: Sequence[float]) -> None:
+        self._hold, self._memory = np.array(hold), np.array(memory)
+        self._rows: dict[int, int] = {}
+        # for each track and gesture: is it there, when did it begin, when was it last told, since when is it
+        # otherwise, what was its last score
+        self._state = np.zeros((5, 0, len(self._hold)))
+        self._seen = np.zeros(0)
+
+    def update(
+        self, tracks: Sequence[int], scores: Float64Array, now: float
+    ) -> tuple[NDArray[np.bool_], Float64Array, Float64Array]:
+        """What is there now, its scores and the times when it began, each (N, R), for N different tracks.
+
+        Args:
+            tracks: their ids.
+            scores: (N, R) of this frame, NaN = cannot be told.
+            now: seconds, never less than before.
+        """
+        rows = self._rows_of(tracks, now)
+        state = self._state.take(rows, axis=1)
+        there, since, told, other, score = state
+        on = there > 0
+        unknown = np.isnan(scores)
+        np.copyto(score, scores, where=~unknown)
+        np.copyto(told, now, where=~unknown)
+        want = scores >= np.where(on, END, BEGIN)
+        if unknown.any():
+            want |= unknown & on & (now - told <= self._memory)
+        differs = want != on
+        other[~differs] = np.inf
+        if differs.any():
+            np.minimum(other, now, out=other, where=differs)
+            turn = differs & (now - other >= self._hold)
+            np.copyto(since, other, where=turn & want)
+            other[turn] = np.inf
+            on ^= turn
+            there[:] = on
+        self._state[:, rows] = state
+        return on, score, since
+
+    def _rows_of(self, tracks: Sequence[int], now: float) -> NDArray[np.intp]:
+        new = [track for track in tracks if track not in self._rows]
+        if new:
+            self._forget(now)
+            at, count = len(self._seen), len(new)
+            self._rows.update(zip(new, range(at, at + count), strict=True))
+            fresh = np.array([0.0, now, now, np.inf, 0.0])[:, None, None]
+            more = np.broadcast_to(fresh, (5, count, len(self._hold)))
+            self._state = np.concatenate([self._state, more], axis=1)
+            self._seen = np.append(self._seen, np.zeros(count))
+        rows = np.array([self._rows[track] for track in tracks], np.intp)
+        self._seen[rows] = now
+        return rows
+
+    def _forget(self, now: float) -> None:
+        keep = now - self._seen <= FORGET
+        if keep.all():
+            return
+        place = np.cumsum(keep) - 1
+        self._rows = {track: int(place[row]) for track, row in self._rows.items() if keep[row]}
+        self._state, self._seen = self._state[:, keep], self._seen[keep]
