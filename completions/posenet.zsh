@@ -52,7 +52,7 @@ _posenet() {
         '--output-height=''[Height of the output.]:NUMBER: ' \
         '--no-audio''[Leave the input'\''s sound out of video files.]' \
         '(--headless --no-display)'{--headless,--no-display}'[Never open a window.]' \
-        '--overlay=''[links, keypoints, boxes, ids, scores, stats, none, default; separated by '\'','\'' or '\''|'\''. (default\: links,keypoints)]:TEXT:(boxes ids keypoints links scores stats)' \
+        '--overlay=''[links, keypoints, boxes, ids, scores, gestures, stats, none, default; separated by '\'','\'' or '\''|'\''. (default\: links,keypoints)]:TEXT:(boxes gestures ids keypoints links scores stats)' \
         '--keypoint-scale=''[Radius of keypoints as a part of the longer side. (default\: 0.0052)]:NUMBER: ' \
         '--link-scale=''[Width of links as a part of the longer side. (default\: 0.0013)]:NUMBER: ' \
         '--line-width=''[Width of links in pixels, instead of --link-scale.]:NUMBER: ' \
@@ -66,6 +66,7 @@ _posenet() {
         '--metrics=''[Prometheus metrics over HTTP.]: PORT: ' \
         '--track''[Follow people\: a track id that stays the same over frames.]' \
         '--smooth''[Smooth the keypoints of tracks (One-Euro filter); implies --track.]' \
+        '--gestures=''[What people do\: builtin, names of built-in gestures, files *.gestures; separated by '\'','\''.]:builtin|NAME|FILE,...: ' \
         '--engine=''[auto, tensorrt, onnxruntime, openvino, ... ; see `edgepose doctor`. (default\: auto)]:TEXT:(auto tensorrt tensorrt_rtx onnxruntime-cuda onnxruntime-tensorrt onnxruntime openvino)' \
         '(--device --device-name)'{--device=,--device-name=}'[OpenVINO\: CPU, GPU, NPU, AUTO; CUDA\: GPU number.]:TEXT: ' \
         '--threads=''[CPU threads of the engine; 0 = its choice.]:NUMBER: ' \

@@ -106,20 +106,21 @@ def _up(side: str) -> tuple[Limit, ...]:
     )
 
 
-def _points(side: str, other: str) -> tuple[Limit, ...]:
+def _points(side: str, other: str) -> tuple[tuple[Limit, ...], ...]:
     """An arm is stretched out about level while the other hangs, or is bent."""
-    return (
+    stretched = (
         Limit(f"{side}_elbow", 130, 160),
         Limit(f"{side}_reach", 0.6, 0.9),
-        Limit(f"{side}_arm", 45, 65),
+        Limit(f"{side}_arm", 50, 70),
         Limit(f"{side}_arm", 125, 105),
-        Limit(f"{other}_reach", 1.05, 0.75, True),
     )
+    hangs, bent = Limit(f"{other}_arm", 110, 140, True), Limit(f"{other}_reach", 1.05, 0.75, True)
+    return (*stretched, hangs), (*stretched, bent)
 
 
 FALLEN = Rule(
     "fallen",
-    "Lies for two seconds or longer, and was upright within four seconds before; see falls.py.",
+    "Lies for two seconds or longer, and was upright no more than 1.6 seconds before it lay.",
     (),
     memory=5.0,
 )
@@ -129,10 +130,9 @@ RULES = (
         "hands_up",
         "Both wrists are about as high as the eyes or higher, and the forearms point up.",
         ((*_up("left"), *_up("right")),),
-        group="hands",
     ),
-    Rule("left_hand_up", "The left hand alone is up.", (_up("left"),), group="hands"),
-    Rule("right_hand_up", "The right hand alone is up.", (_up("right"),), group="hands"),
+    Rule("left_hand_up", "The left hand alone is up.", (_up("left"),), unless=("hands_up",)),
+    Rule("right_hand_up", "The right hand alone is up.", (_up("right"),), unless=("hands_up",)),
     Rule(
         "arms_crossed",
         "Seen from the front or behind, both elbows are bent and the wrists have changed sides, below the shoulders.",
@@ -148,8 +148,8 @@ RULES = (
     ),
     Rule(
         "pointing",
-        "One arm is straight and between 35 degrees above level and 25 below; the other one is not stretched.",
-        (_points("left", "right"), _points("right", "left")),
+        "One arm is straight and between 30 degrees above level and 25 below; the other one is not stretched.",
+        (*_points("left", "right"), *_points("right", "left")),
     ),
     Rule(
         "leaning",
@@ -167,7 +167,6 @@ RULES = (
                 Limit("leg_drop", 1.0, 0.6, True),
             ),
         ),
-        group="posture",
         memory=3.0,
     ),
     Rule(
@@ -182,13 +181,19 @@ RULES = (
                 Limit("thigh_drop", 0.6, 0.4),
             ),
         ),
-        group="posture",
+        unless=("lying",),
     ),
     Rule(
         "sitting",
         "The torso is upright and the thighs are level, or point to the camera.",
-        ((Limit("torso_tilt", 65, 45), Limit("thigh_drop_most", 0.7, 0.5)),),
-        group="posture",
+        (
+            (
+                Limit("torso_tilt", 65, 45),
+                Limit("thigh_drop_most", 0.7, 0.5),
+                Limit("leg_drop", 1.6, 1.3, True),
+            ),
+        ),
+        unless=("lying", "crouching"),
     ),
     Rule(
         "standing",
@@ -196,11 +201,11 @@ RULES = (
         (
             (
                 _UPRIGHT,
-                Limit("thigh_drop_most", 0.55, 0.7),
-                Limit("knee_most", 125, 150, True),
-                Limit("leg_drop", 1.0, 1.3, True),
+                Limit("thigh_drop_most", 0.45, 0.65),
+                Limit("knee_most", 120, 150, True),
+                Limit("leg_drop", 0.9, 1.2, True),
             ),
         ),
-        group="posture",
+        unless=("lying", "crouching", "sitting"),
     ),
 )

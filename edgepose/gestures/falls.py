@@ -13,9 +13,9 @@ from math import inf, nan
 from edgepose.gestures.rule import TRUE
 
 STAYS = 2.0  # seconds of lying until it is a fall
-QUICK, SLOW = 1.5, 4.0  # seconds to get down: a fall for sure, no fall at all
+QUICK, SLOW = 1.0, 2.5  # seconds from upright to lying: a fall for sure, no fall at all
 DOUBT = 1.0  # seconds of something else than lying, or nothing to tell, that do not end it
-UPRIGHT = 45.0  # degrees of the torso
+UPRIGHT = 25.0  # degrees of the torso at most
 FORGET = 10.0  # seconds
 
 

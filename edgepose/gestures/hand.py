@@ -85,36 +85,32 @@ RULES = (
         "pinch",
         "The tips of thumb and index finger touch, and the index finger is not folded into the palm.",
         ((Limit("gap", 0.4, 0.2), Limit("index_out", 0.35, 0.55)),),
-        group="sign",
     ),
     Rule(
         "open_hand",
         "All four fingers are straight and the thumb is away from them.",
         ((*_straight(*_FINGERS), Limit("thumb_out", 0.4, 0.65)),),
-        group="sign",
+        unless=("pinch",),
     ),
     Rule(
         "victory",
         "Index and middle finger are straight and spread, ring and little finger folded.",
         ((*_straight("index", "middle"), *_folded("ring", "little"), Limit("spread", 6, 14)),),
-        group="sign",
     ),
     Rule(
         "pointing",
         "The index finger is straight, the other fingers are folded.",
         ((*_straight("index"), *_folded("middle", "ring", "little")),),
-        group="sign",
     ),
     Rule(
         "thumb_up",
         "All four fingers are folded, the thumb points up and is the highest of all.",
         ((*_folded(*_FINGERS), Limit("thumb_up", 60, 30), Limit("thumb_rise", 0.05, 0.3)),),
-        group="sign",
     ),
     Rule(
         "fist",
         "All four fingers are folded, the thumb lies at them.",
         ((*_folded(*_FINGERS), Limit("thumb_in", 0.75, 0.5)),),
-        group="sign",
+        unless=("thumb_up",),
     ),
 )

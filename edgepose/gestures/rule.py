@@ -39,7 +39,7 @@ class Rule:
     Attributes:
         name: as it is written everywhere. text: one sentence for people.
         ways: each a set of limits; one of them is enough.
-        group: of gestures that exclude each other the one that stands first in the table wins.
+        unless: gestures beside which it is not told.
         hold: seconds for which it must be seen, or not be seen, until it counts as begun or ended.
         memory: seconds for which it goes on while it cannot be told.
     """
@@ -47,7 +47,7 @@ class Rule:
     name: str
     text: str
     ways: tuple[tuple[Limit, ...], ...]
-    group: str = ""
+    unless: tuple[str, ...] = ()
     hold: float = 0.3
     memory: float = 1.0
 
@@ -69,11 +69,9 @@ class Table:
         self._needed = ~self._optional
         self._way_starts = _starts([len(way) for way in ways])
         self._rule_starts = _starts([len(rule.ways) for rule in rules])
-        names: dict[str, list[int]] = {rule.group: [] for rule in rules if rule.group}
-        for i, rule in enumerate(rules):
-            if rule.group:
-                names[rule.group].append(i)
-        self._groups = [np.array(columns) for columns in names.values()]
+        names = [rule.name for rule in rules]
+        # 1.0 where the rule of the row is stronger than that of the column
+        self._beats = np.array([[float(n in rule.unless) for rule in rules] for n in names])
 
     def scores(self, measures: Float64Array) -> Float64Array:
         """Scores (N, rules) 0..1, NaN = cannot tell, of measures (N, M)."""
@@ -90,11 +88,7 @@ class Table:
         best = np.fmax.reduceat(way, self._rule_starts, axis=1)
         hidden = np.logical_or.reduceat(np.isnan(way), self._rule_starts, axis=1)
         best[hidden & ~(best >= TRUE)] = np.nan
-        for group in self._groups:
-            taken = np.logical_or.accumulate(best[:, group] >= TRUE, axis=1)[:, :-1]
-            if taken.any():
-                rows, later = np.nonzero(taken)
-                best[rows, group[later + 1]] = 0.0
+        best[(best >= TRUE) @ self._beats > 0] = 0.0
         return best
 
 

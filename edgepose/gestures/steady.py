@@ -65,19 +65,27 @@ class Steady:
     def _rows_of(self, tracks: Sequence[int], now: float) -> NDArray[np.intp]:
         new = [track for track in tracks if track not in self._rows]
         if new:
-            self._forget(now)
+            self._forget(tracks, now)
             at, count = len(self._seen), len(new)
             self._rows.update(zip(new, range(at, at + count), strict=True))
-            fresh = np.array([0.0, now, now, np.inf, 0.0])[:, None, None]
-            more = np.broadcast_to(fresh, (5, count, len(self._hold)))
-            self._state = np.concatenate([self._state, more], axis=1)
-            self._seen = np.append(self._seen, np.zeros(count))
+            self._state = np.concatenate([self._state, self._fresh(count, now)], axis=1)
+            self._seen = np.append(self._seen, np.full(count, now))
         rows = np.array([self._rows[track] for track in tracks], np.intp)
+        late = now - self._seen[rows] > FORGET
+        if late.any():
+            self._state[:, rows[late]] = self._fresh(int(late.sum()), now)
         self._seen[rows] = now
         return rows
 
-    def _forget(self, now: float) -> None:
+    def _fresh(self, count: int, now: float) -> Float64Array:
+        """What is known of tracks that were never seen."""
+        start = np.array([0.0, now, now, np.inf, 0.0])[:, None, None]
+        return np.broadcast_to(start, (5, count, len(self._hold)))
+
+    def _forget(self, tracks: Sequence[int], now: float) -> None:
+        """Give up the rows of tracks that have long been gone."""
         keep = now - self._seen <= FORGET
+        keep[[self._rows[track] for track in tracks if track in self._rows]] = True
         if keep.all():
             return
         place = np.cumsum(keep) - 1

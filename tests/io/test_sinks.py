@@ -291,7 +291,7 @@ def test_csv(tmp_path: Path) -> None:
     assert len(rows) == 2 * 17
     assert rows[1] == {
         "source": 'od"d, name.mp4', "frame": "2", "pts": "0.2", "width": "640", "height": "480",
-        "handedness": "", "pose": "0", "track": "", "pose_score": "0.9", "left": "0.0", "top": "5.5",
+        "gestures": "", "handedness": "", "pose": "0", "track": "", "pose_score": "0.9", "left": "0.0", "top": "5.5",
         "right": "172.14", "bottom": "22.5", "keypoint": "left_eye", "x": "10.13", "y": "6.5",
         "score": "0.9",
     }  # fmt: skip
