@@ -252,7 +252,7 @@ def test_a_full_disk_leaves_valid_data(kind: str, tmp_path: Path) -> None:
     elif kind == "csv":
         assert text.endswith("\n")
         rows = list(csv.reader(io.StringIO(text)))
-        assert {len(row) for row in rows} == {17}
+        assert {len(row) for row in rows} == {18}
         assert len(rows) > 5
     else:
         assert len(json.loads(text)) > 5
