@@ -106,7 +106,7 @@ def _up(side: str) -> tuple[Limit, ...]:
     )
 
 
-def _points(side: str, other: str) -> tuple[tuple[Limit, ...], ...]:
+def _stretched(side: str, other: str) -> tuple[tuple[Limit, ...], ...]:
     """An arm is stretched out about level while the other hangs, or is bent."""
     stretched = (
         Limit(f"{side}_elbow", 130, 160),
@@ -115,7 +115,7 @@ def _points(side: str, other: str) -> tuple[tuple[Limit, ...], ...]:
         Limit(f"{side}_arm", 125, 105),
     )
     hangs, bent = Limit(f"{other}_arm", 110, 140, True), Limit(f"{other}_reach", 1.05, 0.75, True)
-    return (*stretched, hangs), (*stretched, bent)
+    return (*out, hangs), (*out, bent)
 
 
 FALLEN = Rule(
@@ -149,7 +149,7 @@ RULES = (
     Rule(
         "pointing",
         "One arm is straight and between 30 degrees above level and 25 below; the other one is not stretched.",
-        (*_points("left", "right"), *_points("right", "left")),
+        (*_stretched("left", "right"), *_stretched("right", "left")),
     ),
     Rule(
         "leaning",
