@@ -108,7 +108,7 @@ def _up(side: str) -> tuple[Limit, ...]:
 
 def _stretched(side: str, other: str) -> tuple[tuple[Limit, ...], ...]:
     """An arm is stretched out about level while the other hangs, or is bent."""
-    stretched = (
+    out = (
         Limit(f"{side}_elbow", 130, 160),
         Limit(f"{side}_reach", 0.6, 0.9),
         Limit(f"{side}_arm", 50, 70),
