@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import importlib.util
 import json
@@ -12,10 +13,12 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
 
+from edgepose import Poses
 from edgepose.io.sources import open_source
 from edgepose.io.sources.testsrc import Painter, TestPattern
 from edgepose.types import Pose
@@ -186,3 +189,26 @@ def test_hands_up() -> None:
     points[1, 2] = 0  # not seen is not raised
     assert module.raised(Pose(0, points, names)) == []
     module.main("test://people?rate=0&frames=2")
+
+
+def test_the_notebook_runs_and_shows_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(EXAMPLES / "images", tmp_path / "images")
+    monkeypatch.chdir(tmp_path)
+    cells = json.loads((EXAMPLES / "first_hour.ipynb").read_text())["cells"]
+    known: dict[str, Any] = {}
+    shown = []
+    for cell in cells:
+        if cell["cell_type"] == "code":
+            *body, last = ast.parse("".join(cell["source"])).body
+            exec(compile(ast.Module(body, []), "cell", "exec"), known)
+            if isinstance(last, ast.Expr):
+                shown.append(eval(compile(ast.Expression(last.value), "cell", "eval"), known))
+            else:
+                exec(compile(ast.Module([last], []), "cell", "exec"), known)
+    pictures = [s._repr_png_() for s in shown if isinstance(s, Poses)]
+    assert len(pictures) == 2
+    assert all(p.startswith(b"\x89PNG") for p in pictures)
+    assert known["seen"]
+    assert {p.name for p in tmp_path.iterdir()} == {"images", "people.jpg", "people.json"}
