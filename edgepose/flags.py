@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 from edgepose.errors import UnknownNameError, UsageError
 
-_TAKE_FILES = frozenset(("-i", "--input", "--source", "-o", "--output"))
-
-
-def normalise_flags(argv: Sequence[str]) -> list[str]:
+def normalise_flags(argv: Sequence[str], taking: Container[str] = ()) -> list[str]:
     """jetson-inference's flag spellings as ours.
 
     `--input_blob=x` becomes `--input-blob=x`, `-network=x` becomes `--network=x`, names are
-    case-insensitive. Values, positional arguments and everything behind `--` stay as they are, and
-    so does a file whose name begins with one dash where an option for files stands before it.
+    case-insensitive. Values, positional arguments and everything behind `--` stay as they are.
+
+    Args:
+        argv: the words.
+        taking: names of the options that take a value: the word behind one is its value, dash or not.
     """
     out: list[str] = []
+    is_value = False
     for i, word in enumerate(argv):
-        if word == "--":
+        if is_value:
+            is_value = False
+        elif word == "--":
             return out + list(argv[i:])
-        is_file = i > 0 and argv[i - 1] in _TAKE_FILES and not word.startswith("--")
-        if word.startswith("-") and len(word) > 2 and not _is_number(word) and not is_file:
-            name, equals, value = word.partition("=")
-            stem = name.lstrip("-")
-            if name.startswith("--") or len(stem) > 1:
-                name = "--" + stem.replace("_", "-").lower()
-            word = name + equals + value
+        elif word.startswith("-") and len(word) > 1 and not _is_number(word):
+            word = _normalised(word)
+            is_value = word in taking
         out.append(word)
     return out
+
+
+def _normalised(word: str) -> str:
+    name, equals, value = word.partition("=")
+    stem = name.lstrip("-")
+    if name.startswith("--") or len(stem) > 1:
+        name = "--" + stem.replace("_", "-").lower()
+    return name + equals + value
 
 
 def _is_number(word: str) -> bool:

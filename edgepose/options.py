@@ -399,6 +399,11 @@ def parse_argv(argv: Sequence[str]) -> "Posenet":
     return parse_words(Posenet, argv, "posenet")
 
 
+def names_with_values(fields: Sequence[Field]) -> frozenset[str]:
+    """All spellings of the options behind which a value stands."""
+    return frozenset(n for f in fields if not (f.option.argument or f.switch) for n in f.names)
+
+
 def _named_values(
     fields: Sequence[Field], argv: Sequence[str], command: str
 ) -> tuple[dict[str, Any], list[str]]:
@@ -407,7 +412,7 @@ def _named_values(
     off = {field.option.off: field for field in fields if field.option.off}
     values: dict[str, Any] = {}
     plain: list[str] = []
-    words = iter(normalise_flags(argv))
+    words = iter(normalise_flags(argv, names_with_values(fields)))
     for word in words:
         name, equals, text = word.partition("=")
         if word == "--":

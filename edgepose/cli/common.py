@@ -14,13 +14,13 @@ from typing import Any, NoReturn
 from edgepose import settings
 from edgepose.cli.commands import COMMANDS, Command
 from edgepose.cli.console import Talk
+from edgepose.cli.title import hide_passwords
 from edgepose.errors import (
     EXIT_DONE,
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EdgeposeError,
 )
-from edgepose.flags import normalise_flags
 from edgepose.options import Field, fields_of
 from edgepose.version import __version__
 
@@ -112,8 +112,9 @@ def answer(work: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
     `--debug` anywhere in the arguments shows the traceback of an unexpected error.
     """
     _open_closed_streams()
+    hide_passwords()
     Talk()  # what is logged is shown from here on
-    args = normalise_flags(argv)
+    args = list(argv)
     debug = "--debug" in args or bool(os.environ.get("EDGEPOSE_DEBUG"))
     args = [a for a in args if a != "--debug"]
     if args[:1] == ["--version"]:

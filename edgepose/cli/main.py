@@ -9,7 +9,8 @@ from edgepose.cli.commands import COMMANDS, GROUPS, Command
 from edgepose.cli.common import answer, defaults_of, leave
 from edgepose.cli.help import command_help, commands_of, group_help
 from edgepose.errors import EXIT_DONE, EXIT_USAGE, UsageError, nearest
-from edgepose.options import fields_of, parse_words
+from edgepose.flags import normalise_flags
+from edgepose.options import fields_of, names_with_values, parse_words
 
 HELP = {"-h", "--help"}
 
@@ -73,6 +74,7 @@ def _dispatch(words: Sequence[str]) -> int:
 def _run_command(command: Command, words: Sequence[str], name: str) -> int:
     """Words to one value of the command's options, which its work gets."""
     options = command.options
+    words = normalise_flags(words, names_with_values(fields_of(options)))
     if HELP.intersection(words[: words.index("--")] if "--" in words else words):
         print(command_help(options, name))
         return EXIT_DONE

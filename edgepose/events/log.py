@@ -125,7 +125,7 @@ class EventLog(Closing):
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._guard = threading.Lock()
-        self._db = connect(self.path, write=False)
+        self._db, self._file = connect(self.path, write=False), self._identity()
         if int(self._rows("PRAGMA user_version")[0][0]) != len(MIGRATIONS):
             self._db.close()
             db = connect(self.path, write=True)
@@ -133,7 +133,7 @@ class EventLog(Closing):
                 migrate(db, self.path)
             finally:
                 db.close()
-            self._db = connect(self.path, write=False)
+            self._db, self._file = connect(self.path, write=False), self._identity()
 
     def close(self) -> None:
         """Close the file; safe to call twice."""
@@ -256,9 +256,23 @@ class EventLog(Closing):
     def _events(self, clause: str, values: Sequence[Any]) -> list[Event]:
         return [_event(row) for row in self._rows(f"SELECT {_COLUMNS} {_FROM} {clause}", values)]
 
+    def _identity(self) -> int:
+        try:
+            return self.path.stat().st_ino
+        except OSError:
+            return 0
+
+    def _follow(self) -> None:
+        """Open the file anew where another one has its name: SQLite would go on in the one that was put aside."""
+        file = self._identity()
+        if file not in (0, self._file):
+            self._db.close()
+            self._db, self._file = connect(self.path, write=False), file
+
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         try:
             with self._guard:
+                self._follow()
                 return self._db.execute(sql, values).fetchall()
         except OverflowError:
             raise UsageError("A number in the question is too large for any event.") from None

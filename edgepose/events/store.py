@@ -4,7 +4,8 @@
 
 What is written survives SIGKILL and a power cut (WAL, a synchronous commit for each batch). While it
 cannot be written (a full disk), events wait in memory and are tried again; the trouble is said once. An
-event that can never be written is put aside and counted, so that it holds up no other. A person who was
+event that can never be written is put aside and counted, so that it holds up no other. So is a file that
+turns out to be damaged, at most one an hour. A person who was
 inside when the program died is closed at the next start.
 """
 
@@ -109,6 +110,11 @@ class EventStore(Closing):
         return self._writer.put_aside
 
     @property
+    def damaged(self) -> int:
+        """Files that were found damaged and put aside."""
+        return self._writer.damaged
+
+    @property
     def without_picture(self) -> int:
         """Events whose picture was given up, because too many waited or the disk had no room."""
         return self._too_much + self._writer.without_picture
@@ -211,6 +217,8 @@ class EventStore(Closing):
             work()
         except Exception as e:  # whatever it is, the next batch must find the writer alive
             self._writer.undo()
+            if self._renewed(e):
+                return self._attempt(work)
             if self.error is None:
                 self.error = StoreError(
                     f"Events {self.path} cannot be written: {e}. Frames go on; events wait in memory."
@@ -221,6 +229,13 @@ class EventStore(Closing):
             self.error = None
             log.error("Events %s are written again.", self.path)
         return True
+
+    def _renewed(self, error: Exception) -> bool:
+        try:
+            return self._writer.renew(error)
+        except OSError as e:
+            log.error("Events %s cannot be put aside: %s.", self.path, e.strerror)
+            return False
 
     def _write(self) -> None:
         """Write the batch, which stays until it is on the disk."""

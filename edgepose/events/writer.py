@@ -7,6 +7,7 @@ import fcntl
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,8 @@ from edgepose.events.tables import (
 )
 
 log = logging.getLogger(__name__)
+
+AGAIN = 3600.0  # seconds between two files that are put aside while it runs
 
 # errors of one item, not of the disk: all others but these and those of SQLite and the system are too
 _OF_AN_ITEM = (
@@ -61,6 +64,7 @@ class Writer(Closing):
     Attributes:
         put_aside: items that can never be written. without_picture: events whose picture found no room.
         fresh_bytes: of pictures written since the last `clean`.
+        damaged: files that were found damaged and put aside.
 
     Raises:
         StoreError: the file cannot be opened, is none, or belongs to another program.
@@ -68,7 +72,8 @@ class Writer(Closing):
 
     def __init__(self, path: Path, clock: Callable[[], float]) -> None:
         self.path, self._clock = path, clock
-        self.put_aside = self.without_picture = self.fresh_bytes = 0
+        self.put_aside = self.without_picture = self.fresh_bytes = self.damaged = 0
+        self._renewed = float("-inf")
         self._ids: dict[str, int] = {}
         self._had_room = True
         self._lock = self._prepare()
@@ -120,6 +125,7 @@ class Writer(Closing):
         if fault:
             aside = put_aside(self.path)
             log.warning("Events %s were damaged (%s); put aside as %s.", self.path, fault, aside)
+            self.damaged = 1
         db = self._connect()
         closed = close_dangling(db, self._clock())
         if closed:
@@ -159,6 +165,26 @@ class Writer(Closing):
         with contextlib.suppress(sqlite3.Error):
             if self._db is not None and self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+
+    def renew(self, error: Exception) -> bool:
+        """After an error that says that the file is damaged: put it aside, so that the next attempt makes a
+        new one. False where the error is another, or where this was done within the last hour: a disk that
+        spoils every file is not filled with them.
+        """
+        now = time.monotonic()
+        # SQLite's codes CORRUPT and NOTADB have no class of their own
+        if type(error) is not sqlite3.DatabaseError or now - self._renewed < AGAIN:
+            return False
+        self._renewed = now
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+        self._ids.clear()
+        if self.path.exists():
+            aside = put_aside(self.path)
+            self.damaged += 1
+            log.error("Events %s are damaged (%s); put aside as %s.", self.path, error, aside)
+        return True
 
     def close(self) -> None:
         """Close the file and its lock."""

@@ -84,9 +84,11 @@ class Converter:
     Args:
         aspect: width of a pixel by its height, where the stream says so (`sample_aspect_ratio`).
         device: the frames are a driver's, which turns nothing, and whose memory must not outlive it.
+        marked: the flip of each frame (a name of `pixels.FLIPS`) is its `opaque`.
     """
 
-    def __init__(self, aspect: Any = None, device: bool = False) -> None:
+    def __init__(self, aspect: Any = None, device: bool = False, marked: bool = False) -> None:
+        self._marked = marked
         # the flip by rotation: once it is asked, PyAV's side data keep their frame until the garbage is
         # collected, so only the first frame of each rotation is asked
         self._turns: dict[float, str] = {0: "none"} if device else {}
@@ -109,6 +111,8 @@ class Converter:
         pixels = _rows(rgb)
         if rgb is frame:  # already RGB: its memory may be a camera driver's
             pixels = pixels.copy()
+        if self._marked:
+            return flip(pixels, frame.opaque or "none")
         rotation = frame.rotation
         if rotation not in self._turns:
             self._turns[rotation] = turn(frame)

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from edgepose.errors import BackendUnavailable
 from edgepose.io import web
+from edgepose.json_file import parse_json
 
 T = TypeVar("T")
 ANSWER_SECONDS = 10.0
@@ -214,11 +215,11 @@ class Peers:
             request.reply(503, "text/plain", b"there are too many viewers already\n")
             return
         try:
-            offer = json.loads(request.body())
+            offer = parse_json(request.body())
             if offer["type"] != "offer":
                 raise ValueError(offer["type"])
             answer = self._loop.run(self._connect(str(offer["sdp"])))
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError):
             request.reply(400, "text/plain", b"the body is no WebRTC offer\n")
         except TimeoutError:
             request.reply(503, "text/plain", b"no connection in time\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator
 from datetime import datetime, timezone
 from email.utils import format_datetime
@@ -23,6 +22,7 @@ from edgepose.errors import BackendUnavailable, StoreError, UsageError
 from edgepose.events.event import KINDS, iso_time
 from edgepose.events.log import Filter
 from edgepose.io.sinks.rows import to_json
+from edgepose.json_file import parse_json
 from edgepose.serve import report
 from edgepose.serve.channel import BOUNDARY, Channel
 from edgepose.serve.feed import FeedClosed, Listener
@@ -305,10 +305,10 @@ async def _until_gone(socket: WebSocket) -> None:
 
 async def _json(request: Request) -> Any:
     try:
-        return json.loads(await request.body() or b"null")
+        return parse_json(await request.body() or b"null")
     except ClientDisconnect:
         raise HTTPException(413, "The body is too long.") from None
-    except (ValueError, RecursionError):
+    except ValueError:
         raise HTTPException(400, "The body is not JSON.") from None
 
 

@@ -63,7 +63,12 @@ STATUS = _object(
 ERROR = _object(error=TEXT)
 BOOL: Schema = {"type": "boolean"}
 HEALTH = _object(
-    ok=BOOL, reasons=_list(TEXT), failed=_list(TEXT), lost=_list(TEXT), events_written=BOOL
+    ok=BOOL,
+    reasons=_list(TEXT),
+    failed=_list(TEXT),
+    lost=_list(TEXT),
+    events_written=BOOL,
+    events_damaged=WHOLE,
 )
 STATS = _object(
     source=TEXT,
@@ -71,7 +76,14 @@ STATS = _object(
     network=TEXT,
     uptime_s=NUMBER,
     channels=_list(STATUS),
-    events=_object(stored=BOOL, dropped=WHOLE, put_aside=WHOLE, without_picture=WHOLE, error=TEXT),
+    events=_object(
+        stored=BOOL,
+        dropped=WHOLE,
+        put_aside=WHOLE,
+        without_picture=WHOLE,
+        damaged=WHOLE,
+        error=TEXT,
+    ),
 )
 OFFER = _object(
     sdp={"type": "string", "pattern": "^v=0\\r?\\n"}, type={"type": "string", "enum": ["offer"]}

@@ -29,6 +29,7 @@ def stats(studio: Studio) -> dict[str, Any]:
             "dropped": store.dropped if store else 0,
             "put_aside": store.put_aside if store else 0,
             "without_picture": store.without_picture if store else 0,
+            "damaged": store.damaged if store else 0,
             "error": str(store.error) if store and store.error else "",
         },
     }
@@ -69,6 +70,7 @@ def health(studio: Studio, patience: float = LOST_SECONDS) -> dict[str, Any]:
         "failed": failed,
         "lost": sorted(lost),
         "events_written": store is None or (store.alive and store.error is None),
+        "events_damaged": store.damaged if store else 0,
     }
 
 
@@ -100,6 +102,7 @@ def metrics(studio: Studio) -> str:
     if studio.store is not None:
         counts = {"dropped": studio.store.dropped, "put_aside": studio.store.put_aside}
         counts["without_picture"] = studio.store.without_picture
+        counts["damaged"] = studio.store.damaged
         for word, count in counts.items():
             lines.append(f"# TYPE edgepose_events_{word}_total counter")
             lines.append(f"edgepose_events_{word}_total {count}")

@@ -169,10 +169,12 @@ def test_a_deleted_file_is_made_again(path: Path) -> None:
         session = recorder.begin("a")
         recorder.record(session, [enter(1)])
         recorder.flush()
-        path.unlink()
-        recorder.record(session, [enter(2)])
-        assert recorder.flush()
-        assert [e.track for e in read(path)] == [2]
+        with EventLog(path) as log:
+            assert [e.track for e in log.all(Filter())] == [1]
+            path.unlink()
+            recorder.record(session, [enter(2)])
+            assert recorder.flush()
+            assert [e.track for e in log.all(Filter())] == [2]
 
 
 # crashes -------------------------------------------------------------------------------------------
@@ -352,6 +354,37 @@ def test_a_damaged_file_is_put_aside_and_a_new_one_made(
     (aside,) = path.parent.glob("events.db.damaged-*")
     assert aside.read_bytes() == bytes(data)
     assert aside.name in caplog.text
+
+
+def test_a_file_that_is_damaged_while_it_runs_is_put_aside_once(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = EventStore(path, pace=Pace(retry=0.05))
+    try:
+        session = recorder.begin("a")
+        recorder.record(session, [enter(k, zone="z" * 500) for k in range(200)])
+        assert recorder.flush()
+        for times in (1, 2):
+            recorder._writer._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            recorder._writer._db.execute(
+                "PRAGMA cache_size = 1"
+            )  # or it would not look at the disk
+            with open(path, "r+b") as file:
+                file.seek(4096)
+                file.write(os.urandom(path.stat().st_size - 4096))
+            recorder.record(session, [enter(1000 + times)])
+            if times == 1:
+                assert recorder.flush()
+                assert recorder.damaged == 1
+                assert recorder.error is None
+                assert [e.track for e in read(path)] == [1001]
+        # a disk that spoils one file after the other is not filled with them
+        assert not recorder.flush(0.3)
+        assert "malformed" in str(recorder.error) or "not a database" in str(recorder.error)
+        assert len([*path.parent.glob("events.db.damaged-*")]) == 1
+    finally:
+        recorder.close(0.1)
+    assert caplog.text.count("are damaged") == 1
 
 
 def test_files_that_are_not_ours_are_left_alone(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from edgepose.files import replacing
 from edgepose.io.base import Closing, Sink, SinkOptions
 from edgepose.io.sinks.rows import pixel, score, seconds
 from edgepose.io.targets import check_folder, refuse_input
+from edgepose.json_file import parse_json
 from edgepose.networks.topology import Topology
 from edgepose.types import Box, Link, Pose, Result
 from edgepose.version import __version__
@@ -260,8 +261,15 @@ def _opened(path: str | os.PathLike[str]) -> Any:
 
 
 def _metadata(file: Any, path: str | os.PathLike[str]) -> Metadata:
-    found: Metadata = json.loads((file.metadata.metadata or {}).get(KEY.encode(), b"{}"))
-    if found.get("schema") != SCHEMA:
+    try:
+        found: Metadata = parse_json((file.metadata.metadata or {}).get(KEY.encode(), b"{}"))
+    except ValueError:
+        found = {}
+    if (
+        not isinstance(found, dict)
+        or found.get("schema") != SCHEMA
+        or set(schema().names) - set(file.schema_arrow.names)
+    ):
         raise SourceError(f"{os.fspath(path)} does not hold poses of edgepose, schema {SCHEMA}.")
     return found
 

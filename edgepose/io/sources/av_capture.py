@@ -23,6 +23,7 @@ from edgepose.io.base import SourceOptions
 from edgepose.io.ffmpeg import Converter, first_video, open_container
 from edgepose.io.pixels import Transform
 from edgepose.io.sources.capture import Captured
+from edgepose.io.sources.orientation import bare_pictures, whole_flip
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -106,8 +107,9 @@ class AvCapture:
                 raise SourceError(
                     f"{address.shown} is a HEIF picture (HEIC); store it in a file and give that."
                 )
+            self._pictures = "" if address.device else bare_pictures(self._container, self._stream)
             self._convert = Converter(
-                self._stream.codec_context.sample_aspect_ratio, address.device
+                self._stream.codec_context.sample_aspect_ratio, address.device, bool(self._pictures)
             )
             self._stream.thread_type = "SLICE"  # frame threads would delay every picture
             rate = float(self._stream.guessed_rate or self._stream.average_rate or 0)
@@ -177,6 +179,8 @@ class AvCapture:
         for packet in self._packets():
             if self._recorder is not None:
                 self._recorder.write(packet)
+            if self._pictures:
+                packet.opaque = whole_flip(bytes(packet), self._pictures)
             try:
                 frames = packet.decode()
             except av.error.InvalidDataError:

@@ -11,6 +11,9 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
+from typing import Any
+
+from av.codec.context import Flags
 
 from edgepose.io.sources import header
 
@@ -58,6 +61,31 @@ def missed_flip(data: bytes, kind: str) -> str:
         return "none"  # what is damaged says nothing
 
 
+# FFmpeg's names of containers without a turn of their own, and of what is in them
+_BARE = ("mjpeg", "mpjpeg", "jpeg_pipe", "png_pipe", "webp_pipe", "tiff_pipe", "image2pipe")
+_KINDS = {"mjpeg": "jpeg", "png": "png", "webp": "webp", "tiff": "tiff"}
+
+
+def bare_pictures(container: Any, stream: Any) -> str:
+    """The kind (as `header.kind`) of pictures that stand one behind the other in a stream, "" for a film.
+
+    Their frames then keep the `opaque` of their packets, where the caller puts what `whole_flip` says.
+    """
+    kind = _KINDS.get(stream.codec_context.name, "") if container.format.name in _BARE else ""
+    if kind:
+        stream.codec_context.flags |= Flags.copy_opaque
+    return kind
+
+
+def whole_flip(data: bytes, kind: str) -> str:
+    """The flip that an encoded JPEG, PNG, WebP or TIFF asks for."""
+    try:
+        own = EXIF.get(_OWN[kind](data), "none")
+    except (struct.error, IndexError, ValueError, OverflowError):
+        own = "none"
+    return own if own != "none" else missed_flip(data, kind)
+
+
 def _exif(data: bytes) -> int:
     return header.tiff_tags(data.removeprefix(b"Exif\0\0")).get(ORIENTATION, 0)
 
@@ -72,6 +100,24 @@ def _jpeg(data: bytes) -> int:
     if any(_exif(s) for s in segments if s.startswith(b"Exif\0\0")):
         return 0
     return next((_xmp(s) for s in segments if s.startswith(b"http://ns.adobe.com/xap/")), 0)
+
+
+def _jpeg_exif(data: bytes) -> int:
+    segments = (data[a:e] for m, a, e in header.jpeg_segments(data) if m == 0xE1)
+    return next((_exif(s) for s in segments if s.startswith(b"Exif\0\0")), 0)
+
+
+def _png_exif(data: bytes) -> int:
+    return next((_exif(content) for name, content in _png_chunks(data) if name == b"eXIf"), 0)
+
+
+# EXIF where OpenCV looks for it
+_OWN = {
+    "jpeg": _jpeg_exif,
+    "png": _png_exif,
+    "webp": lambda data: _exif(dict(_webp_chunks(data)).get(b"EXIF", b"")),
+    "tiff": _exif,
+}
 
 
 def _tiff(data: bytes) -> int:

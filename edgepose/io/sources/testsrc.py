@@ -30,6 +30,7 @@ import numpy as np
 
 from edgepose.errors import SourceError, UnknownNameError, UsageError
 from edgepose.io.base import Source, SourceOptions
+from edgepose.io.pixels import size_for
 from edgepose.io.sources.capture import Captured
 from edgepose.io.sources.live import LiveSource
 from edgepose.io.uri import Uri
@@ -65,9 +66,8 @@ def parse(uri: Uri, options: SourceOptions) -> TestPattern:
     scene = uri.host or uri.path.strip("/") or "people"
     if scene != "people":
         raise UnknownNameError("test source", scene, ["people"])
-    pattern = TestPattern(
-        rate=options.rate or 30.0, width=options.width or 640, height=options.height or 480
-    )
+    width, height = size_for(640, 480, (options.width, options.height))
+    pattern = TestPattern(rate=options.rate or 30.0, width=width, height=height)
     for key, value in uri.query:
         pattern = _with(pattern, key, value, uri.display)
     frames = [n for n in (pattern.frames, options.frames) if n]

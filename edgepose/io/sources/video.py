@@ -18,6 +18,7 @@ from edgepose.io.ffmpeg import Converter
 from edgepose.io.pixels import Transform
 from edgepose.io.sources import segments
 from edgepose.io.sources.film import Film, open_film
+from edgepose.io.sources.orientation import bare_pictures, whole_flip
 from edgepose.io.sources.segments import FilmPlan, NotAsPlanned, Segment
 from edgepose.io.sources.span import Span
 from edgepose.types import Frame
@@ -151,6 +152,7 @@ class _Pass:
         self._packets_last = 0.0
         self._damaged = 0
         self._damaged_after = 0
+        self._pictures = ""  # their kind where the film is nothing but pictures
         self._broken = 0  # packets that cannot be decoded
 
     def __iter__(self) -> Iterator[Frame]:
@@ -182,7 +184,9 @@ class _Pass:
         try:
             film = Film(container, threads)
             self._begin(entry, float(film.stream.time_base or 0))
-            convert = Converter(film.stream.codec_context.sample_aspect_ratio)
+            self._pictures = bare_pictures(container, film.stream)
+            aspect = film.stream.codec_context.sample_aspect_ratio
+            convert = Converter(aspect, marked=bool(self._pictures))
             for decoded in self._frames(film, entry):
                 frame = self._take(decoded, film, convert)
                 if frame is not None:
@@ -286,6 +290,8 @@ class _Pass:
             ticks = None if packet.is_discard else film.ticks(packet)
             if ticks is not None:
                 self._packets_last = max(self._packets_last, float(ticks * packet.time_base))
+            if self._pictures:
+                packet.opaque = whole_flip(bytes(packet), self._pictures)
         try:
             frames = packet.decode()
         except (av.FFmpegError, OSError, ValueError):
