@@ -18,6 +18,7 @@ from edgepose.cli.inputs import split_positionals
 from edgepose.errors import UsageError
 from edgepose.flags import normalise_flags, parse_size
 from edgepose.io.outputs.images import encode_image
+from edgepose.options import Posenet, fields_of, parse_argv
 
 ROOT = Path(__file__).resolve().parents[2]
 ASTRONAUT = ROOT / "examples/images/astronaut.jpg"
@@ -134,6 +135,35 @@ def test_jetson_inferences_spellings_become_ours() -> None:
         "--",
         "--raw_word",
     ]
+
+
+def test_values_stay_as_they_are_whatever_they_begin_with() -> None:
+    texts = [f for f in fields_of(Posenet) if f.kind is str and not f.option.argument]
+    assert len(texts) > 10
+    for field in texts:
+        for name in field.names:
+            for value in ("-0:", "-Odd_Name.mp4", "--Not_A_Flag", "--", "-"):
+                words = normalise_flags([name, value, "-network=X"], {name})
+                assert words == [name, value, "--network=X"]
+    assert parse_argv(["--network", "-0:_A", "--output_cmap", "-C_M"]).network.network == "-0:_A"
+    assert_short(posenet(ASTRONAUT, "--network", "-0:_A"), 2, "'-0:_A'")
+
+
+def test_a_password_is_not_among_the_words_that_others_see() -> None:
+    """`ps` shows the command line to every user of the machine."""
+    words = ["rtsp://admin:s3cret@127.0.0.1:9/cam?pass=s3cret", "--headless", "--wait"]
+    words += ["--input_uri=rtsp://u:s3cret@127.0.0.1:9/b", "--mqtt", "mqtt://u:s3cret@127.0.0.1:9"]
+    command = [sys.executable, "-m", "edgepose", "posenet", *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ | {"A": "b"}) as process:
+        assert process.stderr is not None
+        process.stderr.readline()  # it has begun to work
+        seen = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+        environment = Path(f"/proc/{process.pid}/environ").read_bytes()
+        process.kill()
+    assert seen.rstrip(b"\0").endswith(b"--mqtt\0mqtt://127.0.0.1:9")
+    assert b"--wait" in seen
+    assert b"s3cret" not in seen
+    assert b"A=b" in environment
 
 
 def test_the_last_positional_is_the_output_unless_outputs_are_named(tmp_path: Path) -> None:

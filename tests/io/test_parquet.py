@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from edgepose.errors import OutputError, SourceError, UsageError
 from edgepose.io.base import SinkOptions
 from edgepose.io.sinks import open_sink
-from edgepose.io.sinks.parquet import ParquetWriter, read_metadata, read_results
+from edgepose.io.sinks.parquet import KEY, ParquetWriter, read_metadata, read_results
 from edgepose.io.sinks.rows import result_row
 from edgepose.networks.topology import Topology
 from edgepose.types import Link, Pose, Result
@@ -188,3 +188,24 @@ sink.close()
     assert "a.parquet cannot be written: File too large." in done.stdout
     assert os.listdir(tmp_path) == []
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 2000
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"schema": 1}',
+        b'{"schema": ' + b"9" * 5000 + b"}",
+        b"[" * 100_000,
+        b"\xff",
+    ],
+)
+def test_a_table_of_somebody_else(told: bytes, tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    pq = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"frame": [1]}).replace_schema_metadata({KEY: told}), path)
+    with pytest.raises(SourceError, match="does not hold poses of edgepose"):
+        list(read_results(path))

@@ -41,7 +41,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.fixture
 def many_files() -> Iterator[None]:
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if limits[1] < 2000:
+    if limits[1] < 4000:
         pytest.skip("this machine allows too few open files")
     resource.setrlimit(resource.RLIMIT_NOFILE, (limits[1], limits[1]))
     yield
@@ -53,7 +53,7 @@ def test_a_flood_leaves_health_and_camera_alive(served: Served, many_files: None
     before = served.frames("camera")
     beginnings = list(BEGINNINGS.values())
     with ExitStack() as stack:
-        for i in range(700):
+        for i in range(1500):
             connection = stack.enter_context(socket.create_connection(("127.0.0.1", served.port)))
             with contextlib.suppress(OSError):
                 connection.sendall(beginnings[i % len(beginnings)])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import socket
 import threading
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,38 @@ def test_frames_arrive(rtsp_peer: RtspPeer, transport: str, nothing_left: None) 
     assert all(a.index < b.index for a, b in pairwise(frames))
     assert frames[0].pts == 0.0
     assert frames[0].captured is not None
+
+
+def renaming(port: int, old: bytes, new: bytes) -> Iterator[int]:
+    """A port that leads to another one; in what comes from there, one word becomes another of its length."""
+    assert len(old) == len(new)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+        client, _ = server.accept()
+        with client, socket.create_connection(("127.0.0.1", port)) as there:
+            back = threading.Thread(target=_carry, args=(there, client, old, new))
+            back.start()
+            _carry(client, there, b"", b"")
+            back.join()
+
+
+def _carry(a: socket.socket, b: socket.socket, old: bytes, new: bytes) -> None:
+    with contextlib.suppress(OSError):
+        while data := a.recv(65536):
+            b.sendall(data.replace(old, new) if old else data)
+    with contextlib.suppress(OSError):
+        b.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("title", [b"S\xe9ssion", b"\xc9\xe3\xcf\xf1\xbb\xfa\xff"])
+def test_a_title_need_not_be_utf8(rtsp_peer: RtspPeer, title: bytes, nothing_left: None) -> None:
+    way = renaming(rtsp_peer.port, b"s=Session", b"s=" + title)
+    port = next(way)
+    thread = threading.Thread(target=lambda: list(way))
+    thread.start()
+    with opened(f"rtsp://127.0.0.1:{port}/live", frames=2, transport="tcp") as source:
+        assert [f.pixels.shape for f in source] == [(240, 320, 3)] * 2
+    thread.join()
 
 
 def test_a_killed_server_is_a_loss_and_its_return_is_noticed(

@@ -42,6 +42,14 @@ def test_a_value_that_cannot_be_meant(uri: str) -> None:
         pattern_of(uri, NONE)
 
 
+@pytest.mark.parametrize(
+    ("asked", "size"), [({"width": 320}, (320, 240)), ({"height": 96}, (128, 96)), ({}, (640, 480))]
+)
+def test_one_side_alone_keeps_the_aspect(asked: dict[str, int], size: tuple[int, int]) -> None:
+    pattern = pattern_of("test://people", SourceOptions(**asked))
+    assert (pattern.width, pattern.height) == size
+
+
 def test_unknown_words_and_scenes() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'people'"):
         pattern_of("test://peple", NONE)
