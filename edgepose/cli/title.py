@@ -23,7 +23,7 @@ def hide_passwords() -> None:
             words = file.read().removesuffix(b"\0").split(b"\0")
         shown = shown_words([os.fsdecode(word) for word in words])
         if shown != [os.fsdecode(word) for word in words]:
-            _write(b"\0".join(os.fsencode(word) for word in shown) + b"\0")
+            _overwrite(b"\0".join(os.fsencode(word) for word in shown) + b"\0")
 
 
 def shown_words(words: Sequence[str]) -> list[str]:
@@ -35,7 +35,7 @@ def shown_words(words: Sequence[str]) -> list[str]:
     return shown
 
 
-def _write(line: bytes) -> None:
+def _overwrite(line: bytes) -> None:
     with open("/proc/self/stat", "rb") as file:
         # the program's name, in brackets, may hold anything
         fields = file.read().rpartition(b")")[2].split()

@@ -335,7 +335,14 @@ def test_device_and_precision_of_the_address(server: Served) -> None:
 
 def test_health_and_metrics(server: Served) -> None:
     list(pictures(server.http, "/camera_feed", 1))
-    well = {"ok": True, "reasons": [], "failed": [], "lost": [], "events_written": True}
+    well = {
+        "ok": True,
+        "reasons": [],
+        "failed": [],
+        "lost": [],
+        "events_written": True,
+        "events_damaged": 0,
+    }
     assert server.get("/healthz") == well
     lines = server.http.get("/metrics").text.splitlines()
     values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
