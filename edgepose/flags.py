@@ -6,6 +6,7 @@ from collections.abc import Container, Sequence
 
 from edgepose.errors import UnknownNameError, UsageError
 
+
 def normalise_flags(argv: Sequence[str], taking: Container[str] = ()) -> list[str]:
     """jetson-inference's flag spellings as ours.
 

@@ -53,7 +53,7 @@ def _dispatch(words: Sequence[str]) -> int:
     command = find_command(words)
     group = words[0] if words and words[0] in GROUPS else ""
     rest = words[1:] if group else words
-    if (command is None or command.path == group) and (rest[:1] and rest[0] in HELP):
+    if (command is None or command.path == group) and HELP.intersection(normalise_flags(rest[:1])):
         print(group_help(group))
         return EXIT_DONE
     if command is not None:
