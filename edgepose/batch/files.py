@@ -4,7 +4,7 @@ DIR/job.json                              what is asked for; another job in DIR 
 DIR/engine.json                           what infers, as its first worker found it
 DIR/work/KEY/plan.json                    how a film is cut
 DIR/work/KEY/segment-000012.parquet       a part that is done; .tries and .failed beside it
-DIR/work/KEY/whole                        why a film has to go through in one piece
+DIR/work/KEY/recut                        why a film goes through in one piece, a shard picture by picture
 DIR/poses/film=KEY.parquet                a film that is done; its work folder is gone then
 DIR/events/film=KEY.jsonl                 its enter and exit events, with --zones
 DIR/manifest.parquet                      a row a source
@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepose.errors import OutputError, UsageError
-from edgepose.files import to_disk, write_atomically
+from edgepose.files import write_atomically
 from edgepose.io.sources.segments import Segment
 from edgepose.json_file import read_json
 
@@ -43,8 +43,9 @@ class Task:
 
     Attributes:
         kind: film or pictures. key: of the film or shard. path: of the film, or what names the pictures.
-        segment: of the film; None = all of it. parts: how many segments the film has, 0 = one piece.
+        segment: of the film; None = all of it. parts: into how many a film or shard is cut, 0 = one piece.
         paths, first: of a shard: its pictures, and the number of the first one.
+        picture: place in its shard of the one picture that is the whole task; -1 = the shard is.
     """
 
     kind: str
@@ -54,14 +55,32 @@ class Task:
     parts: int = 0
     paths: tuple[str, ...] = ()
     first: int = 0
+    picture: int = -1
 
     @property
     def name(self) -> str:
         """Of its files."""
-        return "whole" if self.segment is None else f"segment-{self.segment.number:06d}"
+        return self.names()[self.place]
+
+    @property
+    def place(self) -> int:
+        """Which one of the parts it is."""
+        return self.segment.number if self.segment is not None else max(0, self.picture)
+
+    def names(self) -> list[str]:
+        """Of the files of all parts, in their order."""
+        if not self.parts:
+            return ["whole"]
+        kind = "segment" if self.kind == FILM else "picture"
+        return [f"{kind}-{n:06d}" for n in range(self.parts)]
+
+    @property
+    def recuts(self) -> bool:
+        """True where there is another way to do its film or shard, should this one fail."""
+        return self.segment is not None or len(self.paths) > 1
 
     def to_json(self) -> str:
-        """For the way to another process."""
+        """For the way to another process; its paths may be no text that a file may hold."""
         return json.dumps(asdict(self))
 
     @classmethod
@@ -101,18 +120,16 @@ class Folder:
 
     def parts(self, task: Task) -> list[Path]:
         """All parts of a task's film or shard in their order, those that are missing too."""
-        if task.segment is None:
-            return [self.part(task.key, task.name)]
-        return [self.part(task.key, f"segment-{n:06d}") for n in range(task.parts)]
+        return [self.part(task.key, name) for name in task.names()]
 
     # marks --------------------------------------------------------------------------------------
-    def why_whole(self, key: str) -> str:
-        """Why a film has to go through in one piece, "" where it need not."""
-        return _text(self.work(key) / "whole")
+    def why_recut(self, key: str) -> str:
+        """Why a film goes through in one piece, a shard picture by picture; "" where it need not."""
+        return _text(self.work(key) / "recut")
 
-    def set_whole(self, key: str, reason: str) -> None:
-        """From now on a film goes through in one piece."""
-        write_atomically(self.work(key) / "whole", reason)
+    def set_recut(self, key: str, reason: str) -> None:
+        """From now on a film goes through in one piece, a shard picture by picture."""
+        _mark(self.work(key) / "recut", reason)
 
     def failed(self, key: str, name: str) -> str:
         """Why a part was set aside, "" where it was not."""
@@ -120,29 +137,29 @@ class Folder:
 
     def set_failed(self, key: str, name: str, reason: str) -> None:
         """Set a part aside."""
-        write_atomically(self.work(key) / f"{name}.failed", reason)
+        _mark(self.work(key) / f"{name}.failed", reason)
 
     def tries(self, key: str, name: str, run: str) -> int:
         """How often a part was begun in a run."""
-        return _text(self.work(key) / f"{name}.tries").split().count(run)
+        lines = _text(self.work(key) / f"{name}.tries").splitlines()
+        return sum(line.startswith(f"{run} ") for line in lines)
 
     def add_try(self, key: str, name: str, run: str) -> None:
         """A part is begun; on the disk before it is, since it may end the process."""
         path = self.work(key) / f"{name}.tries"
-        with open(path, "a", encoding="ascii") as file:
-            file.write(f"{run}\n")
-        to_disk(path)
+        _mark(path, f"{_text(path)}{run} {os.getpid()}\n")
 
     def forget_tries(self, key: str, name: str) -> None:
         """The part is done, or was ended from outside."""
         (self.work(key) / f"{name}.tries").unlink(missing_ok=True)
 
-    def forget_failures(self) -> int:
-        """Let everything that was set aside be tried again; how much that is."""
-        marks = [*self.root.glob("work/*/*.failed"), *self.root.glob("work/*/*.tries")]
-        for mark in marks:
-            mark.unlink(missing_ok=True)
-        return sum(mark.suffix == ".failed" for mark in marks)
+    def make_work(self, key: str) -> None:
+        """Make the folder of the parts of a film or shard.
+
+        Raises:
+            OutputError: it cannot be made.
+        """
+        _make(self.work(key), str(self.work(key)))
 
     def drop_work(self, key: str) -> None:
         """The film is done: its parts are not needed any more."""
@@ -154,16 +171,27 @@ class Folder:
         Raises:
             OutputError: it cannot be made or written.
         """
-        try:
-            for name in ("work", "poses"):
-                (self.root / name).mkdir(parents=True, exist_ok=True)
-        except OSError as e:
-            raise OutputError(f"--out {self.root} cannot be made: {e.strerror or e}.") from None
+        for name in ("work", "poses"):
+            _make(self.root / name, f"--out {self.root}")
+
+
+def _make(path: Path, name: str) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise OutputError(f"{name} cannot be made: {e.strerror or e}.") from None
+
+
+def _mark(path: Path, text: str) -> None:
+    try:
+        write_atomically(path, text)
+    except OSError as e:
+        raise OutputError(f"{path} cannot be written: {e.strerror or e}.") from None
 
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return ""
 

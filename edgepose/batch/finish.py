@@ -8,18 +8,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from edgepose.batch.files import FILM, Folder, Task
 from edgepose.batch.plan import Job
-from edgepose.errors import OutputError
+from edgepose.errors import OutputError, SourceError
 from edgepose.events.detector import EventDetector
 from edgepose.events.zones import parse_zones
 from edgepose.files import locked, write_atomically
 from edgepose.io.sinks.parquet import ParquetWriter, read_metadata, read_results
+from edgepose.io.sinks.rows import valid
 from edgepose.networks.topology import Topology
 from edgepose.track.one_euro import OneEuro
 from edgepose.track.tracker import Tracker
@@ -34,7 +35,7 @@ class Account:
 
     Attributes:
         frames, poses: how many. seconds: CPU time of the workers. engines: what inferred.
-        problems: (path, what is wrong with it).
+        problems: (path, what is wrong with it). set_aside: how many of them were given up.
     """
 
     frames: int = 0
@@ -42,6 +43,7 @@ class Account:
     seconds: float = 0.0
     engines: list[str] = field(default_factory=list)
     problems: list[list[str]] = field(default_factory=list)
+    set_aside: int = 0
 
 
 def finish(folder: Folder, job: Job, task: Task) -> Account | None:
@@ -73,19 +75,20 @@ def finish(folder: Folder, job: Job, task: Task) -> Account | None:
 def _join(folder: Folder, job: Job, task: Task, parts: Sequence[Path]) -> Account:
     account = Account()
     told = [_add_up(account, read_metadata(part)) for part in parts]
+    first = next((t for t in told if "keypoints" in t), {})  # a part without pictures tells nothing
     result_file = folder.poses(task.kind, task.key)
     with ExitStack() as stack:
         writer = ParquetWriter(result_file)
         stack.callback(writer.abandon)  # does nothing after close
         events: list[str] = []
-        for result in _followed(parts, told[0], job, task, events):
+        for result in _followed(parts, first, job, task, events):
             account.frames += 1
             account.poses += len(result.poses)
             writer.write(result)
         if job.zones and task.kind == FILM:
             folder.events(task.key).parent.mkdir(exist_ok=True)
             write_atomically(folder.events(task.key), "".join(events))
-        about = {k: told[0].get(k) for k in ("network", "engine", "keypoints", "links")}
+        about = {k: first.get(k) for k in ("network", "engine", "keypoints", "links")}
         writer.metadata |= about | row_of(task, account)
         writer.close()
     return account
@@ -94,22 +97,25 @@ def _join(folder: Folder, job: Job, task: Task, parts: Sequence[Path]) -> Accoun
 def _add_up(account: Account, told: dict[str, Any]) -> dict[str, Any]:
     account.seconds += told.get("cpu", 0.0)
     account.problems += told.get("problems", [])
-    if told.get("engine") not in account.engines:
-        account.engines.append(told.get("engine", ""))
+    account.set_aside += told.get("set_aside", 0)
+    if told.get("engine") and told["engine"] not in account.engines:
+        account.engines.append(told["engine"])
     return told
 
 
 def row_of(task: Task, account: Account) -> dict[str, Any]:
     """The row of the manifest, as the final file carries it."""
+    found = FAILED if account.problems and not account.frames else DAMAGED
     return {
-        "path": task.path,
+        "path": valid(task.path),
         "key": task.key,
         "kind": task.kind,
         "frames": account.frames,
         "poses": account.poses,
-        "status": DAMAGED if account.problems else DONE,
+        "status": found if account.problems else DONE,
         "message": account.problems[0][1] if account.problems else "",
         "problems": account.problems,
+        "set_aside": account.set_aside,
         "engines": account.engines,
         "seconds": round(account.seconds, 3),
     }
@@ -159,6 +165,20 @@ def check_file(path: Path) -> str:
     if count != told.get("frames"):
         return f"it holds {count} frames of {told.get('frames')}"
     return ""
+
+
+def forget_failures(folder: Folder) -> int:
+    """Let everything that was set aside be tried again; how much that is."""
+    count = 0
+    for mark in [*folder.root.glob("work/*/*.failed"), *folder.root.glob("work/*/*.tries")]:
+        count += mark.suffix == ".failed"
+        mark.unlink(missing_ok=True)
+    for path in finals(folder):
+        with suppress(SourceError):  # a file that is damaged is for `check`
+            if aside := read_metadata(path).get("set_aside", 0):
+                count += aside
+                path.unlink()
+    return count
 
 
 def finals(folder: Folder) -> Iterator[Path]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from edgepose.batch.files import Folder
+from edgepose.batch.files import Folder, Task
 from edgepose.batch.finish import DAMAGED, DONE, FAILED, WAITING, check_file, finals
 from edgepose.batch.plan import Item
 from edgepose.errors import (
@@ -20,6 +20,7 @@ from edgepose.errors import (
 )
 from edgepose.files import replacing
 from edgepose.io.sinks.parquet import arrow, read_metadata
+from edgepose.io.sinks.rows import valid
 
 COLUMNS = (
     "path",
@@ -52,7 +53,8 @@ class Manifest:
         """As it was last written; empty where it never was, or cannot be read."""
         pa, parquet = arrow()
         try:
-            rows = parquet.read_table(folder.manifest).to_pylist()
+            with parquet.ParquetFile(folder.manifest) as file:  # read_table would load pandas
+                rows = file.read().to_pylist()
             return cls(folder, {row["key"]: row for row in rows})
         except (OSError, pa.ArrowException, KeyError):
             return cls(folder)
@@ -77,14 +79,16 @@ class Manifest:
 
     def add(self, item: Item) -> Row:
         """The row of a source, by what lies in the folder."""
-        row: Row = {"path": item.path, "key": item.key, "kind": item.kind, "message": item.problem}
-        row |= {"frames": item.frames, "poses": 0, "segments": len(item.tasks(False))}
+        tasks = item.tasks(bool(self.folder.why_recut(item.key)))
+        row: Row = {"path": valid(item.path), "key": item.key, "kind": item.kind}
+        row |= {"frames": item.frames, "poses": 0, "segments": len(tasks)}
+        row["message"] = valid(item.problem)
         row |= {"status": FAILED if item.problem else WAITING, "engine": "", "seconds": 0.0}
         final = self.folder.poses(item.kind, item.key)
         if final.exists():
             row |= self._final(read_metadata(final))
         else:
-            row |= self._set_aside(item)
+            row |= self._set_aside(tasks)
         self.rows[item.key] = row
         return row
 
@@ -95,9 +99,8 @@ class Manifest:
             row["message"] += f" (and {len(told['problems']) - 1} more)"
         return row
 
-    def _set_aside(self, item: Item) -> Row:
-        whole = bool(self.folder.why_whole(item.key))
-        for task in item.tasks(whole):
+    def _set_aside(self, tasks: Sequence[Task]) -> Row:
+        for task in tasks:
             reason = self.folder.failed(task.key, task.name)
             if reason:
                 return {"status": FAILED, "message": reason}

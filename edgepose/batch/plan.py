@@ -190,10 +190,20 @@ class Item:
     frames: int = 0
     problem: str = ""
 
-    def tasks(self, whole: bool) -> list[Task]:
-        """All its tasks: one a segment, or one where it goes through in one piece."""
+    def tasks(self, recut: bool) -> list[Task]:
+        """All its tasks: one a segment of a film, one for all pictures of a shard.
+
+        Args:
+            recut: the other way round: the film in one piece, one task a picture.
+        """
         one = Task(self.kind, self.key, self.path, None, 0, self.paths, self.first)
-        if whole or not self.segments:
+        if recut and len(self.paths) > 1:
+            one = replace(one, parts=len(self.paths))
+            return [
+                replace(one, paths=(path,), first=self.first + n, picture=n)
+                for n, path in enumerate(self.paths)
+            ]
+        if recut or not self.segments:
             return [one]
         return [replace(one, segment=s, parts=len(self.segments)) for s in self.segments]
 
@@ -335,7 +345,7 @@ def to_do(items: Iterable[Item], folder: Folder) -> Iterator[Task]:
     for item in items:
         if item.problem or folder.poses(item.kind, item.key).exists():
             continue
-        for task in item.tasks(bool(folder.why_whole(item.key))):
+        for task in item.tasks(bool(folder.why_recut(item.key))):
             done = folder.part(task.key, task.name).exists()
             if not done and not folder.failed(task.key, task.name):
                 yield task

@@ -100,11 +100,11 @@ def run_job(
 def _frames(task: Task, item: Item) -> int:
     if task.segment is not None:
         return task.segment.count or 0
-    return item.frames
+    return 1 if task.picture >= 0 else item.frames
 
 
 def _finish_all(folder: Folder, job: Job, items: Iterable[Item]) -> None:
     """Finish films whose last worker died between its part and the end."""
     for item in items:
         if not item.problem and not folder.poses(item.kind, item.key).exists():
-            finish(folder, job, item.tasks(bool(folder.why_whole(item.key)))[0])
+            finish(folder, job, item.tasks(bool(folder.why_recut(item.key)))[0])

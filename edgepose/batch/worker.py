@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from edgepose.batch.files import FILM, Folder, Task
+from edgepose.batch.files import FILM, PICTURES, Folder, Task
 from edgepose.batch.finish import finish
 from edgepose.batch.plan import digests, stored, why
 from edgepose.closing import Closing
@@ -18,6 +19,7 @@ from edgepose.estimators import make_estimator
 from edgepose.files import locked, write_atomically
 from edgepose.io.base import Sink, Source
 from edgepose.io.sinks.parquet import ParquetWriter, describe
+from edgepose.io.sinks.rows import valid
 from edgepose.io.sources.images import ImageSource
 from edgepose.io.sources.segments import NotAsPlanned
 from edgepose.io.sources.video import VideoSource
@@ -26,6 +28,8 @@ from edgepose.pipeline import Pipeline
 from edgepose.types import Result
 from edgepose.version import __version__
 from edgepose.wanted import estimator_options, find_detector, find_network, wanted_engine
+
+log = logging.getLogger(__name__)
 
 LOCAL = "local"  # the run of a worker whose death is the driver's
 
@@ -36,8 +40,9 @@ class Done:
 
     Attributes:
         key, name: of the task. frames, poses: done in it; 0 where nothing was to do any more.
-        problem: why it was set aside, "" where it was not. whole: why the film must go through in one
-            piece. finished: its film or shard is done. cpu: seconds. who: host and process.
+        problem: why it was set aside, "" where it was not. recut: why its film must go through in one
+            piece, its shard picture by picture. finished: its film or shard is done. cpu: seconds.
+        who: host and process.
         fatal: why no task at all can be done here.
     """
 
@@ -46,7 +51,7 @@ class Done:
     frames: int = 0
     poses: int = 0
     problem: str = ""
-    whole: str = ""
+    recut: str = ""
     finished: bool = False
     cpu: float = 0.0
     who: str = ""
@@ -125,15 +130,10 @@ class Worker(Closing):
         if folder.poses(task.kind, key).exists():
             return done
         if not folder.part(key, name).exists():
-            if task.segment is not None and folder.why_whole(key):
+            if task.recuts and folder.why_recut(key):
                 return done
-            folder.work(key).mkdir(parents=True, exist_ok=True)
-            if folder.tries(key, name, self._run) >= self._attempts:
-                problem = f"{task.path}: its worker died {self._attempts} times"
-                folder.set_failed(key, name, problem)
-                return replace(done, problem=problem)
             done = self._try(task, done)
-        if done.problem or done.whole:
+        if not folder.part(key, name).exists():
             return done
         return replace(done, finished=finish(folder, self.job, task) is not None)
 
@@ -141,23 +141,48 @@ class Worker(Closing):
         folder, key, name = self.folder, task.key, task.name
         begun = time.process_time()
         try:
+            folder.make_work(key)
+            died = folder.tries(key, name, self._run)
+            if died and task.kind == PICTURES and task.recuts:
+                return self._recut(task, done, "its worker died")
+            if died >= self._attempts:
+                return self._set_aside(task, done, f"its worker died {died} times")
             folder.add_try(key, name, self._run)
             frames, poses = self._infer(task)
         except NotAsPlanned as e:
-            folder.set_whole(key, str(e))
-            return replace(done, whole=str(e))
+            return self._recut(task, done, str(e))
         except SourceError as e:
-            folder.set_failed(key, name, str(e))
-            return replace(done, problem=str(e))
+            return self._set_aside(task, done, str(e))
         except (OutputError, EngineError, KeyboardInterrupt):
             folder.forget_tries(key, name)  # nothing that the task could help
             raise
         except Exception as e:  # a defect that one input brings out must not end all the others
-            if folder.tries(key, name, self._run) >= self._attempts:
-                folder.set_failed(key, name, f"{task.path}: {why(e)}")
-            return replace(done, problem=f"{task.path}: {why(e)}")
+            log.debug("%s %s", task.path, name, exc_info=True)
+            if task.kind == PICTURES and task.recuts:
+                return self._recut(task, done, why(e))
+            if died + 1 < self._attempts:
+                return done
+            return self._set_aside(task, done, why(e))
         folder.forget_tries(key, name)
         return replace(done, frames=frames, poses=poses, cpu=time.process_time() - begun)
+
+    def _recut(self, task: Task, done: Done, reason: str) -> Done:
+        """The film or shard is done the other way; what was tried so far does not count."""
+        self.folder.set_recut(task.key, reason)
+        self.folder.forget_tries(task.key, task.name)
+        return replace(done, recut=reason)
+
+    def _set_aside(self, task: Task, done: Done, reason: str) -> Done:
+        """Give a task up: its film fails; a picture is named, and the others of its shard count."""
+        path = task.path if task.kind == FILM else task.paths[0]
+        problem = reason if path in reason else f"{path}: {reason}"
+        if task.kind == FILM:
+            self.folder.set_failed(task.key, task.name, problem)
+        else:
+            with ParquetWriter(self.folder.part(task.key, task.name), exact=True) as writer:
+                writer.metadata |= {"problems": [[valid(path), valid(problem)]], "set_aside": 1}
+        self.folder.forget_tries(task.key, task.name)
+        return replace(done, problem=problem)
 
     def _infer(self, task: Task) -> tuple[int, int]:
         """Write the part of a task; frames and poses in it."""
@@ -192,7 +217,7 @@ class Worker(Closing):
     def _open(self, task: Task, problems: list[list[str]]) -> Source:
         options = replace(
             self.job.source_options(),
-            on_error=lambda path, error: problems.append([path, str(error)]),
+            on_error=lambda path, error: problems.append([valid(path), valid(str(error))]),
         )
         if task.kind == FILM:
             return VideoSource(task.path, options, task.segment)

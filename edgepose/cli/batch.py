@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepose.batch.files import Folder, held, running
-from edgepose.batch.finish import finals
+from edgepose.batch.finish import finals, forget_failures
 from edgepose.batch.local import LocalPool
 from edgepose.batch.manifest import Manifest, check
 from edgepose.batch.plan import (
@@ -124,7 +124,7 @@ def _run(
     asked: Batch, job: Job, folder: Folder, inputs: Sequence[str], run: str, talk: Talk
 ) -> int:
     if asked.retry_failed:
-        talk.info(f"{folder.forget_failures()} parts that were set aside are tried again.")
+        talk.info(f"{forget_failures(folder)} parts that were set aside are tried again.")
     items = list(find_items(inputs, job, folder, keep=True))
     for item in items:
         if item.problem:
@@ -190,8 +190,8 @@ class Teller:
         """Say it."""
         if done.problem:
             self._talk.error(f"edgepose: {done.problem}")
-        if done.whole:
-            self._talk.verbose(f"{done.key} goes through in one piece: {done.whole}")
+        if done.recut:
+            self._talk.verbose(f"{done.key} is cut in another way: {done.recut}")
         left = progress.left
         if self._json:
             row = {"event": "part", "key": done.key, "part": done.name, "frames": done.frames}
@@ -280,7 +280,7 @@ def job_status(asked: BatchStatus) -> None:
     rows = list(manifest.rows.values())
     for row in rows:
         final = folder.poses(row["kind"], row["key"])
-        row["parts"] = len(list(folder.work(row["key"]).glob("segment-*.parquet")))
+        row["parts"] = len(list(folder.work(row["key"]).glob("[sp]*-*.parquet")))
         if row["status"] == "waiting" and final.exists():
             row |= {"status": "done", "parts": 0}
     summary = Manifest(folder, manifest.rows).sum_up(manifest.rows)

@@ -18,9 +18,10 @@ from jobs import items_of, job, posenet_rows, rows_in, run
 from media import png_of_size
 
 from edgepose.batch.files import Folder, Task, held
+from edgepose.batch.finish import forget_failures
 from edgepose.batch.manifest import Manifest, check
 from edgepose.batch.plan import settle, stored
-from edgepose.batch.worker import Worker
+from edgepose.batch.worker import LOCAL, Worker
 from edgepose.errors import UsageError
 
 MakeFilm = Callable[..., Path]
@@ -152,7 +153,7 @@ def test_a_task_that_kills_its_worker_is_set_aside(make_film: MakeFilm, tmp_path
     out, film = tmp_path / "out", make_film("mp4")
     folder = Folder(out)
     settle(folder, job())
-    task = items_of(out, [film])[0].tasks(whole=False)[1]
+    task = items_of(out, [film])[0].tasks(recut=False)[1]
     folder.work(task.key).mkdir(parents=True)
     for _ in range(3):
         folder.add_try(task.key, task.name, "local")
@@ -162,9 +163,75 @@ def test_a_task_that_kills_its_worker_is_set_aside(make_film: MakeFilm, tmp_path
     summary = run(out, [film])
     assert summary.exit_code == 1
     assert len(list(out.glob("work/*/segment-*.parquet"))) == 3  # the others are done
-    assert folder.forget_failures() == 1
+    assert forget_failures(folder) == 1
     assert run(out, [film]).exit_code == 0
     assert rows_in(out) == posenet_rows(film)
+
+
+@pytest.fixture(scope="session")
+def pictures(make_film: MakeFilm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of six pictures."""
+    import cv2
+
+    folder = tmp_path_factory.mktemp("pictures")
+    capture = cv2.VideoCapture(str(make_film("mp4")))
+    for i in range(6):
+        cv2.imwrite(str(folder / f"{i}.png"), capture.read()[1])
+    return folder
+
+
+def test_a_picture_that_kills_its_worker_is_set_aside_alone(pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    folder = Folder(out)
+    settle(folder, job())
+    item = items_of(out, [pictures])[0]
+    (whole,) = item.tasks(recut=False)
+    folder.make_work(whole.key)
+    folder.add_try(whole.key, "whole", LOCAL)  # its worker died
+    with Worker(str(out)) as worker:
+        assert worker.do(whole).recut
+        bad = item.tasks(recut=True)[2]
+        for _ in range(3):
+            folder.add_try(bad.key, bad.name, LOCAL)
+        assert worker.do(bad).problem == f"{bad.paths[0]}: its worker died 3 times"
+    expected = [r for r in posenet_rows(pictures) if r["source"] != bad.paths[0]]
+    summary = run(out, [pictures])
+    assert (summary.exit_code, summary.frames) == (3, 5)
+    assert rows_in(out) == expected
+    assert check(folder) == []
+    first = next(iter(Manifest.read(folder).rows.values()))
+    assert (first["status"], first["message"]) == (
+        "damaged",
+        f"{bad.paths[0]}: its worker died 3 times",
+    )
+    assert forget_failures(folder) == 1
+    assert run(out, [pictures]).exit_code == 0
+    assert rows_in(out) == posenet_rows(pictures)
+
+
+def test_a_shard_without_a_picture_has_failed(tmp_path: Path, pictures: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for i in range(4):
+        (tmp_path / "in" / f"{i}.png").write_bytes(png_of_size(200_000, 200_000))
+    assert run(tmp_path / "none", [tmp_path / "in"]).exit_code == 1
+    summary = run(tmp_path / "out", [tmp_path / "in", pictures])
+    assert (summary.exit_code, summary.states) == (3, {"failed": 1, "done": 2})
+
+
+def test_names_that_are_no_text(pictures: Path, make_film: MakeFilm, tmp_path: Path) -> None:
+    folder, out = os.fsencode(tmp_path) + b"/caf\xe9", tmp_path / "out"
+    os.mkdir(folder)
+    shutil.copy(make_film("mp4"), folder + b"/\xff.mp4")
+    shutil.copy(pictures / "0.png", folder + b"/\xfe.png")
+    Path(os.fsdecode(folder + b"/\xfd.png")).write_bytes(b"\x89PNG\r\n\x1a\n")
+    inputs = [Path(os.fsdecode(folder))]
+    assert run(out, inputs).exit_code == 3
+    assert run(out, inputs).exit_code == 3  # all that it wrote can be read again
+    assert check(Folder(out)) == []
+    assert {r["source"] for r in rows_in(out)} == {
+        f"{tmp_path}/caf\\udce9/\\udcff.mp4",
+        f"{tmp_path}/caf\\udce9/\\udcfe.png",
+    }
 
 
 def test_killed_at_any_moment_the_same_job_goes_on(make_film: MakeFilm, tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ def poses(draw: st.DrawFn, number: int) -> Pose:
     links = tuple(Link(a, b, draw(st.floats(0, 1))) for a, b in TOPOLOGY.links)
     box = tuple(draw(st.floats(-50, 20_000)) for _ in range(4))
     track = draw(st.none() | st.integers(1, 1 << 30))
-    return Pose(number, points, TOPOLOGY.keypoints, links, draw(st.floats(0, 1)), box, track)  # type: ignore[arg-type]
+    hand = draw(st.sampled_from(["", "left", "right"]))
+    return Pose(number, points, TOPOLOGY.keypoints, links, draw(st.floats(0, 1)), box, track, hand)  # type: ignore[arg-type]
 
 
 @st.composite
@@ -86,12 +87,13 @@ def test_exact_rows_keep_every_bit(
     for ours, theirs in zip(read_results(path), given_, strict=True):
         assert (ours.frame, ours.pts, ours.source) == (theirs.frame, theirs.pts, theirs.source)
         for a, b in zip(ours.poses, theirs.poses, strict=True):
-            assert (a.id, a.track, a.score, a.box, a.links) == (
+            assert (a.id, a.track, a.score, a.box, a.links, a.handedness) == (
                 b.id,
                 b.track,
                 b.score,
                 b.box,
                 b.links,
+                b.handedness,
             )
             assert a.points.dtype == b.points.dtype
             np.testing.assert_array_equal(a.points, b.points)

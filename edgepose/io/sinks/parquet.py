@@ -10,6 +10,7 @@
 | score, left, top, right, bottom | float | of the pose |
 | keypoints | list of float | x, y, score of every keypoint of the topology; x and y null = not detected |
 | links | list of float | number a, number b, score of every matched link |
+| handedness | string | left or right, of hands where the network tells; else null |
 
 The file's metadata hold, under the key "edgepose", a JSON object: schema, edgepose, network, engine,
 keypoints (names) and links (pairs of numbers) of the topology.
@@ -21,7 +22,6 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -29,16 +29,17 @@ import numpy as np
 from edgepose.errors import BackendUnavailable, OutputError, SourceError, UsageError
 from edgepose.files import replacing
 from edgepose.io.base import Closing, Sink, SinkOptions
-from edgepose.io.sinks.rows import pixel, score, seconds
+from edgepose.io.sinks.rows import PIXEL_DIGITS, SCORE_DIGITS, pixel, score, seconds, valid
 from edgepose.io.targets import check_folder, refuse_input
 from edgepose.json_file import parse_json
 from edgepose.networks.topology import Topology
-from edgepose.types import Box, Link, Pose, Result
+from edgepose.types import Box, Float32Array, Link, Pose, Result
 from edgepose.version import __version__
 
 SCHEMA = 1
 KEY = "edgepose"
 ROWS = 16384  # of one row group
+LATER = ("handedness",)  # columns that the first files of this schema have not
 BOX = ("left", "top", "right", "bottom")
 Metadata = dict[str, Any]
 
@@ -76,6 +77,7 @@ def schema(exact: bool = False) -> Any:
             *((edge, real) for edge in BOX),
             ("keypoints", pa.list_(pa.float32())),
             ("links", pa.list_(real)),
+            ("handedness", pa.string()),
         ]
     )
 
@@ -124,8 +126,7 @@ class ParquetWriter(Closing):
             self._carefully(self._flush)
 
     def _frame_row(self, result: Result) -> tuple[Any, ...]:
-        # a name that is not valid text, as JSON would escape it
-        source = result.source.encode("utf-8", "backslashreplace").decode("utf-8")
+        source = valid(result.source)
         pts = result.pts if self._exact else seconds(result.pts)
         return source, result.frame, pts, result.width, result.height
 
@@ -168,21 +169,28 @@ class ParquetWriter(Closing):
 def _pose_row(pose: Pose | None, exact: bool) -> tuple[Any, ...]:
     """What a pose has in the columns from `pose` on."""
     if pose is None:
-        return (None,) * 9
-    links = pose.links
+        return (None,) * 10
+    links, hand = pose.links, pose.handedness or None
     if exact:
-        exactly = (pose.score, *pose.box, pose.points.ravel().tolist())
-        return pose.id, pose.track, *exactly, [v for n in links for v in (n.a, n.b, n.score)]
-    points = [
-        (pixel(x), pixel(y), score(s))
-        if s > 0 and isfinite(x) and isfinite(y)
-        else (None, None, 0.0)
-        for x, y, s in pose.points.tolist()
-    ]
-    there = [x is not None for x, _, _ in points]
+        flat = [v for n in links for v in (n.a, n.b, n.score)]
+        return pose.id, pose.track, pose.score, *pose.box, pose.points.ravel().tolist(), flat, hand
+    there = (pose.points[:, 2] > 0) & np.isfinite(pose.points).all(1)
     flat = [v for n in links if there[n.a] and there[n.b] for v in (n.a, n.b, score(n.score))]
-    values = (score(pose.score), *map(pixel, pose.box), [v for point in points for v in point])
-    return pose.id, pose.track, *values, flat
+    values = (score(pose.score), *map(pixel, pose.box), _rounded(pose.points, there))
+    return pose.id, pose.track, *values, flat, hand
+
+
+def _rounded(points: Float32Array, there: Any) -> list[float | None]:
+    """x, y and score of all keypoints as JSON has them; None, None, 0 where one is not there."""
+    # a float32 times ten thousand is exact in float64, so these digits are those of Python's round
+    exact = np.where(there[:, None], points, 0).astype(np.float64)
+    rounded = np.concatenate(
+        [np.round(exact[:, :2], PIXEL_DIGITS), np.round(exact[:, 2:], SCORE_DIGITS)], axis=1
+    )
+    flat: list[float | None] = (rounded + 0.0).ravel().tolist()
+    for missing in np.flatnonzero(~there).tolist():
+        flat[3 * missing] = flat[3 * missing + 1] = None
+    return flat
 
 
 def describe(metadata: Metadata, result: Result, topology: Topology | None) -> None:
@@ -268,7 +276,7 @@ def _metadata(file: Any, path: str | os.PathLike[str]) -> Metadata:
     if (
         not isinstance(found, dict)
         or found.get("schema") != SCHEMA
-        or set(schema().names) - set(file.schema_arrow.names)
+        or set(schema().names) - {*file.schema_arrow.names, *LATER}
     ):
         raise SourceError(f"{os.fspath(path)} does not hold poses of edgepose, schema {SCHEMA}.")
     return found
@@ -296,4 +304,5 @@ def _pose(row: dict[str, Any], names: tuple[str, ...]) -> Pose:
     # detected, with a score that was rounded to 0
     points[np.isfinite(points[:, 0]) & (points[:, 2] == 0), 2] = np.finfo(np.float32).tiny
     box: Box = (row["left"], row["top"], row["right"], row["bottom"])
-    return Pose(row["pose"], points, names, links, row["score"], box, row["track"])
+    hand = row.get("handedness") or ""  # older files have no such column
+    return Pose(row["pose"], points, names, links, row["score"], box, row["track"], hand)
