@@ -131,6 +131,11 @@ class Summary:
     seconds: float
 
     @property
+    def counts(self) -> dict[str, int]:
+        """Sources by status, those of which there are none too."""
+        return {state: self.states[state] for state in (DONE, DAMAGED, FAILED, WAITING)}
+
+    @property
     def exit_code(self) -> int:
         """0 all done, 3 some failed or damaged, 1 all failed."""
         good = self.states[DONE] + self.states[DAMAGED]
@@ -140,7 +145,7 @@ class Summary:
 
     def line(self) -> str:
         """For people."""
-        words = [f"{n} {s}" for s in (DONE, DAMAGED, FAILED, WAITING) if (n := self.states[s])]
+        words = [f"{n} {state}" for state, n in self.counts.items() if n]
         return f"{', '.join(words) or 'no sources'}; {self.frames} frames, {self.poses} poses"
 
 

@@ -12,6 +12,7 @@ import ipaddress
 import logging
 import os
 import platform
+import re
 import secrets
 import socket
 from collections.abc import Iterator, Sequence
@@ -24,7 +25,13 @@ from edgepose.batch.files import Folder, Task
 from edgepose.batch.plan import Job, digests
 from edgepose.batch.worker import Done, Worker, fatal
 from edgepose.closing import Closing
-from edgepose.errors import BackendUnavailable, EdgeposeError, EngineError, UsageError
+from edgepose.errors import (
+    BackendUnavailable,
+    EdgeposeError,
+    EngineError,
+    OutputError,
+    UsageError,
+)
 from edgepose.version import __version__
 from edgepose.wanted import find_detector, find_network
 
@@ -33,6 +40,9 @@ log = logging.getLogger(__name__)
 STORE = 100_000_000  # bytes of the object store of a cluster of our own: it holds descriptors only
 ROUND = 5000  # tasks that are handed to Ray at a time
 SAMPLE = 1000  # inputs that are looked for on every node
+# how a client of HTTP/2 begins: a fixed text and a frame of settings (type 4), which is answered by one
+HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+PATIENCE = 300  # seconds that a node may take to answer; it may have to fetch the network
 
 
 @dataclass(frozen=True)
@@ -89,13 +99,19 @@ class RayPool(Closing):
             if not _is_loopback(node := self._ray.nodes()[0]["NodeManagerAddress"]):
                 log.warning("Ray listens on %s and not on this machine alone.", node)
             return
-        _reach(shape.address)  # Ray would wait for minutes
-        where = {"_node_ip_address": h} if _is_loopback(h := _host(shape.address)) else {}
+        address = _found() if shape.address == "auto" else shape.address
+        _reach(address)  # Ray would wait for minutes
+        where = {"_node_ip_address": h} if _is_loopback(h := _host(address)) else {}
         try:
             with _silent():
-                self._ray.init(address=shape.address, **where, **common)
+                self._ray.init(address=address, **where, **common)
         except (ConnectionError, RuntimeError, ValueError, OSError) as e:
-            raise EngineError(_not_joined(shape.address, e)) from None
+            if other := re.search(r"Ray: (\S+)\s+Python: (\S+)", str(e)):
+                raise UsageError(
+                    f"--cluster {address} has Ray {other[1]} and Python {other[2]}, and here are "
+                    f"{self._ray.__version__} and {platform.python_version()}: they must be the same."
+                ) from None
+            raise EngineError(_not_joined(address, e)) from None
 
     def _check_resources(self) -> None:
         """What nobody has, Ray would wait for."""
@@ -115,32 +131,41 @@ class RayPool(Closing):
         """Ask every node whether it can do the job, before there is work.
 
         Raises:
-            EngineError: one cannot; says which and why.
+            UsageError: some cannot; a line for each says which and why. OutputError: the folder cannot
+                be written.
         """
-        ray, folder = self._ray, Folder(self._root)
-        nonce = folder.root / f".nonce.{secrets.token_hex(8)}.part"
-        nonce.write_text(nonce.name, encoding="ascii")
+        nonce = Folder(self._root).root / f".nonce.{secrets.token_hex(8)}.part"
+        some = list(paths[:: len(paths) // SAMPLE + 1])
         try:
-            remote = ray.remote(num_cpus=0, max_retries=1)(_look)
-            nodes = [n for n in ray.nodes() if n["Alive"]]
-            strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-            asked = [
-                remote.options(scheduling_strategy=strategy(n["NodeID"], soft=False)).remote(
-                    str(nonce), job.to_json(), list(paths[:SAMPLE]), platform.python_version()
-                )
-                for n in nodes
-            ]
-            for node, answer in zip(nodes, asked, strict=True):
-                problem = self._answer(answer)
-                if problem:
-                    raise EngineError(f"Node {node['NodeManagerAddress']} {problem}")
+            nonce.write_text(nonce.name, encoding="ascii")
+            problems = list(self._ask_nodes(str(nonce), job, some))
+        except OSError as e:
+            raise OutputError(f"{nonce} cannot be written: {e.strerror or e}.") from None
         finally:
             nonce.unlink(missing_ok=True)
+        if problems:
+            raise UsageError("\n".join(problems))
+
+    def _ask_nodes(self, nonce: str, job: Job, paths: list[str]) -> Iterator[str]:
+        ray = self._ray
+        look = ray.remote(num_cpus=0, max_retries=1)(_look)
+        only = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+        nodes = [n for n in ray.nodes() if n["Alive"]]
+        told = (nonce, job.to_json(), paths, platform.python_version())
+        asked = [
+            look.options(scheduling_strategy=only(n["NodeID"], soft=False)).remote(*told)
+            for n in nodes
+        ]
+        for node, answer in zip(nodes, asked, strict=True):
+            if problem := self._answer(answer):
+                yield f"Node {node['NodeManagerAddress']} {problem}"
 
     def _answer(self, answer: Any) -> str:
         ray = self._ray
         try:
-            return str(ray.get(answer))
+            return str(ray.get(answer, timeout=PATIENCE))
+        except ray.exceptions.GetTimeoutError:
+            return f"gives no answer within {PATIENCE} s: can Python start there?"
         except ray.exceptions.RayError as e:
             if "No module named 'edgepose" in str(e):
                 return f"has no edgepose {__version__}: pip install 'edgepose[cluster]' there."
@@ -207,9 +232,9 @@ class Actor:
 
 def _look(nonce: str, row: dict[str, Any], paths: Sequence[str], python: str) -> str:
     """What keeps this node from doing a job, "" where nothing does."""
+    if row.get("edgepose") != __version__:
+        return f"has edgepose {__version__}, and the driver {row.get('edgepose')}."
     job = Job.of_json(row)
-    if job.edgepose != __version__:
-        return f"has edgepose {__version__}, and the driver {job.edgepose}."
     if platform.python_version_tuple()[:2] != tuple(python.split(".")[:2]):
         return f"has Python {platform.python_version()}, and the driver {python}."
     try:
@@ -290,22 +315,39 @@ def _has_token() -> bool:
     return bool(os.environ.get("RAY_AUTH_TOKEN")) or os.path.exists(named)
 
 
+def _found() -> str:
+    """The address of the cluster that this machine is a node of.
+
+    Raises:
+        EngineError: it is of none.
+    """
+    from ray._private.services import canonicalize_bootstrap_address
+
+    try:
+        return str(canonicalize_bootstrap_address("auto"))
+    except (ConnectionError, ValueError, OSError):
+        raise EngineError(
+            "--cluster auto: no Ray runs on this machine. Start a node (ray start), or give HOST:PORT."
+        ) from None
+
+
 def _reach(address: str) -> None:
-    """Find out whether anything listens at an address; "auto" finds its own.
+    """Find out whether anything at an address speaks Ray's protocol (gRPC, which is HTTP/2).
 
     Raises:
         EngineError: nothing does. UsageError: it is none.
     """
-    if address == "auto":
-        return
     port = address.rpartition(":")[2]
-    if not _host(address) or not port.isdecimal():
+    if "://" in address or not _host(address) or not _is_port(port):
         raise UsageError(
             f"--cluster {address!r} is not HOST:PORT, such as 192.168.1.10:6379, or auto."
         )
     try:
-        socket.create_connection((_host(address), int(port)), timeout=5).close()
-    except (OSError, OverflowError) as e:
+        with socket.create_connection((_host(address), int(port)), timeout=5) as connection:
+            connection.sendall(HELLO)
+            if connection.recv(9)[3:4] != HELLO[-6:-5]:
+                raise OSError("what listens there is not Ray")
+    except OSError as e:
         raise EngineError(_not_joined(address, e)) from None
 
 
@@ -318,7 +360,11 @@ def _not_joined(address: str, error: Exception) -> str:
 
 
 def _host(address: str) -> str:
-    return address.removeprefix("ray://").rpartition(":")[0].strip("[]")
+    return address.rpartition(":")[0].strip("[]")
+
+
+def _is_port(text: str) -> bool:
+    return text.isdecimal() and 0 < int(text) < 1 << 16
 
 
 def _is_loopback(host: str) -> bool:

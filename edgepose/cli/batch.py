@@ -136,7 +136,7 @@ def _run(
         pool = stack.enter_context(_pool(asked, job, folder, items, run)) if tasks else _Nobody()
         summary = run_job(folder, job, items, pool, teller)
     if asked.progress == "json":
-        row = {"event": "end", **summary.states, "frames": summary.frames, "poses": summary.poses}
+        row = {"event": "end", **summary.counts, "frames": summary.frames, "poses": summary.poses}
         print(json.dumps(row), flush=True)
     if summary.states["failed"] or summary.states["damaged"]:
         talk.error(f"edgepose: not all is well; the reasons are in {folder.manifest}.")
@@ -164,7 +164,8 @@ def _pool(asked: Batch, job: Job, folder: Folder, items: Sequence[Item], run: st
     shape = PoolShape(w.workers, w.cpus_per_worker, w.gpus_per_worker, w.cluster)
     pool = RayPool(root, run, w.attempts, w.mixed_engines, shape)
     try:
-        pool.check_nodes(job, [item.path for item in items if not item.problem and not item.paths])
+        good = [item for item in items if not item.problem]
+        pool.check_nodes(job, [item.paths[0] if item.paths else item.path for item in good])
     except BaseException:
         pool.close()
         raise
@@ -196,6 +197,7 @@ class Teller:
         if self._json:
             row = {"event": "part", "key": done.key, "part": done.name, "frames": done.frames}
             row |= {"done": progress.done, "of": progress.frames, "problem": done.problem}
+            row["worker"] = done.who
             print(json.dumps(row | {"seconds_left": left and round(left, 1)}), flush=True)
         elif time.monotonic() >= self._next:
             self._next = time.monotonic() + EVERY
@@ -285,7 +287,7 @@ def job_status(asked: BatchStatus) -> None:
             row |= {"status": "done", "parts": 0}
     summary = Manifest(folder, manifest.rows).sum_up(manifest.rows)
     if asked.json:
-        told = {"running": runner or None, **summary.states, "frames": summary.frames}
+        told = {"running": runner or None, **summary.counts, "frames": summary.frames}
         print(json.dumps({**told, "poses": summary.poses, "sources": rows}))
         return
     who = f"runs on {runner['host']}, process {runner['pid']}" if runner else "does not run now"

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
-from jobs import posenet_rows, rows_in
+from jobs import NETWORK, posenet_rows, rows_in
 
+import edgepose
 from edgepose.batch.files import Folder
 from edgepose.batch.manifest import check
+from edgepose.options import NetworkChoice
+from edgepose.wanted import find_network
 
 pytest.importorskip("ray", reason="the cluster extra is not installed, or Ray has no wheel here")
 pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
@@ -27,31 +33,7 @@ NET = 2 + secrets.randbelow(250)
 HEAD, SECOND, PORT = f"127.0.{NET}.2", f"127.0.{NET}.3", 6400 + secrets.randbelow(3500)
 MakeFilm = Callable[..., Path]
 
-# a driver in a process of its own, as the command line is: out, address, films
-DRIVER = """
-import sys
-sys.path.insert(0, {here!r})
-from jobs import job
-from edgepose.batch.files import Folder, held
-from edgepose.batch.plan import find_items, settle
-from edgepose.batch.ray_pool import RayPool, PoolShape
-from edgepose.batch.run import run_job
-from edgepose.errors import EdgeposeError
-
-out, address, *films = sys.argv[1:]
-folder = Folder(out)
-wanted = settle(folder, job(track=True))
-try:
-    with held(folder) as run:
-        items = list(find_items(films, wanted, folder, keep=True))
-        with RayPool(out, run, 3, False, PoolShape(2, 1.0, {gpus}, address)) as pool:
-            pool.check_nodes(wanted, films)
-            summary = run_job(folder, wanted, items, pool, lambda d, p: print(d.name, d.who, flush=True))
-except EdgeposeError as e:
-    print(e)
-    sys.exit(e.exit_code)
-sys.exit(summary.exit_code)
-"""
+OPTIONS = ["--network", NETWORK, "--threads", "1", "--segment", "0.4", "--track"]
 
 
 class Cluster:
@@ -76,37 +58,39 @@ class Cluster:
         )
         self.second = self.start(f"--address={self.address}", f"--node-ip-address={SECOND}")
 
-    def start(self, *words: str) -> subprocess.Popen[bytes]:
-        """Start a node."""
+    def start(
+        self, *words: str, before: Sequence[str] = (), **more: str
+    ) -> subprocess.Popen[bytes]:
+        """Start a node; `before` it runs another command, `more` goes into its environment."""
         common = ("--block", "--num-cpus=1", "--object-store-memory=100000000")
         with open(f"{self.folder.name}/{len(self.children)}.log", "wb") as log:
             child = subprocess.Popen(
-                [sys.executable, "-m", "ray.scripts.scripts", "start", *words, *common],
+                [*before, sys.executable, "-m", "ray.scripts.scripts", "start", *words, *common],
                 stdout=log,
                 stderr=log,
-                env=self.environment,
+                env={**self.environment, **more},
                 start_new_session=True,
             )
         self.children.append(child)
         return child
 
-    def drive(self, out: Path, *films: Path, gpus: float = 0.0) -> subprocess.Popen[str]:
-        """Start a driver."""
-        code = DRIVER.format(here=str(Path(__file__).parent), gpus=gpus)
+    def drive(self, out: Path, *words: object, **more: str) -> subprocess.Popen[str]:
+        """Start `edgepose batch` with two workers; `more` goes into its environment."""
+        cluster = ["--cluster", self.address, "--workers", "2", "--progress", "json"]
+        command = [sys.executable, "-m", "edgepose", "batch", "--out", out, *OPTIONS, *cluster]
         return subprocess.Popen(
-            [sys.executable, "-c", code, str(out), self.address, *map(str, films)],
-            env=self.environment,
+            [*map(str, command), *map(str, words)],
+            env={**self.environment, **more},
+            cwd=self.folder.name,  # Ray's workers look for modules there first
             stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
         )
 
     def close(self) -> None:
-        """End the nodes and what they started, by their numbers."""
-        numbers = [n for child in self.children for n in (child.pid, *descendants(child.pid))]
-        for number in numbers:
-            kill(number)
+        """End the nodes."""
         for child in self.children:
-            child.wait()
+            end(child)
         self.folder.cleanup()
 
 
@@ -124,43 +108,150 @@ def kill(number: int) -> None:
         os.kill(number, signal.SIGKILL)
 
 
+def end(node: subprocess.Popen[bytes]) -> None:
+    """End a node and what it started, by their numbers."""
+    for number in (node.pid, *descendants(node.pid)):
+        kill(number)
+    node.wait()
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     one = Cluster()
     try:
-        wait_for_nodes(one, 2)
+        wait_for_nodes(one, HEAD, SECOND)
         yield one
     finally:
         one.close()
 
 
-def wait_for_nodes(cluster: Cluster, count: int) -> None:
-    """Until so many nodes have joined."""
+def wait_for_nodes(cluster: Cluster, *addresses: str) -> None:
+    """Until they have joined."""
     code = f"""
-import logging, sys, time, ray
+import logging, time, ray
 for _ in range(60):
     try:
         ray.init({cluster.address!r}, _node_ip_address={HEAD!r}, logging_level=logging.ERROR)
         break
     except Exception:
         time.sleep(0.5)
-while sum(n["Alive"] for n in ray.nodes()) < {count}:
+while not {set(addresses)!r} <= {{n["NodeManagerAddress"] for n in ray.nodes() if n["Alive"]}}:
     time.sleep(0.2)
 """
-    subprocess.run([sys.executable, "-c", code], env=cluster.environment, check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], env=cluster.environment, check=True, timeout=180)
 
 
 def test_two_nodes_give_the_rows_of_a_single_run(
     cluster: Cluster, make_film: MakeFilm, tmp_path: Path
 ) -> None:
-    out, films = tmp_path / "out", [make_film("closed"), make_film("ts")]
+    out, films = tmp_path / "out", [make_film("closed", 96), make_film("ts")]
     driver = cluster.drive(out, *films)
-    said, _ = driver.communicate(timeout=200)
-    assert driver.returncode == 0, said
-    assert len({line.split()[-1] for line in said.splitlines()}) == 2  # both worked
+    seen: list[dict[str, Any]] = []
+    while driver.poll() is None and len(seen) < 3:  # whoever looks on disturbs nobody
+        if list(out.glob("work/*/segment-*.parquet")):
+            seen.append(status(out))
+        time.sleep(0.05)
+    said, problems = driver.communicate()
+    assert driver.returncode == 0, problems
+    rows = [json.loads(line) for line in said.splitlines()]
+    assert len({row["worker"] for row in rows if row["event"] == "part"}) == 2
     for film in films:
         assert rows_in(out, film) == posenet_rows(film, "--track")
     assert check(Folder(out)) == []
+    assert seen[0]["running"]["pid"] == driver.pid
+    done = [sum(row["parts"] for row in told["sources"]) + 12 * told["done"] for told in seen]
+    assert 0 < done[0] < 12
+    last = status(out)
+    assert (last["running"], last["done"], last["frames"]) == (None, 2, 144)
+
+
+def status(out: Path) -> dict[str, Any]:
+    """What `batch status --json` says."""
+    command = [sys.executable, "-m", "edgepose", "batch", "status", str(out), "--json"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return json.loads(told)  # type: ignore[no-any-return]
+
+
+def test_what_kills_its_worker_is_set_aside_and_the_others_are_done(
+    cluster: Cluster, make_film: MakeFilm, tmp_path: Path
+) -> None:
+    out, poison, good = tmp_path / "out", make_film("avi", 96), make_film("ts")
+    driver = cluster.drive(out, poison, good)
+    killed = set()
+    while driver.poll() is None:
+        for tries in out.glob("work/*/whole.tries"):
+            with contextlib.suppress(OSError, IndexError):
+                number = int(tries.read_text().split()[-1])
+                time.sleep(0.3)
+                if number not in killed and is_actor(number):
+                    killed.add(number)
+                    kill(number)
+        time.sleep(0.02)
+    _, said = driver.communicate()
+    assert driver.returncode == 3
+    assert len(killed) == 3
+    assert f"edgepose: {poison}: its worker died 3 times" in said.splitlines()
+    assert rows_in(out) == posenet_rows(good, "--track")
+    told = status(out)
+    assert (told["done"], told["failed"]) == (1, 1)
+    # asked again, it is given its chance
+    driver = cluster.drive(out, poison, good, "--retry-failed")
+    _, said = driver.communicate(timeout=200)
+    assert driver.returncode == 0, said
+    assert rows_in(out, poison) == posenet_rows(poison, "--track")
+
+
+ALONE = (
+    "unshare",
+    "--user",
+    "--map-root-user",
+    "--mount",
+)  # a process with file systems of its own
+
+
+@pytest.mark.skipif(
+    subprocess.run([*ALONE, "true"], capture_output=True, check=False).returncode != 0,
+    reason="unshare is not there or not allowed: no node can have other folders than the others",
+)
+def test_nodes_that_cannot_do_the_job_are_named(
+    cluster: Cluster, make_film: MakeFilm, tmp_path: Path
+) -> None:
+    out, film = tmp_path / "out", tmp_path / "film.mp4"
+    film.write_bytes(make_film("mp4").read_bytes())
+    other = tmp_path / "other"  # edgepose of another version
+    shutil.copytree(Path(edgepose.__file__).parent, other / "edgepose")
+    (other / "edgepose" / "version.py").write_text('__version__ = "0.0.1"\n')
+    home = tmp_path / "home"  # other weights
+    weights = find_network(NetworkChoice(network=NETWORK)).model
+    (home / "networks" / NETWORK).mkdir(parents=True)
+    (home / "networks" / NETWORK / weights.name).write_bytes(weights.read_bytes() + b"\0")
+    hidden = ["sh", "-c", f'mount -t tmpfs none {tmp_path} && exec "$@"', "-"]
+    extra: dict[str, tuple[Sequence[str], dict[str, str]]] = {
+        f"127.0.{NET}.4": ((), {"PYTHONPATH": str(other)}),
+        f"127.0.{NET}.5": ((), {"EDGEPOSE_HOME": str(home)}),
+        f"127.0.{NET}.6": ((*ALONE, *hidden), {}),
+    }
+    nodes = [
+        cluster.start(
+            f"--address={cluster.address}", f"--node-ip-address={where}", before=before, **more
+        )
+        for where, (before, more) in extra.items()
+    ]
+    try:
+        wait_for_nodes(cluster, *extra)
+        driver = cluster.drive(out, film)
+        _, said = driver.communicate(timeout=200)
+    finally:
+        for node in nodes:
+            end(node)
+    assert driver.returncode == 2
+    version, weights_, unseen = extra
+    assert sorted(said.replace("edgepose: ", "").splitlines()[1:]) == [
+        f"Node {version} has edgepose 0.0.1, and the driver {edgepose.__version__}.",
+        f"Node {weights_} has other weights of {NETWORK} than the driver.",
+        f"Node {unseen} does not see {out}: --out must be a folder that all nodes share.",
+    ]
+    assert not list(out.glob(".nonce*"))
 
 
 def test_a_worker_a_driver_and_a_node_may_die(
@@ -192,7 +283,7 @@ def test_a_worker_a_driver_and_a_node_may_die(
     assert all(path.stat().st_mtime_ns == at for path, at in done.items() if path.exists())
     for number in (cluster.second.pid, *descendants(cluster.second.pid)):
         kill(number)
-    said, _ = driver.communicate(timeout=200)
+    _, said = driver.communicate(timeout=200)
     assert driver.returncode == 0, said
     assert rows_in(out) == expected
     assert check(Folder(out)) == []
@@ -209,11 +300,12 @@ def is_actor(number: int) -> bool:
 def test_what_the_cluster_has_not_is_refused_at_once(
     cluster: Cluster, make_film: MakeFilm, tmp_path: Path
 ) -> None:
-    driver = cluster.drive(tmp_path / "out", make_film("mp4"), gpus=0.5)
-    said, _ = driver.communicate(timeout=100)
+    driver = cluster.drive(tmp_path / "out", make_film("mp4"), "--gpus-per-worker", "0.5")
+    _, said = driver.communicate(timeout=100)
     assert driver.returncode == 2
     assert "2 workers need 1 GPUs, and the cluster has 0." in said
     assert "--num-gpus=1" in said
+    assert len(said.splitlines()) <= 2
 
 
 def test_a_cluster_of_our_own_listens_on_this_machine_only(
@@ -222,7 +314,8 @@ def test_a_cluster_of_our_own_listens_on_this_machine_only(
     out, film = tmp_path / "out", make_film("mp4")
     words = ["--network", "edgepose-lite-body", "--segment", "0.4", "--workers", "2"]
     command = [sys.executable, "-m", "edgepose", "batch", str(film), "--out", str(out), *words]
-    driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    stale = {**os.environ, "RAY_ADDRESS": f"{HEAD}:{PORT - 1}"}  # of a cluster that is gone
+    driver = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=stale)
     try:
         while driver.poll() is None and not list(out.glob("work/*/segment-*.parquet")):
             time.sleep(0.02)
@@ -253,13 +346,28 @@ def listening(number: int) -> set[str]:
     return found
 
 
-def test_an_address_where_nothing_is(cluster: Cluster, make_film: MakeFilm, tmp_path: Path) -> None:
-    cluster.address, right = f"{HEAD}:{PORT - 1}", cluster.address
-    try:
-        driver = cluster.drive(tmp_path / "out", make_film("mp4"))
-        said, _ = driver.communicate(timeout=200)
-    finally:
-        cluster.address = right
-    assert driver.returncode == 1
-    assert "no Ray cluster can be joined there" in said
-    assert said.count("\n") <= 2
+def test_an_address_where_nothing_is(make_film: MakeFilm, tmp_path: Path) -> None:
+    stale = f"{HEAD}:{PORT - 1}"
+    for words, more in (
+        (["--cluster", stale], {}),
+        (["--cluster", "auto"], {"RAY_ADDRESS": stale}),
+    ):
+        ended = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "edgepose",
+                "batch",
+                make_film("mp4"),
+                "--out",
+                tmp_path,
+                *words,
+            ],
+            env={**os.environ, **more},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 1
+        assert f"--cluster {stale}: no Ray cluster can be joined there" in ended.stderr
+        assert len(ended.stderr.splitlines()) == 2  # after what there is to do

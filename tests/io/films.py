@@ -25,6 +25,8 @@ KINDS = {
     "ts": ("ts", "libx264", {"bf": "2", "g": "12"}),
     "vp9": ("webm", "libvpx-vp9", {"g": "12", "deadline": "realtime", "cpu-used": "8"}),
 }
+# their packets have no times: never cut
+WHOLE = {"avi": ("avi", "mpeg4", {"g": "12"})}
 
 
 def picture(number: int, size: tuple[int, int] = SIZE) -> NDArray[np.uint8]:
@@ -42,8 +44,8 @@ def write_kind(
     size: tuple[int, int] = SIZE,
     picture: Callable[[int, tuple[int, int]], NDArray[np.uint8]] = picture,
 ) -> Path:
-    """A film of a kind of `KINDS`, 25 frames a second, a key frame every 12."""
-    extension, codec, options = KINDS[kind]
+    """A film of a kind of `KINDS` or `WHOLE`, 25 frames a second, a key frame every 12."""
+    extension, codec, options = (KINDS | WHOLE)[kind]
     path = folder / f"{kind}.{extension}"
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25, options=dict(options))
