@@ -53,25 +53,31 @@ class Cluster:
         }
         self.address = f"{HEAD}:{PORT}"
         self.children: list[subprocess.Popen[bytes]] = []
-        self.start(
-            "--head", f"--port={PORT}", f"--node-ip-address={HEAD}", "--include-dashboard=false"
-        )
+
+    def begin(self) -> None:
+        """Start the two nodes."""
+        head = ("--head", f"--port={PORT}", "--include-dashboard=false")
+        self.start(*head, f"--node-ip-address={HEAD}")
         self.second = self.start(f"--address={self.address}", f"--node-ip-address={SECOND}")
 
     def start(
         self, *words: str, before: Sequence[str] = (), **more: str
     ) -> subprocess.Popen[bytes]:
-        """Start a node; `before` it runs another command, `more` goes into its environment."""
+        """Start a node behind the command `before`, with `more` in its environment."""
         common = ("--block", "--num-cpus=1", "--object-store-memory=100000000")
-        with open(f"{self.folder.name}/{len(self.children)}.log", "wb") as log:
-            child = subprocess.Popen(
-                [*before, sys.executable, "-m", "ray.scripts.scripts", "start", *words, *common],
-                stdout=log,
-                stderr=log,
-                env={**self.environment, **more},
-                start_new_session=True,
-            )
+        log = Path(self.folder.name) / f"{len(self.children)}.log"
+        child = subprocess.Popen(
+            [*before, sys.executable, "-m", "ray.scripts.scripts", "start", *words, *common],
+            stdout=log.open("wb"),
+            stderr=subprocess.STDOUT,
+            env={**self.environment, **more},
+            start_new_session=True,
+        )
         self.children.append(child)
+        # one after the other: two at the same time would take the same names of sockets
+        while "Ray runtime started" not in log.read_text():
+            assert child.poll() is None, log.read_text()
+            time.sleep(0.1)
         return child
 
     def drive(self, out: Path, *words: object, **more: str) -> subprocess.Popen[str]:
@@ -119,26 +125,10 @@ def end(node: subprocess.Popen[bytes]) -> None:
 def cluster() -> Iterator[Cluster]:
     one = Cluster()
     try:
-        wait_for_nodes(one, HEAD, SECOND)
+        one.begin()
         yield one
     finally:
         one.close()
-
-
-def wait_for_nodes(cluster: Cluster, *addresses: str) -> None:
-    """Until they have joined."""
-    code = f"""
-import logging, time, ray
-for _ in range(60):
-    try:
-        ray.init({cluster.address!r}, _node_ip_address={HEAD!r}, logging_level=logging.ERROR)
-        break
-    except Exception:
-        time.sleep(0.5)
-while not {set(addresses)!r} <= {{n["NodeManagerAddress"] for n in ray.nodes() if n["Alive"]}}:
-    time.sleep(0.2)
-"""
-    subprocess.run([sys.executable, "-c", code], env=cluster.environment, check=True, timeout=180)
 
 
 def test_two_nodes_give_the_rows_of_a_single_run(
@@ -231,14 +221,11 @@ def test_nodes_that_cannot_do_the_job_are_named(
         f"127.0.{NET}.5": ((), {"EDGEPOSE_HOME": str(home)}),
         f"127.0.{NET}.6": ((*ALONE, *hidden), {}),
     }
-    nodes = [
-        cluster.start(
-            f"--address={cluster.address}", f"--node-ip-address={where}", before=before, **more
-        )
-        for where, (before, more) in extra.items()
-    ]
+    nodes = []
     try:
-        wait_for_nodes(cluster, *extra)
+        for where, (before, more) in extra.items():
+            words = (f"--address={cluster.address}", f"--node-ip-address={where}")
+            nodes.append(cluster.start(*words, before=before, **more))
         driver = cluster.drive(out, film)
         _, said = driver.communicate(timeout=200)
     finally:

@@ -108,7 +108,9 @@ class ParquetWriter(Closing):
     def _open(self) -> None:
         _, parquet = arrow()
         part = self._stack.enter_context(replacing(self.path))
-        file = parquet.ParquetWriter(str(part), self._schema, compression="zstd")
+        file = parquet.ParquetWriter(
+            str(part), self._schema, compression="zstd", write_page_checksum=True
+        )
         self._file = self._stack.enter_context(file)
 
     def write(self, result: Result) -> None:
@@ -245,13 +247,14 @@ def read_results(path: str | os.PathLike[str]) -> Iterator[Result]:
     """The results of a file in its order, a few thousand rows in memory at a time.
 
     Raises:
-        SourceError: not a Parquet file, or not of edgepose.
+        SourceError: not a Parquet file, not of edgepose, or not as it was written: every page of a
+            column has a checksum.
     """
     with _opened(path) as file:
         metadata = _metadata(file, path)
         rows: list[dict[str, Any]] = []
-        for batch in file.iter_batches(4096):
-            for row in batch.to_pylist():
+        for batch in _batches(file, path):
+            for row in batch:
                 if rows and (row["frame"], row["source"]) != (rows[0]["frame"], rows[0]["source"]):
                     yield _result(rows, metadata)
                     rows = []
@@ -260,10 +263,23 @@ def read_results(path: str | os.PathLike[str]) -> Iterator[Result]:
             yield _result(rows, metadata)
 
 
+def _batches(file: Any, path: str | os.PathLike[str]) -> Iterator[list[dict[str, Any]]]:
+    pa, _ = arrow()
+    batches = file.iter_batches(4096)
+    while True:
+        try:
+            rows = next(batches).to_pylist()
+        except StopIteration:
+            return
+        except (OSError, pa.ArrowException) as e:
+            raise SourceError(f"{os.fspath(path)} is damaged: {e}.") from None
+        yield rows
+
+
 def _opened(path: str | os.PathLike[str]) -> Any:
     pa, parquet = arrow()
     try:
-        return parquet.ParquetFile(os.fspath(path))
+        return parquet.ParquetFile(os.fspath(path), page_checksum_verification=True)
     except (OSError, pa.ArrowException) as e:
         raise SourceError(f"{os.fspath(path)} is not a whole Parquet file: {e}.") from None
 
