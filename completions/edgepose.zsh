@@ -384,8 +384,9 @@ _edgepose_events() {
 _edgepose_events_export() {
     _arguments -s \
         '--db=''[The database. (default\: EDGEPOSE_EVENTS, else events.db in EDGEPOSE_HOME)]:PATH:_files' \
-        '*''--event=''[enter, exit or cross; repeatable.]:TEXT:(enter exit cross)' \
+        '*''--event=''[enter, exit, cross, begin or end; repeatable.]:TEXT:(enter exit cross)' \
         '*''--zone=''[Zone or line; '\'''\'' = the whole picture; repeatable.]:TEXT: ' \
+        '*''--gesture=''[Gesture of a begin or end; repeatable.]:TEXT: ' \
         '*''--track=''[Track id; repeatable.]:NUMBER: ' \
         '*''--source=''[Source; repeatable.]:TEXT: ' \
         '*''--session=''[Session; repeatable.]:TEXT: ' \
@@ -398,8 +399,9 @@ _edgepose_events_export() {
 _edgepose_events_hours() {
     _arguments -s \
         '--db=''[The database. (default\: EDGEPOSE_EVENTS, else events.db in EDGEPOSE_HOME)]:PATH:_files' \
-        '*''--event=''[enter, exit or cross; repeatable.]:TEXT:(enter exit cross)' \
+        '*''--event=''[enter, exit, cross, begin or end; repeatable.]:TEXT:(enter exit cross)' \
         '*''--zone=''[Zone or line; '\'''\'' = the whole picture; repeatable.]:TEXT: ' \
+        '*''--gesture=''[Gesture of a begin or end; repeatable.]:TEXT: ' \
         '*''--track=''[Track id; repeatable.]:NUMBER: ' \
         '*''--source=''[Source; repeatable.]:TEXT: ' \
         '*''--session=''[Session; repeatable.]:TEXT: ' \
@@ -420,8 +422,9 @@ _edgepose_events_import() {
 _edgepose_events_list() {
     _arguments -s \
         '--db=''[The database. (default\: EDGEPOSE_EVENTS, else events.db in EDGEPOSE_HOME)]:PATH:_files' \
-        '*''--event=''[enter, exit or cross; repeatable.]:TEXT:(enter exit cross)' \
+        '*''--event=''[enter, exit, cross, begin or end; repeatable.]:TEXT:(enter exit cross)' \
         '*''--zone=''[Zone or line; '\'''\'' = the whole picture; repeatable.]:TEXT: ' \
+        '*''--gesture=''[Gesture of a begin or end; repeatable.]:TEXT: ' \
         '*''--track=''[Track id; repeatable.]:NUMBER: ' \
         '*''--source=''[Source; repeatable.]:TEXT: ' \
         '*''--session=''[Session; repeatable.]:TEXT: ' \
@@ -576,7 +579,7 @@ _edgepose_serve() {
         '--timeout=''[Seconds without a frame until a live source is lost. (default\: 10.0)]:NUMBER: ' \
         '--host=''[Address to listen on. (default\: 127.0.0.1)]:TEXT: ' \
         '--port=''[Port; 0 = a free one. (default\: 5000)]:NUMBER: ' \
-        '--overlay=''[links, keypoints, boxes, ids, scores, gestures, stats, none, default; separated by '\'','\'' or '\''|'\''. (default\: links,keypoints,ids)]:TEXT:(boxes gestures ids keypoints links scores stats)' \
+        '--overlay=''[links, keypoints, boxes, ids, scores, gestures, stats, none, default; separated by '\'','\'' or '\''|'\''. (default\: links,keypoints,ids,gestures)]:TEXT:(boxes gestures ids keypoints links scores stats)' \
         '--quality=''[JPEG quality of the live view. (default\: 80)]:NUMBER: ' \
         '--longest=''[Longest side of the live view in pixels. (default\: 1280)]:NUMBER: ' \
         '--max-viewers=''[Viewers of one source. (default\: 100)]:NUMBER: ' \
@@ -610,6 +613,7 @@ _edgepose_serve() {
         '--precision=''[fp32, fp16, int8 or best, where the engine can choose.]:TEXT:(fp32 fp16 int8 best)' \
         '--no-build''[Never build a TensorRT engine.]' \
         '--engine-file=''[Use this TensorRT engine as it is.]:PATH:_files' \
+        '--gestures=''[What people do\: builtin, names of built-in gestures, files *.gestures; separated by '\'','\''.]:builtin|NAME|FILE,...: ' \
         '--db=''[Database of events. (default\: EDGEPOSE_EVENTS, else events.db in EDGEPOSE_HOME)]:FILE|none: ' \
         '--zones=''[Zones and lines (JSON).]:PATH:_files' \
         '--enter-after=''[Seconds seen until entered. (default\: 0.5)]:NUMBER: ' \

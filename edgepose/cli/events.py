@@ -121,6 +121,7 @@ def make_filter(which: EventFilter, events: EventLog) -> Filter:
     return Filter(
         events=kinds,
         zones=which.zone,
+        gestures=which.gesture,
         tracks=which.track,
         sources=() if tabs else events.named(which.source),
         examples=SOURCES[tabs[0]] if tabs else "",
@@ -161,7 +162,7 @@ def _print_json(data: Any) -> None:
 
 
 FIELDS = (
-    "id", "event", "time", "track", "zone", "direction", "dwell", "frame", "left", "top", "right",
+    "id", "event", "time", "track", "zone", "direction", "gesture", "score", "dwell", "frame", "left", "top", "right",
     "bottom", "source", "session", "snapshot", "note",
 )  # fmt: skip
 
@@ -244,7 +245,7 @@ def _table(events: Iterable[Event]) -> None:
     count = 0
     for e in events:
         count += 1
-        what = f"{e.event} {e.direction}".strip()
+        what = f"{e.event} {e.direction or e.gesture}".strip()
         table.add_row(
             _local(e.time),
             f"[{style.get(e.event, 'default')}]{escape(what)}[/]",

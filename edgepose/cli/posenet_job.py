@@ -24,7 +24,7 @@ from edgepose.cli.outputs import (
     stdout_taken,
     wanted_sinks,
 )
-from edgepose.draw.overlay import parse_overlay
+from edgepose.draw.overlay import DEFAULT, parse_overlay
 from edgepose.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -77,6 +77,8 @@ def _run(
 ) -> int:
     words = parse_overlay(asked.overlay.overlay)
     data, start = asked.data, asked.source.start
+    if data.gestures and words == DEFAULT:
+        words |= {"gestures"}
     broken: list[str] = []
     refuse_one_name_twice([*outputs, *(target for _, target in wanted_sinks(data))])
     on_event = EventTeller(talk)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +15,11 @@ from edgepose.cli.console import Talk
 from edgepose.cli.loading import engine_with_progress, estimator_options, find_network
 from edgepose.cli.serve_options import Serve
 from edgepose.draw.overlay import parse_overlay
-from edgepose.errors import UnknownNameError
+from edgepose.errors import UnknownNameError, UsageError
 from edgepose.events.store import default_path
 from edgepose.events.tables import Retention
-from edgepose.events.zones import load_zones
+from edgepose.events.zones import Zones, load_zones
+from edgepose.gestures.finder import GestureFinder, make_finders
 from edgepose.io.sources import SCHEMES, open_source
 from edgepose.io.uri import parse
 from edgepose.networks import registry
@@ -83,6 +85,8 @@ def _studio(asked: Serve, talk: Talk) -> Studio:
     sources = _sources(asked.source, asked.play.example)
     names, engine = _weights_or_engine(asked.network, asked.engine)
     network = find_network(names, talk, engine.precision)
+    assert network.topology is not None  # only detectors have none
+    finders = make_finders(events.gestures, network.topology) if events.gestures else None
     how = estimator_options(asked.estimator, network, talk, download=not names.no_download)
     return Studio(
         sources,
@@ -93,7 +97,8 @@ def _studio(asked: Serve, talk: Talk) -> Studio:
             longest=web.longest,
             enter_after=events.enter_after,
             exit_after=events.exit_after,
-            zones=load_zones(events.zones) if events.zones else None,
+            zones=_zones(events.zones, finders),
+            gestures=finders,
             snapshots=events.snapshots,
             loop=not asked.play.no_loop,
             pace=not asked.play.no_pace,
@@ -104,6 +109,23 @@ def _studio(asked: Serve, talk: Talk) -> Studio:
         always=asked.play.always,
         max_viewers=web.max_viewers,
     )
+
+
+def _zones(path: Path | None, finders: Callable[[], GestureFinder] | None) -> Zones | None:
+    """The zones of a file.
+
+    Raises:
+        UsageError: it cannot be used, or takes for fine what is no gesture, or what is not looked for.
+    """
+    zones = load_zones(path) if path else None
+    fine = [name for zone in (zones.zones if zones else ()) for name in zone.fine]
+    if fine and finders is None:
+        raise UsageError(f"Zones {path} take {fine[0]!r} for fine; that needs --gestures.")
+    known = finders().names if finders else ()
+    for name in fine:
+        if name not in known:
+            raise UnknownNameError("gesture", name, known)
+    return zones
 
 
 def _sources(source: str, example: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from edgepose.options import (
     CameraChoice,
     EngineChoice,
     EstimatorChoice,
+    GestureWords,
     NetworkChoice,
     Option,
     OverlayWords,
@@ -25,7 +26,7 @@ class WebChoice:
 
     host: Annotated[str, Option("Address to listen on.")] = "127.0.0.1"
     port: Annotated[int, Option("Port; 0 = a free one.", least=0, most=65535)] = 5000
-    overlay: OverlayWords = "links,keypoints,ids"
+    overlay: OverlayWords = "links,keypoints,ids,gestures"
     quality: Annotated[int, Option("JPEG quality of the live view.", least=1, most=100)] = 80
     longest: Annotated[int, Option("Longest side of the live view in pixels.", least=64, most=8192)] = 1280
     max_viewers: Annotated[int, Option("Viewers of one source.", least=1)] = 100
@@ -37,6 +38,7 @@ class EventsChoice:
 
     PANEL: ClassVar[str] = "Events"
 
+    gestures: GestureWords = ""
     db: Annotated[str, Option("Database of events. [default: EDGEPOSE_EVENTS, else events.db in EDGEPOSE_HOME]", metavar="FILE|none")] = ""
     zones: Annotated[Path | None, Option("Zones and lines (JSON).")] = None
     enter_after: Annotated[float, Option("Seconds seen until entered.", least=0, most=86400)] = 0.5
@@ -93,8 +95,9 @@ class EventFilter:
 
     PANEL: ClassVar[str] = "Which events"
 
-    event: Annotated[tuple[str, ...], Option("enter, exit or cross; repeatable.")] = ()
+    event: Annotated[tuple[str, ...], Option("enter, exit, cross, begin or end; repeatable.")] = ()
     zone: Annotated[tuple[str, ...], Option("Zone or line; '' = the whole picture; repeatable.")] = ()
+    gesture: Annotated[tuple[str, ...], Option("Gesture of a begin or end; repeatable.")] = ()
     track: Annotated[tuple[int, ...], Option("Track id; repeatable.")] = ()
     source: Annotated[tuple[str, ...], Option("Source; repeatable.")] = ()
     session: Annotated[tuple[str, ...], Option("Session; repeatable.")] = ()

@@ -1,4 +1,4 @@
-"""From tracked poses to events: enter and exit with debounce, dwell, zones and lines.
+"""From tracked poses to events: enter and exit with debounce, dwell, zones and lines, begin and end of gestures.
 
 Pure: no clock, no file. A person is in the picture while its track is seen and in a zone while the
 reference point is inside; short changes count only after `enter_after` or `exit_after` seconds. A line is
@@ -8,9 +8,10 @@ crossed when the reference point has come through it and is clear of it by a mar
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from edgepose.events.event import CROSS, ENTER, EXIT, Event
+from edgepose.events.doings import Doing, Doings, Key
+from edgepose.events.event import BEGIN, CROSS, END, ENTER, EXIT, Event
 from edgepose.events.zones import Line, Point, Zone, Zones, reference_point
 from edgepose.types import Box, Pose
 
@@ -69,6 +70,7 @@ class EventDetector:
         # last place of a track that was clear of a line, and when it was seen there
         self._clear: dict[tuple[int, str], tuple[Point, float]] = {}
         self._after = {z.name: (z.enter_after, z.exit_after) for z in self._zones.zones}
+        self._doings = Doings(exit_after)
         self._now: float | None = None
 
     @property
@@ -99,12 +101,15 @@ class EventDetector:
         for pose in poses:
             if pose.track is not None:
                 events += self._seen(pose, pose.track, _Moment(now, frame, pose.box), width, height)
+        tracks = [pose.track for pose in poses if pose.track is not None]
+        events += [self._done(*ended) for ended in self._doings.ended(tracks, now)]
         events += self._gone(now)
         return tuple(events)
 
     def finish(self, note: str = "end of stream") -> tuple[Event, ...]:
-        """The exits of all who are inside, at the end of the source."""
-        events = tuple(
+        """The exits of all who are inside and the ends of what they do, at the end of the source."""
+        events = tuple(self._done(*ended, note=note) for ended in self._doings.all_ended())
+        events += tuple(
             self._event(EXIT, track, zone, stay.last, dwell=_dwell(stay), note=note)
             for (track, zone), stay in self._in_order()
             if stay.entered
@@ -118,9 +123,13 @@ class EventDetector:
         self, pose: Pose, track: int, moment: _Moment, width: int, height: int
     ) -> Iterator[Event]:
         yield from self._stay(track, "", moment)
-        for zone in self._zones.zones:
-            if self._holds(zone, pose, width, height):
-                yield from self._stay(track, zone.name, moment)
+        zones = [zone for zone in self._zones.zones if self._holds(zone, pose, width, height)]
+        for zone in zones:
+            yield from self._stay(track, zone.name, moment)
+        if pose.gestures:
+            seen = Doing("", moment.now, moment.now, moment.frame, moment.box, 0.0)
+            for key, doing in self._doings.begun(track, pose.gestures, zones, seen):
+                yield self._of_doing(BEGIN, key, doing, doing.began)
         for line in self._zones.lines:
             direction = self._crossed(line, pose, track, moment.now, width, height)
             if direction:
@@ -165,6 +174,15 @@ class EventDetector:
             return ""
         self._clear[track, line.name] = ((x, y), now)
         return line.crossing(before[0], (x, y)) if before is not None else ""
+
+    def _done(self, key: Key, doing: Doing, note: str = "") -> Event:
+        event = self._of_doing(END, key, doing, doing.seen)
+        return replace(event, dwell=doing.seen - doing.began, note=note)
+
+    def _of_doing(self, kind: str, key: Key, doing: Doing, when: float) -> Event:
+        moment = _Moment(when, doing.frame, doing.box)
+        event = self._event(kind, key[0], doing.zone, moment)
+        return replace(event, gesture=key[1], score=doing.score)
 
     def _in_order(self) -> list[tuple[tuple[int, str], _Stay]]:
         """Stays by track; of one track the zones before the picture, which is left last."""

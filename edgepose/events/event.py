@@ -1,4 +1,4 @@
-"""One event: a person enters, leaves or crosses a line."""
+"""One event: a person enters, leaves or crosses a line, begins or ends a gesture."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 from edgepose.types import Box
 
 ENTER, EXIT, CROSS = "enter", "exit", "cross"
-KINDS = (ENTER, EXIT, CROSS)
+BEGIN, END = "begin", "end"  # of gestures
+KINDS = (ENTER, EXIT, CROSS, BEGIN, END)
 EXAMPLE = "example"  # sessions that show how it works begin with this word
 FIRST, LAST = -62135596800.0, 253402300799.0  # the years 1 to 9999
 
@@ -19,15 +20,16 @@ class Event:
     """An event, of the whole picture or of a zone.
 
     Attributes:
-        event: enter, exit or cross.
+        event: enter, exit, cross, begin or end.
         time: when it happened, seconds since 1970 UTC: of an enter when the person was first seen, of an
-            exit when last seen.
+            exit when last seen; of a begin and an end when the gesture began, and was last seen.
         track: track id of the person; None where none is known (imported events).
         zone: name of the zone or line; "" = the whole picture.
         direction: of a cross: where to, by default "right" or "left".
         frame: number of the frame in its source.
-        dwell: of an exit: seconds from enter to exit.
+        dwell: of an exit: seconds from enter to exit; of an end: from begin to end.
         box: of the person in image pixels.
+        gesture: of a begin and an end. score: how sure it is, 0..1; of an end the highest that it was.
         note: why, where it was not seen: "end of stream", "closed at start".
         source: path or URI without credentials. session: name of the session.
         snapshot: path of a picture, relative to the database's folder, or "".
@@ -47,6 +49,8 @@ class Event:
     session: str = ""
     snapshot: str = ""
     id: int | None = None
+    gesture: str = ""
+    score: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: times in ISO 8601 UTC with milliseconds, the box as a list."""
@@ -57,6 +61,8 @@ class Event:
             "track": self.track,
             "zone": self.zone,
             "direction": self.direction,
+            "gesture": self.gesture,
+            "score": None if self.score is None else round(self.score, 4),
             "dwell": None if self.dwell is None else round(self.dwell, 3),
             "frame": self.frame,
             "box": None if self.box is None else [round(v, 1) for v in self.box],

@@ -20,7 +20,7 @@ MAX_PAGE = 1000
 _COLUMNS = (
     "event.event, event.time, event.track, event.zone, event.direction, event.frame, event.dwell, "
     "event.left, event.top, event.right, event.bottom, event.note, session.source, session.name, "
-    "event.snapshot, event.id"
+    "event.snapshot, event.id, event.gesture, event.score"
 )
 _FROM = "FROM event JOIN session ON session.id = event.session"
 
@@ -30,7 +30,7 @@ class Filter:
     """Which events; an empty field lets all pass.
 
     Attributes:
-        events: kinds: enter, exit, cross.
+        events: kinds: enter, exit, cross, begin, end. gestures: names, of begins and ends.
         zones: names; "" is the whole picture.
         tracks, sources, sessions: track ids, sources, session names.
         since, until: UTC seconds, `until` not included.
@@ -40,6 +40,7 @@ class Filter:
 
     events: Sequence[str] = ()
     zones: Sequence[str] = ()
+    gestures: Sequence[str] = ()
     tracks: Sequence[int] = ()
     sources: Sequence[str] = ()
     sessions: Sequence[str] = ()
@@ -54,6 +55,7 @@ class Filter:
         for column, wanted in (
             ("event.event", self.events),
             ("event.zone", self.zones),
+            ("event.gesture", self.gestures),
             ("event.track", self.tracks),
             ("session.source", self.sources),
             ("session.name", self.sessions),
@@ -281,9 +283,8 @@ class EventLog(Closing):
 
 
 def _event(row: tuple[Any, ...]) -> Event:
-    kind, when, track, zone, direction, frame, dwell, *box, note, source, session, snapshot, id_ = (
-        row
-    )
+    kind, when, track, zone, direction, frame, dwell, *box = row[:11]
+    note, source, session, snapshot, id_, gesture, score = row[11:]
     left, top, right, bottom = box
     return Event(
         event=kind,
@@ -299,6 +300,8 @@ def _event(row: tuple[Any, ...]) -> Event:
         session=session,
         snapshot=snapshot,
         id=id_,
+        gesture=gesture,
+        score=score,
     )
 
 

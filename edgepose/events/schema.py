@@ -48,6 +48,10 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX event_time ON event (time);
     CREATE INDEX event_track ON event (session, track, zone);
     """,
+    """
+    ALTER TABLE event ADD COLUMN gesture TEXT NOT NULL DEFAULT '';
+    ALTER TABLE event ADD COLUMN score REAL;
+    """,
 )
 
 

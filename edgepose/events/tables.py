@@ -5,13 +5,13 @@ from __future__ import annotations
 import sqlite3
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from edgepose.events import snapshots
-from edgepose.events.event import ENTER, EXIT, LAST, Event, readable
+from edgepose.events.event import BEGIN, END, ENTER, EXIT, LAST, Event, readable
 
 _PICTURES = "SELECT snapshot FROM "
 STEP = 500  # rows deleted in a transaction
@@ -67,7 +67,7 @@ def insert(db: sqlite3.Connection, session: int, number: int, event: Event) -> i
         TypeError, ValueError, OverflowError: a field is not what it should be.
     """
     left, top, right, bottom = map(float, event.box) if event.box else (None,) * 4
-    columns = "session number event time track zone direction frame dwell left top right bottom note snapshot"
+    columns = "session number event time track zone direction frame dwell left top right bottom note snapshot gesture score"
     values: tuple[Any, ...] = (
         session,
         number,
@@ -84,6 +84,8 @@ def insert(db: sqlite3.Connection, session: int, number: int, event: Event) -> i
         bottom,
         readable(event.note),
         event.snapshot,
+        readable(event.gesture),
+        event.score,
     )
     names, marks = columns.replace(" ", ", "), ", ".join("?" * len(values))
     done = db.execute(f"INSERT OR IGNORE INTO event ({names}) VALUES ({marks})", values)
@@ -94,7 +96,7 @@ def insert(db: sqlite3.Connection, session: int, number: int, event: Event) -> i
 
 
 def close_dangling(db: sqlite3.Connection, now: float) -> int:
-    """Give every enter of an unfinished session its exit, at the last sign of life; how many."""
+    """Give what an unfinished session began (enters, gestures) its end, at the last sign of life; how many."""
     db.execute("BEGIN IMMEDIATE")
     sessions = db.execute("SELECT id, seen FROM session WHERE ended IS NULL").fetchall()
     closed = 0
@@ -106,18 +108,21 @@ def close_dangling(db: sqlite3.Connection, now: float) -> int:
 
 
 def _close_visits(db: sqlite3.Connection, session: int, seen: float) -> int:
-    last = "SELECT max(id) FROM event WHERE session = ? AND event IN (?, ?) GROUP BY track, zone"
+    kinds = f"event IN ('{ENTER}', '{EXIT}', '{BEGIN}', '{END}')"
+    last = f"SELECT max(id) FROM event WHERE session = ? AND {kinds} GROUP BY track, zone, gesture"
     rows = db.execute(
-        f"SELECT time, track, zone FROM event WHERE id IN ({last}) AND event = ? ORDER BY id",
-        (session, ENTER, EXIT, ENTER),
+        f"SELECT event, time, track, zone, gesture, score FROM event WHERE id IN ({last}) "
+        f"AND event IN ('{ENTER}', '{BEGIN}') ORDER BY id",
+        (session,),
     ).fetchall()
     (number,) = db.execute(
         "SELECT coalesce(max(number), 0) FROM event WHERE session = ?", (session,)
     ).fetchone()
-    for i, (entered, track, zone) in enumerate(rows, 1):
-        time_ = max(entered, seen)
-        event = Event(EXIT, time_, track, zone, dwell=time_ - entered, note="closed at start")
-        insert(db, session, number + i, event)
+    ends = {ENTER: EXIT, BEGIN: END}
+    for i, (kind, began, track, zone, gesture, score) in enumerate(rows, 1):
+        time_ = max(began, seen)
+        event = Event(ends[kind], time_, track, zone, dwell=time_ - began, note="closed at start")
+        insert(db, session, number + i, replace(event, gesture=gesture, score=score))
     return len(rows)
 
 

@@ -5,6 +5,7 @@
       "reference": "bottom",
       "zones": [
         {"name": "counter", "polygon": [[100, 400], [500, 400], [520, 700], [80, 700]], "enter_after": 1},
+        {"name": "bed", "polygon": [[600, 300], [900, 300], [900, 500], [600, 500]], "fine": ["lying", "fallen"]},
         {"name": "door", "line": [[900, 300], [900, 700]], "right": "in", "left": "out"}
       ]
     }
@@ -12,6 +13,7 @@
 `size` is the picture that the coordinates are measured in, and they scale with the picture; without it
 they are parts of the picture, 0..1. A person is where the reference point is: "bottom" (middle of the
 lower edge of the box, the default), "hips" (middle of the hips, else of the box) or "centre" of the box.
+`fine` names gestures that are no event while the person is in the zone.
 """
 
 from __future__ import annotations
@@ -43,6 +45,7 @@ class Zone:
         points: at least 3 corners, as parts of the picture.
         reference: which point of a person counts.
         enter_after, exit_after: seconds inside or outside until it counts; None = as for the picture.
+        fine: gestures that are no event in it.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Zone:
     reference: str = "bottom"
     enter_after: float | None = None
     exit_after: float | None = None
+    fine: tuple[str, ...] = ()
 
     def holds(self, point: Point) -> bool:
         """True where the point (as a part of the picture) lies inside, by the even-odd rule.
@@ -185,7 +189,7 @@ class _Malformed(Exception):
 
 
 _KEYS = ("size", "reference", "zones")
-_POLYGON_KEYS = ("name", "polygon", "reference", "enter_after", "exit_after")
+_POLYGON_KEYS = ("name", "polygon", "reference", "enter_after", "exit_after", "fine")
 _LINE_KEYS = ("name", "line", "reference", "right", "left")
 
 
@@ -222,7 +226,7 @@ def _shape(row: dict[str, Any], size: Point, reference: str) -> Zone | Line:
         _known_fields(row, _POLYGON_KEYS)
         points = _points(row["polygon"], size, 3, name)
         after = (_seconds(row, "enter_after"), _seconds(row, "exit_after"))
-        return Zone(name, points, reference, *after)
+        return Zone(name, points, reference, *after, fine=_fine(row))
     _known_fields(row, _LINE_KEYS)
     words = [row.get(side, side) for side in ("right", "left")]
     if not all(isinstance(w, str) and w for w in words) or words[0] == words[1]:
@@ -271,6 +275,13 @@ def _seconds(row: dict[str, Any], key: str) -> float | None:
     if not _number(value) or value < 0:
         raise _Malformed(f"{key!r} is {_shown(value)}, not a number of seconds")
     return float(value)
+
+
+def _fine(row: dict[str, Any]) -> tuple[str, ...]:
+    value = row.get("fine", [])
+    if not isinstance(value, list) or not all(isinstance(word, str) and word for word in value):
+        raise _Malformed(f"'fine' is {_shown(value)}, not a list of gestures")
+    return tuple(value)
 
 
 def _points(value: Any, size: Point, least: int, name: str) -> tuple[Point, ...]:

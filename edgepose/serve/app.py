@@ -329,7 +329,7 @@ def _one_of(request: Request, name: str, allowed: tuple[str, ...]) -> str:
 def _filter(request: Request, displays: dict[str, str]) -> Filter:
     """The filter that the query asks for; sources by their names here."""
     query = request.query_params
-    values = {name: query.getlist(name) for name in ("event", "zone", "track", "source")}
+    values = {name: query.getlist(name) for name in ("event", "zone", "gesture", "track", "source")}
     for name, given in values.items():
         if len(given) > MAX_FILTERS:
             raise HTTPException(400, f"{name} is given {len(given)} times.")
@@ -342,6 +342,7 @@ def _filter(request: Request, displays: dict[str, str]) -> Filter:
     return Filter(
         events=tuple(values["event"]),
         zones=tuple(values["zone"]),
+        gestures=tuple(values["gesture"]),
         tracks=tuple(map(int, values["track"])),
         sources=tuple(displays[name] for name in values["source"]),
         since=_time(query.get("since"), "since"),

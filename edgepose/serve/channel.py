@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgepose.errors import EdgeposeError, EngineError, SourceDenied, UsageError
 from edgepose.events.event import iso_time, readable
+from edgepose.io.sinks.gesture_changes import GestureChanges
 from edgepose.io.sinks.rows import result_row, score, to_json
 from edgepose.serve.feed import Feed
 from edgepose.serve.times import Times
@@ -51,6 +52,7 @@ class Channel:
     Attributes:
         frames, found: frames inferred and people found in all of them. seen: people in the newest.
         times: of the stages, as histograms. source_events: what the input said, counted.
+        gestures: those that began, counted.
     """
 
     def __init__(
@@ -70,6 +72,8 @@ class Channel:
         self.frames = self.found = self.seen = 0
         self.times: dict[str, Times] = {}
         self.source_events: Counter[str] = Counter()
+        self.gestures: Counter[str] = Counter()
+        self._changes = GestureChanges()
         self.poses: dict[str, Any] | None = None
         self._uri, self._options, self._store = uri, options, store
         self._make = estimator
@@ -239,6 +243,8 @@ class Channel:
         self.frames += 1
         self.seen = len(result.poses)
         self.found += self.seen
+        changes = self._changes.update(result)
+        self.gestures.update(g.name for word, _, g in changes if word == "begin")
         self._fps = self._rate.tick(now)
         for name, value in result.stages.items():
             mean = self._stages.get(name, value)
@@ -298,6 +304,7 @@ def _people(result: Result, inside: Mapping[int, float]) -> list[dict[str, Any]]
             "id": poses[track].id if track in poses else None,
             "score": score(poses[track].score) if track in poses else None,
             "since": iso_time(since),
+            "gestures": [g.name for g in poses[track].gestures] if track in poses else [],
         }
         for track, since in sorted(inside.items())
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from edgepose.events.event import KINDS
 from edgepose.version import __version__
 
 Schema = dict[str, Any]
@@ -25,11 +26,13 @@ MAYBE_NUMBER: Schema = {"type": ["number", "null"]}
 MAYBE_WHOLE: Schema = {"type": ["integer", "null"]}
 EVENT = _object(
     id=WHOLE,
-    event={"type": "string", "enum": ["enter", "exit", "cross"]},
+    event={"type": "string", "enum": list(KINDS)},
     time={"type": "string", "format": "date-time"},
     track=MAYBE_WHOLE,
     zone=TEXT,
     direction=TEXT,
+    gesture=TEXT,
+    score=MAYBE_NUMBER,
     dwell=MAYBE_NUMBER,
     frame=MAYBE_WHOLE,
     box={"type": ["array", "null"], "items": NUMBER},
@@ -43,6 +46,7 @@ PERSON = _object(
     id=MAYBE_WHOLE,
     score=MAYBE_NUMBER,
     since={"type": "string", "format": "date-time"},
+    gestures=_list(TEXT),
 )
 STATUS = _object(
     time={"type": "string", "format": "date-time"},
@@ -160,11 +164,12 @@ def _json(schema: Schema) -> Schema:
 def _operations(sources: list[str]) -> tuple[Operation, ...]:
     """The table."""
     name: Schema = {"type": "string", "enum": sources}
-    kinds: Schema = {"type": "string", "enum": ["enter", "exit", "cross"]}
+    kinds: Schema = {"type": "string", "enum": list(KINDS)}
     track: Schema = {"type": "integer", "minimum": 0, "maximum": 99999999999}
     filters: Query = {
         "event": (_list(kinds), "Kinds."),
         "zone": (_list(TEXT), 'Zones by name, "" = the whole picture.'),
+        "gesture": (_list(TEXT), "Gestures, of begins and ends."),
         "track": (_list(track), "Track ids."),
         "source": (_list(name), "Inputs."),
         "since": (TIME, "Not before."),

@@ -95,6 +95,10 @@ def metrics(studio: Studio) -> str:
     for c, labels in channels:
         told = sorted(c.source_events.items())
         lines += [f'edgepose_source_events_total{{{labels},event="{e}"}} {n}' for e, n in told]
+    lines.append("# TYPE edgepose_gestures_total counter")
+    for c, labels in channels:
+        begun = sorted(c.gestures.items())
+        lines += [f'edgepose_gestures_total{{{labels},gesture="{g}"}} {n}' for g, n in begun]
     lines.append("# TYPE edgepose_stage_seconds histogram")
     for c, labels in channels:
         for stage, times in sorted(c.times.items()):

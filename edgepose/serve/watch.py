@@ -13,7 +13,7 @@ from edgepose.events.detector import EventDetector
 from edgepose.events.event import ENTER, EXIT, Event
 from edgepose.io.base import Output, SourceOptions
 from edgepose.io.sources import open_source
-from edgepose.pipeline import Pipeline, Summary, frame_time
+from edgepose.pipeline import Follower, Pipeline, Summary, frame_time
 from edgepose.serve.paced import Paced
 from edgepose.track.tracker import Tracker
 from edgepose.types import Frame, Pose, Result
@@ -36,6 +36,7 @@ class ChannelOptions:
         longest: pictures are sent with at most so many pixels on the longer side.
         enter_after, exit_after: debounce of events in seconds.
         zones: polygons and lines for events.
+        gestures: makes what tells the gestures of tracked people.
         snapshots: store a picture with each event.
         loop: start films again at their end.
         pace: play films in real time, leaving out frames that would come late.
@@ -47,12 +48,13 @@ class ChannelOptions:
         clock: UTC seconds.
     """
 
-    overlay: str = "links,keypoints,ids"
+    overlay: str = "links,keypoints,ids,gestures"
     quality: int = 80
     longest: int = 1280
     enter_after: float = 0.5
     exit_after: float = 2.0
     zones: Zones | None = None
+    gestures: Callable[[], Follower] | None = None
     snapshots: bool = False
     loop: bool = True
     pace: bool = True
@@ -126,6 +128,7 @@ class Watch:
             estimator,
             overlay=_LazyOverlay(estimator.topology, options.overlay, hooks, self._times),
             tracker=lambda: Tracker(estimator.topology, max_lost=options.exit_after),
+            gestures=options.gestures,
             outputs=[_Pictures(self._picture)],
             on_result=self._result,
         )

@@ -5,6 +5,7 @@
 | edgepose_frames_total | source | frames inferred |
 | edgepose_people | source | people in the last frame |
 | edgepose_people_found_total | source | people found in all frames |
+| edgepose_gestures_total | source, gesture | gestures that began, of tracked people |
 | edgepose_stage_seconds | stage | histogram of stage times (decode, preprocess, network, ...) |
 | edgepose_source_frames_total | source, state | read, taken, dropped, late (live sources) |
 | edgepose_source_events_total | source, event | connected, lost, back, ended |
@@ -21,6 +22,7 @@ from typing import Any
 from edgepose.errors import BackendUnavailable, UsageError
 from edgepose.io import web
 from edgepose.io.base import Output, Sink, SinkOptions, Source
+from edgepose.io.sinks.gesture_changes import GestureChanges
 from edgepose.io.sinks.rows import valid
 from edgepose.types import Result
 
@@ -62,6 +64,7 @@ class MetricsSink(Sink):
         self._prometheus = prometheus
         self._registry = prometheus.CollectorRegistry()
         self._make()
+        self._changes = GestureChanges()
         self._sources: list[Source] = []
         self._outputs: list[Output] = []
         self._registry.register(self)
@@ -76,6 +79,9 @@ class MetricsSink(Sink):
             "edgepose_people", "People in the last frame", ["source"], registry=r
         )
         self._found = p.Counter("edgepose_people_found", "People found", ["source"], registry=r)
+        self._gestures = p.Counter(
+            "edgepose_gestures", "Gestures that began", ["source", "gesture"], registry=r
+        )
         self._stages = p.Histogram(
             "edgepose_stage_seconds", "Stage times", ["stage"], registry=r, buckets=BUCKETS
         )
@@ -90,6 +96,9 @@ class MetricsSink(Sink):
         self._frames.labels(name).inc()
         self._people.labels(name).set(len(result.poses))
         self._found.labels(name).inc(len(result.poses))
+        for word, _, gesture in self._changes.update(result):
+            if word == "begin":
+                self._gestures.labels(name, gesture.name).inc()
         for stage, milliseconds in result.stages.items():
             self._stages.labels(stage).observe(milliseconds / 1e3)
 

@@ -14,7 +14,8 @@ acknowledged it, so a broker that restarts misses nothing that fitted into the q
 | wait | 0 | 1: a broker that is absent at the start is no error |
 | ca | | file of certificates for mqtts:// instead of the system's |
 
-Beside results, `TOPIC/events` has status events, and `TOPIC/status` says online or offline
+Beside results, `TOPIC/gestures` has a message for each begin and end of a gesture of a tracked person,
+`TOPIC/events` has status events, and `TOPIC/status` says online or offline
 (retained; the broker itself says offline when we vanish: the last will).
 """
 
@@ -32,7 +33,8 @@ from typing import Any, TypeVar
 
 from edgepose.errors import BackendUnavailable, OutputError, UnknownNameError, UsageError
 from edgepose.io.base import Sink, SinkOptions
-from edgepose.io.sinks.rows import plain, result_row, to_json, valid
+from edgepose.io.sinks.gesture_changes import GestureChanges
+from edgepose.io.sinks.rows import plain, result_row, score, seconds, to_json, valid
 from edgepose.io.uri import Uri, parse
 from edgepose.types import Result
 
@@ -272,6 +274,7 @@ class MqttSink(Sink):
             ) from None
         self._settings = s = settings(target)
         self._spool = Spool(s.spool, s.queue)
+        self._changes = GestureChanges()
         self.sent = 0
         self._connected, self._news = threading.Event(), threading.Event()
         self._refused, self._absent = "", False
@@ -397,8 +400,13 @@ class MqttSink(Sink):
 
     # ----------------------------------------------------------------------------------------------
     def write(self, result: Result) -> None:
-        """Queue one result."""
+        """Queue one result, and what begins and ends in it."""
         self._queue(self._settings.topic, to_json(result_row(result)))
+        for word, track, gesture in self._changes.update(result):
+            row = {"event": word, "gesture": gesture.name, "track": track}
+            row |= {"score": score(gesture.score), "seconds": round(gesture.seconds, 3)}
+            row |= {"source": result.source, "frame": result.frame, "pts": seconds(result.pts)}
+            self._queue(f"{self._settings.topic}/gestures", to_json(row))
 
     def event(self, event: Mapping[str, Any]) -> None:
         """Queue a status event."""

@@ -11,6 +11,7 @@
 | keypoints | list of float | x, y, score of every keypoint of the topology; x and y null = not detected |
 | links | list of float | number a, number b, score of every matched link |
 | handedness | string | left or right, of hands where the network tells; else null |
+| gestures, gesture_scores | list of string, list of float | what the person does, the most telling first, and how sure that is |
 
 The file's metadata hold, under the key "edgepose", a JSON object: schema, edgepose, network, engine,
 keypoints (names) and links (pairs of numbers) of the topology.
@@ -33,7 +34,7 @@ from edgepose.io.sinks.rows import PIXEL_DIGITS, SCORE_DIGITS, pixel, score, sec
 from edgepose.io.targets import check_folder, refuse_input
 from edgepose.json_file import parse_json
 from edgepose.networks.topology import Topology
-from edgepose.types import Box, Float32Array, Link, Pose, Result
+from edgepose.types import Box, Float32Array, Gesture, Link, Pose, Result
 from edgepose.version import __version__
 
 SCHEMA = 1
@@ -78,6 +79,8 @@ def schema(exact: bool = False) -> Any:
             ("keypoints", pa.list_(pa.float32())),
             ("links", pa.list_(real)),
             ("handedness", pa.string()),
+            ("gestures", pa.list_(pa.string())),
+            ("gesture_scores", pa.list_(real)),
         ]
     )
 
@@ -121,7 +124,7 @@ class ParquetWriter(Closing):
         """
         frame = self._frame_row(result)
         for pose in result.poses or (None,):
-            row = (*frame, *_pose_row(pose, self._exact))
+            row = (*frame, *_pose_row(pose, self._exact), *_gesture_row(pose))
             for column, value in zip(self._columns.values(), row, strict=True):
                 column.append(value)
         if len(self._columns["frame"]) >= ROWS:
@@ -193,6 +196,12 @@ def _rounded(points: Float32Array, there: Any) -> list[float | None]:
     for missing in np.flatnonzero(~there).tolist():
         flat[3 * missing] = flat[3 * missing + 1] = None
     return flat
+
+
+def _gesture_row(pose: Pose | None) -> tuple[list[str] | None, list[float] | None]:
+    if pose is None:
+        return None, None
+    return [g.name for g in pose.gestures], [score(g.score) for g in pose.gestures]
 
 
 def describe(metadata: Metadata, result: Result, topology: Topology | None) -> None:
@@ -320,5 +329,7 @@ def _pose(row: dict[str, Any], names: tuple[str, ...]) -> Pose:
     # detected, with a score that was rounded to 0
     points[np.isfinite(points[:, 0]) & (points[:, 2] == 0), 2] = np.finfo(np.float32).tiny
     box: Box = (row["left"], row["top"], row["right"], row["bottom"])
-    hand = row.get("handedness") or ""  # older files have no such column
-    return Pose(row["pose"], points, names, links, row["score"], box, row["track"], hand)
+    told = zip(row.get("gestures") or (), row.get("gesture_scores") or (), strict=True)
+    gestures = tuple(Gesture(name, score) for name, score in told)
+    hand = row.get("handedness") or ""  # older files have no such columns
+    return Pose(row["pose"], points, names, links, row["score"], box, row["track"], hand, gestures)

@@ -216,15 +216,16 @@ function show_inside(inside) {
     let item = list.children[i];
     if (!item) {
       item = make("li");
-      item.append(dot(0), make("span"), make("span", "", "quiet"));
+      item.append(dot(0), make("span"), make("span", "", "quiet"), make("span"));
       list.append(item);
     }
-    const [mark, who, since] = item.children;
+    const [mark, who, since, does] = item.children;
     mark.style.backgroundColor = color(person.track);
     item.classList.toggle("away", person.id === null);
     const hidden = person.id === null ? " hidden" : "";
     if (who.textContent !== `#${person.track}${hidden}`) who.replaceChildren(make("b", `#${person.track}`), make("span", hidden, "quiet"));
     since.textContent = span((now() - Date.parse(person.since)) / 1000);
+    does.textContent = person.gestures.join(", ").replaceAll("_", " ");
   });
 }
 
@@ -381,7 +382,8 @@ function add_events(events, fresh) {
     if (fresh) {
       row.className = "new";
       rows.prepend(row);
-      if (!e.zone) said.push(`Person ${e.track ?? ""} ${e.event === "enter" ? "entered" : "left"}.`);
+      if (e.gesture) said.push(`Person ${e.track ?? ""}: ${e.gesture.replaceAll("_", " ")} ${e.event}s.`);
+      else if (!e.zone) said.push(`Person ${e.track ?? ""} ${e.event === "enter" ? "entered" : "left"}.`);
     } else rows.append(row);
   }
   while (fresh && rows.children.length > MAX_ROWS) rows.lastElementChild.remove();
@@ -389,7 +391,7 @@ function add_events(events, fresh) {
   if (said.length) $("said").textContent = said.slice(-3).join(" ");
 }
 function note_visit(e) {
-  if (e.zone || e.track === null) return;
+  if (e.zone || e.gesture || e.track === null) return;
   const key = `${e.session} ${e.track}`, time = Date.parse(e.time);
   const visit = page.visits.get(key) || { track: e.track, from: time, to: null };
   if (e.event === "enter") visit.from = time;
@@ -404,7 +406,7 @@ function event_row(e) {
   time.textContent = today ? moment.toLocaleTimeString() : moment.toLocaleString();
   when.append(time);
   const what = make("td");
-  what.append(make("span", `${e.event} ${e.direction}`.trim(), `what ${e.event}`));
+  what.append(make("span", `${e.event} ${e.direction || e.gesture.replaceAll("_", " ")}`.trim(), `what ${e.event}`));
   const who = make("td"), person = make("span", undefined, "person");
   if (e.track !== null) person.append(dot(e.track), `#${e.track}`);
   who.append(person);
