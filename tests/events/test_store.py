@@ -423,8 +423,8 @@ def test_migrations_run_once_each_and_in_order(path: Path) -> None:
     with EventStore(path) as recorder:
         recorder.record(recorder.begin("a"), [enter(1)])
     db = schema.connect(path, write=True)
-    assert schema.migrate(db, path, steps) == 1
-    assert schema.migrate(db, path, steps) == 3
+    assert schema.migrate(db, path, steps) == len(schema.MIGRATIONS)
+    assert schema.migrate(db, path, steps) == len(steps)
     assert [row[1] for row in db.execute("PRAGMA table_info(a)")] == ["x", "y"]
     assert db.execute("SELECT count(*) FROM event").fetchone() == (1,)
     db.close()
@@ -434,9 +434,9 @@ def test_a_migration_that_fails_leaves_the_version_before(path: Path) -> None:
     EventStore(path).close()
     db = schema.connect(path, write=True)
     broken = (*schema.MIGRATIONS, "CREATE TABLE a (x); CREATE TABLE event (x)")
-    with pytest.raises(StoreError, match="version 2"):
+    with pytest.raises(StoreError, match=f"version {len(broken)}"):
         schema.migrate(db, path, broken)
-    assert db.execute("PRAGMA user_version").fetchone() == (1,)
+    assert db.execute("PRAGMA user_version").fetchone() == (len(schema.MIGRATIONS),)
     assert db.execute("SELECT name FROM sqlite_master WHERE name = 'a'").fetchall() == []
     db.close()
 
