@@ -1,7 +1,8 @@
 """Every option of the command line, declared once: groups of typed fields.
 
-A command takes one value that is made of such groups (`Posenet`, and those of `edgepose/cli/commands.py`).
-`parse_words` makes it from the words of a command line, and from the `argv` of the Python API.
+A command takes one value that is made of such groups (`Posenet`, and those of `edgepose/cli/commands.py`). Typer
+gets its signature from them (`edgepose/cli/typed.py`), and `parse_argv` reads a plain list of words by
+the same declarations, for the `argv` of the Python API.
 
 Modules of options do without `from __future__ import annotations`: what stands behind a field's name is read
 when a command starts, and as text it would have to be compiled then.
@@ -9,7 +10,7 @@ when a command starts, and as text it would have to be compiled then.
 
 import dataclasses
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -363,88 +364,50 @@ class Posenet:
 # fmt: on
 
 
-# words --------------------------------------------------------------------------------------------
-def parse_words(
-    group: type[T],
-    argv: Sequence[str],
-    command: str,
-    defaults: Callable[[dict[str, Any]], Mapping[str, Any]] = lambda given: {},
-) -> T:
-    """The options of a command in the words behind its name, `--flag value` or `--flag=value`.
-
-    Args:
-        group: its options. command: its name, for messages. defaults: values by field name that are
-            set elsewhere; gets those of the command line, which are stronger.
-
-    Raises:
-        UsageError: an option that the command does not have (the nearest is named), a value that it
-            cannot take, or one that is missing.
-    """
-    fields = fields_of(typing.cast(type, group))
-    given, plain = _named_values(fields, argv, command)
-    given |= _placed_values(fields, plain, command)
-    values = {**defaults(given), **given}
-    for field in fields:
-        if field.default is dataclasses.MISSING and field.name not in values:
-            what = f"argument {field.word}" if field.option.argument else f"option {field.names[0]}"
-            raise UsageError(f"Missing {what}. See {command} --help.")
-    return build(group, values)
-
-
-def parse_argv(argv: Sequence[str]) -> "Posenet":
-    """The options in a command line of posenet, such as `sys.argv`; see `parse_words`.
-
-    Takes every option of posenet, and jetson-inference's spellings.
-    """
-    return parse_words(Posenet, argv, "posenet")
-
-
+# argv ---------------------------------------------------------------------------------------------
 def names_with_values(fields: Sequence[Field]) -> frozenset[str]:
     """All spellings of the options behind which a value stands."""
     return frozenset(n for f in fields if not (f.option.argument or f.switch) for n in f.names)
 
 
-def _named_values(
-    fields: Sequence[Field], argv: Sequence[str], command: str
-) -> tuple[dict[str, Any], list[str]]:
-    """Values of the options by field name, and the words that belong to none."""
+def parse_argv(argv: Sequence[str]) -> "Posenet":
+    """The options in a command line of posenet, such as `sys.argv`.
+
+    Takes `--flag value` and `--flag=value`, every option of posenet and jetson-inference's spellings.
+
+    Raises:
+        UsageError: an option that posenet does not have (the nearest is named), or a value that it
+            cannot take.
+    """
+    fields = fields_of(Posenet)
     by_name = {name: field for field in fields for name in field.names if not field.option.argument}
     off = {field.option.off: field for field in fields if field.option.off}
     values: dict[str, Any] = {}
     plain: list[str] = []
     words = iter(normalise_flags(argv, names_with_values(fields)))
     for word in words:
-        name, equals, text = word.partition("=")
         if word == "--":
             plain += words
         elif not word.startswith("-") or word == "-":
             plain.append(word)
-        elif name not in by_name and name not in off:
-            near = nearest(name, (*by_name, *off))
-            advice = f" Did you mean {near}?" if near else ""
-            raise UsageError(f"No such option: {name}.{advice} See {command} --help.")
-        elif name in off or by_name[name].switch:
-            if equals:
-                raise UsageError(f"{name} takes no value. See {command} --help.")
-            values[(off.get(name) or by_name[name]).name] = name not in off
         else:
-            found = text if equals else next(words, None)
-            if found is None:
-                raise UsageError(f"{name} needs a value. See {command} --help.")
-            field, one = by_name[name], by_name[name].value(name, found)
+            name, equals, text = word.partition("=")
+            if name in off and not equals:
+                values[off[name].name] = False
+                continue
+            if name not in by_name:
+                near = nearest(name, (*by_name, *off))
+                advice = f" Did you mean {near}?" if near else " See posenet --help."
+                raise UsageError(f"posenet has no option {name}.{advice}")
+            field = by_name[name]
+            if field.kind is bool:
+                if equals:
+                    raise UsageError(f"{name} takes no value.")
+                values[field.name] = True
+                continue
+            given = text if equals else next(words, None)
+            if given is None:
+                raise UsageError(f"{name} needs a value.")
+            one = field.value(name, given)
             values[field.name] = (*values.get(field.name, ()), one) if field.many else one
-    return values, plain
-
-
-def _placed_values(fields: Sequence[Field], plain: list[str], command: str) -> dict[str, Any]:
-    """Values of the arguments by field name."""
-    values: dict[str, Any] = {}
-    for field in (f for f in fields if f.option.argument and plain):
-        if field.many:
-            values[field.name] = tuple(field.value(field.word, word) for word in plain)
-            plain = []
-        else:
-            values[field.name] = field.value(field.word, plain.pop(0))
-    if plain:
-        raise UsageError(f"Too much: {' '.join(plain)}. See {command} --help.")
-    return values
+    return build(Posenet, values | {"inputs": tuple(plain)})

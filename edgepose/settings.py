@@ -36,8 +36,6 @@ RESERVED = frozenset(
     "RETRY_DELAY TEST_MATERIAL ROOT DATA".split()
 )
 
-_ON, _OFF = ("1", "true", "yes", "on", "t", "y"), ("0", "false", "no", "off", "f", "n")
-
 
 @dataclass(frozen=True)
 class Setting:
@@ -56,12 +54,6 @@ def files() -> list[Path]:
         return [Path(given).expanduser()]
     user = Path(platformdirs.user_config_dir("edgepose", appauthor=False)) / "edgepose.toml"
     return [p for p in (Path("edgepose.toml"), user) if p.is_file()]
-
-
-def are_there() -> bool:
-    """Whether a file or a variable may set an option: a look that costs nothing."""
-    named = (v.removeprefix(PREFIX) for v in os.environ if v.startswith(PREFIX))
-    return bool(files()) or not RESERVED.issuperset(named)
 
 
 def read_file(path: Path) -> dict[str, dict[str, Any]]:
@@ -145,19 +137,12 @@ def _from_files(known: Mapping[str, set[str]]) -> list[Setting]:
 
 
 def as_typed(setting: Setting, field: Field) -> Any:
-    """A setting as the command line would give it.
-
-    Raises:
-        UsageError: the option cannot have this value.
-    """
-    value, flag = setting.value, f"{setting.origin}: {field.names[0]}"
+    """A setting as the command line would give it: words, or a list of them for several values."""
+    value = setting.value
     if field.switch:
-        word = str(value).strip().lower()
-        if word not in _ON + _OFF:
-            raise UsageError(f"{flag} {value!r} is neither true nor false.")
-        return word in _ON
+        return value
     if not field.many:
-        return field.value(flag, str(value))
+        return str(value)
     if isinstance(value, str):
-        value = [line for line in value.splitlines() if line.strip()]
-    return tuple(field.value(flag, str(v)) for v in (value if isinstance(value, list) else [value]))
+        return [line for line in value.splitlines() if line.strip()]
+    return [str(v) for v in value] if isinstance(value, list) else [str(value)]

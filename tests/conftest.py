@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,6 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from edgepose.cli.main import find_command
-from edgepose.options import fields_of
 from tests.apart import Apart
 
 # a busy machine is no failure
@@ -128,11 +126,3 @@ def body(request: pytest.FixtureRequest) -> dict[str, Any]:
 def body_words(body: dict[str, Any]) -> list[str]:
     """The same as words of a command line."""
     return [word for key, value in body.items() for word in (f"--{key}", str(value))]
-
-
-def options_of_command(words: Sequence[str]) -> set[str]:
-    """The spellings of the options that the command in the words behind `edgepose` has."""
-    command = find_command(words)
-    assert command is not None, words
-    fields = [f for f in fields_of(command.options) if not f.option.argument]
-    return {name for f in fields for name in (*f.names, f.option.off)} | {"--help", "-h"}

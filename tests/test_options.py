@@ -83,7 +83,7 @@ def test_every_option_of_the_estimator_reaches_it_from_argv() -> None:
     with PoseNet("resnet18-body", words) as net:
         assert net.network == "edgepose-lite-body"
         assert net._options.min_keypoints == 17
-        assert net._alpha == 9
+        assert net._style.alpha == 9
         assert net.process(np.zeros((64, 64, 3), np.uint8)) == []
 
 

@@ -115,19 +115,9 @@ def test_several_values_are_a_list_or_lines_or_one_word() -> None:
     def typed(value: object) -> object:
         return settings.as_typed(settings.Setting("posenet", "source", value, "x"), field)
 
-    assert typed("a b.jpg") == ("a b.jpg",)
-    assert typed("a.jpg\nb.jpg\n") == typed(["a.jpg", "b.jpg"]) == ("a.jpg", "b.jpg")
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "meant"),
-    [("headless", True, True), ("headless", "off", False), ("threshold", 0.5, 0.5)],
-)
-def test_a_setting_has_the_type_of_its_option(name: str, value: object, meant: object) -> None:
-    field = next(f for f in fields_of(Posenet) if f.name == name)
-    assert settings.as_typed(settings.Setting("posenet", name, value, "x"), field) == meant
-    with pytest.raises(UsageError, match=r"^edgepose\.toml: --"):
-        settings.as_typed(settings.Setting("posenet", name, "perhaps", "edgepose.toml"), field)
+    assert typed("a b.jpg") == ["a b.jpg"]
+    assert typed("a.jpg\nb.jpg\n") == ["a.jpg", "b.jpg"]
+    assert typed(["a.jpg", "b.jpg"]) == ["a.jpg", "b.jpg"]
 
 
 def test_a_variable_that_means_nothing_is_said(here: Path) -> None:

@@ -1,6 +1,6 @@
 """The commands and options of edgepose as plain data, for the scripts that write pages from them.
 
-Read from the table of commands.
+Read from the table of commands, so that it does not depend on how a version of Typer prints.
 """
 
 from __future__ import annotations

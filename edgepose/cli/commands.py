@@ -6,9 +6,7 @@ Nothing here imports the work: `edgepose X` loads only the modules of X, and `--
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -26,25 +24,15 @@ class Command:
     @property
     def options(self) -> type:
         """The class of its options; only those of the command that was asked for are loaded."""
-        found: type = _named(self.takes)
-        return found
-
-    @property
-    def function(self) -> Callable[[Any], int | None]:
-        """Its work; the only place where the modules of a command are imported."""
-        found: Callable[[Any], int | None] = _named(self.work)
+        module, _, name = self.takes.partition(":")
+        home = f"edgepose{module}" if module.startswith(".") else f"edgepose.cli.{module}"
+        found: type = getattr(importlib.import_module(home), name)
         return found
 
     @property
     def name(self) -> str:
         """The last word."""
         return self.path.rpartition(" ")[2]
-
-
-def _named(name: str) -> Any:
-    module, _, name = name.partition(":")
-    home = f"edgepose{module}" if module.startswith(".") else f"edgepose.cli.{module}"
-    return getattr(importlib.import_module(home), name)
 
 
 COMMANDS = (

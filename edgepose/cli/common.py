@@ -6,25 +6,37 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, NoReturn
 
+import typer
+
 from edgepose import settings
-from edgepose.cli.commands import COMMANDS, Command
+from edgepose.cli.commands import COMMANDS
 from edgepose.cli.console import Talk
 from edgepose.cli.title import hide_passwords
 from edgepose.errors import (
     EXIT_DONE,
     EXIT_FAILED,
     EXIT_INTERRUPTED,
+    EXIT_USAGE,
     EdgeposeError,
+    UsageError,
+    nearest,
 )
-from edgepose.options import Field, fields_of
+from edgepose.flags import normalise_flags
+from edgepose.options import Field, fields_of, parse_argv
 from edgepose.version import __version__
 
 log = logging.getLogger(__name__)
+# Typer brings its own copy of Click in some versions and uses the package in others
+_CLICK_ERROR: type[Any] = next(
+    c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
+)
+
+
 ENDS = (signal.SIGTERM, signal.SIGHUP)  # a closed ssh session sends the second
 
 
@@ -73,26 +85,33 @@ def options_of() -> dict[str, dict[str, Field]]:
     }
 
 
-def defaults_of(command: Command, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of a command from the environment and configuration files, by field name.
-
-    Args:
-        given: values of the command line. Inputs and outputs that stand there are stronger.
-    """
-    if not settings.are_there():
-        return {}
+def _defaults(name: str, args: Sequence[str]) -> dict[str, Any]:
+    """Values from the environment and configuration files, where they matter to these arguments."""
+    alone = name.removeprefix("edgepose ")  # where it is run without the others
+    whole = alone == "edgepose"
+    command = next((a for a in args if not a.startswith("-")), "") if whole else alone
     options = options_of()
-    fields = options.get(command.path, {})
+    if command not in options or {"-h", "--help"} & set(args):
+        return {}
+    fields = options[command]
     found = {
         fields[s.name].name: settings.as_typed(s, fields[s.name])
         for s in settings.load(options)
-        if s.command == command.path
+        if s.command == command
     }
-    if command.path == "posenet" and given.get("inputs"):
-        found.pop("source", None)
-        if len(given["inputs"]) > 1:
+    if command == "posenet":
+        _yield_to_words(found, args)
+    return {command: found} if whole else found
+
+
+def _yield_to_words(found: dict[str, Any], args: Sequence[str]) -> None:
+    """Names on the command line are stronger than inputs and outputs that are set elsewhere."""
+    with suppress(UsageError):  # Typer says what is wrong with it
+        words = [w for w in parse_argv(args).inputs if w != "posenet"]
+        if words:
+            found.pop("source", None)
+        if len(words) > 1:
             found.pop("output", None)
-    return found
 
 
 def _open_closed_streams() -> None:
@@ -106,22 +125,43 @@ def _open_closed_streams() -> None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
-def answer(work: Callable[[Sequence[str]], int], argv: Sequence[str]) -> int:
-    """Run what words ask for and return the exit code; errors end in one or two lines on stderr.
+def run_app(app: typer.Typer, argv: Sequence[str], name: str, taking: Container[str] = ()) -> int:
+    """Run a Typer application and return the exit code; errors end in one or two lines on stderr.
 
+    `taking` has the names of the options behind which a value stands, dash or not.
     `--debug` anywhere in the arguments shows the traceback of an unexpected error.
     """
     _open_closed_streams()
     hide_passwords()
     Talk()  # what is logged is shown from here on
-    args = list(argv)
+    args = normalise_flags(argv, taking)
     debug = "--debug" in args or bool(os.environ.get("EDGEPOSE_DEBUG"))
     args = [a for a in args if a != "--debug"]
-    if args[:1] == ["--version"]:
+    if args[:1] == ["--version"]:  # here, as Typer would load pydantic for it
         print(f"edgepose {__version__}")
         return EXIT_DONE
     try:
-        return work(args)
+        defaults = _defaults(name, args)
+        code = app(args=args, prog_name=name, standalone_mode=False, default_map=defaults)
+        return code if isinstance(code, int) else EXIT_DONE
+    except typer.Exit as e:
+        return e.exit_code
+    except typer.Abort:
+        return fail("interrupted", EXIT_INTERRUPTED)
+    except _CLICK_ERROR as e:
+        command = e.ctx.command_path if getattr(e, "ctx", None) else name
+        message = e.format_message().strip()
+        option = getattr(e, "option_name", "")
+        if option and message.startswith("No such option"):
+            near = nearest(option, getattr(e, "possibilities", None) or ())
+            message = f"No such option: {option}." + (f" Did you mean {near}?" if near else "")
+        if type(e).__name__ == "NoArgsIsHelpError":  # a group without a command: its help
+            print(message, file=sys.stderr)
+            return EXIT_USAGE
+        if not message:  # the same of older versions, which have shown it
+            return EXIT_USAGE
+        stop = "" if message[-1] in ".?!" else "."
+        return fail(f"{message}{stop} See {command} --help.", EXIT_USAGE)
     except KeyboardInterrupt:
         return fail("interrupted", EXIT_INTERRUPTED)
     except EdgeposeError as e:

@@ -6,6 +6,9 @@ import inspect
 import shutil
 import textwrap
 from collections.abc import Iterable
+from typing import Any
+
+from typer.core import TyperCommand, TyperGroup
 
 from edgepose.cli.commands import COMMANDS, GROUPS, ROOT
 from edgepose.options import Field, fields_of
@@ -54,31 +57,38 @@ def _panels(fields: Iterable[Field]) -> list[str]:
     return [line for title, entries in groups.items() for line in (f"{title}:", *entries, "")]
 
 
-def command_help(options: type, name: str) -> str:
-    """Usage, description and the options in their groups; `name` is how the command is typed."""
-    fields = fields_of(options)
-    words = [f.word for f in fields if f.option.argument]
-    usage = f"Usage: {' '.join([name, '[OPTIONS]', *words])}"
-    return "\n".join([usage, "", help_of(options), "", *_panels(fields)])
+class PlainHelp(TyperCommand):
+    """A command whose help is plain text, its options under their headings."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write usage, description and the options in their groups."""
+        fields = fields_of(self.callback.options)  # type: ignore[union-attr]
+        words = [f.word for f in fields if f.option.argument]
+        out = [f"Usage: {' '.join([ctx.command_path, '[OPTIONS]', *words])}", ""]
+        text = help_of(self.callback.options)  # type: ignore[union-attr]
+        formatter.write("\n".join([*out, text, "", *_panels(fields)]))
 
 
-def group_help(group: str) -> str:
-    """The same of a group of commands, which are listed with what each does; "" is the program."""
-    own = next((c.options for c in COMMANDS if c.path == group), None)
-    panels = _panels(fields_of(own) if own else ())
-    if not group:
-        panels.insert(1, _entry("--version", "Print the version."))
-    listed = [_entry(name, first_sentence(text)) for name, text in commands_of(group).items()]
-    usage = f"Usage: {f'edgepose {group}'.strip()} [OPTIONS] COMMAND [ARGS]..."
-    text = (GROUPS[group] if group else ROOT).rstrip()
-    return "\n".join([usage, "", text, "", "Commands:", *listed, "", *panels])
+class PlainGroup(TyperGroup):
+    """A group of commands, listed with what each does."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write usage, description, commands and options."""
+        text = GROUPS.get(self.name or "", ROOT).rstrip()
+        out = [f"Usage: {ctx.command_path} [OPTIONS] COMMAND [ARGS]...", "", text, "", "Commands:"]
+        out += [_entry(name, _summary(self.commands[name])) for name in self.list_commands(ctx)]
+        options = getattr(self.callback, "options", None)
+        own = _panels(fields_of(options) if options else ())
+        if self.name not in GROUPS:
+            own.insert(1, _entry("--version", "Print the version."))
+        formatter.write("\n".join([*out, "", *own]))
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names in the order of the table."""
+        order = [c.path.split()[0] for c in COMMANDS] + [c.name for c in COMMANDS]
+        return sorted(self.commands, key=order.index)
 
 
-def commands_of(group: str) -> dict[str, str]:
-    """The commands and groups in a group, in the order of the table, with the help of each."""
-    found: dict[str, str] = {}
-    for command in COMMANDS:
-        name, _, rest = command.path.removeprefix(f"{group} ").partition(" ")
-        if not group or command.path.startswith(f"{group} "):
-            found[name] = GROUPS[name] if rest or name in GROUPS else help_of(command.options)
-    return found
+def _summary(command: Any) -> str:
+    """The first sentence of a command's help."""
+    return first_sentence(command.help or "")

@@ -4,15 +4,85 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from edgepose.cli.commands import COMMANDS, GROUPS, Command
-from edgepose.cli.common import answer, defaults_of, leave
-from edgepose.cli.help import command_help, commands_of, group_help
-from edgepose.errors import EXIT_DONE, EXIT_USAGE, UsageError, nearest
-from edgepose.flags import normalise_flags
-from edgepose.options import fields_of, names_with_values, parse_words
+import typer
 
-HELP = {"-h", "--help"}
+from edgepose.cli.commands import COMMANDS, GROUPS, ROOT, Command
+from edgepose.cli.common import leave, run_app
+from edgepose.cli.help import PlainGroup, PlainHelp, help_of
+from edgepose.cli.typed import callback_of
+from edgepose.options import fields_of, names_with_values
+
+SETTINGS: dict[str, Any] = {
+    "rich_markup_mode": None,
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
+
+
+def make_app() -> typer.Typer:
+    """The Typer application with every command."""
+    app = typer.Typer(
+        name="edgepose", help=ROOT.strip(), cls=PlainGroup, no_args_is_help=True, **SETTINGS
+    )
+
+    @app.callback()
+    def root() -> None:  # without it, Typer has no group where there is one command
+        pass
+
+    groups: dict[str, typer.Typer] = {}
+    for command in COMMANDS:
+        group, _, _ = command.path.rpartition(" ")
+        if command.path in GROUPS or (group and group not in groups):
+            name = group or command.path
+            groups[name] = _group(name, None if group else command)
+            app.add_typer(groups[name], name=name)
+        if command.path not in GROUPS:
+            _add(groups.get(group, app), command)
+    return app
+
+
+def _group(name: str, own: Command | None) -> typer.Typer:
+    group = typer.Typer(
+        help=GROUPS[name],
+        cls=PlainGroup,
+        no_args_is_help=own is None,
+        invoke_without_command=own is not None,
+        **SETTINGS,
+    )
+    if own is not None:
+        group.callback()(callback_of(own))
+    return group
+
+
+def _add(app: typer.Typer, command: Command) -> None:
+    app.command(command.name, help=help_of(command.options), cls=PlainHelp)(callback_of(command))
+
+
+def make_command(command: Command) -> typer.Typer:
+    """The Typer application of one command alone."""
+    app = typer.Typer(**SETTINGS)
+    _add(app, command)
+    return app
+
+
+def find_command(words: Sequence[str]) -> Command | None:
+    """The command that the first words name; None where that takes a closer look."""
+    # a group that takes words of its own (`batch films/`) is a command where no other of it is named
+    named = {c.path: c for c in COMMANDS if c.path not in GROUPS or _takes_words(c)}
+    return named.get(" ".join(words[:2])) or named.get(" ".join(words[:1]))
+
+
+def _takes_words(command: Command) -> bool:
+    return any(field.option.argument for field in fields_of(command.options))
+
+
+def run_command(command: Command, words: Sequence[str], name: str) -> int:
+    """What the words behind a command's name make it do; its exit code."""
+    taking = names_with_values(fields_of(command.options))
+    return run_app(make_command(command), words, name, taking)
 
 
 def main() -> None:
@@ -21,62 +91,9 @@ def main() -> None:
 
 
 def run_words(words: Sequence[str]) -> int:
-    """What `edgepose WORDS` does; its exit code."""
-    return answer(_dispatch, words)
-
-
-def run_posenet(words: Sequence[str]) -> int:
-    """What `posenet WORDS` does.
-
-    Raises:
-        EdgeposeError: as the command does.
-    """
-    return _run_command(COMMANDS[0], words, "posenet")
-
-
-def find_command(words: Sequence[str]) -> Command | None:
-    """The command that the first words name; None where they name a group, or nothing."""
-    named = {c.path: c for c in COMMANDS}
-    own = named.get(" ".join(words[:1]))
-    if own and own.path in GROUPS and not _takes_words(own) and words[1:2] and words[1][:1] != "-":
-        own = (
-            None  # a group's own work has no words, so that the second is meant for a command of it
-        )
-    return named.get(" ".join(words[:2])) or own
-
-
-def _takes_words(command: Command) -> bool:
-    return any(field.option.argument for field in fields_of(command.options))
-
-
-def _dispatch(words: Sequence[str]) -> int:
+    """What `edgepose WORDS` does: one command alone where they name one; its exit code."""
     command = find_command(words)
-    group = words[0] if words and words[0] in GROUPS else ""
-    rest = words[1:] if group else words
-    if (command is None or command.path == group) and HELP.intersection(normalise_flags(rest[:1])):
-        print(group_help(group))
-        return EXIT_DONE
-    if command is not None:
-        return _run_command(
-            command, words[command.path.count(" ") + 1 :], f"edgepose {command.path}"
-        )
-    if not rest:
-        print(group_help(group), file=sys.stderr)
-        return EXIT_USAGE
-    name = f"edgepose {group}".strip()
-    if rest[0].startswith("-"):
-        raise UsageError(f"No such option: {rest[0]}. See {name} --help.")
-    near = nearest(rest[0], commands_of(group))
-    advice = f" Did you mean {near!r}?" if near else ""
-    raise UsageError(f"No such command {rest[0]!r}.{advice} See {name} --help.")
-
-
-def _run_command(command: Command, words: Sequence[str], name: str) -> int:
-    """Words to one value of the command's options, which its work gets."""
-    options = command.options
-    words = normalise_flags(words, names_with_values(fields_of(options)))
-    if HELP.intersection(words[: words.index("--")] if "--" in words else words):
-        print(command_help(options, name))
-        return EXIT_DONE
-    asked: object = parse_words(options, words, name, lambda given: defaults_of(command, given))
-    return command.function(asked) or EXIT_DONE
+    if command is None:
+        return run_app(make_app(), words, "edgepose")
+    rest = words[len(command.path.split()) :]
+    return run_command(command, rest, f"edgepose {command.path}")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from edgepose.cli.common import answer, leave
-from edgepose.cli.main import run_posenet
+from edgepose.cli.commands import COMMANDS
+from edgepose.cli.common import leave
+from edgepose.cli.main import run_command
 
 
 def main() -> None:
     """Entry point of `posenet`."""
-    leave(answer(run_posenet, sys.argv[1:]))
+    leave(run_command(COMMANDS[0], sys.argv[1:], "posenet"))

@@ -19,8 +19,9 @@ import onnx
 import pytest
 
 from edgepose.cli.build_progress import Bar, Lines
+from edgepose.cli.common import run_app
 from edgepose.cli.console import Talk
-from edgepose.cli.main import run_words
+from edgepose.cli.main import make_app
 from edgepose.engines.cache import sidecar_path
 from edgepose.engines.gpu import Gpu
 from edgepose.engines.plans import Flavour
@@ -44,7 +45,7 @@ def model(tmp_path: Path) -> Path:
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str]) -> Run:
     def call(*args: object) -> Said:
-        code = run_words(["build-engine", *map(str, args)])
+        code = run_app(make_app(), ["build-engine", *map(str, args)], "edgepose")
         return (code, *capfd.readouterr())
 
     return call

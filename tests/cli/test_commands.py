@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import re
 import signal
@@ -16,8 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgepose.cli.commands import COMMANDS, GROUPS, Command
+from edgepose.cli.common import run_app
 from edgepose.cli.console import Talk, Ticker
-from edgepose.cli.main import find_command, run_words
+from edgepose.cli.main import find_command, make_app, make_command, run_words
 from edgepose.options import fields_of
 
 ALONE = [c for c in COMMANDS if c.path not in GROUPS]
@@ -25,7 +27,9 @@ ALONE = [c for c in COMMANDS if c.path not in GROUPS]
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.path)
 def test_the_work_takes_the_options_that_the_table_names(command: Command) -> None:
-    hints = typing.get_type_hints(command.function)
+    module, _, name = command.work.partition(":")
+    work = getattr(importlib.import_module(f"edgepose.cli.{module}"), name)
+    hints = typing.get_type_hints(work)
     answer = hints.pop("return")
     assert list(hints.values()) == [command.options]
     assert answer in (int, type(None))
@@ -60,16 +64,16 @@ def test_every_command_is_listed_with_what_it_does() -> None:
 def test_the_command_is_found_by_its_first_words() -> None:
     for command in ALONE:
         assert find_command([*command.path.split(), "x", "--y"]) is command
-    for words in ([], ["evnts"], ["events"], ["--version"], ["networks", "shwo"]):
+    for words in ([], ["evnts"], ["events"], ["--version"], ["networks", "--json"]):
         assert find_command(words) is None
 
 
 def test_only_the_nearest_name_is_offered(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_words(["posenet", "--netwrok", "x"]) == 2
+    assert run_app(make_app(), ["posenet", "--netwrok", "x"], "edgepose") == 2
     assert "No such option: --netwrok. Did you mean --network? See" in capsys.readouterr().err
-    assert run_words(["serve", "--mqtt", "x"]) == 2
+    assert run_app(make_app(), ["serve", "--mqtt", "x"], "edgepose") == 2
     assert "Did you mean" not in capsys.readouterr().err
-    assert run_words(["evnts"]) == 2
+    assert run_app(make_app(), ["evnts"], "edgepose") == 2
     assert "Did you mean 'events'?" in capsys.readouterr().err
 
 
@@ -141,6 +145,6 @@ def test_no_value_of_an_option_is_a_defect(
         patch.setenv("https_proxy", "http://127.0.0.1:9")
         Path("photo.jpg").touch()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            code = run_words([*command.path.split(), *words])
+            code = run_app(make_command(command), words, f"edgepose {command.path}")
     assert code in (0, 1, 2, 3, 130)
     assert "defect" not in err.getvalue(), (words, err.getvalue())

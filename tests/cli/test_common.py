@@ -7,32 +7,41 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 
-from edgepose.cli.main import run_words
+from edgepose.cli.common import run_app
 from edgepose.errors import EXIT_USAGE
 
 PICTURE = Path(__file__).resolve().parents[2] / "examples" / "images" / "astronaut.jpg"
 
 
+def app() -> typer.Typer:
+    made = typer.Typer(no_args_is_help=True)
+
+    @made.command()
+    def count(number: int, *, least: int = 0) -> None:
+        """Count."""
+
+    @made.command()
+    def other() -> None:
+        """Another, so that the first is a sub-command."""
+
+    return made
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["evnts"], "No such command 'evnts'. Did you mean 'events'?"),
-        (["networks", "shwo"], "No such command 'shwo'. Did you mean 'show'?"),
-        (["networks", "show"], "Missing argument NAME"),
-        (["networks", "show", "a", "b"], "Too much: b"),
-        (["eval", "--images", "."], "Missing option --annotations"),
-        (["bench", "--frmaes", "2"], "No such option: --frmaes. Did you mean --frames?"),
-        (["bench", "--frames"], "--frames needs a value"),
-        (["devices", "--json=1"], "--json takes no value"),
-        (["--jsno"], "No such option: --jsno"),
-        (["posenet", "--no-reconnect=0"], "--no-reconnect takes no value"),
+        (["cuont"], "No such command 'cuont'"),
+        (["count"], "Missing argument"),
+        (["count", "x"], "Invalid value for"),
+        (["count", "1", "--laest", "2"], "No such option: --laest"),
     ],
 )
 def test_a_usage_error_is_one_line(
     capsys: pytest.CaptureFixture[str], words: list[str], said: str
 ) -> None:
-    assert run_words(words) == EXIT_USAGE
+    assert run_app(app(), words, "edgepose") == EXIT_USAGE
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("edgepose: ")
@@ -43,21 +52,20 @@ def test_a_usage_error_is_one_line(
     assert "?." not in err
 
 
-@pytest.mark.parametrize(
-    "words", [["bench", "--frames", "x", "-h"], ["networks", "--help"], ["-h"]]
-)
-def test_help_is_shown_whatever_else_is_asked(
-    capsys: pytest.CaptureFixture[str], words: list[str]
-) -> None:
-    assert run_words(words) == 0
-    assert capsys.readouterr().out.startswith("Usage: edgepose")
+def test_a_group_without_a_command_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_app(app(), [], "edgepose") == EXIT_USAGE
+    out, err = capsys.readouterr()
+    assert "count" in out + err
+    assert "edgepose: " not in err
 
 
 @pytest.mark.parametrize("words", [[], ["events"], ["config"]])
 def test_the_program_shows_its_help_where_a_command_is_missing(
     words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_words(words) == EXIT_USAGE
+    from edgepose.cli.main import make_app
+
+    assert run_app(make_app(), words, "edgepose") == EXIT_USAGE
     shown = "".join(capsys.readouterr())
     assert shown.startswith("Usage: edgepose")
     assert "See edgepose" not in shown

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from edgepose.cli.main import run_words
+from edgepose.cli.common import run_app
+from edgepose.cli.main import make_app
 from edgepose.networks import registry
 from edgepose.networks.resolve import resolve
 from edgepose.paths import cache, networks_home
@@ -68,7 +69,7 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
     """Exit code, stdout and stderr of `edgepose download ...`."""
 
     def call(*args: str) -> Said:
-        code = run_words(["download", *args])
+        code = run_app(make_app(), ["download", *args], "edgepose")
         return (code, *capfd.readouterr())
 
     return call

@@ -13,7 +13,8 @@ import onnx
 import pytest
 
 from edgepose.cli import engines
-from edgepose.cli.main import run_words
+from edgepose.cli.common import run_app
+from edgepose.cli.main import make_app
 from edgepose.engines.cache import PlanCache, PlanKey, Sidecar, sidecar_path
 from edgepose.networks.onnx_file import model_digest
 from edgepose.paths import engines_cache
@@ -46,7 +47,7 @@ def on_an_orin(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str]) -> Run:
     def call(*args: object) -> Said:
-        code = run_words(["engines", *map(str, args)])
+        code = run_app(make_app(), ["engines", *map(str, args)], "edgepose")
         return (code, *capfd.readouterr())
 
     return call

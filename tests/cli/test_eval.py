@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from edgepose.cli.main import run_words
+from edgepose.cli.common import run_app
+from edgepose.cli.main import make_app
 
 pytest.importorskip("pycocotools", reason="the eval extra is not installed")
 
@@ -29,7 +30,7 @@ def command(shared: Path, body_words: list[str]) -> list[str]:
 
 
 def run(words: list[str]) -> int:
-    return run_words(words)
+    return run_app(make_app(), words, "edgepose")
 
 
 def test_json_has_the_ten_figures_and_the_comparison(

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from edgepose.cli.common import run_app
 from edgepose.cli.events import bar, parse_time
-from edgepose.cli.main import run_words
+from edgepose.cli.main import make_app
 from edgepose.errors import UsageError
 from edgepose.events.event import Event
 from edgepose.events.store import EventStore, default_path
@@ -24,7 +25,7 @@ NOON = datetime(2026, 3, 5, 12).timestamp()
 
 
 def run(*words: str) -> int:
-    return run_words(["events", *words])
+    return run_app(make_app(), ["events", *words], "edgepose")
 
 
 @pytest.fixture

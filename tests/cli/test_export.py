@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from edgepose.cli.main import run_words
+from edgepose.cli.common import run_app
+from edgepose.cli.main import make_app
 from edgepose.networks.resolve import resolve
 
 
 def run(*words: str) -> int:
-    return run_words(["export", *words])
+    return run_app(make_app(), ["export", *words], "edgepose")
 
 
 def test_unknown_names_are_corrected(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from edgepose.cli.main import run_words
+from edgepose.cli.common import run_app
+from edgepose.cli.main import make_app
 from edgepose.networks import registry
 from edgepose.networks.download import InstallOptions, install
 from edgepose.networks.resolve import default_name
@@ -27,7 +28,7 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
     """Exit code, stdout and stderr of `edgepose networks ...`."""
 
     def call(*args: str) -> Said:
-        code = run_words(["networks", *args])
+        code = run_app(make_app(), ["networks", *args], "edgepose")
         return (code, *capfd.readouterr())
 
     return call

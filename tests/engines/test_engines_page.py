@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from edgepose.cli.main import run_words
+from edgepose.cli.common import run_app
+from edgepose.cli.main import make_app
 from edgepose.engines.cache import PlanKey
 from edgepose.engines.table import BACKENDS
 from tests.engines.conftest import Maker
@@ -33,14 +34,14 @@ def test_commands_and_options_exist(command: str, capfd: pytest.CaptureFixture[s
     for line in shown:
         words = line.split("#")[0].split()
         sub = words[:1] if command == "engines" else []
-        assert run_words([command, *sub, "--help"]) == 0
+        assert run_app(make_app(), [command, *sub, "--help"], "edgepose") == 0
         text = capfd.readouterr().out
         for option in re.findall(r"--[\w-]+", line):
             assert option in text, (line, option)
 
 
 def test_options_in_the_text_exist(capfd: pytest.CaptureFixture[str]) -> None:
-    run_words(["build-engine", "--help"])
+    run_app(make_app(), ["build-engine", "--help"], "edgepose")
     text = capfd.readouterr().out
     sentence = PAGE.split("Further options:")[1].split("see `--help`")[0]
     options = re.findall(r"--[\w-]+", sentence)

@@ -61,8 +61,9 @@ def test_prefixes_of_wrappers(given: str, plain: str) -> None:
 def test_without_pytorch_the_message_says_what_to_install(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "from edgepose.cli.main import run_words\n"
-        f"sys.exit(run_words(['export', 'hrnet-w32', {str(tmp_path / 'a.pth')!r}]))"
+        "from edgepose.cli.common import run_app\n"
+        "from edgepose.cli.main import make_app\n"
+        f"sys.exit(run_app(make_app(), ['export', 'hrnet-w32', {str(tmp_path / 'a.pth')!r}], 'edgepose'))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1

@@ -1,0 +1,84 @@
+"""From a table entry to a Typer command: the signature comes from the class of options, the work is loaded when it runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
+
+import typer
+
+from edgepose.cli.commands import Command
+from edgepose.options import Field, build, fields_of
+
+Work = Callable[..., int]
+
+
+def callback_of(command: Command) -> Work:
+    """The function that Typer calls: words to one value of the options, which the work gets.
+
+    Its attribute `options` is the class of options. Where the command is a group as well, it does
+    nothing when a command of the group is asked for.
+    """
+    fields = fields_of(command.options)
+
+    def call(ctx: typer.Context, **words: Any) -> int:
+        if ctx.invoked_subcommand is not None:
+            return 0
+        return int(_work(command)(build(command.options, _values(fields, words))) or 0)
+
+    parameters = [
+        inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    ]
+    parameters += map(_parameter, fields)
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {p.name: p.annotation for p in parameters}
+    call.options = command.options  # type: ignore[attr-defined]
+    return call
+
+
+def _work(command: Command) -> Callable[[Any], int | None]:
+    """What a command does; the only place where its modules are imported."""
+    module, _, name = command.work.partition(":")
+    found: Callable[[Any], int | None] = getattr(
+        importlib.import_module(f"edgepose.cli.{module}"), name
+    )
+    return found
+
+
+def _values(fields: tuple[Field, ...], words: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by field name; those not given are left out."""
+    found: dict[str, Any] = {}
+    for field in fields:
+        given, flag = words[field.name], field.names[0] if not field.option.argument else field.word
+        if field.switch:
+            found[field.name] = given
+        elif field.many and given:
+            found[field.name] = tuple(field.value(flag, word) for word in given)
+        elif given is not None and not field.many:
+            found[field.name] = field.value(flag, given)
+    return found
+
+
+def _parameter(field: Field) -> inspect.Parameter:
+    """A field as Typer wants it: words and switches; what they mean is ours to say."""
+    kind: Any = bool if field.switch else list[str] if field.many else str
+    needed = field.default is dataclasses.MISSING
+    default: Any = field.default if field.switch else None
+    if not needed and not field.switch:
+        kind = kind | None
+    if field.option.argument:
+        info = typer.Argument(metavar=field.word, show_default=False)
+    else:
+        names = list(field.names)
+        if field.option.off:
+            names[0] += f"/{field.option.off}"
+        info = typer.Option(*names, hidden=field.option.hidden, show_default=False)
+    return inspect.Parameter(
+        field.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=inspect.Parameter.empty if needed else default,
+        annotation=Annotated[kind, info],
+    )
