@@ -274,15 +274,20 @@ def read_results(path: str | os.PathLike[str]) -> Iterator[Result]:
 
 def _batches(file: Any, path: str | os.PathLike[str]) -> Iterator[list[dict[str, Any]]]:
     pa, _ = arrow()
-    batches = file.iter_batches(4096)
+    batches, count = file.iter_batches(4096), 0
     while True:
         try:
             rows = next(batches).to_pylist()
         except StopIteration:
-            return
+            break
         except (OSError, pa.ArrowException) as e:
             raise SourceError(f"{os.fspath(path)} is damaged: {e}.") from None
+        count += len(rows)
         yield rows
+    if count != file.metadata.num_rows:  # the head of a page is damaged
+        raise SourceError(
+            f"{os.fspath(path)} is damaged: {count} of {file.metadata.num_rows} rows."
+        )
 
 
 def _opened(path: str | os.PathLike[str]) -> Any:
