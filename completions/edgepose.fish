@@ -26,6 +26,7 @@ complete -c edgepose -n '__fish_seen_subcommand_from batch; and not __fish_seen_
 complete -c edgepose -n '__fish_seen_subcommand_from batch; and not __fish_seen_subcommand_from check export status' -l shard -r -d 'Pictures in one part. [default: 256]'
 complete -c edgepose -n '__fish_seen_subcommand_from batch; and not __fish_seen_subcommand_from check export status' -l track -d 'Follow people: a track id that stays the same over a film.'
 complete -c edgepose -n '__fish_seen_subcommand_from batch; and not __fish_seen_subcommand_from check export status' -l smooth -d 'Smooth the keypoints of tracks; implies --track.'
+complete -c edgepose -n '__fish_seen_subcommand_from batch; and not __fish_seen_subcommand_from check export status' -l gestures -r -d 'What people do: builtin, names of built-in gestures, files *.gestures; separated by \',\'.'
 complete -c edgepose -n '__fish_seen_subcommand_from batch; and not __fish_seen_subcommand_from check export status' -l zones -r -F -d 'Zones and lines (JSON): enter and exit events in DIR/events; implies --track.'
 complete -c edgepose -n '__fish_seen_subcommand_from batch; and not __fish_seen_subcommand_from check export status' -l progress -r -d 'What is said of the progress: text, or JSON lines on stdout. [default: text]'
 complete -c edgepose -n '__fish_seen_subcommand_from batch; and not __fish_seen_subcommand_from check export status' -l workers -r -d 'How many. One works in this process; more need edgepose[cluster]. [default: 1]'

@@ -63,6 +63,7 @@ _edgepose_batch() {
         '--shard=''[Pictures in one part. (default\: 256)]:NUMBER: ' \
         '--track''[Follow people\: a track id that stays the same over a film.]' \
         '--smooth''[Smooth the keypoints of tracks; implies --track.]' \
+        '--gestures=''[What people do\: builtin, names of built-in gestures, files *.gestures; separated by '\'','\''.]:builtin|NAME|FILE,...: ' \
         '--zones=''[Zones and lines (JSON)\: enter and exit events in DIR/events; implies --track.]:PATH:_files' \
         '--progress=''[What is said of the progress\: text, or JSON lines on stdout. (default\: text)]:text|json: ' \
         '--workers=''[How many. One works in this process; more need edgepose(cluster). (default\: 1)]:NUMBER: ' \

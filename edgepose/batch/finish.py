@@ -19,6 +19,7 @@ from edgepose.errors import OutputError, SourceError
 from edgepose.events.detector import EventDetector
 from edgepose.events.zones import parse_zones
 from edgepose.files import locked, write_atomically
+from edgepose.gestures.finder import make_finders
 from edgepose.io.sinks.parquet import ParquetWriter, read_metadata, read_results
 from edgepose.io.sinks.rows import valid
 from edgepose.networks.topology import Topology
@@ -128,7 +129,8 @@ def _followed(
     topology = Topology(
         "", tuple(told.get("keypoints", ())), tuple(map(tuple, told.get("links", ())))
     )
-    follow = job.track or job.smooth or job.zones
+    finder = make_finders(job.gestures, topology)() if job.gestures and topology.keypoints else None
+    follow = job.track or job.smooth or job.zones or (finder and task.kind == FILM)
     tracker = Tracker(topology, smooth=OneEuro() if job.smooth else None) if follow else None
     zones = parse_zones(job.zones, "of the job") if job.zones else None
     detector = EventDetector(zones, source=task.path)
@@ -137,6 +139,8 @@ def _followed(
             now = float(result.frame) if result.pts is None else result.pts
             if tracker is not None:
                 result = replace(result, poses=tracker.update(result.poses, now))
+            if finder is not None:
+                result = replace(result, poses=finder.update(result.poses, now))
             if zones is not None and task.kind == FILM:
                 size = (result.width, result.height)
                 events += map(_line, detector.update(result.poses, now, *size, result.frame))

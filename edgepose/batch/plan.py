@@ -55,6 +55,7 @@ class Job:
 
     Attributes:
         network, estimator, camera, engine: options as of posenet. track, smooth: follow people.
+        gestures: what people do is told, as of posenet's option.
         zones: content of a zones file, {} = none.
         segment: least seconds of a segment. shard: pictures in one file.
         weights: sha256 of the network's and the detector's file by name.
@@ -67,6 +68,7 @@ class Job:
     engine: EngineChoice = field(default_factory=EngineChoice)
     track: bool = False
     smooth: bool = False
+    gestures: str = ""
     zones: dict[str, Any] = field(default_factory=dict)
     segment: float = 60.0
     shard: int = 256

@@ -34,6 +34,7 @@ from edgepose.cli.options import Batch, BatchCheck, BatchExport, BatchStatus
 from edgepose.errors import EXIT_DONE, EXIT_FAILED, UsageError
 from edgepose.events.zones import load_zones
 from edgepose.flags import one_of
+from edgepose.gestures.finder import make_finders
 from edgepose.io.base import SinkOptions
 from edgepose.io.sinks import open_sink
 from edgepose.io.sinks.parquet import arrow, read_results
@@ -70,6 +71,8 @@ def batch(asked: Batch) -> int:
     if asked.zones is not None:
         load_zones(asked.zones)  # says what is wrong with it
     network = find_network(asked.network, talk, asked.engine.precision)
+    if asked.gestures and network.topology is not None:
+        make_finders(asked.gestures, network.topology)  # likewise
     job, folder = _job(asked, network), Folder(asked.out)
     if asked.dry_run:
         return _say_plan(asked, job, folder, inputs, network, talk)
@@ -113,6 +116,7 @@ def _job(asked: Batch, network: Network) -> Job:
         engine=engine,
         track=asked.track,
         smooth=asked.smooth,
+        gestures=asked.gestures,
         zones=read_json(asked.zones) if asked.zones is not None else {},
         segment=asked.segment,
         shard=asked.shard,

@@ -9,6 +9,7 @@ from edgepose.options import (
     AsJson,
     EngineChoice,
     EstimatorChoice,
+    GestureWords,
     NetworkChoice,
     Option,
     TalkChoice,
@@ -307,6 +308,7 @@ class Batch:
     shard: Annotated[int, Option("Pictures in one part.", least=1, most=100_000)] = 256
     track: Annotated[bool, Option("Follow people: a track id that stays the same over a film.")] = False
     smooth: Annotated[bool, Option("Smooth the keypoints of tracks; implies --track.")] = False
+    gestures: GestureWords = ""
     zones: Annotated[Path | None, Option("Zones and lines (JSON): enter and exit events in DIR/events; implies --track.")] = None
     progress: Annotated[str, Option("What is said of the progress: text, or JSON lines on stdout.", metavar="text|json")] = "text"
     workers: WorkerChoice = WorkerChoice()

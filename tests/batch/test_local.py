@@ -46,6 +46,14 @@ def test_tracks_go_over_the_borders_of_segments(make_film: MakeFilm, tmp_path: P
     assert {p.get("track") for r in rows[24:] for p in r["poses"]} & {1, 2}
 
 
+def test_gestures_go_over_the_borders_of_segments(make_film: MakeFilm, tmp_path: Path) -> None:
+    film = make_film("closed")
+    run(tmp_path / "out", [film], gestures="builtin")
+    rows = rows_in(tmp_path / "out")
+    assert rows == posenet_rows(film, "--gestures", "builtin")
+    assert any(pose.get("gestures") for row in rows for pose in row["poses"])
+
+
 def test_pictures_go_through_in_shards(make_film: MakeFilm, tmp_path: Path) -> None:
     import cv2
 

@@ -22,7 +22,7 @@ from edgepose.io.sinks import open_sink
 from edgepose.io.sinks.parquet import KEY, ParquetWriter, read_metadata, read_results
 from edgepose.io.sinks.rows import result_row
 from edgepose.networks.topology import Topology
-from edgepose.types import Link, Pose, Result
+from edgepose.types import Gesture, Link, Pose, Result
 
 pytest.importorskip("pyarrow", reason="the batch extra is not installed")
 
@@ -40,8 +40,16 @@ def poses(draw: st.DrawFn, number: int) -> Pose:
     links = tuple(Link(a, b, draw(st.floats(0, 1))) for a, b in TOPOLOGY.links)
     box = tuple(draw(st.floats(-50, 20_000)) for _ in range(4))
     track = draw(st.none() | st.integers(1, 1 << 30))
-    hand = draw(st.sampled_from(["", "left", "right"]))
-    return Pose(number, points, TOPOLOGY.keypoints, links, draw(st.floats(0, 1)), box, track, hand)  # type: ignore[arg-type]
+    told = {
+        "handedness": draw(st.sampled_from(["", "left", "right"])),
+        "gestures": tuple(
+            Gesture(name, draw(st.floats(0, 1)), draw(st.floats(0, 1e6)))
+            for name in draw(st.lists(st.sampled_from(["wave", "fallen"]), unique=True))
+        ),
+    }
+    return Pose(
+        number, points, TOPOLOGY.keypoints, links, draw(st.floats(0, 1)), box, track, **told
+    )  # type: ignore[arg-type]
 
 
 @st.composite

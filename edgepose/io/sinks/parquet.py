@@ -11,7 +11,7 @@
 | keypoints | list of float | x, y, score of every keypoint of the topology; x and y null = not detected |
 | links | list of float | number a, number b, score of every matched link |
 | handedness | string | left or right, of hands where the network tells; else null |
-| gestures, gesture_scores | list of string, list of float | what the person does, the most telling first, and how sure that is |
+| gestures | list of {name, score, seconds} | with --gestures; else empty |
 
 The file's metadata hold, under the key "edgepose", a JSON object: schema, edgepose, network, engine,
 keypoints (names) and links (pairs of numbers) of the topology.
@@ -30,7 +30,15 @@ import numpy as np
 from edgepose.errors import BackendUnavailable, OutputError, SourceError, UsageError
 from edgepose.files import replacing
 from edgepose.io.base import Closing, Sink, SinkOptions
-from edgepose.io.sinks.rows import PIXEL_DIGITS, SCORE_DIGITS, pixel, score, seconds, valid
+from edgepose.io.sinks.rows import (
+    PIXEL_DIGITS,
+    SCORE_DIGITS,
+    gesture_rows,
+    pixel,
+    score,
+    seconds,
+    valid,
+)
 from edgepose.io.targets import check_folder, refuse_input
 from edgepose.json_file import parse_json
 from edgepose.networks.topology import Topology
@@ -40,7 +48,7 @@ from edgepose.version import __version__
 SCHEMA = 1
 KEY = "edgepose"
 ROWS = 16384  # of one row group
-LATER = ("handedness",)  # columns that the first files of this schema have not
+LATER = ("handedness", "gestures")  # columns that the first files of this schema have not
 BOX = ("left", "top", "right", "bottom")
 Metadata = dict[str, Any]
 
@@ -65,6 +73,7 @@ def schema(exact: bool = False) -> Any:
     """The columns; `exact` keeps every bit of a pose, for files that are read again by edgepose."""
     pa, _ = arrow()
     real = pa.float64() if exact else pa.float32()
+    gesture = [("name", pa.string()), ("score", pa.float32()), ("seconds", pa.float64())]
     return pa.schema(
         [
             ("source", pa.string()),
@@ -79,8 +88,7 @@ def schema(exact: bool = False) -> Any:
             ("keypoints", pa.list_(pa.float32())),
             ("links", pa.list_(real)),
             ("handedness", pa.string()),
-            ("gestures", pa.list_(pa.string())),
-            ("gesture_scores", pa.list_(real)),
+            ("gestures", pa.list_(pa.struct(gesture))),
         ]
     )
 
@@ -124,7 +132,7 @@ class ParquetWriter(Closing):
         """
         frame = self._frame_row(result)
         for pose in result.poses or (None,):
-            row = (*frame, *_pose_row(pose, self._exact), *_gesture_row(pose))
+            row = (*frame, *_pose_row(pose, self._exact))
             for column, value in zip(self._columns.values(), row, strict=True):
                 column.append(value)
         if len(self._columns["frame"]) >= ROWS:
@@ -174,15 +182,15 @@ class ParquetWriter(Closing):
 def _pose_row(pose: Pose | None, exact: bool) -> tuple[Any, ...]:
     """What a pose has in the columns from `pose` on."""
     if pose is None:
-        return (None,) * 10
-    links, hand = pose.links, pose.handedness or None
+        return (None,) * 11
+    links, told = pose.links, (pose.handedness or None, gesture_rows(pose))
     if exact:
         flat = [v for n in links for v in (n.a, n.b, n.score)]
-        return pose.id, pose.track, pose.score, *pose.box, pose.points.ravel().tolist(), flat, hand
+        return pose.id, pose.track, pose.score, *pose.box, pose.points.ravel().tolist(), flat, *told
     there = (pose.points[:, 2] > 0) & np.isfinite(pose.points).all(1)
     flat = [v for n in links if there[n.a] and there[n.b] for v in (n.a, n.b, score(n.score))]
     values = (score(pose.score), *map(pixel, pose.box), _rounded(pose.points, there))
-    return pose.id, pose.track, *values, flat, hand
+    return pose.id, pose.track, *values, flat, *told
 
 
 def _rounded(points: Float32Array, there: Any) -> list[float | None]:
@@ -196,12 +204,6 @@ def _rounded(points: Float32Array, there: Any) -> list[float | None]:
     for missing in np.flatnonzero(~there).tolist():
         flat[3 * missing] = flat[3 * missing + 1] = None
     return flat
-
-
-def _gesture_row(pose: Pose | None) -> tuple[list[str] | None, list[float] | None]:
-    if pose is None:
-        return None, None
-    return [g.name for g in pose.gestures], [score(g.score) for g in pose.gestures]
 
 
 def describe(metadata: Metadata, result: Result, topology: Topology | None) -> None:
@@ -334,7 +336,8 @@ def _pose(row: dict[str, Any], names: tuple[str, ...]) -> Pose:
     # detected, with a score that was rounded to 0
     points[np.isfinite(points[:, 0]) & (points[:, 2] == 0), 2] = np.finfo(np.float32).tiny
     box: Box = (row["left"], row["top"], row["right"], row["bottom"])
-    told = zip(row.get("gestures") or (), row.get("gesture_scores") or (), strict=True)
-    gestures = tuple(Gesture(name, score) for name, score in told)
-    hand = row.get("handedness") or ""  # older files have no such columns
-    return Pose(row["pose"], points, names, links, row["score"], box, row["track"], hand, gestures)
+    told: dict[str, Any] = {
+        "handedness": row.get("handedness") or "",
+        "gestures": tuple(Gesture(**gesture) for gesture in row.get("gestures") or ()),
+    }
+    return Pose(row["pose"], points, names, links, row["score"], box, row["track"], **told)
