@@ -13,6 +13,8 @@ import time
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edgepose.errors import UsageError
 from edgepose.io.peers import CONNECT_SECONDS, MAX_PEERS, connect, require
 from edgepose.serve.feed import FeedClosed, Listener
@@ -118,7 +120,6 @@ def _video_frame(part: bytes, seconds: float) -> Any:
     """A frame for aiortc's encoders, even in size, of a part of the MJPEG stream."""
     import av
     import cv2
-    import numpy as np
 
     with contextlib.suppress(ValueError):
         part = part[part.index(b"\r\n\r\n") + 4 :]
