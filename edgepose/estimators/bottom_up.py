@@ -168,6 +168,8 @@ class BottomUp:
         """
         spec = self.manifest.input
         points = np.array(decoded.keypoints, np.float32)
+        if not points.size:
+            return ()
         inside = place.to_image(points[:, :, :2] * (spec.width, spec.height))
         inside[points[:, :, 2] <= 0] = np.nan
         points[~in_picture(inside, width, height)] = 0
@@ -179,7 +181,11 @@ class BottomUp:
         points[points[:, :, 2] <= 0] = (np.nan, np.nan, 0)
         ends = np.array(self.topology.links, np.intp).reshape(-1, 2)
         links[(points[:, ends, 2] <= 0).any(axis=2)] = 0
-        scores = np.array([self._score(p, k) for p, k in zip(points, links, strict=True)])
+        # How much of a whole pose was found, and how surely: the sum of all keypoint and link scores,
+        # over as many as the topology has. Ranking by it gives a higher AP than the mean of the
+        # detected keypoints, which favours fragments.
+        total = points[:, :, 2].sum(axis=1, dtype=float) + np.clip(links, 0, 1).sum(axis=1)
+        scores = total / (points.shape[1] + links.shape[1])
         near = SAME / min(place.answers.a, place.answers.e)
         kept = [i for i in distinct(points, scores, near) if scores[i] >= self._min_score]
         return tuple(
@@ -202,15 +208,6 @@ class BottomUp:
             score=score,
             box=keypoints_box(points),
         )
-
-    def _score(self, points: NDArray[np.float32], links: NDArray[np.float32]) -> float:
-        """How much of a whole pose was found, and how surely: 0..1.
-
-        The sum of all keypoint and link scores, over as many as the topology has. Ranking by it gives
-        a higher AP than the mean of the detected keypoints, which favours fragments.
-        """
-        total = float(points[:, 2].sum()) + float(np.clip(links, 0, 1).sum())
-        return total / (len(points) + len(links))
 
     def close(self) -> None:
         """Release the engine, and before it what works on its buffers."""

@@ -91,10 +91,13 @@ def in_picture(xy: NDArray[np.floating], width: int, height: int) -> NDArray[np.
     """Which points (N, K, 2) of N poses, NaN where missing, lie in the picture, or so little beside it
     that a rounding or a blurred maximum may be the reason."""
     beyond = np.maximum(-xy, xy - (width, height)).max(axis=2)
+    inside: NDArray[np.bool_] = beyond <= 0
+    if (inside | np.isnan(beyond)).all():
+        return inside
     finite = np.isfinite(xy)
     high, low = np.where(finite, xy, -np.inf).max(axis=1), np.where(finite, xy, np.inf).min(axis=1)
     near: NDArray[np.bool_] = beyond <= OUTSIDE * (high - low).max(axis=1)[:, None]
-    return np.asarray(near | (beyond <= 0), bool)
+    return near | inside
 
 
 def _links(topology: Topology, scores: list[float]) -> tuple[Link, ...]:
