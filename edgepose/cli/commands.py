@@ -65,11 +65,13 @@ COMMANDS = (
 )
 ROOT = """Find the poses of people and hands in images, videos, cameras and streams.
 
-  edgepose posenet photo.jpg out.jpg
+  edgepose posenet photo.jpg out.jpg                            # skeletons on a photo
 
-  edgepose serve /dev/video0
+  edgepose posenet film.mp4 out.mp4 --track --json poses.jsonl  # people followed through a film
 
-  edgepose doctor
+  edgepose serve /dev/video0                                    # a camera on a page in your browser
+
+  edgepose doctor                                               # what this machine has, and what to mend
 """
 GROUPS = {
     "networks": """List the networks, where they are installed, and the engines built from them.
