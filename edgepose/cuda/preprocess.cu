@@ -6,6 +6,11 @@
 
 #define EP_IMAGES 16
 
+// Four sums that are stored at once.
+struct alignas(16) EpFour {
+  float value[4];
+};
+
 enum EpFormat { EP_RGB8, EP_RGBA8, EP_BGR8, EP_BGRA8, EP_NV12, EP_I420 };
 
 // One picture of a batch. Chroma samples lie in the middle of the pixels that share them.
@@ -32,42 +37,37 @@ struct EpTensor {
 
 // The source pixels behind one output pixel along one axis: two taps (bilinear), or a box, every pixel
 // that it covers by the length covered: along axes that shrink, where either shrinks more than twofold.
+// Only the first and the last pixel of a box can be covered in part, so those between weigh 1.
 struct EpTaps {
   int first, count;
-  float low, high, norm;  // box
-  float fraction;         // bilinear: weight of the second tap
-  bool box;
+  float head, tail, norm;  // weight of the first; of the last of two and more
 };
 
 EP_INLINE EpTaps ep_taps(float centre, float scale, bool shrinks, int size) {
   EpTaps taps;
   const float n = (float)size;
   centre = ep_min(ep_max(centre, 0.f), n);
-  taps.box = shrinks && scale > 1.f;
-  if (taps.box) {
-    taps.low = ep_max(centre - scale * 0.5f, 0.f);
-    taps.high = ep_min(centre + scale * 0.5f, n);
-    taps.first = ep_clamp((int)taps.low, 0, size - 1);
-    const int last = ep_clamp((int)taps.high, taps.first, size - 1);
+  if (shrinks && scale > 1.f) {
+    const float low = ep_max(centre - scale * 0.5f, 0.f), high = ep_min(centre + scale * 0.5f, n);
+    taps.first = ep_clamp((int)low, 0, size - 1);
+    int last = (int)high;
+    if ((float)last == high) --last;  // the box ends where that pixel begins
+    last = ep_clamp(last, taps.first, size - 1);
+    const float head = (float)taps.first, tail = (float)last;
     taps.count = last - taps.first + 1;
-    taps.norm = 1.f / (taps.high - taps.low);
-    taps.fraction = 0.f;
+    taps.head = ep_max(ep_min(high, head + 1.f) - ep_max(low, head), 0.f);
+    taps.tail = ep_max(ep_min(high, tail + 1.f) - ep_max(low, tail), 0.f);
+    taps.norm = 1.f / (high - low);
   } else {
     const float position = centre - 0.5f, whole = ep_floor(position);
     const int left = (int)whole;
     taps.first = ep_clamp(left, 0, size - 1);
     taps.count = ep_clamp(left + 1, 0, size - 1) - taps.first + 1;
-    taps.fraction = taps.count == 2 ? position - whole : 0.f;
+    taps.tail = taps.count == 2 ? position - whole : 0.f;
+    taps.head = 1.f - taps.tail;
     taps.norm = 1.f;
-    taps.low = taps.high = 0.f;
   }
   return taps;
-}
-
-EP_INLINE float ep_weight(const EpTaps& taps, int i) {
-  if (!taps.box) return i == 0 ? 1.f - taps.fraction : taps.fraction;
-  const float pixel = (float)(taps.first + i);
-  return ep_max(ep_min(taps.high, pixel + 1.f) - ep_max(taps.low, pixel), 0.f);
 }
 
 EP_INLINE float ep_abs(float v) { return v < 0.f ? -v : v; }
@@ -87,9 +87,10 @@ EP_INLINE void ep_yuv_to_rgb(const EpImage& image, float y, float u, float v, fl
 
 EP_INLINE void ep_store(const EpTensor& out, int slot, int x, int y, const float rgb[3]) {
   const long long area = (long long)out.width * out.height, pixel = (long long)y * out.width + x;
-  for (int c = 0; c < 3; ++c) {
+  const long long step = out.nhwc ? 1 : area;
+  long long at = slot * 3 * area + (out.nhwc ? pixel * 3 : pixel);
+  for (int c = 0; c < 3; ++c, at += step) {
     const float value = (out.bgr ? rgb[2 - c] : rgb[c]) * out.gain[c] + out.offset[c];
-    const long long at = slot * 3 * area + (out.nhwc ? pixel * 3 + c : c * area + pixel);
     if (out.half)
       ((unsigned short*)out.data)[at] = ep_half(value);
     else
@@ -97,42 +98,48 @@ EP_INLINE void ep_store(const EpTensor& out, int slot, int x, int y, const float
   }
 }
 
+// Four bytes of a row from `source` on; those at `left` and beyond it are 0.
+EP_INLINE unsigned ep_bytes(const unsigned char* source, int left) {
+  unsigned word = source[0];
+  if (left > 1) word |= (unsigned)source[1] << 8;
+  if (left > 2) word |= (unsigned)source[2] << 16;
+  if (left > 3) word |= (unsigned)source[3] << 24;
+  return word;
+}
+
 // Weighted sums over the rows of `taps` of the bytes from `begin` (a multiple of 4) to `end` of a
 // plane whose rows hold `row_bytes`; four bytes a step where addresses allow.
 EP_INLINE void ep_sum_rows(const unsigned char* plane, int pitch, int row_bytes, const EpTaps& taps,
-                           int begin, int end, float* sums, int t, int threads) {
+                           int begin, int end, EpFour* sums, int t, int threads) {
   const bool aligned = (((unsigned long long)plane | (unsigned long long)pitch) & 3ull) == 0;
+  const unsigned char* row = plane + (long long)taps.first * pitch;
   for (int at = begin + 4 * t; at < end; at += 4 * threads) {
-    float a = 0.f, b = 0.f, c = 0.f, d = 0.f;
-    const unsigned char* source = plane + (long long)taps.first * pitch + at;
+    const bool whole = aligned && at + 4 <= row_bytes;
+    const unsigned char* source = row + at;
+    EpFour sum;
+    for (int i = 0; i < 4; ++i) sum.value[i] = 0.f;
+    EP_NO_UNROLL
     for (int i = 0; i < taps.count; ++i, source += pitch) {
-      const float weight = ep_weight(taps, i);
-      unsigned word;
-      if (aligned && at + 4 <= row_bytes) {
-        word = ep_word(source);
-      } else {
-        word = source[0];
-        if (at + 1 < end) word |= (unsigned)source[1] << 8;
-        if (at + 2 < end) word |= (unsigned)source[2] << 16;
-        if (at + 3 < end) word |= (unsigned)source[3] << 24;
-      }
-      a += weight * (float)(word & 255u);
-      b += weight * (float)((word >> 8) & 255u);
-      c += weight * (float)((word >> 16) & 255u);
-      d += weight * (float)(word >> 24);
+      const unsigned word = whole ? ep_word(source) : ep_bytes(source, end - at);
+      const float weight = i == 0 ? taps.head : i == taps.count - 1 ? taps.tail : 1.f;
+      for (int b = 0; b < 4; ++b) sum.value[b] += weight * ep_byte(word, b);
     }
-    float* sum = sums + (at - begin);
-    sum[0] = a, sum[1] = b, sum[2] = c, sum[3] = d;
+    sums[(at - begin) / 4] = sum;
   }
 }
 
-// Weighted sum over the columns of `taps`; `origin` is the byte that sums[0] stands for.
-EP_INLINE float ep_sum_columns(const float* sums, int origin, int stride, int channel,
-                               const EpTaps& taps) {
-  float total = 0.f;
-  for (int i = 0; i < taps.count; ++i)
-    total += ep_weight(taps, i) * sums[(taps.first + i) * stride + channel - origin];
-  return total;
+// Weighted sums of N channels over the columns of `taps`, whose first pixel lies at `from`.
+template <int N>
+EP_INLINE void ep_sum_columns(const float* from, int stride, const EpTaps& taps, float* sums) {
+  for (int c = 0; c < N; ++c) sums[c] = taps.head * from[c];
+  EP_NO_UNROLL
+  for (int i = 1; i < taps.count - 1; ++i) {
+    from += stride;
+    for (int c = 0; c < N; ++c) sums[c] += from[c];
+  }
+  if (taps.count == 1) return;
+  from += stride;
+  for (int c = 0; c < N; ++c) sums[c] += taps.tail * from[c];
 }
 
 // The source columns [first, end) behind output columns x0 to x1 - 1.
@@ -148,7 +155,7 @@ EP_INLINE void ep_columns(float a, float c, float scale, bool shrinks, int size,
 // pictures). First the rows behind one output row are summed, then the columns, so that every source
 // byte is read once and in order. The launcher picks `columns` such that a strip fits.
 EP_KERNEL ep_preprocess(EpImages images, EpTensor out, int columns) {
-  EP_SHARED float sums[EP_STRIP];
+  EP_SHARED EpFour strip[EP_STRIP / 4];
   const EpImage& image = images.item[EP_BLOCK_Z];
   const int y = EP_BLOCK_Y, x0 = EP_BLOCK_X * columns, x1 = ep_min(x0 + columns, out.width);
   const float a = image.inverse[0], c = image.inverse[2];
@@ -169,20 +176,21 @@ EP_KERNEL ep_preprocess(EpImages images, EpTensor out, int columns) {
              &chroma_end);
   // The sums of each plane lie one after the other, from a byte that is a multiple of 4.
   const int origin = (first * stride) & ~3, chroma_origin = (chroma_first * chroma_stride) & ~3;
-  float* const u_sums = sums + ((end * stride - origin + 3) & ~3);
-  float* const v_sums = u_sums + ((chroma_end * chroma_stride - chroma_origin + 3) & ~3);
+  EpFour* const u_strip = strip + (end * stride - origin + 3) / 4;
+  EpFour* const v_strip = u_strip + (chroma_end * chroma_stride - chroma_origin + 3) / 4;
 
   EP_THREADS(t) {
     if (!row_inside) continue;
     ep_sum_rows(image.plane[0], image.pitch[0], image.width * stride, rows, origin, end * stride,
-                sums, t, EP_THREAD_COUNT);
+                strip, t, EP_THREAD_COUNT);
     EP_NO_UNROLL
     for (int plane = 1; plane < (yuv ? (planar ? 3 : 2) : 1); ++plane)
       ep_sum_rows(image.plane[plane], image.pitch[plane], chroma_width * chroma_stride, chroma_rows,
-                  chroma_origin, chroma_end * chroma_stride, plane == 1 ? u_sums : v_sums, t,
+                  chroma_origin, chroma_end * chroma_stride, plane == 1 ? u_strip : v_strip, t,
                   EP_THREAD_COUNT);
   }
   EP_BARRIER();
+  const float* const sums = (const float*)strip;
   EP_THREADS(t) {
     for (int x = x0 + t; x < x1; x += EP_THREAD_COUNT) {
       const float centre = ((float)x + 0.5f) * a + c;
@@ -191,17 +199,28 @@ EP_KERNEL ep_preprocess(EpImages images, EpTensor out, int columns) {
         const EpTaps taps = ep_taps(centre, scale_x, shrinks, image.width);
         const EpTaps chroma_taps =
             ep_taps(centre * 0.5f, scale_x * 0.5f, chroma_shrinks, chroma_width);
-        const bool bgr = image.format == EP_BGR8 || image.format == EP_BGRA8;
-        for (int k = 0; k < 3; ++k) {
-          const bool chroma = yuv && k > 0;
-          const float* const from = !chroma ? sums : planar && k == 2 ? v_sums : u_sums;
-          const int channel = yuv ? (k == 2 && !planar) : bgr ? 2 - k : k;
-          const EpTaps along = chroma ? chroma_taps : taps;
-          rgb[k] = ep_sum_columns(from, chroma ? chroma_origin : origin,
-                                  chroma ? chroma_stride : stride, channel, along) *
-                   (along.norm * (chroma ? chroma_rows.norm : rows.norm));
+        if (yuv) {
+          const float chroma_norm = chroma_taps.norm * chroma_rows.norm;
+          const int at = chroma_taps.first * chroma_stride - chroma_origin;
+          float luma, cbcr[2];
+          ep_sum_columns<1>(sums + taps.first - origin, 1, taps, &luma);
+          if (planar) {
+            ep_sum_columns<1>((const float*)u_strip + at, 1, chroma_taps, cbcr);
+            ep_sum_columns<1>((const float*)v_strip + at, 1, chroma_taps, cbcr + 1);
+          } else {
+            ep_sum_columns<2>((const float*)u_strip + at, 2, chroma_taps, cbcr);
+          }
+          ep_yuv_to_rgb(image, luma * (taps.norm * rows.norm), cbcr[0] * chroma_norm,
+                        cbcr[1] * chroma_norm, rgb);
+        } else {
+          const bool bgr = image.format == EP_BGR8 || image.format == EP_BGRA8;
+          float sum[3];
+          ep_sum_columns<3>(sums + taps.first * stride - origin, stride, taps, sum);
+          const float norm = taps.norm * rows.norm;
+          rgb[0] = (bgr ? sum[2] : sum[0]) * norm;
+          rgb[1] = sum[1] * norm;
+          rgb[2] = (bgr ? sum[0] : sum[2]) * norm;
         }
-        if (yuv) ep_yuv_to_rgb(image, rgb[0], rgb[1], rgb[2], rgb);
       }
       ep_store(out, image.slot, x, y, rgb);
     }

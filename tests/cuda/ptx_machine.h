@@ -98,8 +98,11 @@ static const Known& look_up(u64 address, int size, int line) {
   return k;
 }
 
+static inline void aligned(u64 address, int size, int line) {
+  if (address & (size - 1)) fault("a misaligned address", line);
+}
+
 static inline unsigned char* global_at(u64 address, int size, bool write, int line) {
-  if (address % size) fault("a misaligned address", line);
   const Known& k = look_up(address, size, line);
   if (races) touch(k.touches + (address - k.range.first), size, write, line);
   return k.range.bytes + (address - k.range.first);
@@ -108,7 +111,6 @@ static inline unsigned char* global_at(u64 address, int size, bool write, int li
 static std::vector<unsigned char> shared_bytes;
 static std::vector<Touch> shared_touches;
 static inline unsigned char* shared_at(u64 address, int size, bool write, int line) {
-  if (address % size) fault("a misaligned shared address", line);
   if (address + size > shared_bytes.size()) fault("outside of shared memory", line);
   if (races) touch(&shared_touches[address], size, write, line);
   return &shared_bytes[address];
@@ -116,7 +118,7 @@ static inline unsigned char* shared_at(u64 address, int size, bool write, int li
 
 static std::string params;
 static inline unsigned char* param_at(u64 address, int size, bool, int line) {
-  if (address % size || address + size > params.size()) fault("outside of the parameters", line);
+  if (address + size > params.size()) fault("outside of the parameters", line);
   return (unsigned char*)&params[address];
 }
 
@@ -145,6 +147,25 @@ static inline int32_t to_s32(float v) {
   return v != v ? 0 : v >= 2147483648.f ? INT32_MAX : v <= -2147483648.f ? INT32_MIN : (int32_t)v;
 }
 static inline u32 to_u32(float v) { return !(v > 0) ? 0 : v >= 4294967296.f ? UINT32_MAX : (u32)v; }
+// To half precision, to nearest even: floats are rounded by adding a number that leaves the bits that stay.
+static inline uint16_t to_f16(float value) {
+  const u32 sign = as_bits(value) >> 16 & 0x8000u;
+  const float size = __builtin_fabsf(value);
+  if (size != size) return 0x7fff;
+  if (size >= 65520.f) return (uint16_t)(sign | 0x7c00u);
+  if (size < 0x1p-14f) return (uint16_t)(sign | (as_bits(size + 0.5f) - as_bits(0.5f)));  // steps of 2^-24
+  const float step = as_float((as_bits(size) & 0x7f800000u) + (13u << 23));
+  return (uint16_t)(sign | (as_bits((size + step) - step) - 0x38000000u) >> 13);
+}
+static inline u32 prmt_(u32 a, u32 b, u32 selectors) {
+  const u64 bytes = (u64)b << 32 | a;
+  u32 out = 0;
+  for (int i = 0; i < 4; ++i) {
+    const u32 n = selectors >> 4 * i & 15, byte = (u32)(bytes >> 8 * (n & 7)) & 255;
+    out |= (n & 8 ? (byte & 128 ? 255u : 0u) : byte) << 8 * i;
+  }
+  return out;
+}
 template <class T>
 static inline T shl_(T v, u32 n) { return n >= sizeof(T) * 8 ? 0 : (T)(v << n); }
 template <class T>

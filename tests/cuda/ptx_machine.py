@@ -184,7 +184,7 @@ class _Kernel:
         base = self._value(found[1], "b64")
         moved = self.blocks[-1].stored if write else self.blocks[-1].loaded
         moved[space] += size * len(names)
-        out = []
+        out = [f"aligned({base} + {int(found[2] or 0)}ll, {size * len(names)}, {self.line});"]
         for i, name in enumerate(names):
             at = f"{space}_at({base} + {int(found[2] or 0) + i * size}ll, {size}, {str(write).lower()}, {self.line})"
             if write:
@@ -211,6 +211,8 @@ class _Kernel:
             return f"{v[0]} / {v[1]}" if of == "f32" else f"div_({v[0]}, {v[1]}, {self.line})"
         if kind == "rem":
             return f"rem_({v[0]}, {v[1]}, {self.line})"
+        if kind == "prmt":
+            return f"prmt_({', '.join(v)})"
         if kind in ("min", "max", "shl", "shr"):
             return f"{kind}_({v[0]}, {v[1]})"
         if kind in ("mov", "cvta"):
@@ -257,6 +259,7 @@ class _Kernel:
                 ("rmi", "f32"): "__builtin_floorf",
                 ("rzi", "s32"): "to_s32",
                 ("rzi", "u32"): "to_u32",
+                ("rn", "f16"): "to_f16",
             }
             return f"{names[rounding, to]}({value})"
         if to == "f32" and rounding != "rn":
