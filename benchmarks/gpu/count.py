@@ -35,7 +35,9 @@ from tests.cuda.ptx_machine import PtxMachine, PtxRunner  # noqa: E402
 Case = Callable[[Kernels, PtxRunner], None]
 
 
-def preprocess(size: tuple[int, int], side: int, kind: str = "rgb8", place: Any = letterbox) -> Case:
+def preprocess(
+    size: tuple[int, int], side: int, kind: str = "rgb8", place: Any = letterbox
+) -> Case:
     """A picture of a size to a square input in float16."""
 
     def run(on: Kernels, memory: PtxRunner) -> None:

@@ -45,7 +45,7 @@ ARGUMENTS = {
 THREADS = {
     "ep_peaks": 256,
     "ep_line_scores": 128,
-    "ep_preprocess": 256,
+    "ep_preprocess": 128,
     "ep_warp": 256,
     "ep_overlay": 256,
 }

@@ -51,6 +51,7 @@ EP_INLINE bool ep_touches(const EpShape& shape, float x0, float y0, float x1, fl
 EP_KERNEL ep_overlay(unsigned char* pixels, int width, int height, int pitch, int stride, int bgr,
                      const EpShape* shapes, int count) {
   EP_SHARED int hits[EP_OVERLAY_THREADS];
+  EP_SHARED unsigned hit_words[EP_OVERLAY_THREADS / 32];  // a bit a shape, so that misses cost nothing
   EP_SHARED float blended[3][EP_OVERLAY_THREADS];
   EP_SHARED int changed[EP_OVERLAY_THREADS];
   const int left = EP_BLOCK_X * EP_TILE_WIDTH, top = EP_BLOCK_Y * EP_TILE_HEIGHT;
@@ -64,20 +65,27 @@ EP_KERNEL ep_overlay(unsigned char* pixels, int width, int height, int pitch, in
     }
     EP_BARRIER();
     EP_THREADS(t) {
+      if (t >= EP_OVERLAY_THREADS / 32) continue;
+      unsigned word = 0;
+      for (int bit = 0; bit < 32; ++bit) word |= (unsigned)hits[32 * t + bit] << bit;
+      hit_words[t] = word;
+    }
+    EP_BARRIER();
+    EP_THREADS(t) {
       const int x = left + t % EP_TILE_WIDTH, y = top + t / EP_TILE_WIDTH;
       if (x >= width || y >= height) continue;
-      for (int i = 0; i < chunk; ++i) {
-        if (!hits[i]) continue;
-        const EpShape& shape = shapes[begin + i];
-        const float alpha = ep_coverage(shape, (float)x + 0.5f, (float)y + 0.5f) * shape.alpha;
-        if (!(alpha > 0.f)) continue;
-        const unsigned char* pixel = pixels + (long long)y * pitch + x * stride;
-        for (int c = 0; c < 3; ++c) {
-          const float before = changed[t] ? blended[c][t] : (float)pixel[bgr ? 2 - c : c];
-          blended[c][t] = before + (shape.color[c] - before) * alpha;
+      for (int w = 0; w < EP_OVERLAY_THREADS / 32; ++w)
+        for (unsigned word = hit_words[w]; word; word &= word - 1) {
+          const EpShape& shape = shapes[begin + 32 * w + ep_lowest_bit(word)];
+          const float alpha = ep_coverage(shape, (float)x + 0.5f, (float)y + 0.5f) * shape.alpha;
+          if (!(alpha > 0.f)) continue;
+          const unsigned char* pixel = pixels + (long long)y * pitch + x * stride;
+          for (int c = 0; c < 3; ++c) {
+            const float before = changed[t] ? blended[c][t] : (float)pixel[bgr ? 2 - c : c];
+            blended[c][t] = before + (shape.color[c] - before) * alpha;
+          }
+          changed[t] = 1;
         }
-        changed[t] = 1;
-      }
     }
     EP_BARRIER();
   }

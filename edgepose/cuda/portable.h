@@ -22,12 +22,8 @@
 
 EP_INLINE float ep_sqrt(float v) { return sqrtf(v); }
 EP_INLINE float ep_floor(float v) { return floorf(v); }
-EP_INLINE unsigned ep_bits(float v) { return __float_as_uint(v); }
 EP_INLINE unsigned ep_word(const unsigned char* p) { return *(const unsigned*)p; }
-// A byte of a word as a float: behind the exponent of 2^23 first, which costs less than a conversion.
-EP_INLINE float ep_byte(unsigned word, int n) {
-  return __uint_as_float(__byte_perm(word, 0x4b000000u, 0x7440u | (unsigned)n)) - 8388608.f;
-}
+EP_INLINE int ep_lowest_bit(unsigned word) { return __ffs((int)word) - 1; }
 EP_INLINE unsigned short ep_half(float value) {
   unsigned short half;
   asm("cvt.rn.f16.f32 %0, %1;" : "=h"(half) : "f"(value));
@@ -69,7 +65,7 @@ EP_INLINE unsigned ep_word(const unsigned char* p) {
   __builtin_memcpy(&word, p, 4);
   return word;
 }
-EP_INLINE float ep_byte(unsigned word, int n) { return (float)((word >> 8 * n) & 255u); }
+EP_INLINE int ep_lowest_bit(unsigned word) { return __builtin_ctz(word); }
 
 // IEEE half precision by integer bits, rounded to nearest even, as the GPU does it; overflow is infinity.
 EP_INLINE unsigned short ep_half(float value) {
@@ -100,3 +96,4 @@ EP_INLINE int ep_max(int a, int b) { return a > b ? a : b; }
 EP_INLINE float ep_min(float a, float b) { return a < b ? a : b; }
 EP_INLINE float ep_max(float a, float b) { return a > b ? a : b; }
 EP_INLINE int ep_clamp(int v, int low, int high) { return ep_min(ep_max(v, low), high); }
+EP_INLINE float ep_byte(unsigned word, int n) { return (float)((word >> 8 * n) & 255u); }

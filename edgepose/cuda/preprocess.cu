@@ -1,12 +1,14 @@
 // Pictures to network input: colour, scale, crop, normalise. Definition: edgepose/cuda/twins.py.
 #include "portable.h"
 
-#define EP_PREPROCESS_THREADS 256
 #define EP_STRIP 8192  // floats of shared memory for one strip of summed source columns
 
 #define EP_IMAGES 16
 
-// Four sums that are stored at once.
+// Sixteen bytes of a row, and what is made of four of them: read and stored at once.
+struct alignas(16) EpWords {
+  unsigned word[4];
+};
 struct alignas(16) EpFour {
   float value[4];
 };
@@ -85,46 +87,87 @@ EP_INLINE void ep_yuv_to_rgb(const EpImage& image, float y, float u, float v, fl
   for (int c = 0; c < 3; ++c) rgb[c] = ep_min(ep_max(rgb[c], 0.f), 255.f);
 }
 
-EP_INLINE void ep_store(const EpTensor& out, int slot, int x, int y, const float rgb[3]) {
-  const long long area = (long long)out.width * out.height, pixel = (long long)y * out.width + x;
-  const long long step = out.nhwc ? 1 : area;
-  long long at = slot * 3 * area + (out.nhwc ? pixel * 3 : pixel);
-  for (int c = 0; c < 3; ++c, at += step) {
-    const float value = (out.bgr ? rgb[2 - c] : rgb[c]) * out.gain[c] + out.offset[c];
-    if (out.half)
-      ((unsigned short*)out.data)[at] = ep_half(value);
-    else
-      ((float*)out.data)[at] = value;
+// Where the channels of an output pixel lie: the first, and the way to the next.
+struct EpPlace {
+  long long first, step;
+};
+
+EP_INLINE EpPlace ep_place(const EpTensor& out, int slot, long long pixel) {
+  const long long area = (long long)out.width * out.height;
+  return {slot * 3 * area + (out.nhwc ? pixel * 3 : pixel), out.nhwc ? 1 : area};
+}
+
+EP_INLINE void ep_store(const EpTensor& out, EpPlace place, float r, float g, float b) {
+  const float v0 = (out.bgr ? b : r) * out.gain[0] + out.offset[0], v1 = g * out.gain[1] + out.offset[1],
+              v2 = (out.bgr ? r : b) * out.gain[2] + out.offset[2];
+  if (out.half) {
+    unsigned short* const to = (unsigned short*)out.data + place.first;
+    to[0] = ep_half(v0), to[place.step] = ep_half(v1), to[2 * place.step] = ep_half(v2);
+  } else {
+    float* const to = (float*)out.data + place.first;
+    to[0] = v0, to[place.step] = v1, to[2 * place.step] = v2;
   }
 }
 
-// Four bytes of a row from `source` on; those at `left` and beyond it are 0.
-EP_INLINE unsigned ep_bytes(const unsigned char* source, int left) {
-  unsigned word = source[0];
-  if (left > 1) word |= (unsigned)source[1] << 8;
-  if (left > 2) word |= (unsigned)source[2] << 16;
-  if (left > 3) word |= (unsigned)source[3] << 24;
-  return word;
+// Sixteen bytes of a row from byte `at` on: at once where addresses are multiples of 16, else by words, else
+// by bytes; those at `end` and beyond it may be anything.
+EP_INLINE EpWords ep_words(const unsigned char* row, int at, int end, int row_bytes, unsigned odd) {
+  EpWords words;
+  if (!(odd & 15u) && at + 16 <= row_bytes) return *(const EpWords*)(row + at);
+  for (int w = 0; w < 4; ++w, at += 4) {
+    if (!(odd & 3u) && at + 4 <= row_bytes) {
+      words.word[w] = ep_word(row + at);
+      continue;
+    }
+    unsigned word = 0;
+    for (int b = 3; b >= 0; --b) word = word << 8 | (at + b < end ? row[at + b] : 0u);
+    words.word[w] = word;
+  }
+  return words;
 }
 
-// Weighted sums over the rows of `taps` of the bytes from `begin` (a multiple of 4) to `end` of a
-// plane whose rows hold `row_bytes`; four bytes a step where addresses allow.
+// Sums over the rows of `taps` of the bytes from `begin` (a multiple of 16) to `end` of a plane whose rows
+// hold `row_bytes`. Rows between the first and the last are whole: they are summed as integers, two in a
+// word, and added every 256 rows.
 EP_INLINE void ep_sum_rows(const unsigned char* plane, int pitch, int row_bytes, const EpTaps& taps,
                            int begin, int end, EpFour* sums, int t, int threads) {
-  const bool aligned = (((unsigned long long)plane | (unsigned long long)pitch) & 3ull) == 0;
-  const unsigned char* row = plane + (long long)taps.first * pitch;
-  for (int at = begin + 4 * t; at < end; at += 4 * threads) {
-    const bool whole = aligned && at + 4 <= row_bytes;
-    const unsigned char* source = row + at;
-    EpFour sum;
-    for (int i = 0; i < 4; ++i) sum.value[i] = 0.f;
+  const unsigned odd = (unsigned)(unsigned long long)plane | (unsigned)pitch;
+  const unsigned char* const first = plane + (long long)taps.first * pitch;
+  for (int at = begin + 16 * t; at < end; at += 16 * threads) {
+    const unsigned char* row = first;
+    float sum[16];
+    unsigned even[4], uneven[4];
     EP_NO_UNROLL
-    for (int i = 0; i < taps.count; ++i, source += pitch) {
-      const unsigned word = whole ? ep_word(source) : ep_bytes(source, end - at);
-      const float weight = i == 0 ? taps.head : i == taps.count - 1 ? taps.tail : 1.f;
-      for (int b = 0; b < 4; ++b) sum.value[b] += weight * ep_byte(word, b);
+    for (int i = 0; i < taps.count; ++i, row += pitch) {
+      const EpWords words = ep_words(row, at, end, row_bytes, odd);
+      if (i == 0) {
+        for (int b = 0; b < 16; ++b) sum[b] = taps.head * ep_byte(words.word[b / 4], b % 4);
+        for (int w = 0; w < 4; ++w) even[w] = uneven[w] = 0;
+        continue;
+      }
+      const bool last = i == taps.count - 1;
+      if (!last)
+        for (int w = 0; w < 4; ++w) {
+          even[w] += words.word[w] & 0xff00ffu;
+          uneven[w] += (words.word[w] >> 8) & 0xff00ffu;
+        }
+      if (last ? i > 1 : i % 256 == 0)
+        for (int w = 0; w < 4; ++w) {
+          sum[4 * w] += (float)(even[w] & 0xffffu);
+          sum[4 * w + 1] += (float)(uneven[w] & 0xffffu);
+          sum[4 * w + 2] += (float)(even[w] >> 16);
+          sum[4 * w + 3] += (float)(uneven[w] >> 16);
+          even[w] = uneven[w] = 0;
+        }
+      if (last)
+        for (int b = 0; b < 16; ++b) sum[b] += taps.tail * ep_byte(words.word[b / 4], b % 4);
     }
-    sums[(at - begin) / 4] = sum;
+    EpFour* const to = sums + (at - begin) / 4;
+    for (int w = 0; w < 4; ++w) {
+      EpFour four;
+      for (int b = 0; b < 4; ++b) four.value[b] = sum[4 * w + b];
+      to[w] = four;
+    }
   }
 }
 
@@ -142,87 +185,113 @@ EP_INLINE void ep_sum_columns(const float* from, int stride, const EpTaps& taps,
   for (int c = 0; c < N; ++c) sums[c] += taps.tail * from[c];
 }
 
-// The source columns [first, end) behind output columns x0 to x1 - 1.
-EP_INLINE void ep_columns(float a, float c, float scale, bool shrinks, int size, int x0, int x1,
-                          int* first, int* end) {
-  const EpTaps left = ep_taps(((float)x0 + 0.5f) * a + c, scale, shrinks, size);
-  const EpTaps right = ep_taps(((float)(x1 - 1) + 0.5f) * a + c, scale, shrinks, size);
-  *first = ep_min(left.first, right.first);
-  *end = ep_max(left.first + left.count, right.first + right.count);
+// Source columns that hold all behind output columns x0 to x1 - 1: half a box or two taps around them.
+EP_INLINE void ep_columns(float a, float c, float scale, int size, int x0, int x1, int* first, int* end) {
+  const float left = ((float)x0 + 0.5f) * a + c, right = ((float)(x1 - 1) + 0.5f) * a + c;
+  const float reach = ep_max(scale * 0.5f, 1.5f);
+  *first = ep_clamp((int)(ep_min(left, right) - reach), 0, size - 1);
+  *end = ep_clamp((int)(ep_max(left, right) + reach) + 1, *first + 1, size);
+}
+
+// One plane of a picture and the part of it behind a strip of output: the rows, the columns, and their sums.
+struct EpStrip {
+  const unsigned char* plane;
+  int pitch, stride, width, origin, end;  // stride: bytes a pixel; origin, end: bytes of a row
+  float a, c;                             // from output to source columns
+  float scale;
+  bool shrinks;
+  EpTaps rows;
+};
+
+// `part`: 1, or .5 for chroma; x0 to x1: output columns; y: centre of the source rows in pixels.
+EP_INLINE EpStrip ep_strip(const EpImage& image, int plane, int stride, float part, int x0, int x1, float y) {
+  EpStrip strip;
+  const int height = part < 1.f ? (image.height + 1) / 2 : image.height;
+  const float scale_y = ep_abs(image.inverse[4]) * part;
+  strip.plane = image.plane[plane], strip.pitch = image.pitch[plane], strip.stride = stride;
+  strip.width = part < 1.f ? (image.width + 1) / 2 : image.width;
+  strip.a = image.inverse[0] * part, strip.c = image.inverse[2] * part;
+  strip.scale = ep_abs(strip.a);
+  strip.shrinks = ep_max(strip.scale, scale_y) > 2.f;
+  strip.rows = ep_taps(y * part, scale_y, strip.shrinks, height);
+  int first, end;
+  ep_columns(strip.a, strip.c, strip.scale, strip.width, x0, x1, &first, &end);
+  strip.origin = (first * stride) & ~15, strip.end = end * stride;
+  return strip;
+}
+
+EP_INLINE int ep_fours(const EpStrip& strip) { return (strip.end - strip.origin + 15) / 16 * 4; }
+
+EP_INLINE void ep_sum_strip(const EpStrip& strip, EpFour* sums, int t) {
+  ep_sum_rows(strip.plane, strip.pitch, strip.width * strip.stride, strip.rows, strip.origin, strip.end,
+              sums, t, EP_THREAD_COUNT);
+}
+
+// N channels at an output column.
+template <int N>
+EP_INLINE void ep_sample(const EpStrip& strip, const EpFour* sums, float x, float* values) {
+  const EpTaps taps = ep_taps(x * strip.a + strip.c, strip.scale, strip.shrinks, strip.width);
+  ep_sum_columns<N>((const float*)sums + taps.first * strip.stride - strip.origin, strip.stride, taps, values);
+  const float norm = taps.norm * strip.rows.norm;
+  for (int k = 0; k < N; ++k) values[k] *= norm;
 }
 
 // Upright pictures: stretch, letterbox, straight crops. Grid (strips of `columns` output pixels, rows,
 // pictures). First the rows behind one output row are summed, then the columns, so that every source
 // byte is read once and in order. The launcher picks `columns` such that a strip fits.
 EP_KERNEL ep_preprocess(EpImages images, EpTensor out, int columns) {
-  EP_SHARED EpFour strip[EP_STRIP / 4];
+  EP_SHARED EpFour sums[EP_STRIP / 4];
   const EpImage& image = images.item[EP_BLOCK_Z];
   const int y = EP_BLOCK_Y, x0 = EP_BLOCK_X * columns, x1 = ep_min(x0 + columns, out.width);
-  const float a = image.inverse[0], c = image.inverse[2];
-  const float scale_x = ep_abs(a), scale_y = ep_abs(image.inverse[4]);
-  const float largest = ep_max(scale_x, scale_y);
-  const bool shrinks = largest > 2.f, chroma_shrinks = largest > 4.f;
   const float centre_y = ((float)y + 0.5f) * image.inverse[4] + image.inverse[5];
   const bool row_inside = centre_y >= 0.f && centre_y < (float)image.height;
   const bool yuv = ep_is_yuv(image.format), planar = image.format == EP_I420;
-  const int stride = ep_pixel_bytes(image.format), chroma_stride = planar ? 1 : 2;
-  const int chroma_width = (image.width + 1) / 2, chroma_height = (image.height + 1) / 2;
-  const EpTaps rows = ep_taps(centre_y, scale_y, shrinks, image.height);
-  const EpTaps chroma_rows =
-      ep_taps(centre_y * 0.5f, scale_y * 0.5f, chroma_shrinks, chroma_height);
-  int first, end, chroma_first, chroma_end;
-  ep_columns(a, c, scale_x, shrinks, image.width, x0, x1, &first, &end);
-  ep_columns(a * 0.5f, c * 0.5f, scale_x * 0.5f, chroma_shrinks, chroma_width, x0, x1, &chroma_first,
-             &chroma_end);
-  // The sums of each plane lie one after the other, from a byte that is a multiple of 4.
-  const int origin = (first * stride) & ~3, chroma_origin = (chroma_first * chroma_stride) & ~3;
-  EpFour* const u_strip = strip + (end * stride - origin + 3) / 4;
-  EpFour* const v_strip = u_strip + (chroma_end * chroma_stride - chroma_origin + 3) / 4;
-
+  EpStrip full, half = {};
+  EpFour *u_sums = sums, *v_sums = sums;
+  if (row_inside) {
+    full = ep_strip(image, 0, ep_pixel_bytes(image.format), 1.f, x0, x1, centre_y);
+    if (yuv) {
+      half = ep_strip(image, 1, planar ? 1 : 2, 0.5f, x0, x1, centre_y);
+      u_sums = sums + ep_fours(full);
+      v_sums = u_sums + ep_fours(half);
+    }
+  }
   EP_THREADS(t) {
     if (!row_inside) continue;
-    ep_sum_rows(image.plane[0], image.pitch[0], image.width * stride, rows, origin, end * stride,
-                strip, t, EP_THREAD_COUNT);
+    ep_sum_strip(full, sums, t);
     EP_NO_UNROLL
-    for (int plane = 1; plane < (yuv ? (planar ? 3 : 2) : 1); ++plane)
-      ep_sum_rows(image.plane[plane], image.pitch[plane], chroma_width * chroma_stride, chroma_rows,
-                  chroma_origin, chroma_end * chroma_stride, plane == 1 ? u_strip : v_strip, t,
-                  EP_THREAD_COUNT);
+    for (int plane = 1; plane < (yuv ? (planar ? 3 : 2) : 1); ++plane) {
+      half.plane = image.plane[plane], half.pitch = image.pitch[plane];
+      ep_sum_strip(half, plane == 1 ? u_sums : v_sums, t);
+    }
   }
   EP_BARRIER();
-  const float* const sums = (const float*)strip;
   EP_THREADS(t) {
-    for (int x = x0 + t; x < x1; x += EP_THREAD_COUNT) {
-      const float centre = ((float)x + 0.5f) * a + c;
+    EpPlace place = ep_place(out, image.slot, (long long)y * out.width + x0 + t);
+    const int step = EP_THREAD_COUNT * (out.nhwc ? 3 : 1);
+    for (int x = x0 + t; x < x1; x += EP_THREAD_COUNT, place.first += step) {
+      const float at = (float)x + 0.5f, centre = at * image.inverse[0] + image.inverse[2];
       float rgb[3] = {out.pad, out.pad, out.pad};
       if (row_inside && centre >= 0.f && centre < (float)image.width) {
-        const EpTaps taps = ep_taps(centre, scale_x, shrinks, image.width);
-        const EpTaps chroma_taps =
-            ep_taps(centre * 0.5f, scale_x * 0.5f, chroma_shrinks, chroma_width);
         if (yuv) {
-          const float chroma_norm = chroma_taps.norm * chroma_rows.norm;
-          const int at = chroma_taps.first * chroma_stride - chroma_origin;
           float luma, cbcr[2];
-          ep_sum_columns<1>(sums + taps.first - origin, 1, taps, &luma);
+          ep_sample<1>(full, sums, at, &luma);
           if (planar) {
-            ep_sum_columns<1>((const float*)u_strip + at, 1, chroma_taps, cbcr);
-            ep_sum_columns<1>((const float*)v_strip + at, 1, chroma_taps, cbcr + 1);
+            ep_sample<1>(half, u_sums, at, cbcr);
+            ep_sample<1>(half, v_sums, at, cbcr + 1);
           } else {
-            ep_sum_columns<2>((const float*)u_strip + at, 2, chroma_taps, cbcr);
+            ep_sample<2>(half, u_sums, at, cbcr);
           }
-          ep_yuv_to_rgb(image, luma * (taps.norm * rows.norm), cbcr[0] * chroma_norm,
-                        cbcr[1] * chroma_norm, rgb);
+          ep_yuv_to_rgb(image, luma, cbcr[0], cbcr[1], rgb);
         } else {
-          const bool bgr = image.format == EP_BGR8 || image.format == EP_BGRA8;
-          float sum[3];
-          ep_sum_columns<3>(sums + taps.first * stride - origin, stride, taps, sum);
-          const float norm = taps.norm * rows.norm;
-          rgb[0] = (bgr ? sum[2] : sum[0]) * norm;
-          rgb[1] = sum[1] * norm;
-          rgb[2] = (bgr ? sum[0] : sum[2]) * norm;
+          ep_sample<3>(full, sums, at, rgb);
+          if (image.format == EP_BGR8 || image.format == EP_BGRA8) {
+            const float red = rgb[2];
+            rgb[2] = rgb[0], rgb[0] = red;
+          }
         }
       }
-      ep_store(out, image.slot, x, y, rgb);
+      ep_store(out, place, rgb[0], rgb[1], rgb[2]);
     }
   }
 }
@@ -282,6 +351,6 @@ EP_KERNEL ep_warp(EpImages images, EpTensor out) {
       for (int k = 0; k < 3; ++k) rgb[k] = sum[k] * norm;
       if (ep_is_yuv(image.format)) ep_yuv_to_rgb(image, rgb[0], rgb[1], rgb[2], rgb);
     }
-    ep_store(out, image.slot, x, y, rgb);
+    ep_store(out, ep_place(out, image.slot, pixel), rgb[0], rgb[1], rgb[2]);
   }
 }

@@ -51,9 +51,10 @@ def preprocess(
 
 
 class _Taps(NamedTuple):
-    """Source pixels behind each output pixel along one axis: first one, weights, norm."""
+    """Source pixels behind each output pixel along one axis: first one, how many, weights, norm."""
 
     first: NDArray[np.int64]
+    count: NDArray[np.int64]
     weights: Float32Array
     norm: Float32Array
 
@@ -66,17 +67,18 @@ def _taps(centre: Float32Array, scale: np.float32, shrinks: bool, size: int) -> 
         low = np.maximum(centre - scale * f32(0.5), f32(0))
         high = np.minimum(centre + scale * f32(0.5), f32(size))
         first = np.clip(low.astype(np.int64), 0, size - 1)
-        count = np.clip(high.astype(np.int64), first, size - 1) - first + 1
+        count = np.clip(np.ceil(high).astype(np.int64) - 1, first, size - 1) - first + 1
         pixel = (first[:, None] + np.arange(count.max())).astype(np.float32)
         reach = np.minimum(high[:, None], pixel + f32(1)) - np.maximum(low[:, None], pixel)
         weights = np.where(np.arange(count.max()) < count[:, None], np.maximum(reach, f32(0)), 0)
-        return _Taps(first, weights.astype(np.float32), f32(1) / (high - low))
+        return _Taps(first, count, weights.astype(np.float32), f32(1) / (high - low))
     position = centre - f32(0.5)
     whole = np.floor(position)
     first = np.clip(whole.astype(np.int64), 0, size - 1)
     count = np.clip(whole.astype(np.int64) + 1, 0, size - 1) - first + 1
     fraction = np.where(count == 2, position - whole, f32(0))
-    return _Taps(first, np.stack([f32(1) - fraction, fraction], 1), np.ones_like(fraction))
+    weights = np.stack([f32(1) - fraction, fraction], 1)
+    return _Taps(first, count, weights, np.ones_like(fraction))
 
 
 def _sum_taps(plane: Float32Array, taps: _Taps) -> Float32Array:
@@ -89,9 +91,27 @@ def _sum_taps(plane: Float32Array, taps: _Taps) -> Float32Array:
     return total
 
 
+def _sum_rows(plane: Float32Array, taps: _Taps) -> Float32Array:
+    """The same along rows of bytes: those between the first and the last are whole, and are summed by
+    themselves, up to 256 of them, before they are added."""
+    total = np.zeros((len(taps.first), *plane.shape[1:]), np.float32)
+    whole = np.zeros_like(total)
+    for i in range(taps.weights.shape[1]):
+        row = plane[np.minimum(taps.first + i, len(plane) - 1)]
+        inner = (i > 0) & (i < taps.count - 1)
+        whole[inner] += row[inner]
+        if i % 256 == 0:
+            total += whole
+            whole[:] = 0
+        ends = (i == 0) | (i == taps.count - 1)
+        total[ends] += whole[ends]
+        total[ends] += taps.weights[ends, i][:, None, None] * row[ends]
+    return total
+
+
 def _resampled(plane: NDArray[np.uint8], rows: _Taps, columns: _Taps) -> Float32Array:
     """A plane (height, width, channels) at the output's size."""
-    down = _sum_taps(plane.astype(np.float32), rows)
+    down = _sum_rows(plane.astype(np.float32), rows)
     across = _sum_taps(down.transpose(1, 0, 2), columns).transpose(1, 0, 2)
     out: Float32Array = across * (columns.norm[None, :] * rows.norm[:, None])[..., None]
     return out

@@ -157,13 +157,9 @@ static inline uint16_t to_f16(float value) {
   const float step = as_float((as_bits(size) & 0x7f800000u) + (13u << 23));
   return (uint16_t)(sign | (as_bits((size + step) - step) - 0x38000000u) >> 13);
 }
-static inline u32 prmt_(u32 a, u32 b, u32 selectors) {
-  const u64 bytes = (u64)b << 32 | a;
+static inline u32 brev_(u32 word) {
   u32 out = 0;
-  for (int i = 0; i < 4; ++i) {
-    const u32 n = selectors >> 4 * i & 15, byte = (u32)(bytes >> 8 * (n & 7)) & 255;
-    out |= (n & 8 ? (byte & 128 ? 255u : 0u) : byte) << 8 * i;
-  }
+  for (int i = 0; i < 32; ++i) out |= (word >> i & 1) << (31 - i);
   return out;
 }
 template <class T>

@@ -211,8 +211,6 @@ class _Kernel:
             return f"{v[0]} / {v[1]}" if of == "f32" else f"div_({v[0]}, {v[1]}, {self.line})"
         if kind == "rem":
             return f"rem_({v[0]}, {v[1]}, {self.line})"
-        if kind == "prmt":
-            return f"prmt_({', '.join(v)})"
         if kind in ("min", "max", "shl", "shr"):
             return f"{kind}_({v[0]}, {v[1]})"
         if kind in ("mov", "cvta"):
@@ -224,6 +222,9 @@ class _Kernel:
         if kind == "cvt":
             return self._converted(words, v[0])
         return {
+            "brev": f"brev_({v[0]})",
+            "clz": f"{v[0]} ? __builtin_clz({v[0]}) : 32",
+            "bfind": f"{v[0]} ? {'__builtin_clz' if 'shiftamt' in words else '31 - __builtin_clz'}({v[0]}) : ~0u",
             "rcp": f"1.f / {v[0]}",
             "sqrt": f"__builtin_sqrtf({v[0]})",
             "neg": f"-{v[0]}" if of == "f32" else f"({unsigned})0 - ({unsigned}){v[0]}",

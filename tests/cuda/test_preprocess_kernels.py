@@ -182,11 +182,23 @@ def test_a_picture_that_shrinks_very_much(on: Any) -> None:
     np.testing.assert_array_equal(got, want)
 
 
+@pytest.mark.parametrize("rows", [3, 256, 258, 300, 700])
+def test_rows_that_become_one(on: Any, rows: int) -> None:
+    """Whole rows are summed as integers, and added every 256 of them."""
+    picture = np.random.default_rng(rows).integers(0, 256, (rows, 48, 3), np.uint8)
+    picture[:, ::2] = 255
+    layout, affine = TensorLayout(12, 1), Affine(0.25, 0, 0, 0, 1.01 / rows, -0.005)
+    want = twins.preprocess([Planes.packed(picture)], [affine], layout)
+    got = on.get(on.kernels.preprocess([Planes.packed(on.put(picture))], [affine], layout))
+    np.testing.assert_array_equal(got, want)
+    np.testing.assert_allclose(want[0, :, 0, 2], picture.mean(0)[8:12].mean(0) / 255, atol=0.03)
+
+
 def test_strips_fit_into_shared_memory() -> None:
     for scale in (0.01, 0.5, 1.0, 1.9, 2.0, 2.1, 17.1, 500.0, 1015.0):
         columns = strip_columns([scale], 10**6)
         source_columns = (columns - 1) * scale + max(scale, 2.0) + 3
-        assert 4 * source_columns + 16 <= 8192
+        assert 4 * source_columns + 30 <= 8192
     with pytest.raises(UsageError, match="cannot shrink"):
         strip_columns([3000.0], 10)
 
