@@ -54,7 +54,7 @@ class _Taps(NamedTuple):
     """Source pixels behind each output pixel along one axis: first one, how many, weights, norm."""
 
     first: NDArray[np.int64]
-    count: NDArray[np.int64]
+    covered: NDArray[np.int64]
     weights: Float32Array
     norm: Float32Array
 
@@ -98,12 +98,12 @@ def _sum_rows(plane: Float32Array, taps: _Taps) -> Float32Array:
     whole = np.zeros_like(total)
     for i in range(taps.weights.shape[1]):
         row = plane[np.minimum(taps.first + i, len(plane) - 1)]
-        inner = (i > 0) & (i < taps.count - 1)
+        inner = (i > 0) & (i < taps.covered - 1)
         whole[inner] += row[inner]
         if i % 256 == 0:
             total += whole
             whole[:] = 0
-        ends = (i == 0) | (i == taps.count - 1)
+        ends = (i == 0) | (i == taps.covered - 1)
         total[ends] += whole[ends]
         total[ends] += taps.weights[ends, i][:, None, None] * row[ends]
     return total
