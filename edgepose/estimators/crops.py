@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,17 @@ def check_detector(detector: Detector, manifest: Manifest) -> None:
             + ("which needs turned palm boxes" if turned else "which needs plain boxes")
             + (f": use --detector {manifest.detector}." if manifest.detector else ".")
         )
+
+
+def detector_options(manifest: Manifest, options: EstimatorOptions) -> EstimatorOptions:
+    """The user's choices, else what the pose network's manifest wants of its detector."""
+    own = manifest.decoder
+    score, overlap = options.box_threshold, options.nms_threshold
+    return replace(
+        options,
+        box_threshold=own.get("box_score") if score is None else score,
+        nms_threshold=own.get("box_nms") if overlap is None else overlap,
+    )
 
 
 def detector_network(manifest: Manifest, options: EstimatorOptions) -> Network:

@@ -15,7 +15,7 @@ from edgepose.engines import EngineOptions, load_engine
 from edgepose.engines.base import Engine, Outputs
 from edgepose.errors import UnknownNameError, UsageError
 from edgepose.estimators.base import EstimatorOptions
-from edgepose.estimators.runner import Runner, chunks, made_of
+from edgepose.estimators.runner import Runner, made_of
 from edgepose.networks.manifest import Manifest
 from edgepose.preprocess import Placement
 from edgepose.timing import Stopwatch
@@ -67,7 +67,7 @@ class Detector:
             raise UnknownNameError("detector format", self.kind, (*FORMATS, "palm"))
         side = options.detector_size
         own = replace(options, size=(side, side) if side else None, resize="")
-        self._runner = Runner(engine, manifest, own)
+        self._runner = Runner(engine, manifest, own, trim=True)
         self._params = _params(manifest, options, self._runner)
         self._layers = _anchor_layers(manifest)
 
@@ -97,8 +97,8 @@ class Detector:
             EngineError: the engine failed, or its answer is not of the manifest's format.
         """
         found: list[Regions] = []
-        for part in chunks(len(frames), self._runner.batch):
-            found += self._detect(frames[part], watch)
+        for part in self._runner.batches(frames):
+            found += self._detect(part, watch)
         return found
 
     def _detect(self, frames: Sequence[Frame], watch: Stopwatch) -> list[Regions]:
@@ -106,22 +106,24 @@ class Detector:
         outputs = self._runner.run_placed(frames, places, watch)
         with watch.stage("postprocess"):
             # engines of a fixed batch answer for empty rows too
-            raw = self._decode(outputs, self._runner.answers(len(frames)))[: len(frames)]
+            spec = self._runner.spec_of(frames[0])
+            params = replace(self._params, size=(spec.width, spec.height))
+            raw = self._decode(outputs, params, self._runner.answers(len(frames)))[: len(frames)]
             rows = zip(raw, places, frames, strict=True)
             return [self._in_image(r, where, f) for r, where, f in rows]
 
-    def _decode(self, outputs: Outputs, batch: int) -> list[Regions]:
+    def _decode(self, outputs: Outputs, params: DetectionParams, batch: int) -> list[Regions]:
         if self.kind == "palm":
             palms = decode_palms(
                 outputs,
-                self._params.size[0],
-                score_threshold=self._params.score_threshold,
-                nms_threshold=self._params.nms_threshold,
-                limit=self._params.limit,
+                params.size[0],
+                score_threshold=params.score_threshold,
+                nms_threshold=params.nms_threshold,
+                limit=params.limit,
                 layers=self._layers,
             )
             return [Regions(p.boxes, p.scores, p.angles) for p in palms]
-        boxes = decode_detections(outputs, self._params, batch)
+        boxes = decode_detections(outputs, params, batch)
         return [Regions(b.xyxy, b.scores, np.zeros(len(b.scores))) for b in boxes]
 
     def _in_image(self, found: Regions, where: Placement, frame: Frame) -> Regions:

@@ -12,9 +12,11 @@ from edgepose.estimators.base import EstimatorOptions
 from edgepose.geometry import keypoints_box
 from edgepose.networks.manifest import Manifest
 from edgepose.networks.topology import Topology
-from edgepose.types import Box, Frame, Link, Pose
+from edgepose.track.similarity import keypoint_sigmas
+from edgepose.types import Box, Float64Array, Frame, Link, Pose
 
 DEFAULT_THRESHOLD = 0.3
+AREA_OF_BOX = 0.53  # of a person, as COCO counts it, on average
 OUTSIDE = 0.05  # of a pose's size, by which points may lie beyond the frame's border
 
 
@@ -85,6 +87,39 @@ def make_poses(
         side = "" if np.isnan(sure) else "right" if sure >= 0.5 else "left"
         poses.append(pose.with_(handedness=side) if side else pose)
     return tuple(poses)
+
+
+def distinct(
+    points: NDArray[np.floating], weights: NDArray[np.floating], topology: Topology, most: float
+) -> NDArray[np.intp]:
+    """Numbers of the poses that stay where of two in one place only the better does, in their order.
+
+    Two boxes of one person that overlap little give two equal poses, and two people whose boxes overlap a
+    lot do not: so object keypoint similarity decides, as in the evaluation of COCO.
+
+    Args:
+        points: (N, K, 3) x, y in image pixels and score; keypoints that are not meant score 0.
+        weights: (N,) the better pose has more.
+        topology: its names, or its own constants, say how far a keypoint may lie off.
+        most: similarity 0..1 above which two are one; over the keypoints that both have, at least three.
+    """
+    sigmas = np.array(topology.sigmas) if topology.sigmas else keypoint_sigmas(topology.keypoints)
+    kept: list[int] = []
+    for i in np.argsort(-np.asarray(weights), kind="stable").tolist():
+        if not any(_alike(points[i], points[k], sigmas) > most for k in kept):
+            kept.append(i)
+    return np.sort(np.array(kept, np.intp))
+
+
+def _alike(one: NDArray[np.floating], other: NDArray[np.floating], sigmas: Float64Array) -> float:
+    """Object keypoint similarity, as large as the larger of two poses allows."""
+    both = (one[:, 2] > 0) & (other[:, 2] > 0)
+    if both.sum() < 3:
+        return 0.0
+    areas = (np.ptp(p[p[:, 2] > 0, :2], axis=0).prod() for p in (one, other))
+    area = AREA_OF_BOX * max(*areas, 1.0)
+    away = ((one[both, :2] - other[both, :2]) ** 2).sum(axis=1)
+    return float(np.exp(-away / (2 * area * (2 * sigmas[both]) ** 2)).mean())
 
 
 def in_picture(xy: NDArray[np.floating], width: int, height: int) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edgepose.closing import Closing
 from edgepose.estimators.base import EstimatorOptions
-from edgepose.estimators.crops import Crops, check_detector, detector_network
+from edgepose.estimators.crops import Crops, check_detector, detector_network, detector_options
 from edgepose.estimators.detector import Detector
 from edgepose.networks.manifest import InputSpec, Manifest
 from edgepose.preprocess import fit, to_tensor
@@ -64,7 +64,7 @@ class People(Closing):
     def __init__(self, manifest: Manifest, options: EstimatorOptions) -> None:
         network = detector_network(manifest, options)
         self._crops = Crops(manifest)
-        self._detector = Detector.load(network, options)
+        self._detector = Detector.load(network, detector_options(manifest, options))
         self.key = f"{manifest.input!r} {manifest.decoder!r} {network.manifest.name}"
         check_detector(self._detector, manifest)
 

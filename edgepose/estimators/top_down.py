@@ -19,11 +19,18 @@ from edgepose.engines import BatchRange, load_engine
 from edgepose.engines.base import Engine, Outputs
 from edgepose.errors import UsageError
 from edgepose.estimators.base import EstimatorOptions
-from edgepose.estimators.crops import Crops, Owners, Window, check_detector, detector_network
+from edgepose.estimators.crops import (
+    Crops,
+    Owners,
+    Window,
+    check_detector,
+    detector_network,
+    detector_options,
+)
 from edgepose.estimators.detector import Detector, Regions
 from edgepose.estimators.device_feed import DeviceFeed
 from edgepose.estimators.heads import HeatmapHead, SimccHead, bind_head, check_points
-from edgepose.estimators.people import Limits, make_poses
+from edgepose.estimators.people import Limits, distinct, make_poses
 from edgepose.estimators.runner import (
     Runner,
     chunks,
@@ -84,6 +91,7 @@ class TopDown:
             _check_sides(topology)
         self._limits = Limits.of(manifest, options, topology)
         self._flip = options.flip_test
+        self._most_alike = float(manifest.decoder.get("alike", 0.0))
 
     @classmethod
     def load(cls, network: Network, options: EstimatorOptions) -> TopDown:
@@ -94,7 +102,8 @@ class TopDown:
             UsageError: there is no detector, or it does not suit.
         """
         topology = topology_of(network)
-        detector = Detector.load(detector_network(network.manifest, options), options)
+        found = detector_network(network.manifest, options)
+        detector = Detector.load(found, detector_options(network.manifest, options))
         try:
             return made_of(
                 _load_engine(network, options),
@@ -152,17 +161,24 @@ class TopDown:
             points = np.concatenate([points for points, _ in parts])
             sides = np.concatenate([right for _, right in parts])
             return [
-                make_poses(
-                    points[owners == i],
-                    regions.scores,
-                    None if self._crops.turned else regions.boxes,  # a palm's box is not the hand's
-                    self.topology,
-                    frame,
-                    self._limits,
-                    sides[owners == i],
-                )
+                self._poses(frame, regions, points[owners == i], sides[owners == i])
                 for i, (frame, regions) in enumerate(zip(frames, found, strict=True))
             ]
+
+    def _poses(
+        self,
+        frame: Frame,
+        regions: Regions,
+        points: NDArray[np.float32],
+        right: NDArray[np.float32],
+    ) -> tuple[Pose, ...]:
+        if self._most_alike:
+            shown = points * (points[..., 2:] > self._limits.threshold)
+            weights = regions.scores * shown[..., 2].mean(axis=1)
+            kept = distinct(shown, weights, self.topology, self._most_alike)
+            regions, points, right = regions.take(kept), points[kept], right[kept]
+        boxes = None if self._crops.turned else regions.boxes  # a palm's box is not the hand's
+        return make_poses(points, regions.scores, boxes, self.topology, frame, self._limits, right)
 
     def _points(
         self,

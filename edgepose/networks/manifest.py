@@ -19,6 +19,9 @@ Outputs are bound by role. Roles by `decoder.type`:
 | palm | boxes, scores | score, nms, strides, anchors |
 | hand-landmark | landmarks, presence, handedness, world | presence, scale, shift_y |
 
+Top-down networks also: box_score, box_nms (instead of the detector's own score and nms), min_score, alike
+(object keypoint similarity above which two poses are one person).
+
 PAF channels inside that range are told by the topology's `paf_channels`.
 """
 
@@ -45,6 +48,7 @@ NOT_IN_JSON = {"path", "custom"}
 DECODER_NUMBERS = {
     *("score", "nms", "threshold", "keypoint_threshold", "link_threshold", "min_score"),
     *("padding", "mask", "scale", "shift_y", "presence", "split"),
+    *("box_score", "box_nms", "alike"),
 }
 DECODER_COUNTS = {"upsample", "window", "samples", "class_count", "keypoint_values"}
 DECODER_LISTS = {"cmap_channels", "paf_channels", "classes", "strides", "anchors"}
@@ -65,7 +69,7 @@ class InputSpec:
         pad: grey level of the padding, 0..255.
         layout: tensor layout.
         multiple: width and height may be changed to other multiples of this; 0 = fixed.
-        shrink: "area" averages what shrinks more than twice, as on the GPU; "auto" does so for bottom-up
+        shrink: "area" averages what shrinks (on the GPU: more than twice); "auto" does so for bottom-up
             networks, and is bilinear for others.
     """
 

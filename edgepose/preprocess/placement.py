@@ -70,7 +70,7 @@ def fit(spec: InputSpec, width: int, height: int, way: Way = "maps") -> Placemen
             answers follow the exact ratio.
     """
     source, target = (width, height), (spec.width, spec.height)
-    smooth = 2.0 if spec.shrink == "area" or way == "maps" else 0.0
+    smooth = 1.0 if spec.shrink == "area" else 2.0 if way == "maps" else 0.0
     if spec.resize == "stretch":
         drawn = stretch(source, target)
         return Placement(drawn, drawn, 0, 0, *target, smooth)

@@ -530,7 +530,7 @@ def test_rtx_builds_a_real_network(rtx: Rtx, shared: Path) -> None:
         ("movenet-multipose", (288, 384), None),
         ("movenet-multipose", (224, 384), BatchRange(1, 2, 4)),
         ("movenet-thunder", None, BatchRange(1, 4, 8)),
-        ("yolox-nano", None, None),
+        ("yolox-nano", (416, 416), BatchRange(1, 2, 8)),
         ("mediapipe-palm", None, None),
         ("mediapipe-hand", None, None),
     ],

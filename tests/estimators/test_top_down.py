@@ -382,6 +382,42 @@ def test_people_of_real_pictures_with_real_networks(shared: Path, hpe_int8: Path
     assert figures["AR50"] > 0.45
 
 
+def test_the_embedded_detector_is_the_published_one_for_people(shared: Path) -> None:
+    """Its other classes are gone, and padding is left out; boxes and scores are as they were."""
+    onnx = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    sessions = [
+        onnx.InferenceSession(str(f))
+        for f in (
+            shared / "networks/yolox-nano/yolox_nano_416.onnx",
+            data_networks() / "yolox-nano.onnx",
+        )
+    ]
+    pixels = np.random.default_rng(3).uniform(0, 255, (1, 3, 416, 416)).astype(np.float32)
+    whole, people = (s.run(None, {"images": pixels})[0] for s in sessions)
+    np.testing.assert_allclose(people, whole[..., :6], atol=0.02)
+    (wide,) = sessions[1].run(None, {"images": np.repeat(pixels[:, :, :256], 2, axis=0)})
+    assert wide.shape == (2, 32 * 52 + 16 * 26 + 8 * 13, 6)
+
+
+def test_a_detector_sees_each_picture_without_needless_padding() -> None:
+    detector = Detector.load(resolve("yolox-nano"), EstimatorOptions(engine=EngineOptions(threads=1)))
+    frames = [Frame(np.full((h, w, 3), 90, np.uint8)) for w, h in ((640, 360), (640, 360), (360, 640))]
+    specs = [detector._runner.spec_of(f) for f in frames]
+    assert [(s.width, s.height) for s in specs] == [(416, 256), (416, 256), (256, 416)]
+    found = detector.detect(frames, Stopwatch())
+    detector.close()
+    assert [len(r.scores) for r in found] == [0, 0, 0]
+
+
+def test_a_manifest_may_ask_more_of_its_detector() -> None:
+    manifest = Manifest("n", "top-down", decoder={"box_score": 0.2, "box_nms": 0.6})
+    chosen = detector_options(manifest, EstimatorOptions())
+    assert (chosen.box_threshold, chosen.nms_threshold) == (0.2, 0.6)
+    own = detector_options(manifest, EstimatorOptions(box_threshold=0.5))
+    assert (own.box_threshold, own.nms_threshold) == (0.5, 0.6)
+    assert detector_options(Manifest("n", "top-down"), EstimatorOptions()) == EstimatorOptions()
+
+
 @pytest.mark.parametrize(
     ("name", "file", "least"),
     [

@@ -164,3 +164,9 @@ def test_files_are_written_for_people() -> None:
         assert text.endswith("}\n")
         assert max(map(len, text.splitlines())) < 400
         assert json.loads(text)
+
+
+def test_the_wheel_stays_small_enough() -> None:
+    """These files shrink by a tenth in a wheel, which is to have 45 MB at most."""
+    total = sum(file.stat().st_size for file in data_networks().iterdir())
+    assert total < 48.8e6

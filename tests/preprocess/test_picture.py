@@ -145,3 +145,14 @@ def test_numbers_that_may_mean_anything_are_refused(numbers: np.ndarray) -> None
 def test_other_arrays_are_refused_with_what_is_needed(bad: object) -> None:
     with pytest.raises(UsageError, match="RGB"):
         as_rgb(bad)
+
+
+@pytest.mark.parametrize("shrink", ["area", "auto"])
+def test_networks_that_want_it_average_every_reduction(shrink: str) -> None:
+    """1.5 pixels become one: bilinear takes two of them in turn, an average all."""
+    stripes = np.zeros((300, 300, 3), np.uint8)
+    stripes[:, ::3] = 240
+    spec = InputSpec(width=200, height=200, scale=1.0, resize="letterbox", shrink=shrink)  # type: ignore[arg-type]
+    tensor = to_tensor([stripes], [fit(spec, 300, 300, "boxes")], spec)
+    assert (tensor[0, 0].max() > 160) == (shrink == "auto")
+    assert tensor.mean() == pytest.approx(80, abs=2)

