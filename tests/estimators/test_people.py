@@ -15,7 +15,7 @@ SHAPE = RNG.uniform(0, 1, (17, 2)) * (60, 160)
 
 
 def body(x: float, y: float, score: float = 0.5) -> np.ndarray:
-    points = np.concatenate([SHAPE + (x, y), np.full((17, 1), score)], axis=1)
+    points = np.concatenate([SHAPE + np.array([x, y]), np.full((17, 1), score)], axis=1)
     return points.astype(np.float32)
 
 

@@ -14,14 +14,16 @@ import pytest
 from edgepose.engines import EngineOptions
 from edgepose.errors import EngineError, NetworkFileError, UsageError
 from edgepose.estimators.base import EstimatorOptions
+from edgepose.estimators.crops import detector_options
 from edgepose.estimators.detector import Detector
 from edgepose.estimators.people import Limits, make_poses
 from edgepose.estimators.top_down import TopDown
 from edgepose.geometry import box_iou
 from edgepose.networks import registry
 from edgepose.networks.manifest import InputSpec, Manifest
-from edgepose.networks.resolve import Network
+from edgepose.networks.resolve import Network, resolve
 from edgepose.networks.topology import Topology, load_topology
+from edgepose.paths import data_networks
 from edgepose.timing import Stopwatch
 from edgepose.types import Frame, Pose
 
@@ -394,14 +396,19 @@ def test_the_embedded_detector_is_the_published_one_for_people(shared: Path) -> 
     ]
     pixels = np.random.default_rng(3).uniform(0, 255, (1, 3, 416, 416)).astype(np.float32)
     whole, people = (s.run(None, {"images": pixels})[0] for s in sessions)
-    np.testing.assert_allclose(people, whole[..., :6], atol=0.02)
+    np.testing.assert_allclose(people[..., :4], whole[..., :4], atol=0.3)  # weights are fp16
+    np.testing.assert_allclose(people[..., 4:], whole[..., 4:6], atol=0.005)
     (wide,) = sessions[1].run(None, {"images": np.repeat(pixels[:, :, :256], 2, axis=0)})
     assert wide.shape == (2, 32 * 52 + 16 * 26 + 8 * 13, 6)
 
 
 def test_a_detector_sees_each_picture_without_needless_padding() -> None:
-    detector = Detector.load(resolve("yolox-nano"), EstimatorOptions(engine=EngineOptions(threads=1)))
-    frames = [Frame(np.full((h, w, 3), 90, np.uint8)) for w, h in ((640, 360), (640, 360), (360, 640))]
+    detector = Detector.load(
+        resolve("yolox-nano"), EstimatorOptions(engine=EngineOptions(threads=1))
+    )
+    frames = [
+        Frame(np.full((h, w, 3), 90, np.uint8)) for w, h in ((640, 360), (640, 360), (360, 640))
+    ]
     specs = [detector._runner.spec_of(f) for f in frames]
     assert [(s.width, s.height) for s in specs] == [(416, 256), (416, 256), (256, 416)]
     found = detector.detect(frames, Stopwatch())
