@@ -69,6 +69,9 @@ def load(model: Path, options: EngineOptions) -> OpenVinoEngine:
     except Exception as e:
         raise NetworkFileError(f"Model {model} cannot be used: {_readable(e)}.") from e
     _reshape(network, options.shape)
+    check_inputs(
+        [_spec(p, i, "input") for i, p in enumerate(network.inputs)]
+    )  # it takes memory to compile
     return OpenVinoEngine(_compile(core, network, model, device, options), device, options)
 
 
@@ -170,7 +173,6 @@ class OpenVinoEngine:
 
     def __init__(self, compiled: Any, device: str, options: EngineOptions) -> None:
         self.inputs = tuple(_spec(p, i, "input") for i, p in enumerate(compiled.inputs))
-        check_inputs(self.inputs)
         self.outputs = tuple(_spec(p, i, "output") for i, p in enumerate(compiled.outputs))
         self.max_batch = max_batch(self.inputs)
         self.choice = Choice("openvino", "asked for")

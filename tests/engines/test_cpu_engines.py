@@ -374,5 +374,5 @@ def test_inputs_that_no_machine_holds(backend: str, tmp_path: Path, shape: tuple
     out = helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [given], [out])
     path = write(tmp_path / "net.onnx", checked_model(graph))
-    with pytest.raises((NetworkFileError, EngineError), match=r"fixed to|cannot"):
+    with pytest.raises(NetworkFileError, match=r"fixed to .* Export it at a smaller size"):
         load_engine(path, options(backend))
