@@ -8,9 +8,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from edgepose.errors import UsageError
 
 PART = ".part"  # suffix of what is not finished; such a file is nobody's and may be deleted
 
@@ -153,3 +155,22 @@ def identity(path: str | os.PathLike[str]) -> tuple[int, int, str]:
 def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
     """True where two paths name one file (see `identity`)."""
     return identity(a) == identity(b)
+
+
+def refuse_input(
+    path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str] | None]
+) -> None:
+    """Refuse to write over what is read, whatever other name it has (links of both kinds, a folder mounted
+    twice, standard input that comes from it).
+
+    Args:
+        path: of what will be written.
+        inputs: files that are read; "-" is standard input, None and "" nothing.
+
+    Raises:
+        UsageError: the path is one of them.
+    """
+    target = identity(path)
+    for given in inputs:
+        if given and identity("/dev/stdin" if given == "-" else given) == target:
+            raise UsageError(f"The output {path} is the input itself. Give it another name.")

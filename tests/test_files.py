@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import shutil
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from edgepose.files import file_digest, identity, locked, replacing, same_file, write_atomically
+from edgepose.cli.main import run_words
+from edgepose.errors import UsageError
+from edgepose.files import (
+    file_digest,
+    identity,
+    locked,
+    refuse_input,
+    replacing,
+    same_file,
+    write_atomically,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def names(folder: Path) -> list[str]:
@@ -116,3 +132,63 @@ def test_a_file_that_is_not_there_yet_is_known_by_its_folder(tmp_path: Path) -> 
     assert same_file(tmp_path / "real" / "a", tmp_path / "dangling")
     assert not same_file(tmp_path / "real" / "a", tmp_path / "real" / "b")
     assert identity(tmp_path / "nosuch" / "a") != identity(tmp_path / "nosuch" / "b")
+
+
+WAYS = ["itself", "hard link", "symbolic link", "folder", "dots"]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_output_is_not_what_is_read_by_any_other_name(way: str, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    source = tmp_path / "folder" / "a"
+    source.write_bytes(b"kept")
+    other = tmp_path / "b"
+    if way == "hard link":
+        os.link(source, other)
+    elif way == "symbolic link":
+        other.symlink_to(source)
+    elif way == "folder":
+        (tmp_path / "same").symlink_to(tmp_path / "folder")
+        other = tmp_path / "same" / "a"
+    else:
+        other = source if way == "itself" else tmp_path / "folder" / ".." / "folder" / "a"
+    with pytest.raises(UsageError, match="is the input itself"):
+        refuse_input(other, ("", None, tmp_path / "c", source))
+    refuse_input(tmp_path / "new", ("", None, "-", source))
+
+
+def test_standard_input_from_a_file_is_that_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"kept")
+    code = "import sys; from edgepose.files import refuse_input; refuse_input(sys.argv[1], ['-'])"
+    with path.open("rb") as file:
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(path)], stdin=file, capture_output=True, text=True
+        )
+    assert "is the input itself" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["events export", "eval", "bench", "export"])
+def test_no_command_writes_over_what_it_reads(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "input.onnx"
+    path.write_bytes(b"kept")
+    shutil.copy(ROOT / "docs/images/readme.jpg", tmp_path / "a.jpg")
+    truth = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 1200, "height": 432}],
+        "categories": [{"id": 1, "name": "person", "keypoints": ["nose"], "skeleton": []}],
+        "annotations": [],
+    }
+    words: list[object] = {
+        "events export": [path, "--db", path, "--format", "csv"],
+        "eval": ["--annotations", path, "--images", tmp_path, "--results", path],
+        "bench": ["--model", path, "--json", path],
+        "export": ["resnet18-body", path, "--output", path],
+    }[command]
+    if command == "eval":
+        path.write_text(json.dumps(truth))
+    before = path.read_bytes()
+    assert run_words([*command.split(), *map(str, words)]) == 2
+    assert "is the input itself" in capsys.readouterr().err
+    assert path.read_bytes() == before

@@ -13,7 +13,7 @@ from edgepose.cli.loading import find_network
 from edgepose.cli.options import Bench
 from edgepose.engines import EngineOptions
 from edgepose.errors import OutputError, UsageError
-from edgepose.files import write_atomically
+from edgepose.files import refuse_input, write_atomically
 from edgepose.networks.measured import store, store_ways
 from edgepose.networks.resolve import Network
 from edgepose.options import NetworkChoice
@@ -22,6 +22,9 @@ from edgepose.options import NetworkChoice
 def bench(asked: Bench) -> None:
     """Run the command."""
     talk = Talk.of(asked.talk)
+    for written in (asked.json if asked.json != "-" else "", asked.plot):
+        if written:
+            refuse_input(written, (asked.model, asked.input))
     base = wanted.wanted_engine(asked.engine)
     names = NetworkChoice(asked.network, asked.model, no_download=asked.no_download)
     found = find_network(names, talk, asked.engine.precision)

@@ -24,6 +24,7 @@ from edgepose.eval.pck import measure
 from edgepose.eval.report import Measurement, as_json, as_text
 from edgepose.eval.run import Journal, journal_key, write_rows
 from edgepose.eval.run import evaluate as run
+from edgepose.files import refuse_input
 from edgepose.networks.resolve import Network
 from edgepose.paths import cache
 
@@ -62,6 +63,9 @@ def _check_first(asked: Eval, truth: Annotations) -> None:
     find_pictures(truth, asked.images)
     if not asked.pck:
         coco_figures(truth.limited(1), [])
+    for path in (asked.results, _beside(asked.results)):
+        if path is not None:
+            refuse_input(path, (asked.annotations,))
     if asked.results is not None and not asked.results.parent.is_dir():
         raise OutputError(f"--results {asked.results}: there is no folder {asked.results.parent}.")
 

@@ -27,7 +27,7 @@ from edgepose.events.event import KINDS, Event, iso_time
 from edgepose.events.log import EventLog, Filter, HourCount
 from edgepose.events.openvino_demo import import_demo
 from edgepose.events.store import default_path
-from edgepose.files import replacing
+from edgepose.files import refuse_input, replacing
 
 
 def list_events(asked: EventsList) -> None:
@@ -50,6 +50,8 @@ def export(asked: EventsExport) -> None:
         if not asked.format:
             raise UsageError(f"{output}: name it *.csv, *.json or *.jsonl, or give --format.")
         raise UnknownNameError("format", asked.format, _WRITERS)
+    if output != "-":
+        refuse_input(output, (asked.db or default_path(),))
     with EventLog(asked.db or default_path()) as events:
         counted = _Counted(events.all(make_filter(asked.which, events)))
         lines = _WRITERS[kind](counted)

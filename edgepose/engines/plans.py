@@ -35,6 +35,7 @@ from edgepose.engines.gpu import Gpu, host_memory
 from edgepose.engines.options import EngineOptions
 from edgepose.engines.tensorrt_build import build
 from edgepose.errors import EngineError, NetworkFileError, OutputError
+from edgepose.files import refuse_input
 from edgepose.networks.onnx_file import model_digest, read_outline
 
 log = logging.getLogger(__name__)
@@ -150,6 +151,11 @@ def obtain(
     """
     if options.engine_file is not None:
         return _as_it_is(flavour, options.engine_file, machine)
+    if options.output is not None:
+        for written in (options.output, sidecar_path(options.output)):
+            refuse_input(
+                written, (model, *(model.parent / n for n in read_outline(model).external))
+            )
     job = _Obtain(flavour, model, options, machine, cache or PlanCache(), must_keep)
     plan = job.run()
     if options.output is not None and plan.sidecar is not None:

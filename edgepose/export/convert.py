@@ -17,6 +17,7 @@ from edgepose.export.architectures import (
 from edgepose.export.checkpoint import load_into, read_checkpoint
 from edgepose.export.install import install_exported
 from edgepose.export.onnx_file import write_onnx
+from edgepose.files import refuse_input
 from edgepose.networks.registry import normalise
 from edgepose.networks.topology import Topology, load_topology
 
@@ -80,6 +81,8 @@ def convert(network: str, checkpoint: Path, options: ExportOptions | None = None
     o = options or ExportOptions()
     architecture = find_architecture(network)
     _check(o)
+    if o.output is not None:
+        refuse_input(o.output, (checkpoint,))
     size = check_size(architecture, o.size or architecture.size)
     skeleton = load_topology(o.topology or architecture.topology)
     name = normalise(o.name) if o.name else _name(architecture, o, size, skeleton)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterable
 
-from edgepose.errors import OutputError, UsageError
-from edgepose.files import identity
+from edgepose.errors import OutputError
 
 IMAGES = ("jpg", "jpeg", "png", "bmp", "webp", "tif", "tiff", "ppm", "jp2", "avif")
 VIDEOS = ("mp4", "m4v", "mov", "qt", "mkv", "avi", "webm", "flv", "ts", "h264", "264", "h265", "265", "hevc")  # fmt: skip
@@ -44,15 +42,3 @@ def check_folder(folder: str, create: bool) -> None:
         if isinstance(e, OutputError):
             raise
         raise OutputError(f"Folder {folder} cannot be written: {e.strerror or e}.") from None
-
-
-def refuse_input(path: str, inputs: Iterable[str]) -> None:
-    """Refuse to write over an input, whatever other name it has (links of both kinds, a folder mounted twice).
-
-    Raises:
-        UsageError: the path is one of the inputs.
-    """
-    target = identity(path)
-    for given in inputs:
-        if given and identity(given) == target:
-            raise UsageError(f"The output {path} is the input itself. Give it another name.")

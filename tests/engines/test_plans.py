@@ -414,6 +414,19 @@ def test_timing_caches_by_gpu_and_version(bench: Bench, onnx_file: Maker) -> Non
     assert names == ["tensorrt_10.3.0_Orin_8.7.timing", "tensorrt_10.3.0_RTX_4090_8.7.timing"]
 
 
+def test_a_plan_is_not_written_over_its_network(
+    bench: Bench, onnx_file: Maker, tmp_path: Path
+) -> None:
+    model = onnx_file()
+    before = model.read_bytes()
+    (tmp_path / "plan").hardlink_to(model)
+    for output in (model, tmp_path / "plan"):
+        with pytest.raises(UsageError, match="is the input itself"):
+            bench.get(model, output=output)
+    assert bench.builds == 0
+    assert model.read_bytes() == before
+
+
 # --- for real: TensorRT for RTX builds without a GPU
 
 Got = tuple[Plan, list[str]]

@@ -164,6 +164,62 @@ def test_orientation_of_pictures_in_a_film(spelling: str, tmp_path: Path) -> Non
     assert [close(pixels, picture()) for pixels in frames] == [True] * 8
 
 
+@pytest.mark.parametrize("kind", [1, 3, 4])
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("way", ["JPEG", "PNG", "WebP"])
+def test_orientation_in_every_type_and_order_of_bytes(way: str, order: str, kind: int) -> None:
+    value = {1: "B3x", 3: "H2x", 4: "I"}[kind]
+    tags = struct.pack(f"{order}HIHHHI{value}I", 42, 8, 1, 274, kind, 1, 3, 0)
+    content = (b"II" if order == "<" else b"MM") + tags
+    put = {
+        "JPEG": lambda: jpeg_with(b"Exif\0\0" + content)(encoded(".jpg", stored(3))),
+        "PNG": lambda: png_with(b"eXIf", content)(encoded(".png", stored(3))),
+        "WebP": lambda: webp_with(b"EXIF", content, 8)(encoded(".webp", stored(3))),
+    }
+    assert close(decode_image(put[way]()), picture())
+
+
+@pytest.mark.parametrize("most", [1, 15, 100, 255, 256, 1023, 65535])
+@pytest.mark.parametrize("kind", ["P2", "P3", "P5", "P6", "P7"])
+def test_white_of_a_netpbm_is_its_largest_value(kind: str, most: int) -> None:
+    pixels = picture() // 128 * 255
+    grey = kind in ("P2", "P5")
+    values = (pixels[:, :, 1] if grey else pixels).astype(int) * most // 255
+    data = f"{kind}\n# white\n64 48\n{most}\n".encode()
+    if kind == "P7":
+        data = f"P7\nWIDTH 64\nHEIGHT 48\nDEPTH 3\nMAXVAL {most}\nTUPLTYPE RGB\nENDHDR\n".encode()
+    if kind in ("P2", "P3"):
+        data += b"\n".join(str(v).encode() for v in values.reshape(-1)) + b"\n"
+    else:
+        data += values.astype(np.uint8 if most < 256 else ">u2").tobytes()
+    expected = np.repeat(pixels[:, :, 1:2], 3, 2) if grey else pixels
+    np.testing.assert_array_equal(decode_image(data), expected)
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_a_portable_float_map_is_bright_and_upright(order: str) -> None:
+    values = (picture()[::-1] / 255).astype(f"{order}f4")
+    data = b"PF\n64 48\n" + (b"-1.0\n" if order == "<" else b"1.0\n") + values.tobytes()
+    np.testing.assert_array_equal(decode_image(data), picture())
+
+
+def test_a_tiff_that_begins_with_a_preview_is_refused() -> None:
+    """Raw files of cameras (DNG, NEF, ARW) are such."""
+    done, two = cv2.imencodemulti(".tiff", [picture(16, 12), picture()])
+    assert done
+    data = bytearray(two.tobytes())
+    assert decode_image(bytes(data)).shape == (
+        12,
+        16,
+        3,
+    )  # of several pictures the first one counts
+    order = "<" if data[:2] == b"II" else ">"
+    at = struct.unpack_from(order + "I", data, 4)[0] + 2
+    struct.pack_into(order + "HHII", data, at, 254, 4, 1, 1)
+    with pytest.raises(SourceError, match="preview"):
+        decode_image(bytes(data))
+
+
 def test_exif_counts_before_xmp() -> None:
     data = jpeg_with(b"http://ns.adobe.com/xap/1.0/\0" + xmp(3, True))(
         jpeg_with(b"Exif\0\0" + exif(6))(encoded(".jpg", stored(6)))

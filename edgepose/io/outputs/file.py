@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 
 from edgepose.errors import UnknownNameError
+from edgepose.files import refuse_input
 from edgepose.io.base import Output, OutputOptions
 from edgepose.io.outputs.images import ImageOutput
-from edgepose.io.targets import IMAGES, NUMBER, VIDEOS, check_folder, refuse_input
+from edgepose.io.targets import IMAGES, NUMBER, VIDEOS, check_folder
 from edgepose.io.uri import Uri
 
 

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import OutputError, UsageError
-from edgepose.files import identity, replacing
+from edgepose.files import identity, refuse_input, replacing
 from edgepose.io.base import Output, OutputOptions
 from edgepose.io.pixels import resize, size_for
-from edgepose.io.targets import IMAGES, NUMBER, check_folder, refuse_input
+from edgepose.io.targets import IMAGES, NUMBER, check_folder
 from edgepose.types import Frame
 
 

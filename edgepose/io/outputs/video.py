@@ -20,12 +20,12 @@ from edgepose.errors import (
     OutputError,
     UsageError,
 )
+from edgepose.files import refuse_input
 from edgepose.io.base import Output, OutputOptions
 from edgepose.io.ffmpeg import file_name
 from edgepose.io.outputs.formats import CONTAINERS, Container, Encoder, Setting, codec_for, encoders
 from edgepose.io.outputs.sound import Sound
 from edgepose.io.pixels import size_for
-from edgepose.io.targets import refuse_input
 from edgepose.types import Frame
 
 log = logging.getLogger(__name__)

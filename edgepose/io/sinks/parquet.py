@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from edgepose.errors import BackendUnavailable, OutputError, SourceError, UsageError
-from edgepose.files import replacing
+from edgepose.files import refuse_input, replacing
 from edgepose.io.base import Closing, Sink, SinkOptions
 from edgepose.io.sinks.rows import (
     PIXEL_DIGITS,
@@ -39,7 +39,7 @@ from edgepose.io.sinks.rows import (
     seconds,
     valid,
 )
-from edgepose.io.targets import check_folder, refuse_input
+from edgepose.io.targets import check_folder
 from edgepose.json_file import parse_json
 from edgepose.networks.topology import Topology
 from edgepose.types import Box, Float32Array, Gesture, Link, Pose, Result

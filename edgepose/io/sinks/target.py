@@ -13,8 +13,9 @@ from collections.abc import Iterable
 from typing import BinaryIO
 
 from edgepose.errors import OutputError
+from edgepose.files import refuse_input
 from edgepose.io.base import Closing
-from edgepose.io.targets import check_folder, refuse_input
+from edgepose.io.targets import check_folder
 
 
 class Target(Closing):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from mmap import mmap
 
 Buffer = bytes | mmap
@@ -151,27 +152,64 @@ def is_cut_avi(path: str) -> bool:
     return at > end + 1
 
 
-def tiff_tags(data: bytes) -> dict[int, int]:
-    """The numbers in the first directory of a TIFF or BigTIFF (or of EXIF data) by their tags.
+class Directory:
+    """The first directory of a TIFF or BigTIFF, or of EXIF data.
 
     What lies outside the data is left out: a TIFF of nothing but its header has no tags.
+
+    Attributes:
+        tags: the numbers in it by their tags. kinds: the TIFF type of each (1 BYTE, 3 SHORT, 4 LONG, ...).
+        order: "<" or ">". following: where the next directory lies, 0 where there is none.
     """
-    found: dict[int, int] = {}
-    try:
-        order = "<" if data[:2] == b"II" else ">"
+
+    def __init__(self, data: bytes) -> None:
+        self.tags: dict[int, int] = {}
+        self.kinds: dict[int, int] = {}
+        self.order = "<" if data[:2] == b"II" else ">"
+        self.following = 0
+        with suppress(struct.error, OverflowError):
+            self._read(data)
+
+    def _read(self, data: bytes) -> None:
+        order = self.order
         big = struct.unpack_from(order + "H", data, 2)[0] == 43
         start = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)[0]
         count = struct.unpack_from(order + ("Q" if big else "H"), data, start)[0]
         first, step, value = (start + 8, 20, 12) if big else (start + 2, 12, 8)
         for at in range(first, first + step * min(count, 4096), step):
             tag, kind = struct.unpack_from(order + "HH", data, at)
-            form = {1: "B", 3: "H", 4: "I", 16: "Q"}.get(kind)
+            form = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}.get(kind)
             if form:
-                found[tag] = struct.unpack_from(order + form, data, at + value)[0]
-    except (struct.error, OverflowError):
-        pass
-    return found
+                self.tags[tag] = struct.unpack_from(order + form, data, at + value)[0]
+                self.kinds[tag] = kind
+        self.following = struct.unpack_from(
+            order + ("Q" if big else "I"), data, first + step * count
+        )[0]
 
+    @property
+    def is_preview(self) -> bool:
+        """True where a larger picture follows: raw files of cameras begin with a small one."""
+        return bool(self.tags.get(_SUBFILE, 0) & 1) and bool(
+            self.following or _SUBDIRECTORIES in self.tags
+        )
+
+
+def tiff_tags(data: bytes) -> dict[int, int]:
+    """The numbers in the first directory of a TIFF (or of EXIF data) by their tags."""
+    return Directory(data).tags
+
+
+def netpbm_most(data: bytes) -> int:
+    """The value that is white in a PGM or PPM whose values OpenCV gives as they stand, 0 for others."""
+    match = _NETPBM.match(data)
+    most = int(match[1]) if match else 0
+    # it scales what is written in digits, but not above 255
+    return most if data[:2] in (b"P5", b"P6") or most > 255 else 0
+
+
+_SUBFILE, _SUBDIRECTORIES = 254, 330
+_GAP = rb"(?:\s|#[^\n]*\n)+"
+_NETPBM = re.compile(rb"P[2356]" + _GAP + rb"\d+" + _GAP + rb"\d+" + _GAP + rb"(\d{1,5})\s")
 
 _MAGIC: tuple[tuple[str, bytes], ...] = (
     ("jpeg", rb"\xff\xd8\xff"),
@@ -181,6 +219,7 @@ _MAGIC: tuple[tuple[str, bytes], ...] = (
     ("webp", rb"RIFF....WEBP"),
     ("tiff", rb"II[*+]\0|MM\0[*+]"),
     ("netpbm", rb"P[1-6]\s"),
+    ("pfm", rb"P[Ff]\s"),
     ("pam", rb"P7\n"),
     ("jpeg2000", rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
     ("avif", rb"....ftyp(avif|avis|(mif1|miaf|msf1).{4,40}avif)"),

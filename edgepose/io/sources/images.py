@@ -31,9 +31,9 @@ log = logging.getLogger(__name__)
 # formats that OpenCV decodes: where it finds one of these broken, no other decoder is asked, since
 # FFmpeg fills what is missing of a cut JPEG with grey
 _OPENCV_KINDS = frozenset(
-    ("jpeg", "png", "bmp", "webp", "tiff", "netpbm", "jpeg2000", "avif", "hdr", "exr")
+    ("jpeg", "png", "bmp", "webp", "tiff", "netpbm", "pfm", "jpeg2000", "avif", "hdr", "exr")
 )
-_OTHERS = ("gif", "heif")
+_OTHERS = ("gif", "heif", "pam")
 _COMPRESSION = 259
 # OpenCV gives black for others instead of an error: none, CCITT, LZW, JPEG, Deflate, PackBits, LZMA,
 # Zstandard, WebP, and the like
@@ -54,10 +54,8 @@ def decode_image(data: bytes, name: str = "the image") -> Pixels:
         raise SourceError(f"{name} is cut: the {kind.upper()} ends before its last block.")
     if kind == "jpeg" and header.is_jpeg_film(data, _extension(name)):
         raise SourceError(f"{name} is a film of JPEG pictures. Give it by its own name, alone.")
-    if kind == "tiff" and header.tiff_tags(data).get(_COMPRESSION, 1) not in _TIFF_CODECS:
-        raise SourceError(
-            f"{name}: its compression cannot be read. Save it as PNG, or as plain TIFF."
-        )
+    if kind == "tiff":
+        _check_tiff(header.Directory(data), name)
     try:
         pixels = _decoded(data, kind, name)
     except SourceError:
@@ -73,8 +71,20 @@ def decode_image(data: bytes, name: str = "the image") -> Pixels:
     return pixels
 
 
+def _check_tiff(first: header.Directory, name: str) -> None:
+    if first.tags.get(_COMPRESSION, 1) not in _TIFF_CODECS:
+        raise SourceError(
+            f"{name}: its compression cannot be read. Save it as PNG, or as plain TIFF."
+        )
+    if first.is_preview:
+        raise SourceError(
+            f"{name} begins with a preview, as raw files of cameras do, and the picture itself cannot be "
+            "read. Convert it to JPEG."
+        )
+
+
 def _decoded(data: bytes, kind: str, name: str) -> Pixels | None:
-    pixels = None if kind in _OTHERS else _by_opencv(data, name)
+    pixels = None if kind in _OTHERS else _by_opencv(data, kind, name)
     if pixels is not None:
         return flip(pixels, missed_flip(data, kind))
     if kind in _OPENCV_KINDS:
@@ -113,11 +123,14 @@ def _silence() -> None:
             cv2.utils.logging.setLogLevel(silent)
 
 
-def _by_opencv(data: bytes, name: str) -> Pixels | None:
+def _by_opencv(data: bytes, kind: str, name: str) -> Pixels | None:
     _silence()
     encoded = np.frombuffer(data, np.uint8)
+    most = header.netpbm_most(data) if kind == "netpbm" else 0
     try:
-        pixels = _decode_rgb(encoded)
+        if most not in (0, 255, 65535):
+            return _scaled(cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH), most)
+        pixels = None if kind == "pfm" else _decode_rgb(encoded)
         if pixels is not None:
             return pixels
         return _from_float(cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED))
@@ -138,6 +151,10 @@ def _decode_rgb(encoded: Any) -> Pixels | None:
         return cv2.imdecode(encoded, direct)
     pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
     return None if pixels is None else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+
+
+def _scaled(values: Any, most: int) -> Pixels | None:
+    return None if values is None else _from_float(np.minimum(values / most, 1.0))
 
 
 def _from_float(values: Any) -> Pixels | None:

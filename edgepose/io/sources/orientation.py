@@ -90,6 +90,18 @@ def _exif(data: bytes) -> int:
     return header.tiff_tags(data.removeprefix(b"Exif\0\0")).get(ORIENTATION, 0)
 
 
+def _left(data: bytes) -> int | None:
+    """The EXIF orientation that OpenCV does not see, 0 where it sees it, None where there is none.
+
+    It takes two bytes whatever their type says, which are the wrong ones of a big-endian LONG.
+    """
+    found = header.Directory(data.removeprefix(b"Exif\0\0"))
+    value = found.tags.get(ORIENTATION, 0)
+    if not value:
+        return None
+    return 0 if found.order == "<" or found.kinds[ORIENTATION] == 3 else value
+
+
 def _xmp(data: bytes) -> int:
     match = re.search(rb"tiff:Orientation(?:\s*=\s*[\"']|>)\s*([1-8])", data)
     return int(match[1]) if match else 0
@@ -97,8 +109,10 @@ def _xmp(data: bytes) -> int:
 
 def _jpeg(data: bytes) -> int:
     segments = [data[a:e] for m, a, e in header.jpeg_segments(data) if m == 0xE1]
-    if any(_exif(s) for s in segments if s.startswith(b"Exif\0\0")):
-        return 0
+    for segment in segments:
+        left = _left(segment) if segment.startswith(b"Exif\0\0") else None
+        if left is not None:
+            return left
     return next((_xmp(s) for s in segments if s.startswith(b"http://ns.adobe.com/xap/")), 0)
 
 
@@ -126,7 +140,8 @@ def _tiff(data: bytes) -> int:
 
 def _webp(data: bytes) -> int:
     chunks = dict(_webp_chunks(data))
-    return 0 if _exif(chunks.get(b"EXIF", b"")) else _xmp(chunks.get(b"XMP ", b""))
+    left = _left(chunks.get(b"EXIF", b""))
+    return _xmp(chunks.get(b"XMP ", b"")) if left is None else left
 
 
 def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -140,8 +155,9 @@ def _webp_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 def _png(data: bytes) -> int:
     found = 0
     for name, content in _png_chunks(data):
-        if name == b"eXIf" and _exif(content):
-            return 0
+        left = _left(content) if name == b"eXIf" else None
+        if left is not None:
+            return left
         if name in (b"tEXt", b"zTXt", b"iTXt"):
             keyword, text = _png_text(name, content)
             if keyword == b"XML:com.adobe.xmp":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,6 +30,8 @@ def decode(data: bytes, kind: str, extension: str, name: str) -> Pixels | None:
     """
     if kind == "heif":
         return _heif(data, name)
+    if kind == "pam":
+        return _pam(data, name)
     if not kind and extension not in (*_BY_EXTENSION, "ico"):
         return None  # FFmpeg sees a picture in almost anything
     limit = {"max_pixels": str(LIMIT)}
@@ -50,6 +53,29 @@ def decode(data: bytes, kind: str, extension: str, name: str) -> Pixels | None:
 def _first(frames: Iterable[Any]) -> Pixels | None:
     frame = next(iter(frames), None)
     return None if frame is None else np.ascontiguousarray(frame.to_ndarray(format="rgb24"))
+
+
+def _pam(data: bytes, name: str) -> Pixels | None:
+    """A portable arbitrary map; OpenCV mixes its colours up and takes the largest value for 255."""
+    head, end, body = data.partition(b"\nENDHDR\n")
+    words = dict(re.findall(rb"\n([A-Z]+)[ \t]+(\d{1,9})[ \t\r]*(?=\n)", head + b"\n"))
+    try:
+        width, height, depth, most = (
+            int(words[k]) for k in (b"WIDTH", b"HEIGHT", b"DEPTH", b"MAXVAL")
+        )
+    except KeyError:
+        return None
+    if not end or not (width and height and 0 < depth <= 4 and 0 < most < 65536):
+        return None
+    if width * height > LIMIT:
+        raise SourceError(f"{name} is {width}x{height}, too large. Scale it down first.")
+    kind = np.dtype(np.uint8 if most < 256 else ">u2")
+    if len(body) < width * height * depth * kind.itemsize:
+        raise SourceError(f"{name} is cut: the PAM ends before its last row.")
+    values = np.frombuffer(body, kind, width * height * depth).reshape(height, width, depth)
+    shown = values[:, :, [0, 1, 2] if depth > 2 else [0, 0, 0]].astype(np.float32) / most
+    pixels: Pixels = np.rint(np.minimum(shown, 1) * 255).astype(np.uint8)
+    return pixels
 
 
 def _heif(data: bytes, name: str) -> Pixels:
