@@ -13,10 +13,12 @@ from edgepose.errors import UnknownNameError, UsageError
 from edgepose.gestures.builtin import BODY, HAND, Judge, make_builtin
 from edgepose.gestures.rule import TRUE
 from edgepose.gestures.steady import Steady
+from edgepose.gestures.taught import TaughtJudge, load_taught
 from edgepose.networks.topology import Topology
 from edgepose.types import Float64Array, Gesture, Pose
 
 BUILTIN = "builtin"
+ENDING = ".gestures"
 KNOWN = tuple(dict.fromkeys(rule.name for rule in (*BODY, *HAND)))
 
 
@@ -98,18 +100,33 @@ def make_finders(text: str, topology: Topology) -> Callable[[], GestureFinder]:
         NetworkFileError: a file cannot be used.
     """
     words = [word.strip() for word in text.split(",") if word.strip()]
-    names = [word for word in words if word != BUILTIN]
-    own = [rule.name for rule in _builtin(topology).rules]
+    files = {word: load_taught(word) for word in words if word.endswith(ENDING)}
+    names = [word for word in words if word != BUILTIN and word not in files]
+    labels = [label for taught in files.values() for label in taught.labels]
+    builtin = len(files) < len(words) or not words
+    if builtin:
+        _check(names, [rule.name for rule in _builtin(topology).rules])
+    if names:
+        names += labels
+
+    def make() -> GestureFinder:
+        judges: list[Judge] = [TaughtJudge(t, topology.keypoints, f) for f, t in files.items()]
+        return GestureFinder([*judges, *([_builtin(topology)] if builtin else [])], names)
+
+    make()  # says what does not fit before anything runs
+    return make
+
+
+def _check(names: Sequence[str], known: Sequence[str]) -> None:
     for name in names:
-        if name in KNOWN and name not in own:
-            what = "bodies" if "fallen" in own else "hands"
+        if name in KNOWN and name not in known:
+            what = "bodies" if "fallen" in known else "hands"
             raise UsageError(
                 f"--gestures {name} is not among the gestures of {what}, which this network finds. "
-                f"Known: {', '.join(own)}."
+                f"Known: {', '.join(known)}."
             )
-        if name not in own:
-            raise UnknownNameError("gesture", name, (BUILTIN, *own))
-    return lambda: GestureFinder([_builtin(topology)], names)
+        if name not in known:
+            raise UnknownNameError("gesture", name, (BUILTIN, *known), f"Files end in {ENDING}.")
 
 
 def _builtin(topology: Topology) -> Judge:

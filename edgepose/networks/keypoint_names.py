@@ -27,6 +27,10 @@ COCO_SIGMAS = {
 }
 # names of the same place in other label sets
 SYNONYMS = {"throat": "neck", "head": "nose", "palm": "wrist"}
+HAND = (
+    "wrist", "thumb_cmc", "thumb_mcp", "thumb_ip", "thumb_tip",
+    *(f"{f}_finger_{j}" for f in ("index", "middle", "ring", "little") for j in ("mcp", "pip", "dip", "tip")),
+)  # fmt: skip
 HAND_ROOTS = ("wrist", "palm", "root", "hand_root")
 _FINGERS = {
     "thumb": 0, "index": 1, "fore": 1, "middle": 2, "ring": 3, "little": 4, "pinky": 4, "baby": 4,

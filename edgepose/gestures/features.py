@@ -1,0 +1,84 @@
+"""What a taught gesture is told by: keypoints made independent of place and size, and how they moved.
+
+Of the newest pose: the places of the keypoints around the trunk (a body) or the palm (a hand), in body lengths or
+palms, and all distances between them. Of the moments before it: the places again, seen from where the newest
+pose is. What is missing is NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from edgepose.networks.keypoint_names import COCO_PERSON, HAND, hand_order, places
+from edgepose.types import Float64Array
+
+MOMENTS = 4  # of a window, the newest among them
+# keypoints whose mean is the place, and lengths that give the size: pairs and how often they fit into a unit
+_BODY_PLACE, _HAND_PLACE = (5, 6, 11, 12), (0, 5, 9, 13, 17)
+_BODY_SIZE = (
+    (5, 11, 1.0),
+    (6, 12, 1.0),
+    (5, 6, 1.3),
+    (11, 13, 1.15),
+    (12, 14, 1.15),
+    (5, 7, 1.5),
+    (6, 8, 1.5),
+)
+_HAND_SIZE = ((0, 9, 1.0), (5, 17, 1.4))
+
+
+def canonical(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """The keypoints by which gestures are taught, and their numbers among `names`.
+
+    COCO's 17 of a body and the 21 of a hand have the same names whatever the network calls them, so that a
+    gesture taught with one network works with another; all other topologies keep their own.
+    """
+    order = hand_order(names)
+    if order is not None:
+        return HAND, order
+    body = [n for n in places(names, COCO_PERSON) if n is not None]
+    return (
+        (COCO_PERSON, tuple(body))
+        if len(body) == len(COCO_PERSON)
+        else (tuple(names), tuple(range(len(names))))
+    )
+
+
+class Features:
+    """Turns poses into rows of numbers.
+
+    Args:
+        keypoints: names, as `canonical` gives them. moments: how many poses of a window there are.
+    """
+
+    def __init__(self, keypoints: Sequence[str], moments: int) -> None:
+        keypoints = tuple(keypoints)
+        everything = tuple(range(len(keypoints)))
+        place, size = {COCO_PERSON: (_BODY_PLACE, _BODY_SIZE), HAND: (_HAND_PLACE, _HAND_SIZE)}.get(
+            keypoints, (everything, tuple((a, b, 1.0) for a in everything for b in everything[:a]))
+        )
+        self._place = np.array(place)
+        self._a, self._b = (np.array([row[i] for row in size], np.intp) for i in (0, 1))
+        self._times = np.array([row[2] for row in size])
+        self._i, self._j = np.triu_indices(len(keypoints), 1)
+        self.count = 2 * len(keypoints) * moments + len(self._i)
+
+    def __call__(self, windows: Float64Array) -> Float64Array:
+        """Rows (N, count) of windows (N, moments, K, 2) in image pixels, the newest pose first."""
+        newest = windows[:, 0]
+        trunk = newest[:, self._place]
+        there = ~np.isnan(trunk)
+        centre = np.where(there, trunk, 0.0).sum(axis=1) / there.sum(axis=1)
+        sizes = _length(newest[:, self._a] - newest[:, self._b]) * self._times
+        unit = np.fmax.reduce(sizes, axis=1)
+        unit[~(unit > 0)] = np.nan
+        moved = (windows - centre[:, None, None]) / unit[:, None, None, None]
+        apart = _length(moved[:, 0, self._i] - moved[:, 0, self._j])
+        return np.concatenate([moved.reshape(len(windows), -1), apart], axis=1)
+
+
+def _length(vectors: Float64Array) -> Float64Array:
+    length: Float64Array = np.hypot(vectors[..., 0], vectors[..., 1])
+    return length
