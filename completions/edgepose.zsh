@@ -19,6 +19,7 @@ _edgepose() {
         'networks:List the networks, where they are installed, and the engines built from them'
         'posenet:Find the poses of people or hands in images, videos, cameras and streams'
         'serve:Serve a page with the live view, people and events'
+        'teach:Teach gestures and postures of your own from examples'
     )
     _arguments -C \
         '--version''[Print the version.]' \
@@ -43,6 +44,7 @@ _edgepose() {
         networks) _edgepose_networks ;;
         posenet) _edgepose_posenet ;;
         serve) _edgepose_serve ;;
+        teach) _edgepose_teach ;;
         esac ;;
     esac
 }
@@ -626,6 +628,97 @@ _edgepose_serve() {
         '(--verbose -v)'{--verbose,-v}'[The same as --log-level=verbose.]' \
         '(--quiet -q)'{--quiet,-q}'[Errors only.]' \
         '--no-progress''[No progress bar.]' \
+        '(-h --help)'{-h,--help}'[help]' \
+        '*:file:_files'
+}
+_edgepose_teach() {
+    local state line
+    local -a commands
+    commands=(
+        'collect:Add the people in pictures, films or a camera to a set, as examples of one gesture'
+        'show:Show what a set holds: labels, poses, films'
+        'train:Make gestures out of a set, and say how well they are told apart'
+    )
+    _arguments -C \
+        '(-h --help)'{-h,--help}'[help]' \
+        '1: :->command' \
+        '*:: :->rest'
+    case $state in
+    command) _describe command commands ;;
+    rest)
+        case $line[1] in
+        collect) _edgepose_teach_collect ;;
+        show) _edgepose_teach_show ;;
+        train) _edgepose_teach_train ;;
+        esac ;;
+    esac
+}
+_edgepose_teach_collect() {
+    _arguments -s \
+        '--to=''[The set, which is made or added to.]:SET.npz:_files' \
+        '--person=''[Of films\: only the person with this track id; 0 = everybody.]:NUMBER: ' \
+        '--largest''[Only the largest person of each frame.]' \
+        '--start=''[First frame of a film.]:NUMBER: ' \
+        '--frames=''[At most so many frames of a film.]:NUMBER: ' \
+        '--countdown=''[Seconds until a camera counts. (default\: 3.0)]:NUMBER: ' \
+        '--seconds=''[Seconds for which a camera counts. (default\: 5.0)]:NUMBER: ' \
+        '(--input-width --width)'{--input-width=,--width=}'[Width asked of a camera, or to scale files to.]:NUMBER: ' \
+        '(--input-height --height)'{--input-height=,--height=}'[Height, likewise.]:NUMBER: ' \
+        '(--input-rate --framerate)'{--input-rate=,--framerate=}'[Frames a second.]:NUMBER: ' \
+        '(--input-flip --flip-method --input-flip-method)'{--input-flip=,--flip-method=,--input-flip-method=}'[none, counterclockwise, rotate-180, clockwise, horizontal, vertical, upper-right-diagonal, upper-left-diagonal. (default\: none)]:TEXT:(none counterclockwise rotate-180 clockwise horizontal vertical upper-right-diagonal upper-left-diagonal)' \
+        '--input-codec=''[Codec of streams that do not say\: h264 h265 vp8 vp9 mpeg2 mpeg4 mjpeg.]:TEXT: ' \
+        '(--input-latency --input-rtsp-latency)'{--input-latency=,--input-rtsp-latency=}'[Jitter buffer of network streams, ms. (default\: 10)]:NUMBER: ' \
+        '--rtsp-transport=''[How RTSP carries its data. (default\: tcp)]:tcp|udp:(tcp udp)' \
+        '--timeout=''[Seconds without a frame until a live source is lost. (default\: 10.0)]:NUMBER: ' \
+        '(--network -n)'{--network=,-n+}'[Network by name; see `edgepose networks`. Default\: movenet-multipose, which is in the package; with an NVIDIA GPU resnet18-body. `fast`, `accurate` and `hand` are names, too.]:TEXT:(densenet121-body edgepose-lite-body hrnet-w32 hrnet-w48 human-pose-estimation-0001 mediapipe-hand mediapipe-palm movenet-multipose movenet-thunder openpose-mobilenet-v2-small person-detection-retail-0013 resnet18-body resnet18-hand rtmo-l rtmo-m rtmo-s rtmpose-l rtmpose-m rtmpose-s rtmpose-t simdr-w32 simdr-w48 yolox-m yolox-nano yolox-nano-humanart yolox-tiny)' \
+        '(--model --pose-model)'{--model=,--pose-model=}'[Weights file (.onnx, .xml)\: of --network, or custom with --topology.]:PATH:_files' \
+        '--variant=''[Variant of the weights, for example FP16.]:TEXT: ' \
+        '--topology=''[Topology of a custom network\: name or JSON file.]:TEXT: ' \
+        '--colors=''[Colours of a custom network, one '\''R G B (A)'\'' line a keypoint.]:PATH:_files' \
+        '--input-blob=''[Input tensor of a custom network.]:TEXT: ' \
+        '--output-cmap=''[Confidence map tensor of a custom network.]:TEXT: ' \
+        '--output-paf=''[Part affinity field tensor of a custom network.]:TEXT: ' \
+        '--no-download''[Never fetch a network.]' \
+        '--threshold=''[Least score of keypoints and links. (default\: 0.15)]:NUMBER: ' \
+        '--keypoint-threshold=''[Least score of keypoints alone.]:NUMBER: ' \
+        '--link-threshold=''[Least score of links alone.]:NUMBER: ' \
+        '--min-keypoints=''[Drop poses with fewer keypoints. (default\: 3)]:NUMBER: ' \
+        '--min-score=''[Drop poses with a lower score. (default\: the network'\''s)]:NUMBER: ' \
+        '--resize=''[How pictures fit the network'\''s input. (default\: the network'\''s)]:stretch|letterbox:(stretch letterbox)' \
+        '--network-size=''[Input size of a network with a dynamic one.]:WxH: ' \
+        '--detector=''[Detector of a top-down network, by name. (default\: the network'\''s)]:TEXT:(mediapipe-palm person-detection-retail-0013 yolox-m yolox-nano yolox-nano-humanart yolox-tiny)' \
+        '(--detector-model --det-model)'{--detector-model=,--det-model=}'[Weights file of the detector.]:PATH:_files' \
+        '(--detector-size --img-size)'{--detector-size=,--img-size=}'[Input size of the detector where it is dynamic.]:NUMBER: ' \
+        '(--box-threshold --conf-thres)'{--box-threshold=,--conf-thres=}'[Least score of boxes.]:NUMBER: ' \
+        '(--nms-threshold --iou-thres)'{--nms-threshold=,--iou-thres=}'[Boxes that overlap more are one.]:NUMBER: ' \
+        '--max-people=''[At most so many people a frame; 0 = no limit.]:NUMBER: ' \
+        '--flip-test''[Top-down\: average with the mirrored crop.]' \
+        '--batch-size=''[At most so many frames or people in one run. (default\: 8)]:NUMBER: ' \
+        '--engine=''[auto, tensorrt, onnxruntime, openvino, ... ; see `edgepose doctor`. (default\: auto)]:TEXT:(auto tensorrt tensorrt_rtx onnxruntime-cuda onnxruntime-tensorrt onnxruntime openvino)' \
+        '(--device --device-name)'{--device=,--device-name=}'[OpenVINO\: CPU, GPU, NPU, AUTO; CUDA\: GPU number.]:TEXT: ' \
+        '--threads=''[CPU threads of the engine; 0 = its choice.]:NUMBER: ' \
+        '--precision=''[fp32, fp16, int8 or best, where the engine can choose.]:TEXT:(fp32 fp16 int8 best)' \
+        '--no-build''[Never build a TensorRT engine.]' \
+        '--engine-file=''[Use this TensorRT engine as it is.]:PATH:_files' \
+        '--log-level=''[silent, error, warning, info, verbose or debug. (default\: info)]:TEXT:(silent error warning info verbose debug)' \
+        '(--verbose -v)'{--verbose,-v}'[The same as --log-level=verbose.]' \
+        '(--quiet -q)'{--quiet,-q}'[Errors only.]' \
+        '--no-progress''[No progress bar.]' \
+        '(-h --help)'{-h,--help}'[help]' \
+        '*:file:_files'
+}
+_edgepose_teach_show() {
+    _arguments -s \
+        '--json''[JSON on stdout.]' \
+        '(-h --help)'{-h,--help}'[help]' \
+        '*:file:_files'
+}
+_edgepose_teach_train() {
+    _arguments -s \
+        '--to=''[What --gestures of posenet and serve takes.]:FILE.gestures:_files' \
+        '--window=''[Seconds of motion that count; 0 = the pose alone. (default\: 0.6 where all examples are films, else 0)]:NUMBER: ' \
+        '--wrong=''[Show at most so many of the examples that are told wrongly. (default\: 20)]:NUMBER: ' \
+        '--json''[JSON on stdout.]' \
         '(-h --help)'{-h,--help}'[help]' \
         '*:file:_files'
 }

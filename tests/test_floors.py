@@ -58,6 +58,7 @@ FLOORS = {
     "collect": 4,
     "eval": 4,
     "export": 4,
+    "teach": 4,
     "batch": 4,
     "bench": 4,
     "doctor": 4,

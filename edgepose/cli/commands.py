@@ -56,6 +56,9 @@ COMMANDS = (
     Command("events export", "serve_options:EventsExport", "events:export"),
     Command("events hours", "serve_options:EventsHours", "events:hours"),
     Command("events import", "serve_options:EventsImport", "events:import_events"),
+    Command("teach collect", "teach_options:TeachCollect", "teach:collect_examples"),
+    Command("teach show", "teach_options:TeachShow", "teach:show_set"),
+    Command("teach train", "teach_options:TeachTrain", "teach:train_set"),
     Command("export", "options:Export", "export:export_checkpoint"),
     Command("eval", "options:Eval", "eval:evaluate"),
     Command("bench", "options:Bench", "bench:bench"),
@@ -91,6 +94,14 @@ GROUPS = {
   edgepose batch films/ --out poses
 
   edgepose batch status poses
+""",
+    "teach": """Teach gestures and postures of your own from examples.
+
+  edgepose teach collect thumb_left photos/*.jpg --to signs.npz --network hand
+
+  edgepose teach show signs.npz
+
+  edgepose teach train signs.npz --to signs.gestures
 """,
     "events": """List, export, count and import enter and exit events.
 

@@ -2,7 +2,7 @@
 
 Of the newest pose: the places of the keypoints around the trunk (a body) or the palm (a hand), in body lengths or
 palms, and all distances between them. Of the moments before it: the places again, seen from where the newest
-pose is. What is missing is NaN.
+pose is, and how far each keypoint moves from moment to moment. What is missing is NaN.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ class Features:
         self._times = np.array([row[2] for row in size])
         self._i, self._j = np.triu_indices(len(keypoints), 1)
         self.count = 2 * len(keypoints) * moments + len(self._i)
+        self.count += len(keypoints) if moments > 1 else 0
 
     def __call__(self, windows: Float64Array) -> Float64Array:
         """Rows (N, count) of windows (N, moments, K, 2) in image pixels, the newest pose first."""
@@ -76,7 +77,12 @@ class Features:
         unit[~(unit > 0)] = np.nan
         moved = (windows - centre[:, None, None]) / unit[:, None, None, None]
         apart = _length(moved[:, 0, self._i] - moved[:, 0, self._j])
-        return np.concatenate([moved.reshape(len(windows), -1), apart], axis=1)
+        rows = [moved.reshape(len(windows), -1), apart]
+        if windows.shape[1] > 1:  # a linear classifier cannot make it of the places
+            steps = _length(moved[:, 1:] - moved[:, :-1])
+            there = ~np.isnan(steps)
+            rows.append(np.where(there, steps, 0.0).sum(axis=1) / there.sum(axis=1))
+        return np.concatenate(rows, axis=1)
 
 
 def _length(vectors: Float64Array) -> Float64Array:

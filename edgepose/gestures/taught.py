@@ -86,7 +86,8 @@ class Taught:
             + (self.examples**2).sum(axis=1)
         )
         columns = [square[:, self.of == label].min(axis=1) for label in range(len(self.labels))]
-        return np.sqrt(np.maximum(np.stack(columns, axis=1), 0.0))
+        distances: Float64Array = np.sqrt(np.maximum(np.stack(columns, axis=1), 0.0))
+        return distances
 
 
 class TaughtJudge:

@@ -87,6 +87,7 @@ class ExampleSet:
                     f"{origin.name} is in the set as {labels[known[key]]!r} already; it cannot be {label!r}, too."
                 )
             if key not in known:
+                known[key] = number
                 keep.append(i)
         if len(self) + len(keep) > MOST_POSES:
             raise UsageError(f"A set holds at most {MOST_POSES} poses. Take shorter films.")
@@ -147,15 +148,7 @@ def load_set(path: str | os.PathLike[str]) -> ExampleSet:
         raise SourceError(
             f"Set {path} does not exist. `edgepose teach collect` makes sets."
         ) from None
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        EOFError,
-        zipfile.BadZipFile,
-        zipfile.zlib.error,
-    ) as e:
+    except Exception as e:  # zipfile and numpy raise whatever a damaged file brings them to
         reason = f"{e} is missing" if isinstance(e, KeyError) else getattr(e, "strerror", None) or e
         raise SourceError(f"Set {path} cannot be used: {reason}.") from None
 

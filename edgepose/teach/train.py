@@ -14,7 +14,7 @@ import numpy as np
 from edgepose.errors import BackendUnavailable, UsageError
 from edgepose.gestures.features import MOMENTS, Features
 from edgepose.gestures.taught import Taught, window_of
-from edgepose.networks.keypoint_names import HAND, mirror_numbers
+from edgepose.networks.keypoint_names import HAND
 from edgepose.teach.example_set import ExampleSet
 from edgepose.types import Float64Array, Int64Array
 
@@ -183,8 +183,6 @@ def _fit(examples: ExampleSet, found: Examples, learn: Int64Array, window: float
     if examples.keypoints == HAND:  # a sign counts with either hand
         windows = np.concatenate([windows, windows * [-1.0, 1.0]])
         label, film = np.tile(label, 2), np.tile(film, 2)
-    elif None in mirror_numbers(examples.keypoints):
-        pass
     with np.errstate(all="ignore"):
         rows = features(windows)
     seen = ~np.isnan(rows)
