@@ -75,7 +75,7 @@ def collect_examples(asked: TeachCollect) -> None:
 def show_set(asked: TeachShow) -> None:
     """What a set holds."""
     examples = load_set(asked.set)
-    rows = [_row(examples, number) for number in range(len(examples.labels))]
+    rows = [_label_row(examples, number) for number in range(len(examples.labels))]
     if asked.json:
         print(json.dumps({"keypoints": examples.keypoints, "labels": rows}))
         return
@@ -85,7 +85,7 @@ def show_set(asked: TeachShow) -> None:
     )
 
 
-def _row(examples: ExampleSet, number: int) -> dict[str, str | int | float]:
+def _label_row(examples: ExampleSet, number: int) -> dict[str, str | int | float]:
     own = examples.label == number
     people = np.stack([examples.origin[own], examples.track[own]], axis=1)
     people, last = np.unique(people, axis=0, return_inverse=True)
@@ -109,7 +109,7 @@ def train_set(asked: TeachTrain) -> None:
             f"--to {asked.to}: name it *{ENDING}, so that --gestures knows it for a file."
         )
     taught, report = train(load_set(asked.set), asked.window)
-    _write(asked.to, json.dumps(as_json(taught), separators=(",", ":")))
+    _write_text(asked.to, json.dumps(as_json(taught), separators=(",", ":")))
     if asked.json:
         told = {"accuracy": report.accuracy, "labels": report.labels, "films": report.films}
         told |= {"confusion": report.confusion.tolist(), "wrong": [asdict(w) for w in report.wrong]}
@@ -120,7 +120,7 @@ def train_set(asked: TeachTrain) -> None:
     print(f"{asked.to}: {', '.join(taught.labels)} by the pose{window}", file=sys.stderr)
 
 
-def _write(path: Path, text: str) -> None:
+def _write_text(path: Path, text: str) -> None:
     try:
         write_atomically(path, text)
     except OSError as e:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edgepose.networks.keypoint_names import COCO_PERSON, HAND, hand_order, places
+from edgepose.networks.keypoint_names import COCO_PERSON, HAND_KEYPOINTS, hand_order, places
 from edgepose.types import Float64Array
 
 MOMENTS = 4  # of a window, the newest among them
@@ -37,7 +37,7 @@ def canonical(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[int, ...]]:
     """
     order = hand_order(names)
     if order is not None:
-        return HAND, order
+        return HAND_KEYPOINTS, order
     body = [n for n in places(names, COCO_PERSON) if n is not None]
     return (
         (COCO_PERSON, tuple(body))
@@ -56,7 +56,10 @@ class Features:
     def __init__(self, keypoints: Sequence[str], moments: int) -> None:
         keypoints = tuple(keypoints)
         everything = tuple(range(len(keypoints)))
-        place, size = {COCO_PERSON: (_BODY_PLACE, _BODY_SIZE), HAND: (_HAND_PLACE, _HAND_SIZE)}.get(
+        place, size = {
+            COCO_PERSON: (_BODY_PLACE, _BODY_SIZE),
+            HAND_KEYPOINTS: (_HAND_PLACE, _HAND_SIZE),
+        }.get(
             keypoints, (everything, tuple((a, b, 1.0) for a in everything for b in everything[:a]))
         )
         self._place = np.array(place)
@@ -81,7 +84,15 @@ class Features:
         if windows.shape[1] > 1:  # a linear classifier cannot make it of the places
             steps = _length(moved[:, 1:] - moved[:, :-1])
             there = ~np.isnan(steps)
-            rows.append(np.where(there, steps, 0.0).sum(axis=1) / there.sum(axis=1))
+            moves = np.where(there, steps, 0.0).sum(axis=1)
+            rows.append(
+                np.divide(
+                    moves,
+                    there.sum(axis=1),
+                    out=np.full_like(moves, np.nan),
+                    where=there.any(axis=1),
+                )
+            )
         return np.concatenate(rows, axis=1)
 
 

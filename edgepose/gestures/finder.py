@@ -105,7 +105,7 @@ def make_finders(text: str, topology: Topology) -> Callable[[], GestureFinder]:
     labels = [label for taught in files.values() for label in taught.labels]
     builtin = len(files) < len(words) or not words
     if builtin:
-        _check(names, [rule.name for rule in _builtin(topology).rules])
+        _check_names(names, [rule.name for rule in _builtin(topology).rules])
     if names:
         names += labels
 
@@ -117,7 +117,7 @@ def make_finders(text: str, topology: Topology) -> Callable[[], GestureFinder]:
     return make
 
 
-def _check(names: Sequence[str], known: Sequence[str]) -> None:
+def _check_names(names: Sequence[str], known: Sequence[str]) -> None:
     for name in names:
         if name in KNOWN and name not in known:
             what = "bodies" if "fallen" in known else "hands"

@@ -28,7 +28,7 @@ from edgepose.types import Float64Array
 FORMAT, VERSION = "edgepose-gestures", 1
 LABEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")
 MOST_MISSING = 0.4  # part of the keypoints that may be missing
-MOST_BYTES = 20_000_000
+LARGEST_FILE = 20_000_000
 MOST_LABELS, MOST_EXAMPLES, MOST_SECONDS = 50, 2000, 10.0
 HOLD, MEMORY = 0.3, 0.6
 GONE = 2.0  # seconds after which a track that is not seen starts a new window
@@ -176,7 +176,7 @@ def load_taught(path: str | Path) -> Taught:
         NetworkFileError: it is missing, damaged, of a newer edgepose, or none of ours.
     """
     try:
-        data = json_file.read_json(path, MOST_BYTES)
+        data = json_file.read_json(path, LARGEST_FILE)
     except FileNotFoundError:
         raise NetworkFileError(f"Gestures {path} do not exist.") from None
     except OSError as e:

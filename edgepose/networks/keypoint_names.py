@@ -27,7 +27,7 @@ COCO_SIGMAS = {
 }
 # names of the same place in other label sets
 SYNONYMS = {"throat": "neck", "head": "nose", "palm": "wrist"}
-HAND = (
+HAND_KEYPOINTS = (
     "wrist", "thumb_cmc", "thumb_mcp", "thumb_ip", "thumb_tip",
     *(f"{f}_finger_{j}" for f in ("index", "middle", "ring", "little") for j in ("mcp", "pip", "dip", "tip")),
 )  # fmt: skip

@@ -21,7 +21,7 @@ from edgepose.json_file import parse_json
 from edgepose.types import AnyArray, Float32Array, Float64Array, Int64Array
 
 FORMAT, VERSION = "edgepose-examples", 1
-MOST_BYTES = 2_000_000_000  # unpacked
+MOST_UNPACKED = 2_000_000_000  # unpacked
 MOST_POSES = 200_000
 
 
@@ -140,7 +140,7 @@ def load_set(path: str | os.PathLike[str]) -> ExampleSet:
     """
     try:
         with zipfile.ZipFile(path) as packed:
-            if sum(info.file_size for info in packed.infolist()) > MOST_BYTES:
+            if sum(info.file_size for info in packed.infolist()) > MOST_UNPACKED:
                 raise ValueError("it is too large")
         with np.load(path, allow_pickle=False) as file:
             return _parsed({name: file[name] for name in file.files})

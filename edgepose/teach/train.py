@@ -14,14 +14,14 @@ import numpy as np
 from edgepose.errors import BackendUnavailable, UsageError
 from edgepose.gestures.features import MOMENTS, Features
 from edgepose.gestures.taught import Taught, window_of
-from edgepose.networks.keypoint_names import HAND
+from edgepose.networks.keypoint_names import HAND_KEYPOINTS
 from edgepose.teach.example_set import ExampleSet
 from edgepose.types import Float64Array, Int64Array
 
 LEAST = 8  # examples of a label
-EVERY = 0.2  # seconds between examples of a film
+SAMPLE = 0.2  # seconds between examples of a film
 FOLDS = 5
-MOST = 60  # examples of a label that are kept
+KEPT = 60  # examples of a label that are kept
 WINDOW = 0.6  # seconds, where all examples are films
 # how much farther from the examples than these are from each other, film against film, a pose may be
 NEAR, SLACK = 0.9, 1.25
@@ -87,7 +87,7 @@ def train(examples: ExampleSet, window: float | None = None) -> tuple[Taught, Re
         )
     window = (0.0 if stills else WINDOW) if window is None else window
     found = cut(examples, window)
-    films = _check(examples, found)
+    films = _check_enough(examples, found)
     parts = _splits(found, min(FOLDS, *films))
     said = np.full(len(found.label), -1)
     for learn, test in parts:
@@ -125,7 +125,7 @@ def _sampled(
 ) -> Iterator[tuple[Float64Array, int]]:
     last = -np.inf
     for i in range(len(at)):
-        if not still and (time[i] - last < EVERY - 1e-6 or time[i] - time[0] < window - 1e-6):
+        if not still and (time[i] - last < SAMPLE - 1e-6 or time[i] - time[0] < window - 1e-6):
             continue
         last = time[i]
         if window:
@@ -138,7 +138,7 @@ def _sampled(
             yield xy[i][None], int(at[i])
 
 
-def _check(examples: ExampleSet, found: Examples) -> tuple[int, ...]:
+def _check_enough(examples: ExampleSet, found: Examples) -> tuple[int, ...]:
     """The number of films of each label.
 
     Raises:
@@ -180,7 +180,7 @@ def _fit(examples: ExampleSet, found: Examples, learn: Int64Array, window: float
     moments = MOMENTS if window else 1
     features = Features(examples.keypoints, moments)
     windows, label, film = found.windows[learn], found.label[learn], found.film[learn]
-    if examples.keypoints == HAND:  # a sign counts with either hand
+    if examples.keypoints == HAND_KEYPOINTS:  # a sign counts with either hand
         windows = np.concatenate([windows, windows * [-1.0, 1.0]])
         label, film = np.tile(label, 2), np.tile(film, 2)
     with np.errstate(all="ignore"):
@@ -222,11 +222,11 @@ def _reach(rows: Float64Array, film: Int64Array) -> float:
 
 def _spread(rows: Float64Array) -> Int64Array:
     """At most 60 of the rows, each as far as possible from those before it."""
-    if len(rows) <= MOST:
+    if len(rows) <= KEPT:
         return np.arange(len(rows))
     chosen = [0]
     away = np.linalg.norm(rows - rows[0], axis=1)
-    while len(chosen) < MOST:
+    while len(chosen) < KEPT:
         chosen.append(int(away.argmax()))
         away = np.minimum(away, np.linalg.norm(rows - rows[chosen[-1]], axis=1))
     return np.array(chosen)
