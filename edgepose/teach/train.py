@@ -19,7 +19,7 @@ from edgepose.teach.example_set import ExampleSet
 from edgepose.types import Float64Array, Int64Array
 
 LEAST = 8  # examples of a label
-SAMPLE = 0.2  # seconds between examples of a film
+PACE = 0.2  # seconds between examples of a film
 FOLDS = 5
 KEPT = 60  # examples of a label that are kept
 WINDOW = 0.6  # seconds, where all examples are films
@@ -125,7 +125,7 @@ def _sampled(
 ) -> Iterator[tuple[Float64Array, int]]:
     last = -np.inf
     for i in range(len(at)):
-        if not still and (time[i] - last < SAMPLE - 1e-6 or time[i] - time[0] < window - 1e-6):
+        if not still and (time[i] - last < PACE - 1e-6 or time[i] - time[0] < window - 1e-6):
             continue
         last = time[i]
         if window:
