@@ -18,7 +18,8 @@ def devices(asked: Devices) -> int:
     """List cameras and what else can be an input."""
     cameras = v4l2.cameras()
     utils, reason = jetson_utils.find()
-    argus = csi.has_element("nvarguscamerasrc")
+    why = "" if utils is not None else csi.no_camera_stack()
+    argus = not why
     if asked.json:
         print(json.dumps({"cameras": [_device_row(c) for c in cameras], "csi": argus,
                           "jetson_utils": utils is not None}, indent=2))  # fmt: skip
@@ -27,7 +28,7 @@ def devices(asked: Devices) -> int:
         _print(camera)
     if not cameras:
         print("No V4L2 camera (/dev/video*). In a container: --device /dev/video0.")
-    print("CSI cameras: csi://0, csi://1, ..." if argus else "CSI cameras: not on this machine.")
+    print("CSI cameras: csi://0, csi://1, ..." if argus else f"CSI cameras: none, {why}.")
     if utils is None:
         print(f"jetson-utils: no, {reason}.")
     print("Without a camera: posenet test://people")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ from edgepose.cli.options import (
 from edgepose.cli.table import print_table
 from edgepose.engines.base import shape_text
 from edgepose.engines.cache import (
+    MACHINE,
     Entry,
     PlanCache,
     export_plan,
     import_plan,
+    machine_fields,
     read_sidecar,
     sidecar_path,
 )
@@ -99,22 +102,16 @@ def import_(asked: EnginesImport) -> int:
 
 
 # facts -------------------------------------------------------------------------------------------
-def this_machine() -> dict[str, str]:
+def this_machine() -> dict[str, Any]:
     """The fields of a key that this machine fixes, as far as they can be known here."""
-    here: dict[str, str] = {}
+    here: dict[str, Any] = {}
     for name in ("tensorrt", "tensorrt_rtx"):
         version = _installed_version(name)
         if version:
             here[name] = version
-    try:
-        gpu = find_gpu()
-    except BackendUnavailable:
-        return here
-    return here | {
-        "gpu": gpu.name,
-        "compute_capability": gpu.compute_capability,
-        "driver": gpu.driver,
-    }
+    with suppress(BackendUnavailable):
+        here |= machine_fields(find_gpu())
+    return here
 
 
 def _installed_version(name: str) -> str:
@@ -125,7 +122,7 @@ def _installed_version(name: str) -> str:
         return ""
 
 
-def foreign(key: Any, here: dict[str, str]) -> list[str]:
+def foreign(key: Any, here: dict[str, Any]) -> list[str]:
     """What differs between a key and this machine, "field: there, here ..."; unknown fields do not."""
     out = []
     version = here.get(key.flavour)
@@ -133,14 +130,14 @@ def foreign(key: Any, here: dict[str, str]) -> list[str]:
         out.append(f"version: {key.version}, here {version}")
     if "hardware-compatible" in key.options or not key.gpu:
         return out
-    for field in ("gpu", "compute_capability", "driver"):
+    for field in MACHINE:
         mine, theirs = here.get(field), getattr(key, field)
-        if mine and mine != theirs:
+        if mine and theirs and mine != theirs:
             out.append(f"{field.replace('_', ' ')}: {theirs}, here {mine}")
     return out
 
 
-def row(entry: Entry, here: dict[str, str]) -> dict[str, Any]:
+def row(entry: Entry, here: dict[str, Any]) -> dict[str, Any]:
     """An engine as `list --json` prints it."""
     base: dict[str, Any] = {"file": str(entry.path), "bytes": entry.size}
     if entry.sidecar is None:
@@ -263,7 +260,7 @@ def find_one(cache: PlanCache, name: str) -> Entry:
 
 
 def _why_remove(
-    cache: PlanCache, entry: Entry, here: dict[str, str], every: bool, older: float | None
+    cache: PlanCache, entry: Entry, here: dict[str, Any], every: bool, older: float | None
 ) -> str:
     if every:
         return "asked for"

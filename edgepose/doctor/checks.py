@@ -27,6 +27,7 @@ from edgepose.cuda import host
 from edgepose.doctor.board import Board, detect, read
 from edgepose.engines.gpu import find_gpu
 from edgepose.errors import BackendUnavailable, EdgeposeError, built_for_other_numpy
+from edgepose.io import jetson_utils
 from edgepose.machine import package_versions
 from edgepose.networks import registry
 from edgepose.version import DOCS, __version__
@@ -289,28 +290,21 @@ def _pycuda(place: Place) -> Iterator[Check]:
 
 
 def _jetson_utils(place: Place) -> Iterator[Check]:
-    module, reason = _try_import("jetson_utils")
-    if module is not None and hasattr(module, "videoSource"):
-        yield Check("jetson-utils", "ok", "videoSource and videoOutput are there")
-    elif module is not None:
-        yield Check(
-            "jetson-utils",
-            "warn",
-            "a package of that name without videoSource",
-            "the package on PyPI is unrelated, and hides the real one",
-            f"pip uninstall jetson-utils, and build it from source: {DOCS}/install-jetson.md",
-        )
-    else:
-        state: State = "warn" if place.board is not None else "note"
-        yield Check(
-            "jetson-utils",
-            state,
-            reason,
-            "cameras go through V4L2 and the CPU; csi:// needs it or GStreamer"
-            if place.board
-            else "",
-            f"{DOCS}/install-jetson.md" if place.board else "",
-        )
+    module, reason = jetson_utils.find()
+    if module is not None:
+        yield Check("jetson-utils", "ok", "videoSource and videoOutput are there, its kernels run")
+        return
+    absent = reason == jetson_utils.ABSENT
+    state: State = "warn" if absent or place.board is None else "fail"
+    if absent and place.board is None:
+        state = "note"
+    yield Check(
+        "jetson-utils",
+        state,
+        "not installed" if absent else reason,
+        "cameras go through V4L2 and the CPU; csi:// needs it or GStreamer" if place.board else "",
+        jetson_utils.PAGE if place.board or not absent else "",
+    )
 
 
 # CPU engines --------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepose import paths
+from edgepose.engines.gpu import Gpu
 from edgepose.engines.options import PRECISIONS
 from edgepose.errors import EngineError, NetworkFileError, OutputError
 from edgepose.files import file_digest, locked, write_atomically
@@ -37,7 +38,9 @@ class PlanKey:
         onnx: sha256 of the network and of its weights beside it.
         flavour: "tensorrt" or "tensorrt_rtx".
         version: of the library.
-        gpu, compute_capability, driver: as `Gpu` has them; "" where a plan was built without a GPU.
+        gpu, compute_capability, driver, multiprocessors: as `Gpu` has them; "" and 0 where a plan was
+            built without a GPU.
+        memory: of the GPU, in GiB, rounded: what the system keeps for itself changes with its version.
         precision: fp32, fp16 or int8.
         shape: input shapes, "input 1x3x224x224" with ? for what the profile leaves open.
         batch: "1" or "1:4:8".
@@ -52,6 +55,8 @@ class PlanKey:
     gpu: str = ""
     compute_capability: str = ""
     driver: str = ""
+    multiprocessors: int = 0
+    memory: int = 0
     precision: str = "fp16"
     shape: str = ""
     batch: str = "1"
@@ -78,8 +83,22 @@ class PlanKey:
         return out
 
 
+def machine_fields(gpu: Gpu | None) -> dict[str, Any]:
+    """The fields of a key that tell the machine; none where there is no GPU."""
+    if gpu is None:
+        return {}
+    return {
+        "gpu": gpu.name,
+        "compute_capability": gpu.compute_capability,
+        "driver": gpu.driver,
+        "multiprocessors": gpu.multiprocessors,
+        "memory": round(gpu.memory / 2**30),
+    }
+
+
 # a plan with another value here was built for another machine, not by another request
-ENVIRONMENT = ("flavour", "version", "gpu", "compute_capability", "driver")
+MACHINE = ("gpu", "compute_capability", "driver", "multiprocessors", "memory")
+ENVIRONMENT = ("flavour", "version", *MACHINE)
 
 
 @dataclass(frozen=True)
@@ -137,7 +156,7 @@ def _sidecar(data: dict[str, Any]) -> Sidecar:
     known = {f.name for f in fields(PlanKey)}
     key = PlanKey(**{k: v for k, v in data["key"].items() if k in known})
     for f in fields(PlanKey):
-        if not isinstance(getattr(key, f.name), int if f.name == "dla" else str):
+        if not isinstance(getattr(key, f.name), int if f.type == "int" else str):
             raise TypeError(f"field {f.name} of the key has a wrong type")
         if not str(getattr(key, f.name)).isprintable():
             raise ValueError(f"field {f.name} of the key holds control characters")

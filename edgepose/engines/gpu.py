@@ -11,6 +11,7 @@ from typing import Any
 from edgepose.errors import BackendUnavailable, UsageError
 
 _ATTRIBUTE_MAJOR, _ATTRIBUTE_MINOR, _ATTRIBUTE_INTEGRATED = 75, 76, 18
+_ATTRIBUTE_MULTIPROCESSORS = 16
 _LIBRARY = "libcuda.so.1"
 
 
@@ -25,6 +26,7 @@ class Gpu:
         driver: CUDA version of the driver, for example "12.6".
         memory: bytes of the GPU, on Jetson those it shares with the CPU.
         integrated: True where GPU and CPU share their memory (Jetson).
+        multiprocessors: how many it has; "Orin" is the name of boards with 4 to 16.
     """
 
     index: int
@@ -33,6 +35,7 @@ class Gpu:
     driver: str
     memory: int
     integrated: bool
+    multiprocessors: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ def find_gpu(device: str = "", library: str = _LIBRARY) -> Gpu:
         _driver_version(driver),
         memory.value,
         bool(_attribute(driver, handle, _ATTRIBUTE_INTEGRATED)),
+        _attribute(driver, handle, _ATTRIBUTE_MULTIPROCESSORS),
     )
 
 

@@ -6,6 +6,8 @@ Device buffers go in and stay, as with TensorRT: the session computes on our str
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,8 @@ from edgepose.engines.options import EngineOptions
 from edgepose.errors import BackendUnavailable, EngineError
 from edgepose.networks.onnx_file import Tensor, read_outline
 from edgepose.types import Shape, TensorSpec
+
+log = logging.getLogger(__name__)
 
 CUDA_PROVIDER = "CUDAExecutionProvider"
 TENSORRT_PROVIDER = "TensorrtExecutionProvider"
@@ -93,12 +97,19 @@ def provider_options(provider: str, options: EngineOptions, stream: int) -> dict
         # a fixed input shape: measure the algorithms once instead of guessing
         out |= {"cudnn_conv_algo_search": "EXHAUSTIVE", "do_copy_in_default_stream": True}
         return out
-    folder = paths.engines_cache() / "onnxruntime"
+    folder = paths.engines_cache() / "onnxruntime"  # the provider makes one folder, not those above it
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        cached = os.access(folder, os.W_OK)
+    except OSError:
+        cached = False
+    if not cached:
+        log.warning("%s cannot be written: the engine is built again at every start.", folder)
     out |= {
         "trt_fp16_enable": options.precision in ("", "fp16", "best"),
-        "trt_engine_cache_enable": True,
+        "trt_engine_cache_enable": cached,
         "trt_engine_cache_path": str(folder),
-        "trt_timing_cache_enable": True,
+        "trt_timing_cache_enable": cached,
         "trt_timing_cache_path": str(folder),
     }
     if options.workspace:

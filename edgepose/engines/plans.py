@@ -27,6 +27,7 @@ from edgepose.engines.cache import (
     PlanCache,
     PlanKey,
     Sidecar,
+    machine_fields,
     read_sidecar,
     sidecar_path,
     write_plan,
@@ -69,16 +70,26 @@ class Machine:
 
     Attributes:
         gpu: its GPU, None where plans are only built.
-        deserialise: makes an engine of a plan, None where the library refuses it; None = there is
-            no GPU to ask.
+        deserialise: makes an engine of a plan, for a core of the accelerator (-1 = GPU); raises
+            EngineError with the library's words where it refuses. None = there is no GPU to ask.
         calibrator: makes an int8 calibrator, None = no device memory at hand.
         on_device: makes the GPU current in the calling thread.
     """
 
     gpu: Gpu | None = None
-    deserialise: Callable[[bytes], Any] | None = None
+    deserialise: Callable[[bytes, int], Any] | None = None
     calibrator: Callable[[Any, BuildPlan], Any] | None = None
     on_device: Callable[[], AbstractContextManager[Any]] = nullcontext
+
+    def load(self, content: bytes, sidecar: Sidecar | None) -> Any:
+        """The engine of a plan, None where there is no GPU to ask.
+
+        Raises:
+            EngineError: the library refuses it; its words.
+        """
+        if self.deserialise is None:
+            return None
+        return self.deserialise(content, -1 if sidecar is None else sidecar.key.dla)
 
 
 @dataclass(frozen=True)
@@ -112,14 +123,12 @@ def plan_key(flavour: Flavour, plan: BuildPlan, gpu: Gpu | None) -> PlanKey:
     if plan.hardware_compatible:
         options.append("hardware-compatible")
         # such a plan is looked up by other GPUs too
-        gpu = replace(gpu, name="Ampere or newer", compute_capability="8.0") if gpu else None
+        gpu = gpu and Gpu(0, "Ampere or newer", "8.0", gpu.driver, 0, False)
     return PlanKey(
         onnx=model_digest(plan.model, plan.outline.external),
         flavour=flavour.name,
         version=flavour.version,
-        gpu=gpu.name if gpu else "",
-        compute_capability=gpu.compute_capability if gpu else "",
-        driver=gpu.driver if gpu else "",
+        **machine_fields(gpu),
         precision=plan.precision,
         shape=plan.shapes(),
         batch=str(plan.batch),
@@ -222,11 +231,10 @@ class _Obtain:
             sidecar = read_sidecar(sidecar_path(lookup.path))
         except (OSError, NetworkFileError) as e:
             return None, Lookup(None, str(e).rstrip("."), rebuild=True)
-        loaded = None
-        if self.machine.deserialise is not None:
-            loaded = self.machine.deserialise(content)
-            if loaded is None:
-                return None, Lookup(None, f"{self.flavour.title} refuses the plan", rebuild=True)
+        try:
+            loaded = self.machine.load(content, sidecar)
+        except EngineError as e:
+            return None, Lookup(None, f"{self.flavour.title} refuses the plan: {e}", rebuild=True)
         return Plan(content, lookup.path, sidecar, loaded, False, reason), lookup
 
     def _lock(self, stack: ExitStack) -> bool:
@@ -258,15 +266,14 @@ class _Obtain:
             calibrator=self.machine.calibrator,
             on_device=self.machine.on_device,
         )
-        loaded = None
-        if self.machine.deserialise is not None:
-            loaded = self.machine.deserialise(content)
-            if loaded is None:
-                raise EngineError(
-                    f"{self.flavour.title} built {self.model.name} but cannot load the plan; the "
-                    "GPU may be out of memory. Close other programs that use it and try again."
-                )
         sidecar = self._sidecar(time.monotonic() - start)
+        try:
+            loaded = self.machine.load(content, sidecar)
+        except EngineError as e:
+            raise EngineError(
+                f"{self.flavour.title} built {self.model.name} but cannot load the plan: {e}. Where "
+                "the GPU is out of memory, close other programs that use it and try again."
+            ) from None
         path = self._store(content, sidecar) if keep else None
         sidecar = read_sidecar(sidecar_path(path)) if path else sidecar
         return Plan(content, path, sidecar, loaded, True, lookup.reason)
@@ -332,24 +339,23 @@ def _as_it_is(flavour: Flavour, path: Path, machine: Machine) -> Plan:
         sidecar = read_sidecar(sidecar_path(path))
     except NetworkFileError:
         sidecar = None
-    loaded = machine.deserialise(content) if machine.deserialise else None
-    if machine.deserialise and loaded is None:
+    try:
+        loaded = machine.load(content, sidecar)
+    except EngineError as e:
         raise EngineError(
-            f"Engine file {path} does not load: {_refusal(flavour, sidecar, machine)}."
-        )
+            f"Engine file {path} does not load: {_refusal(flavour, sidecar, machine)} "
+            f"({flavour.title}: {e})."
+        ) from None
     return Plan(content, path, sidecar, loaded, False, "named by --engine-file")
 
 
 def _refusal(flavour: Flavour, sidecar: Sidecar | None, machine: Machine) -> str:
     if sidecar is not None:
-        gpu = machine.gpu
         here = replace(
             sidecar.key,
             flavour=flavour.name,
             version=flavour.version,
-            gpu=gpu.name if gpu else "",
-            compute_capability=gpu.compute_capability if gpu else "",
-            driver=gpu.driver if gpu else "",
+            **machine_fields(machine.gpu),
         )
         differences = sidecar.key.differences(here)
         if differences:

@@ -36,11 +36,23 @@ class Loader:
         self.log = BuildLog(trt)
         self._runtime = trt.Runtime(self.log.logger)
 
-    def deserialise(self, content: bytes) -> Any:
-        """The engine of a plan, None where the library refuses it (`log` then says why)."""
-        if self._runtime is None:
-            return None
-        return self._runtime.deserialize_cuda_engine(content)
+    def deserialise(self, content: bytes, dla: int = -1) -> Any:
+        """The engine of a plan.
+
+        Args:
+            dla: core of the accelerator that it runs on, -1 = GPU. The plan does not hold it: what counts
+                is the runtime's at this moment.
+
+        Raises:
+            EngineError: the library refuses it; its words.
+        """
+        log = BuildLog(self.trt)
+        if self._runtime is not None and dla >= 0:
+            self._runtime.DLA_core = dla
+        engine = self._runtime and self._runtime.deserialize_cuda_engine(content)
+        if engine is None:
+            raise EngineError(log.first() or "no reason given")
+        return engine
 
 
 class TensorRTEngine(DeviceEngine):

@@ -8,7 +8,11 @@ is there. Films and pictures from files stay with PyAV, because jetson-utils dro
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib
+import io
+import logging
 import os
 from typing import Any
 
@@ -16,30 +20,79 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.errors import BackendUnavailable, UnknownNameError, built_for_other_numpy
+from edgepose.version import DOCS
 
 CHOICES = ("auto", "jetson", "pyav")
 
 
+log = logging.getLogger(__name__)
+
+# its log prints passwords in clear from level "info" on, and goes to stdout, where our data go
+LOG_OPTIONS = ["--log-level=error", "--log-file=stderr"]
+ABSENT = "jetson-utils is not installed (it comes in NVIDIA's containers)"
+PAGE = f"{DOCS}/install-jetson.md"
+
+
 def find() -> tuple[Any | None, str]:
-    """(the real jetson_utils, "") or (None, the reason why it is not there)."""
+    """(the real jetson_utils, "") or (None, the reason why it is not there or does not work)."""
     try:
-        module = importlib.import_module("jetson_utils")
-    except ImportError as e:
-        if e.name == "jetson_utils":
-            return None, "jetson-utils is not installed (it comes in NVIDIA's containers)"
-        return None, _broken(e)
+        with contextlib.redirect_stderr(io.StringIO()):  # numpy writes twenty lines where one will do
+            module = importlib.import_module("jetson_utils")
     except Exception as e:  # its C part was built for other libraries than are here
-        return None, _broken(e)
+        return None, _reason(e)
     if not hasattr(module, "videoSource"):
-        return None, (
-            "the installed jetson-utils is an unrelated package of the same name; remove it with: "
-            "pip uninstall jetson-utils"
+        return None, _without_sources(module)
+    why = _runs(module)
+    return (None, why) if why else (module, "")
+
+
+def _without_sources(module: Any) -> str:
+    """Why a package of that name has no videoSource."""
+    if hasattr(module, "HAS_JETSON_UTILS_EXT"):  # the real one, which keeps the reason to itself
+        try:
+            with contextlib.redirect_stderr(io.StringIO()):
+                importlib.import_module("jetson_utils_python")
+        except Exception as e:  # as above
+            return _reason(e)
+    return (
+        "the installed jetson-utils is an unrelated package of the same name; remove it with: "
+        "pip uninstall jetson-utils"
+    )
+
+
+def _reason(error: Exception) -> str:
+    """Why it does not import, and what to do."""
+    lacks = error.name if isinstance(error, ModuleNotFoundError) else None
+    if lacks == "jetson_utils":
+        return ABSENT
+    if lacks == "jetson_utils_python":
+        return f"jetson-utils was installed without its C++ part; build it from source: {PAGE}"
+    if lacks and not lacks.startswith("jetson_utils"):
+        return f"jetson-utils needs the Python package {lacks}; run: pip install {lacks}"
+    numpy = built_for_other_numpy(error, "jetson-utils")
+    return f"{numpy or f'jetson-utils does not load: {error}'}; see {PAGE}"
+
+
+@functools.cache
+def _runs(module: Any) -> str:
+    """Why its kernels do not run here, "" where they do: one picture of 16x16 pixels is converted."""
+    try:
+        size = {"width": 16, "height": 16}
+        source = module.cudaAllocMapped(**size, format="rgb8")
+        module.cudaConvertColor(source, module.cudaAllocMapped(**size, format="bgr8"))
+        module.cudaDeviceSynchronize()
+    except Exception as e:  # it knows no other kind
+        return (
+            f"jetson-utils loads, but its kernels do not run on this GPU ({' '.join(str(e).split())}); it was built "
+            f"for another one: {PAGE}"
         )
-    return module, ""
+    return ""
 
 
-def _broken(error: Exception) -> str:
-    return built_for_other_numpy(error, "jetson-utils") or f"jetson-utils does not load: {error}"
+@functools.cache
+def _say(reason: str) -> None:
+    """Said once: without it cameras take more of the CPU, and nothing else shows why."""
+    log.warning("Cameras and streams go through the CPU: %s.", reason)
 
 
 def wanted() -> Any | None:
@@ -57,6 +110,8 @@ def wanted() -> Any | None:
     module, reason = find()
     if module is None and choice == "jetson":
         raise BackendUnavailable(f"EDGEPOSE_VIDEO=jetson was asked, but {reason}.")
+    if module is None and reason != ABSENT:
+        _say(reason)
     return module
 
 
@@ -85,5 +140,5 @@ def to_host(pixels: Any) -> NDArray[np.uint8]:
         raise BackendUnavailable(
             f"A {type(pixels).__name__} cannot be copied to the host: {reason}."
         )
-    utils.cudaDeviceSynchronize()  # the image may still be written
+    utils.cudaStreamSynchronize(0)  # where jetson-utils works: the image may still be written
     return np.array(utils.cudaToNumpy(pixels), np.uint8)

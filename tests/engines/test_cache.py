@@ -42,8 +42,9 @@ KEY = PlanKey(
     precision="fp16",
     shape="x 1x3x224x224",
 )
-OTHER = {"dla": 1} | {
-    f.name: "other" for f in fields(PlanKey) if f.name not in ("dla", "precision")
+INTEGERS = {f.name: 1 for f in fields(PlanKey) if f.type == "int"}
+OTHER = INTEGERS | {
+    f.name: "other" for f in fields(PlanKey) if f.name not in ("precision", *INTEGERS)
 }
 OTHER["precision"] = "fp32"
 PLAN = b"plan" * 1000
@@ -96,7 +97,7 @@ TEXT = st.text(st.characters(exclude_categories=("C", "Z")), max_size=9)
     st.fixed_dictionaries(
         {
             **{f.name: TEXT for f in fields(PlanKey)},
-            "dla": st.integers(-1, 5),
+            **{name: st.integers(-1, 64) for name in INTEGERS},
             "precision": st.sampled_from(["fp32", "fp16", "int8"]),
         }
     )

@@ -404,7 +404,8 @@ def test_io_binding_refuses_other_sizes(onnx_file: Maker, ort_rig: tuple[Lazy, P
         engine.infer({"x": np.zeros((1, 3, 64, 48), "f")})
 
 
-def test_provider_options() -> None:
+def test_provider_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGEPOSE_CACHE", str(tmp_path / "fresh" / "machine"))
     cuda = provider_options(CUDA_PROVIDER, EngineOptions(device="cuda:1"), 1234)
     assert cuda["device_id"] == 1
     assert cuda["user_compute_stream"] == "1234"
@@ -414,6 +415,10 @@ def test_provider_options() -> None:
     assert trt["trt_max_workspace_size"] == 256 << 20
     assert trt["trt_dla_core"] == 0
     assert "engines" in trt["trt_engine_cache_path"]
+    assert Path(trt["trt_engine_cache_path"]).is_dir(), "the provider makes no folders above its own"
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("EDGEPOSE_CACHE", str(tmp_path / "file"))
+    assert not provider_options(TENSORRT_PROVIDER, options, 1)["trt_engine_cache_enable"]
 
 
 # --- what is missing is named

@@ -23,7 +23,7 @@ int cuDeviceGetName(char *s, int n, int d) { strncpy(s, d == 11 ? "Orin (nvgpu)"
 int cuDeviceTotalMem_v2(unsigned long *b, int d) { *b = 8ul << 30; return 0; }
 int cuDriverGetVersion(int *v) { *v = 12060; return 0; }
 int cuDeviceGetAttribute(int *v, int a, int d) {
-    *v = a == 75 ? 8 : a == 76 ? 7 : a == 18 ? 1 : -1;
+    *v = a == 75 ? 8 : a == 76 ? 7 : a == 18 ? 1 : a == 16 ? 16 : -1;
     return *v < 0;
 }
 """
@@ -51,7 +51,7 @@ def visible(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_facts(tmp_path: Path) -> None:
     library = driver(tmp_path)
-    assert find_gpu("cuda:1", library) == Gpu(1, "Orin (nvgpu)", "8.7", "12.6", 8 << 30, True)
+    assert find_gpu("cuda:1", library) == Gpu(1, "Orin (nvgpu)", "8.7", "12.6", 8 << 30, True, 16)
     assert find_gpu("", library).name == "First"
     with pytest.raises(BackendUnavailable, match="no GPU 2; the driver shows 2"):
         find_gpu("2", library)

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import shutil
+import subprocess
 import sys
+import sysconfig
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -37,6 +44,14 @@ def loads_tensorrt() -> str:
     return str(e.value)
 
 
+# jetson-utils 2 with its metadata: what its C++ part says is swallowed
+KEEPS_QUIET = """
+try:
+    from jetson_utils_python import *
+    HAS_JETSON_UTILS_EXT = True
+except Exception:
+    HAS_JETSON_UTILS_EXT = False
+"""
 PACKAGES: dict[str, Callable[[], str]] = {
     "torch": loads_torch,
     "pycuda": loads_pycuda,
@@ -54,6 +69,7 @@ PACKAGES: dict[str, Callable[[], str]] = {
         "AttributeError('_ARRAY_API not found')",
         "RuntimeError('module was compiled using NumPy 1.x and cannot run in NumPy 2.1')",
         "ValueError('numpy.dtype size changed, may indicate binary incompatibility')",
+        "SystemError('initialization of x raised unreported exception')",
     ],
 )
 def test_a_package_built_for_another_numpy(
@@ -68,6 +84,73 @@ def test_a_package_built_for_another_numpy(
     assert f"built for another numpy than the {np.__version__}" in told
     assert "pip install 'numpy" in told
     assert "\n" not in told
+
+
+EXTENSION = """
+#include <Python.h>
+#include <numpy/arrayobject.h>
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, "jetson_utils_python"};
+static void *numpy_too(void) { import_array(); return NULL; }
+PyMODINIT_FUNC PyInit_jetson_utils_python(void)
+{
+    numpy_too(); /* its answer is not looked at, as in the real one */
+    return PyModule_Create(&module);
+}
+"""
+HEADERS = "pip download --quiet --no-deps --only-binary=:all: --python-version 3.11 --platform"
+
+
+@pytest.fixture
+def built_for_numpy_1(tmp_path: Path) -> Path:
+    """A folder with a jetson_utils_python that was built as one does on JetPack without the environment."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    include = Path(sysconfig.get_paths()["include"])
+    if compiler is None or not (include / "Python.h").exists() or np.__version__ < "2":
+        pytest.skip("needs a C compiler, Python's headers and numpy 2")
+    wanted = [f"manylinux2014_{platform.machine()}", "numpy==1.23.5", "--dest", str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-m", *HEADERS.split(), *wanted], capture_output=True, timeout=120
+    )
+    if done.returncode:
+        pytest.skip("the headers of numpy 1 cannot be had (no package index)")
+    (wheel,) = tmp_path.glob("numpy-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = [n for n in archive.namelist() if n.startswith("numpy/core/include/")]
+        archive.extractall(tmp_path / "headers", names)
+    (tmp_path / "module.c").write_text(EXTENSION)
+    folder = tmp_path / "site"
+    folder.mkdir()
+    words = ["-shared", "-fPIC", "-w", f"-I{include}", f"-I{tmp_path}/headers/numpy/core/include"]
+    target = folder / "jetson_utils_python.so"
+    subprocess.run([compiler, *words, "-o", target, tmp_path / "module.c"], check=True)
+    return folder
+
+
+@pytest.mark.parametrize("package", ["from jetson_utils_python import *", KEEPS_QUIET])
+def test_a_camera_beside_a_jetson_utils_of_numpy_1(
+    built_for_numpy_1: Path, package: str, tmp_path: Path
+) -> None:
+    """Poses all the same, one line of what is wrong, and none of numpy's own twenty."""
+    (built_for_numpy_1 / "jetson_utils.py").write_text(package)
+    code = "from edgepose.io import jetson_utils as j; import logging; logging.basicConfig(); print(j.wanted())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": f"{built_for_numpy_1}:{Path(__file__).parents[2]}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == "None\n", done.stderr
+    (line,) = done.stderr.splitlines()
+    assert "jetson-utils was built for another numpy" in line
+    assert "install-jetson.md" in line
+
+
+def test_the_package_without_its_cpp_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("jetson_utils")
+    module.HAS_JETSON_UTILS_EXT = False  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "jetson_utils", module)
+    assert "without its C++ part; build it from source" in jetson_utils.find()[1]
 
 
 def test_other_errors_are_not_numpys() -> None:

@@ -23,7 +23,7 @@ from edgepose.engines.cache import PlanCache, sidecar_path
 from edgepose.engines.gpu import Gpu
 from edgepose.engines.options import BatchRange, Calibration, EngineOptions
 from edgepose.engines.plans import Flavour, Machine, Plan, obtain
-from edgepose.engines.tensorrt_build import logger_of
+from edgepose.engines.tensorrt_run import Loader
 from edgepose.errors import (
     EngineError,
     Interrupted,
@@ -52,9 +52,8 @@ class Bench:
         self.said = said
         self.flavour = Flavour("tensorrt", "TensorRT", self.trt)
 
-    def deserialise(self, content: bytes) -> Any:
-        runtime = self.trt.Runtime(logger_of(self.trt))
-        return runtime.deserialize_cuda_engine(content)
+    def deserialise(self, content: bytes, dla: int = -1) -> Any:
+        return Loader(self.trt).deserialise(content, dla)
 
     def get(self, model: Path, must_keep: bool = False, **options: Any) -> Plan:
         self.said.clear()
@@ -242,18 +241,44 @@ def test_a_plan_that_the_library_refuses_is_rebuilt(bench: Bench, onnx_file: Mak
     refusals = iter([True, False])
     real = bench.deserialise
 
-    def deserialise(content: bytes) -> Any:
-        return None if next(refusals, False) else real(content)
+    def deserialise(content: bytes, dla: int) -> Any:
+        if next(refusals, False):
+            raise EngineError("magic tag does not match")
+        return real(content, dla)
 
     bench.deserialise = deserialise  # type: ignore[method-assign]
     again = bench.get(model)
     assert again.built
-    assert "TensorRT refuses the plan" in bench.said[0]
+    assert "TensorRT refuses the plan: magic tag does not match" in bench.said[0]
+
+
+def test_the_core_is_set_before_a_plan_is_read(bench: Bench, onnx_file: Maker) -> None:
+    bench.trt.state.cores = 2
+    built = bench.get(onnx_file(), dla=1, precision="fp16")
+    assert bench.get(onnx_file(), dla=1, precision="fp16").reason == "cached"
+    bench.get(onnx_file(), engine_file=built.path)  # its sidecar tells the core
+    assert [c[1] for c in bench.trt.state.calls if c[0] == "core"] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("change", [{"multiprocessors": 16}, {"memory": 64 << 30}])
+def test_a_plan_of_another_board_of_the_same_name_is_built_again(
+    bench: Bench, onnx_file: Maker, change: dict[str, int]
+) -> None:
+    bench.gpu = replace(ORIN, multiprocessors=8)
+    model = onnx_file()
+    assert bench.get(model).built
+    bench.gpu = replace(bench.gpu, **change)  # type: ignore[arg-type]
+    again = bench.get(model)
+    assert again.built and next(iter(change)) in again.reason
+    bench.gpu = replace(bench.gpu, memory=bench.gpu.memory - (200 << 20))  # of another kernel
+    assert not bench.get(model).built
 
 
 def test_a_new_plan_that_does_not_load_is_an_error(bench: Bench, onnx_file: Maker) -> None:
     bench.trt.state.refuse = True
-    with pytest.raises(EngineError, match=r"built net\.onnx but cannot load the plan"):
+    with pytest.raises(
+        EngineError, match=r"built net\.onnx but cannot load the plan: Error Code 6: out of memory"
+    ):
         bench.get(onnx_file())
     assert bench.cache.entries() == []
 

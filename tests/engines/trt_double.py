@@ -359,9 +359,13 @@ def make(version: str, **settings: Any) -> Any:
     class Runtime(Guarded):
         def __init__(self, logger: Any) -> None:
             assert logger._made, "the logger's base class was not initialised"
+            self._logger = logger
 
         def deserialize_cuda_engine(self, serialized_engine: bytes) -> Any:
             record("deserialise", len(serialized_engine))
+            record("core", getattr(self, "DLA_core", -1))
+            if state.refuse:
+                self._logger.log(SimpleNamespace(name="ERROR"), "Error Code 6: out of memory")
             try:
                 plan = json.loads(bytes(serialized_engine))
             except ValueError:

@@ -11,6 +11,7 @@ from typing import Any
 
 from edgepose.errors import OutputError
 from edgepose.io.base import Output, OutputOptions
+from edgepose.io.jetson_utils import LOG_OPTIONS
 from edgepose.io.uri import Uri
 from edgepose.types import Frame
 
@@ -37,11 +38,10 @@ class JetsonOutput(Output):
             "height": options.height,
             "framerate": options.rate or options.input_rate,
         }
-        # its log prints passwords in clear from level "info" on
         try:
             self._output = utils.videoOutput(
                 uri.text,
-                argv=["--log-level=error"],
+                argv=LOG_OPTIONS,
                 options={k: v for k, v in settings.items() if v},
             )
         except Exception as e:

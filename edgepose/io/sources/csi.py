@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import shutil
@@ -9,13 +10,14 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.errors import SourceError, SourceLost, UsageError
+from edgepose.errors import BackendUnavailable, SourceError, SourceLost, UsageError
 from edgepose.io import jetson_utils
 from edgepose.io.base import Source, SourceOptions
 from edgepose.io.pixels import flip, flip_name
@@ -27,13 +29,16 @@ from edgepose.io.uri import Uri
 
 DEFAULT_SIZE = (1280, 720)
 DEFAULT_RATE = 30.0
+PIPE_BYTES = 1 << 20  # as much as users may ask for by default
+MOST_LOG = 1 << 20
+TOOLS = "gstreamer1.0-tools"
 
 
 class GstCapture:
     """Raw frames of a GStreamer pipeline that runs as a child process; a Capture.
 
     A child can be ended whatever state its camera stack is in, and no GStreamer binding has to be
-    importable.
+    importable. The video comes on a pipe of its own: NVIDIA's camera elements print to stdout.
 
     Args:
         elements: the pipeline up to raw video of any format; scaled to the size here.
@@ -54,21 +59,33 @@ class GstCapture:
     ) -> None:
         launcher = shutil.which("gst-launch-1.0")
         if launcher is None:
-            raise SourceError(f"{shown} needs gst-launch-1.0 (Debian: gstreamer1.0-tools).")
+            raise SourceError(f"{shown} needs gst-launch-1.0: sudo apt install {TOOLS}.")
         self.rate, self._size, self._shown, self._timeout = rate, size, shown, timeout
         self._turn = turn
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115
+        self._log = tempfile.TemporaryFile("a+b")  # noqa: SIM115
         caps = f"video/x-raw,format=I420,width={size[0]},height={size[1]}"
         sink = ["!", caps, "!", "queue", "leaky=downstream", "max-size-buffers=1"]
-        self._child = subprocess.Popen(
-            [launcher, "-q", *elements, *sink, "!", "fdsink", "fd=1", "sync=false"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-        )
+        self._pipe, end = os.pipe()
+        try:
+            with suppress(OSError):  # above what /proc/sys/fs/pipe-max-size allows
+                fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+            self._child = subprocess.Popen(
+                [launcher, "-q", *elements, *sink, "!", "fdsink", f"fd={end}", "sync=false"],
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                pass_fds=[end],
+            )
+        except BaseException:
+            os.close(self._pipe)
+            raise
+        finally:
+            os.close(end)
 
     def read(self) -> Captured | None:
         width, height = self._size
+        if os.fstat(self._log.fileno()).st_size > MOST_LOG:  # some drivers repeat themselves
+            self._log.truncate(0)
         raw = self._read_exactly(width * height * 3 // 2)
         return Captured(lambda: self._rgb(raw))
 
@@ -78,14 +95,12 @@ class GstCapture:
         return flip(np.asarray(cv2.cvtColor(planes, cv2.COLOR_YUV2RGB_I420), np.uint8), self._turn)
 
     def _read_exactly(self, size: int) -> bytearray:
-        assert self._child.stdout is not None
-        pipe = self._child.stdout.fileno()
         data, deadline = bytearray(), time.monotonic() + self._timeout
         while len(data) < size:
-            ready, _, _ = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
+            ready, _, _ = select.select([self._pipe], [], [], max(0.0, deadline - time.monotonic()))
             if not ready:
                 raise silent(self._shown, self._timeout)
-            chunk = os.read(pipe, size - len(data))
+            chunk = os.read(self._pipe, size - len(data))
             if not chunk:
                 raise SourceLost(f"{self._shown}: {self._complaint()}")
             data += chunk
@@ -108,8 +123,7 @@ class GstCapture:
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()
-        assert self._child.stdout is not None
-        self._child.stdout.close()
+        os.close(self._pipe)
         self._log.close()
 
 
@@ -123,12 +137,27 @@ def argus(sensor: int, size: tuple[int, int], rate: float) -> list[str]:
 
 
 def has_element(name: str) -> bool:
-    """Whether GStreamer has an element."""
+    """Whether GStreamer has an element.
+
+    Raises:
+        BackendUnavailable: there is no gst-inspect-1.0 to ask.
+    """
     inspect = shutil.which("gst-inspect-1.0")
     if inspect is None:
-        return False
+        raise BackendUnavailable(f"gst-inspect-1.0 is missing: sudo apt install {TOOLS}")
     done = subprocess.run([inspect, "--exists", name], capture_output=True, timeout=60)
     return done.returncode == 0
+
+
+def no_camera_stack() -> str:
+    """Why GStreamer cannot open a CSI camera, "" where it can."""
+    try:
+        there = has_element("nvarguscamerasrc")
+    except BackendUnavailable as e:
+        return str(e)
+    return "" if there else (
+        "GStreamer has no nvarguscamerasrc (in a container mount /tmp/argus_socket)"
+    )
 
 
 def open_csi(uri: Uri, options: SourceOptions) -> Source:
@@ -143,10 +172,11 @@ def open_csi(uri: Uri, options: SourceOptions) -> Source:
     utils = jetson_utils.wanted()
     if utils is not None:
         return open_jetson(utils, uri, options, f"csi://{number}")
-    if not has_element("nvarguscamerasrc"):
+    why = no_camera_stack()
+    if why:
         raise SourceError(
-            f"{uri.display} needs a Jetson with NVIDIA's camera stack (GStreamer's nvarguscamerasrc; "
-            "in a container mount /tmp/argus_socket). USB cameras are /dev/video0."
+            f"{uri.display} needs a Jetson with NVIDIA's camera stack, or jetson-utils: {why}. USB cameras "
+            "are /dev/video0."
         )
     size = (options.width or DEFAULT_SIZE[0], options.height or DEFAULT_SIZE[1])
     return LiveSource(

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import gc
+import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from peers import wait_for
 
+from edgepose.doctor.board import Board
+from edgepose.doctor.checks import Place, _jetson_utils
 from edgepose.errors import (
     BackendUnavailable,
     OutputError,
@@ -27,6 +32,7 @@ from edgepose.io.outputs import jetson as jetson_output
 from edgepose.io.outputs import open_output
 from edgepose.io.outputs.fanout import FanOut
 from edgepose.io.sources import csi, open_source
+from edgepose.io.sources.jetson import JetsonCapture
 from edgepose.io.uri import parse
 from edgepose.types import Frame
 
@@ -70,7 +76,8 @@ def test_cameras_and_streams_go_through_it(utils: Any, text: str, address: str) 
     _, uri, argv, settings = next(c for c in utils.calls if c[0] == "videoSource")
     assert (uri, settings["width"], settings["height"]) == (address, 640, 480)
     assert settings["framerate"] == 15
-    assert argv == ("--log-level=error",)  # the real one prints passwords otherwise
+    # the real one prints passwords otherwise, and to stdout, where our data go
+    assert argv == ("--log-level=error", "--log-file=stderr")
     assert frame.on_device
     assert (frame.width, frame.height) == (32, 24)
     assert "p@h" not in frame.source
@@ -86,6 +93,41 @@ def test_a_taken_image_is_not_written_again(utils: Any) -> None:
         assert int(jetson_utils.to_host(first.pixels)[0, 0, 0]) == value
         with pytest.raises(SourceLost):
             list(frames)
+
+
+def test_images_that_nobody_holds_are_written_again(utils: Any) -> None:
+    utils.frames_to_give = 60
+    with open_source("csi://0", SourceOptions(reconnect=False, frames=40)) as source:
+        held, values = [], []
+        for frame in source:
+            held = [*held, frame.pixels][-3:]
+            values = [*values, int(jetson_utils.to_host(frame.pixels)[0, 0, 0])][-3:]
+            assert [int(jetson_utils.to_host(p)[0, 0, 0]) for p in held] == values
+    assert utils.calls.count(("cudaMallocMapped",)) <= 6
+
+
+def test_a_picture_of_a_source_that_is_no_more(utils: Any) -> None:
+    capture = JetsonCapture(utils, "csi://0", "csi://0", SourceOptions())
+    picture = capture.read()
+    assert picture is not None
+    ring = capture._source._ring
+    capture.close()
+    del capture
+    gc.collect()
+    assert picture.load().shape == (24, 32, 3), "what is read lives as long as who reads it"
+    for image in ring:
+        image._freed = True
+    with pytest.raises(SourceLost, match="could not be copied"):
+        picture.load()
+
+
+def test_kernels_built_for_another_gpu(utils: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(utils, "kernels_run", False)
+    module, reason = jetson_utils.find()
+    assert module is None
+    assert "do not run on this GPU" in reason and "no kernel image" in reason
+    (check,) = _jetson_utils(Place(Path("/"), cast("Board", object()), False))
+    assert (check.state, check.found) == ("fail", reason)
 
 
 def test_a_stalled_camera_is_reopened(utils: Any) -> None:
@@ -142,7 +184,7 @@ def test_host_pixels(utils: Any) -> None:
     assert jetson_utils.to_host(array) is array
     copy = jetson_utils.to_host(utils.cudaFromNumpy(array + 7))
     np.testing.assert_array_equal(copy, array + 7)
-    assert utils.calls[-1] == ("cudaDeviceSynchronize",)
+    assert utils.calls[-1] == ("cudaStreamSynchronize", 0)
 
 
 def test_pyav_on_demand(utils: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,8 +206,38 @@ def test_the_unrelated_package_of_the_same_name(monkeypatch: pytest.MonkeyPatch)
         jetson_utils.wanted()
 
 
+def test_what_is_there_and_broken_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "jetson_utils.py").write_text("import termcolour_that_is_not_there\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "jetson_utils", raising=False)
+    assert jetson_utils.wanted() is None
+    assert jetson_utils.wanted() is None
+    assert [r.message for r in caplog.records if r.levelname == "WARNING"] == [
+        "Cameras and streams go through the CPU: jetson-utils needs the Python package "
+        "termcolour_that_is_not_there; run: pip install termcolour_that_is_not_there."
+    ]
+    for board, state in ((None, "warn"), (object(), "fail")):
+        (check,) = _jetson_utils(Place(tmp_path, cast("Board | None", board), False))
+        assert check.state == state
+
+
+def test_nothing_is_said_where_it_is_not_there(caplog: pytest.LogCaptureFixture) -> None:
+    if jetson_utils.find()[1] != jetson_utils.ABSENT:
+        pytest.skip("jetson-utils is here")
+    assert jetson_utils.wanted() is None
+    assert not caplog.records
+
+
+def test_without_gstreamers_tools_they_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(SourceError, match="gst-inspect-1.0 is missing: sudo apt install"):
+        open_source("csi://0")
+
+
 def test_csi_without_a_jetson() -> None:
-    if csi.has_element("nvarguscamerasrc"):
+    if csi.no_camera_stack() == "":
         pytest.skip("this is a Jetson")
     with pytest.raises(SourceError, match="/dev/video0"):
         open_source("csi://0")
@@ -175,7 +247,11 @@ def test_csi_without_a_jetson() -> None:
 
 @pytest.fixture
 def gst_tools() -> None:
-    if not csi.has_element("videotestsrc"):
+    try:
+        there = csi.has_element("videotestsrc")
+    except BackendUnavailable:
+        there = False
+    if not there:
         pytest.skip("gstreamer1.0-tools and gstreamer1.0-plugins-base are not installed")
 
 
@@ -191,6 +267,24 @@ def test_raw_frames_of_a_pipeline(gst_tools: None, nothing_left: None) -> None:
         frames = list(source)
     assert [f.pixels.shape for f in frames] == [(48, 64, 3)] * 3
     assert np.abs(frames[0].pixels.mean((0, 1)) - (255, 0, 0)).max() < 3
+
+
+def test_what_a_camera_prints_does_not_shift_its_pictures(
+    gst_tools: None, nothing_left: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NVIDIA's elements print to stdout, in the middle of a stream."""
+    real = shutil.which("gst-launch-1.0")
+    chatty = tmp_path / "gst-launch-1.0"
+    chatty.write_text(
+        "#!/bin/sh\nfor i in 1 2 3 4 5 6 7 8 9; do sleep .1; echo GST_ARGUS: Running with; done &\n"
+        f'exec {real} "$@"\n'
+    )
+    chatty.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with gst(["videotestsrc", "is-live=true", "pattern=red"], frames=15) as source:
+        frames = list(source)
+    assert all(np.abs(f.pixels.mean((0, 1)) - (255, 0, 0)).max() < 3 for f in frames)
+    assert all(np.ptp(f.pixels, (0, 1)).max() == 0 for f in frames)
 
 
 def test_a_pipeline_that_ends_says_why(gst_tools: None, nothing_left: None) -> None:

@@ -17,6 +17,7 @@ calls: list[tuple] = []
 frames_to_give = 10
 frame_pause = 0.005
 stall_after: int | None = None
+kernels_run = True
 
 
 class cudaImage:
@@ -25,6 +26,7 @@ class cudaImage:
         self.shape = (height, width, 3)
         self.mapped, self.timestamp = True, time.monotonic_ns()
         self._array = np.zeros(self.shape, np.uint8) if array is None else array
+        self._freed = False  # memory of a source that is no more
 
     @property
     def __cuda_array_interface__(self):
@@ -32,8 +34,28 @@ class cudaImage:
         return {"shape": self.shape, "typestr": "|u1", "data": data, "version": 3}
 
 
-def cudaMemcpy(image):
-    return cudaImage(image.width, image.height, image.format, image._array.copy())
+def cudaMemcpy(dst, src=None):
+    """Copy to `dst`, or into a new image where only one is given."""
+    if (src or dst)._freed:
+        raise Exception("jetson.utils -- cudaMemcpy() failed: an illegal memory access was encountered")
+    if src is None:
+        calls.append(("cudaMallocMapped",))
+        return cudaImage(dst.width, dst.height, dst.format, dst._array.copy())
+    if dst.shape != src.shape:
+        raise TypeError("jetson.utils -- src and dst need to have the same size")
+    dst._array[:] = src._array
+    dst.timestamp = src.timestamp
+    return None
+
+
+def cudaAllocMapped(width, height, format="rgb8"):
+    return cudaImage(width, height, format)
+
+
+def cudaConvertColor(input, output):
+    if not kernels_run:
+        raise Exception("jetson.utils -- no kernel image is available for execution on the device")
+    output._array[:] = input._array[..., ::-1]
 
 
 def cudaToNumpy(image):
@@ -47,6 +69,10 @@ def cudaFromNumpy(array, isBGR=0, timestamp=0):
 
 def cudaDeviceSynchronize():
     calls.append(("cudaDeviceSynchronize",))
+
+
+def cudaStreamSynchronize(stream):
+    calls.append(("cudaStreamSynchronize", stream))
 
 
 OPTION_NAMES = frozenset(
@@ -94,6 +120,10 @@ class videoSource:
     def Close(self):
         self._open = False
         calls.append(("videoSource.Close",))
+
+    def __del__(self):
+        for image in getattr(self, "_ring", ()):
+            image._freed = True
 
 
 class videoOutput:
