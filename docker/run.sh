@@ -5,7 +5,7 @@
 #   docker/run.sh --image edgepose:cpu serve --host 0.0.0.0
 #
 # Options before the command:
-#   --image NAME    image (default: edgepose:LATEST of this L4T, or edgepose:cpu)
+#   --image NAME    image (default: edgepose:TARGET of this L4T, as docs/containers.md lists them, or edgepose:cpu)
 #   --data FOLDER   networks and engines (default: $EDGEPOSE_DATA or ~/edgepose-data)
 #   --headless      no display
 #   --detach        in the background, restarted unless stopped
@@ -38,6 +38,11 @@ done
 l4t=""
 if [ -r "$root/etc/nv_tegra_release" ]; then
   l4t="r$(sed -nE 's/^# R([0-9]+).*REVISION: ([0-9]+).*/\1.\2/p' "$root/etc/nv_tegra_release")"
+  case "$l4t" in # as docs/containers.md has it: from r38 on one image serves all revisions
+    r36.[23]) l4t=r36.2 ;;
+    r36.*) l4t=r36.4 ;;
+    r[0-9]*) l4t="${l4t%%.*}" ;;
+  esac
 fi
 
 args=(run --rm --network host --init)

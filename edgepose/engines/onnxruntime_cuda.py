@@ -97,7 +97,9 @@ def provider_options(provider: str, options: EngineOptions, stream: int) -> dict
         # a fixed input shape: measure the algorithms once instead of guessing
         out |= {"cudnn_conv_algo_search": "EXHAUSTIVE", "do_copy_in_default_stream": True}
         return out
-    folder = paths.engines_cache() / "onnxruntime"  # the provider makes one folder, not those above it
+    folder = (
+        paths.engines_cache() / "onnxruntime"
+    )  # the provider makes one folder, not those above it
     try:
         folder.mkdir(parents=True, exist_ok=True)
         cached = os.access(folder, os.W_OK)

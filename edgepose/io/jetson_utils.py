@@ -36,7 +36,9 @@ PAGE = f"{DOCS}/install-jetson.md"
 def find() -> tuple[Any | None, str]:
     """(the real jetson_utils, "") or (None, the reason why it is not there or does not work)."""
     try:
-        with contextlib.redirect_stderr(io.StringIO()):  # numpy writes twenty lines where one will do
+        with contextlib.redirect_stderr(
+            io.StringIO()
+        ):  # numpy writes twenty lines where one will do
             module = importlib.import_module("jetson_utils")
     except Exception as e:  # its C part was built for other libraries than are here
         return None, _reason(e)

@@ -415,7 +415,9 @@ def test_provider_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert trt["trt_max_workspace_size"] == 256 << 20
     assert trt["trt_dla_core"] == 0
     assert "engines" in trt["trt_engine_cache_path"]
-    assert Path(trt["trt_engine_cache_path"]).is_dir(), "the provider makes no folders above its own"
+    assert Path(trt["trt_engine_cache_path"]).is_dir(), (
+        "the provider makes no folders above its own"
+    )
     (tmp_path / "file").touch()
     monkeypatch.setenv("EDGEPOSE_CACHE", str(tmp_path / "file"))
     assert not provider_options(TENSORRT_PROVIDER, options, 1)["trt_engine_cache_enable"]

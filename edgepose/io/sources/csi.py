@@ -155,8 +155,10 @@ def no_camera_stack() -> str:
         there = has_element("nvarguscamerasrc")
     except BackendUnavailable as e:
         return str(e)
-    return "" if there else (
-        "GStreamer has no nvarguscamerasrc (in a container mount /tmp/argus_socket)"
+    return (
+        ""
+        if there
+        else ("GStreamer has no nvarguscamerasrc (in a container mount /tmp/argus_socket)")
     )
 
 

@@ -37,7 +37,9 @@ class cudaImage:
 def cudaMemcpy(dst, src=None):
     """Copy to `dst`, or into a new image where only one is given."""
     if (src or dst)._freed:
-        raise Exception("jetson.utils -- cudaMemcpy() failed: an illegal memory access was encountered")
+        raise Exception(
+            "jetson.utils -- cudaMemcpy() failed: an illegal memory access was encountered"
+        )
     if src is None:
         calls.append(("cudaMallocMapped",))
         return cudaImage(dst.width, dst.height, dst.format, dst._array.copy())
