@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from typing import Any
 
 from edgepose.errors import SourceError, SourceLost
@@ -49,7 +50,7 @@ class JetsonCapture:
         while not self._interrupted:
             image = self._capture()
             if image is not None:
-                return Captured(lambda: self._copy(image))
+                return Captured(partial(self._copy, image))
             if time.monotonic() > deadline:
                 raise silent(self._shown, self._timeout)
         return None

@@ -125,7 +125,8 @@ def test_kernels_built_for_another_gpu(utils: Any, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(utils, "kernels_run", False)
     module, reason = jetson_utils.find()
     assert module is None
-    assert "do not run on this GPU" in reason and "no kernel image" in reason
+    assert "do not run on this GPU" in reason
+    assert "no kernel image" in reason
     (check,) = _jetson_utils(Place(Path("/"), cast("Board", object()), False))
     assert (check.state, check.found) == ("fail", reason)
 
@@ -232,7 +233,7 @@ def test_nothing_is_said_where_it_is_not_there(caplog: pytest.LogCaptureFixture)
 
 def test_without_gstreamers_tools_they_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(SourceError, match="gst-inspect-1.0 is missing: sudo apt install"):
+    with pytest.raises(SourceError, match=r"gst-inspect-1\.0 is missing: sudo apt install"):
         open_source("csi://0")
 
 
