@@ -48,9 +48,11 @@ def load_estimator(
     choice: EstimatorChoice,
     engine: EngineChoice,
     talk: Talk,
+    together: int = 1,
 ) -> Estimator:
-    """The estimator, and a line that says what runs where."""
+    """The estimator, and a line that says what runs where; `together` frames come at the same time."""
     options = estimator_options(choice, network, talk, download=not names.no_download)
+    options = replace(options, together=max(1, min(together, options.batch)))
     estimator = make_estimator(network, replace(options, engine=engine_with_progress(engine, talk)))
     loaded: Engine | None = getattr(estimator, "engine", None)
     if loaded is not None:

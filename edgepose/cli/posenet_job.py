@@ -101,7 +101,10 @@ def _run(
     )
     check_sinks(data)
     network = find_network(asked.network, talk, asked.engine.precision)
-    estimator = load_estimator(network, asked.network, asked.estimator, asked.engine, talk)
+    together = len(inputs) if source.live else 1
+    estimator = load_estimator(
+        network, asked.network, asked.estimator, asked.engine, talk, together
+    )
     stack.callback(estimator.close)
     sinks = open_sinks(data, files_of(source, inputs), estimator.topology, stack)
     on_event.listen([s.event for s in sinks])

@@ -40,6 +40,7 @@ class EstimatorOptions:
         box_threshold, nms_threshold, max_people: of detectors and one-stage networks.
         flip_test: top-down: average with the mirrored crop.
         batch: at most so many people or frames in one run.
+        together: frames that come at the same time, one of each live source; plans take up to so many.
 
     Raises:
         UsageError: a threshold or score outside 0..1, or another way to resize.
@@ -59,6 +60,7 @@ class EstimatorOptions:
     max_people: int = 0
     flip_test: bool = False
     batch: int = 8
+    together: int = 1
     engine: EngineOptions | None = field(default=None)
 
     def __post_init__(self) -> None:

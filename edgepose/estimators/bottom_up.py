@@ -16,13 +16,19 @@ from numpy.typing import NDArray
 
 from edgepose.decode.bottom_up import BottomUpDecoder
 from edgepose.decode.bottom_up_numpy import BottomUpParams, Decoded
-from edgepose.engines import load_engine
 from edgepose.engines.base import Engine, Outputs
 from edgepose.estimators.base import EstimatorOptions, Finish
 from edgepose.estimators.bottom_up_device import DevicePath, device_path
 from edgepose.estimators.maps import Maps, bind_outputs
 from edgepose.estimators.people import in_picture
-from edgepose.estimators.runner import Runner, chunks, engine_options, made_of, topology_of
+from edgepose.estimators.runner import (
+    Runner,
+    chunks,
+    frames_together,
+    load_for,
+    made_of,
+    topology_of,
+)
 from edgepose.geometry import keypoints_box
 from edgepose.networks.manifest import Manifest
 from edgepose.networks.topology import Topology
@@ -79,7 +85,7 @@ class BottomUp:
         """Load the engine of a network and make the estimator."""
         topology = topology_of(network)
         return made_of(
-            load_engine(network.model, engine_options(network, options)),
+            load_for(network, options, frames_together(options)),
             lambda engine: cls(engine, network.manifest, topology, options),
         )
 

@@ -7,12 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from edgepose.decode.one_stage import ONE_STAGE_FORMATS, OneStageParams, People, decode_people
-from edgepose.engines import load_engine
 from edgepose.engines.base import Engine
 from edgepose.errors import UnknownNameError
 from edgepose.estimators.base import EstimatorOptions
 from edgepose.estimators.people import Limits, make_poses
-from edgepose.estimators.runner import Runner, engine_options, made_of, topology_of
+from edgepose.estimators.runner import Runner, frames_together, load_for, made_of, topology_of
 from edgepose.networks.manifest import Manifest
 from edgepose.networks.topology import Topology
 from edgepose.preprocess import Placement
@@ -65,7 +64,7 @@ class OneStage:
         """Load the engine of a network and make the estimator."""
         topology = topology_of(network)
         return made_of(
-            load_engine(network.model, engine_options(network, options)),
+            load_for(network, options, frames_together(options)),
             lambda engine: cls(engine, network.manifest, topology, options),
         )
 

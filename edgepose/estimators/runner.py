@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.engines import EngineOptions
+from edgepose.engines import BatchRange, EngineOptions, load_engine
 from edgepose.engines.base import Engine, Outputs
 from edgepose.errors import NetworkFileError, UsageError
 from edgepose.estimators.base import EstimatorOptions
@@ -209,6 +210,20 @@ def engine_options(network: Network, options: EstimatorOptions) -> EngineOptions
     chosen = options.engine or EngineOptions()
     width, height = options.size or (network.manifest.input.width, network.manifest.input.height)
     return replace(chosen, default_shape=chosen.default_shape or (height, width))
+
+
+def load_for(network: Network, options: EstimatorOptions, batch: BatchRange) -> Engine:
+    """The engine of a network; a plan that is built for it takes that range of batches where the file allows."""
+    chosen = engine_options(network, options)
+    if chosen.batch is None and batch.high > 1:
+        with suppress(UsageError):  # the file has a fixed batch
+            return load_engine(network.model, replace(chosen, batch=batch))
+    return load_engine(network.model, chosen)
+
+
+def frames_together(options: EstimatorOptions) -> BatchRange:
+    """The batches of whole pictures: one, or one of each live source."""
+    return BatchRange(1, options.together, options.together)
 
 
 def topology_of(network: Network) -> Topology:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.engines import BatchRange, load_engine
+from edgepose.engines import BatchRange
 from edgepose.engines.base import Engine, Outputs
 from edgepose.errors import UsageError
 from edgepose.estimators.base import EstimatorOptions
@@ -34,8 +33,8 @@ from edgepose.estimators.people import Limits, distinct, make_poses
 from edgepose.estimators.runner import (
     Runner,
     chunks,
-    engine_options,
     host_pixels,
+    load_for,
     made_of,
     topology_of,
 )
@@ -106,7 +105,7 @@ class TopDown:
         detector = Detector.load(found, detector_options(network.manifest, options))
         try:
             return made_of(
-                _load_engine(network, options),
+                load_for(network, options, BatchRange(1, (options.batch + 1) // 2, options.batch)),
                 lambda engine: cls(detector, engine, network.manifest, topology, options),
             )
         except BaseException:
@@ -235,16 +234,6 @@ class TopDown:
         """Release both engines."""
         self.detector.close()
         self._runner.close()
-
-
-def _load_engine(network: Network, options: EstimatorOptions) -> Engine:
-    """The pose network's engine; plans that are built here take a range of batches, for crowds."""
-    chosen = engine_options(network, options)
-    if chosen.batch is None and options.batch > 1:
-        many = BatchRange(1, (options.batch + 1) // 2, options.batch)
-        with suppress(UsageError):  # the file has a fixed batch
-            return load_engine(network.model, replace(chosen, batch=many))
-    return load_engine(network.model, chosen)
 
 
 def _check_sides(topology: Topology) -> None:
