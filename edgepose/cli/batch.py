@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edgepose.batch.files import Folder, held, running
-from edgepose.batch.finish import finals, forget_failures
+from edgepose.batch.finish import DAMAGED, DONE, FAILED, WAITING, finals, forget_failures
 from edgepose.batch.local import LocalPool
 from edgepose.batch.manifest import Manifest, check
 from edgepose.batch.plan import (
@@ -31,13 +31,13 @@ from edgepose.cli.common import interruptible
 from edgepose.cli.console import Talk
 from edgepose.cli.loading import find_network, load_estimator
 from edgepose.cli.options import Batch, BatchCheck, BatchExport, BatchStatus
-from edgepose.errors import EXIT_DONE, EXIT_FAILED, UsageError
+from edgepose.errors import EXIT_DONE, EXIT_FAILED, SourceError, UsageError
 from edgepose.events.zones import load_zones
 from edgepose.flags import one_of
 from edgepose.gestures.finder import make_finders
 from edgepose.io.base import SinkOptions
 from edgepose.io.sinks import open_sink
-from edgepose.io.sinks.parquet import arrow, read_results
+from edgepose.io.sinks.parquet import arrow, read_metadata, read_results
 from edgepose.io.sources.images import ImageSource
 from edgepose.io.sources.video import VideoSource
 from edgepose.json_file import read_json
@@ -142,8 +142,10 @@ def _run(
     if asked.progress == "json":
         row = {"event": "end", **summary.counts, "frames": summary.frames, "poses": summary.poses}
         print(json.dumps(row), flush=True)
-    if summary.states["failed"] or summary.states["damaged"]:
-        talk.error(f"edgepose: not all is well; the reasons are in {folder.manifest}.")
+    if summary.states[FAILED] or summary.states[DAMAGED]:
+        talk.error(
+            f"edgepose: not all is well: edgepose batch status {folder.root} has the reasons."
+        )
     talk.info(f"{summary.line()}; in {folder.root / 'poses'}")
     return summary.exit_code
 
@@ -286,9 +288,10 @@ def job_status(asked: BatchStatus) -> None:
     rows = list(manifest.rows.values())
     for row in rows:
         final = folder.poses(row["kind"], row["key"])
+        row["problems"] = _problems(row, final)
         row["parts"] = len(list(folder.work(row["key"]).glob("[sp]*-*.parquet")))
-        if row["status"] == "waiting" and final.exists():
-            row |= {"status": "done", "parts": 0}
+        if row["status"] == WAITING and final.exists():
+            row |= {"status": DONE, "parts": 0}
     summary = Manifest(folder, manifest.rows).sum_up(manifest.rows)
     if asked.json:
         told = {"running": runner or None, **summary.counts, "frames": summary.frames}
@@ -299,8 +302,17 @@ def job_status(asked: BatchStatus) -> None:
     for row in rows:
         if row["parts"]:
             print(f"  {row['path']}: {row['parts']} of {row['segments']} parts")
-        if row["status"] in ("failed", "damaged"):
-            print(f"  {row['path']}: {row['status']}: {row['message']}")
+        for problem in row["problems"]:
+            print(f"  {row['path']}: {row['status']}: {problem}")
+
+
+def _problems(row: dict[str, Any], final: Path) -> list[str]:
+    """What is wrong with a source; of a shard each of its pictures is told."""
+    if row["status"] not in (FAILED, DAMAGED):
+        return []
+    with suppress(SourceError):
+        return [reason for _, reason in read_metadata(final).get("problems", ())]
+    return [row["message"]]
 
 
 def check_job(asked: BatchCheck) -> int:

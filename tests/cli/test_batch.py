@@ -116,10 +116,16 @@ def test_another_job_and_inputs_that_fail(film: Path, done: Path, tmp_path: Path
     ended = batch(film, "--out", done, *NETWORK)
     assert ended.returncode == 2
     assert "track was True and is False" in ended.stderr
-    (tmp_path / "text.mp4").write_text("no film")
-    ended = batch(tmp_path / "text.mp4", film, "--out", tmp_path / "out", *NETWORK)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("text.mp4", "a.png", "b.jpg"):
+        (folder / name).write_text("no picture")
+    ended = batch(folder, film, "--out", tmp_path / "out", *NETWORK)
     assert ended.returncode == 3
     assert "text.mp4 cannot be opened" in ended.stderr
+    said = batch("status", tmp_path / "out").stdout
+    assert "1 done, 2 failed" in said
+    assert all(f"{name} cannot be" in said for name in ("text.mp4", "a.png", "b.jpg"))
 
 
 def test_zones_give_events(film: Path, tmp_path: Path) -> None:

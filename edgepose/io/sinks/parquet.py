@@ -267,11 +267,11 @@ def read_results(path: str | os.PathLike[str]) -> Iterator[Result]:
         for batch in _batches(file, path):
             for row in batch:
                 if rows and (row["frame"], row["source"]) != (rows[0]["frame"], rows[0]["source"]):
-                    yield _result(rows, metadata)
+                    yield _result(rows, metadata, path)
                     rows = []
                 rows.append(row)
         if rows:
-            yield _result(rows, metadata)
+            yield _result(rows, metadata, path)
 
 
 def _batches(file: Any, path: str | os.PathLike[str]) -> Iterator[list[dict[str, Any]]]:
@@ -314,13 +314,19 @@ def _metadata(file: Any, path: str | os.PathLike[str]) -> Metadata:
     return found
 
 
-def _result(rows: Sequence[dict[str, Any]], metadata: Metadata) -> Result:
+def _result(
+    rows: Sequence[dict[str, Any]], metadata: Metadata, path: str | os.PathLike[str]
+) -> Result:
     first, names = rows[0], tuple(metadata.get("keypoints", ()))
+    try:
+        poses = tuple(_pose(row, names) for row in rows if row["pose"] is not None)
+    except (TypeError, ValueError):  # lists of wrong lengths: the head of a page
+        raise SourceError(f"{os.fspath(path)} is damaged at frame {first['frame']}.") from None
     return Result(
         frame=first["frame"],
         width=first["width"],
         height=first["height"],
-        poses=tuple(_pose(row, names) for row in rows if row["pose"] is not None),
+        poses=poses,
         pts=first["pts"],
         source=first["source"],
         name=os.path.splitext(os.path.basename(first["source"]))[0],
