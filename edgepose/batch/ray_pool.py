@@ -67,15 +67,15 @@ class RayPool(Closing):
         root: folder of the job. run, attempts, mixed: as of `Worker`.
 
     Raises:
-        BackendUnavailable: Ray is not installed. UsageError: the cluster has not what is asked for.
-        EngineError: no cluster answers, or a node cannot do the job.
+        BackendUnavailable: Ray is not installed. UsageError: the cluster has not what is asked for, or
+            wants a token that is not here. EngineError: no cluster answers.
     """
 
     def __init__(self, root: str, run: str, attempts: int, mixed: bool, shape: PoolShape) -> None:
         self._arguments = (root, run, attempts, mixed)
         self._shape = shape
         self._root = root
-        self._ray = _ray()
+        self._ray = _ray(shape.address)
         self._connect()
         try:
             self._check_resources()
@@ -258,13 +258,18 @@ def _look(nonce: str, row: dict[str, Any], paths: Sequence[str], python: str) ->
     return ""
 
 
-def _ray() -> Any:
+def _ray(address: str) -> Any:
     # before the import: no statistics go out, and only who has the token may connect
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    if not _has_token():
+    if os.environ["RAY_AUTH_MODE"] == "token" and not _has_token():
+        if address:
+            raise UsageError(
+                f"--cluster {address}: the token of the cluster is not here. Copy ~/.ray/auth_token from a "
+                "node, or set RAY_AUTH_TOKEN_PATH; RAY_AUTH_MODE=disabled joins a cluster without one."
+            )
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     try:
         import ray

@@ -333,28 +333,28 @@ def listening(number: int) -> set[str]:
     return found
 
 
-def test_an_address_where_nothing_is(make_film: MakeFilm, tmp_path: Path) -> None:
-    stale = f"{HEAD}:{PORT - 1}"
-    for words, more in (
-        (["--cluster", stale], {}),
-        (["--cluster", "auto"], {"RAY_ADDRESS": stale}),
-    ):
-        ended = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "edgepose",
-                "batch",
-                make_film("mp4"),
-                "--out",
-                tmp_path,
-                *words,
-            ],
-            env={**os.environ, **more},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert ended.returncode == 1
-        assert f"--cluster {stale}: no Ray cluster can be joined there" in ended.stderr
-        assert len(ended.stderr.splitlines()) == 2  # after what there is to do
+STALE, TOKEN = f"{HEAD}:{PORT - 1}", {"RAY_AUTH_TOKEN": "0" * 64}
+
+
+@pytest.mark.parametrize(
+    ("address", "more", "code", "said"),
+    [
+        (STALE, TOKEN, 1, "no Ray cluster can be joined there"),
+        ("auto", TOKEN | {"RAY_ADDRESS": STALE}, 1, "no Ray cluster can be joined there"),
+        (STALE, {"RAY_AUTH_TOKEN_PATH": "/none"}, 2, "the token of the cluster is not here"),
+    ],
+)
+def test_an_address_where_nothing_is(
+    address: str, more: dict[str, str], code: int, said: str, make_film: MakeFilm, tmp_path: Path
+) -> None:
+    words = [str(make_film("mp4")), "--out", str(tmp_path), "--cluster", address]
+    ended = subprocess.run(
+        [sys.executable, "-m", "edgepose", "batch", *words],
+        env={**os.environ, **more},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == code
+    assert f"--cluster {STALE}: {said}" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 2  # after what there is to do
