@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from edgepose.engines.equalise import equalise
 from edgepose.engines.fp16 import convert
 from edgepose.engines.int8 import fold, quantise
 from edgepose.engines.messages import first_line
@@ -36,7 +37,7 @@ def to_fp16(model: Path) -> bytes:
 
 
 def to_int8(model: Path, calibration: Calibration) -> bytes:
-    """The ONNX file with Q/DQ nodes; see `int8`.
+    """The ONNX file, its channels equalised (see `equalise`), with Q/DQ nodes (see `int8`).
 
     Raises:
         BackendUnavailable: the onnx package or ONNX Runtime is missing.
@@ -47,7 +48,8 @@ def to_int8(model: Path, calibration: Calibration) -> bytes:
     try:
         with tempfile.TemporaryDirectory() as folder:
             folded = onnx.load(str(fold(model, Path(folder))))
-        return bytes(quantise(folded, calibration.batches()).SerializeToString())
+        equal = equalise(folded, calibration.batches())
+        return bytes(quantise(equal, calibration.batches()).SerializeToString())
     except ImportError as e:
         raise BackendUnavailable(f"int8 needs onnxruntime to measure ranges: {e}.") from e
     except Exception as e:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.engines.base import Feeds
+from edgepose.engines.int8 import as_taken
 from edgepose.errors import EngineError
 
 Ranges = dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]
@@ -47,8 +48,8 @@ def observe(model: Any, names: Iterable[str], feeds: Iterable[Feeds]) -> Ranges:
     given = {i.name for i in model.graph.input}
     inner = [n for n in wanted if n not in given]
     found: Ranges = {}
-    for feed in feeds:
-        values = dict(zip(inner, session.run(inner, dict(feed)), strict=True)) | dict(feed)
+    for feed in as_taken(session, feeds):
+        values = dict(zip(inner, session.run(inner, feed), strict=True)) | feed
         for name in wanted:
             flat = np.moveaxis(np.asarray(values[name]), 1, 0)
             flat = flat.reshape(len(flat), -1)
@@ -114,15 +115,16 @@ def _groups(model: Any) -> list[tuple[list[Any], list[Any]]]:
             name = root[name]
         return name
 
+    dims = {w.name: len(w.dims) for w in model.graph.initializer}
     touched = {p.name for p in (*model.graph.input, *model.graph.output)}
     for node in model.graph.node:
         data = [i for i in node.input if i and i not in constants]
         if node.op_type == "Conv":
             if groups_of(node) > 1 and not _depthwise(model, node):
                 touched |= set(data)
-            touched |= (
-                {node.input[0]} if any(shared.count(w) > 1 for w in node.input[1:]) else set()
-            )
+            own = all(shared.count(w) == 1 for w in node.input[1:] if w)
+            if not own or dims.get(node.input[1]) != 4:  # of pictures, and of nobody else
+                touched |= {*data, node.output[0]}
         elif node.op_type in _PASS and (node.op_type != "Add" or len(data) == 2):
             for name in data:
                 root[find(name)] = find(node.output[0])

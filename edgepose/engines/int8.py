@@ -12,7 +12,7 @@ picture at a time, so that memory stays flat.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -122,23 +122,28 @@ def observe(model: Any, names: list[str], feeds: Iterator[Feeds]) -> dict[str, f
     )
     found = {name: Magnitudes() for name in names}
     inner = [n for n in names if n in {o.name for o in session.get_outputs()}]
-    inputs = {spec.name: spec for spec in map(tensor_spec, session.get_inputs())}
-    for name in names:
-        if name in inputs and inputs[name].dtype != np.float32:
+    for spec in map(tensor_spec, session.get_inputs()):
+        if spec.name in names and spec.dtype != np.float32:
             raise EngineError(
-                f"its input {name!r} is {inputs[name].dtype}; export it with a float32 input"
+                f"its input {spec.name!r} is {spec.dtype}; export it with a float32 input"
             )
-    rows = max([1, *(s.shape[0] for s in inputs.values() if s.shape)])
     seen = False
-    for batch in in_batches(feeds, rows):
+    for feed in as_taken(session, feeds):
         seen = True
-        feed = {n: np.asarray(v, inputs[n].dtype) for n, v in batch.items()}
         results = dict(zip(inner, session.run(inner, feed), strict=True)) if inner else {}
         for name in names:
             found[name].add(np.asarray(results[name] if name in results else feed[name]))
     if not seen:
         raise EngineError("no calibration picture could be read")
     return {name: magnitudes.scale() for name, magnitudes in found.items()}
+
+
+def as_taken(session: Any, feeds: Iterable[Feeds]) -> Iterator[dict[str, NDArray[Any]]]:
+    """Feeds of one row each in the types and batches that a session takes."""
+    inputs = {spec.name: spec for spec in map(tensor_spec, session.get_inputs())}
+    rows = max([1, *(s.shape[0] for s in inputs.values() if s.shape)])
+    for batch in in_batches(iter(feeds), rows):
+        yield {n: np.asarray(v, inputs[n].dtype) for n, v in batch.items()}
 
 
 class _Writer:

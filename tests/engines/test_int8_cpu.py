@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 
 from edgepose.decode.movenet import MAPS, decode_movenet
 from edgepose.engines.base import Feeds
+from edgepose.engines.convert import to_int8
 from edgepose.engines.equalise import equalise
+from edgepose.engines.int8 import quantise as symmetric
 from edgepose.engines.int8_cpu import quantise
+from edgepose.engines.options import Calibration
 from edgepose.errors import EngineError
 from edgepose.networks.resolve import resolve
 
@@ -81,6 +84,37 @@ def test_an_equalised_network_computes_the_same(seed: int, channels: int, spread
     feeds = pictures(rng)
     before, after = run(model, feeds[0]), run(equalise(model, feeds), feeds[0])
     np.testing.assert_allclose(after, before, rtol=1e-3, atol=1e-4 * np.abs(before).max())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_weights_of_two_convolutions_stay_as_they_are(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    model, feeds = pyramid(rng, 4, 2.0), pictures(rng)
+    for node in model.graph.node:  # both take "a", and what follows on one of them could be scaled
+        if node.output[0] == "side":
+            node.input[1:] = ["twin.w", "twin.b"]
+    square = rng.normal(0, 0.5, (4, 4, 1, 1)).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(square, "twin.w"))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(4, np.float32), "twin.b"))
+    at = next(i for i, n in enumerate(model.graph.node) if n.output[0] == "sum")
+    model.graph.node.insert(at, h.make_node("Conv", ["a", "twin.w", "twin.b"], ["other"]))
+    model.graph.node.append(h.make_node("ReduceMax", ["other"], ["peak"], keepdims=1))
+    model.graph.node.append(h.make_node("Add", ["y", "peak"], ["z"]))
+    model.graph.output[0].name = "z"
+    onnx.checker.check_model(model)
+    before, after = run(model, feeds[0]), run(equalise(model, feeds), feeds[0])
+    np.testing.assert_allclose(after, before, rtol=1e-3, atol=1e-4 * np.abs(before).max())
+
+
+def test_int8_for_gpus_is_equalised_too(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    model, feeds = pyramid(rng, 8, 3.0), pictures(rng, 12)
+    onnx.save(model, tmp_path / "n.onnx")
+    wanted = run(model, feeds[0])
+    plain = run(symmetric(model, iter(feeds)), feeds[0])
+    made = to_int8(tmp_path / "n.onnx", Calibration("d", lambda: iter(feeds), len(feeds)))
+    equal = run(onnx.load_from_string(made), feeds[0])
+    assert np.abs(equal - wanted).mean() < 0.7 * np.abs(plain - wanted).mean()
 
 
 def test_it_helps_where_channels_differ() -> None:
