@@ -111,7 +111,7 @@ complete -c edgepose -n '__fish_seen_subcommand_from build-engine' -l timing-cac
 complete -c edgepose -n '__fish_seen_subcommand_from build-engine' -l hardware-compatible -d 'One engine for this and newer GPU families (desktop only; slower).'
 complete -c edgepose -n '__fish_seen_subcommand_from build-engine' -l engine -x -a 'auto tensorrt tensorrt_rtx onnxruntime-cuda onnxruntime-tensorrt onnxruntime openvino' -d 'tensorrt, tensorrt_rtx or auto. [default: auto]'
 complete -c edgepose -n '__fish_seen_subcommand_from build-engine' -l device -r -d 'Number of the GPU.'
-complete -c edgepose -n '__fish_seen_subcommand_from build-engine' -l force -d 'Build even where an engine is there.'
+complete -c edgepose -n '__fish_seen_subcommand_from build-engine' -l force -d 'Build even where an engine is there, and int8 whatever it loses.'
 complete -c edgepose -n '__fish_seen_subcommand_from build-engine' -l output -s o -r -F -d 'Write a copy here, with its .json.'
 complete -c edgepose -n '__fish_seen_subcommand_from build-engine' -l no-download -d 'Never fetch a network.'
 complete -c edgepose -n '__fish_seen_subcommand_from build-engine' -l json -d 'JSON on stdout.'

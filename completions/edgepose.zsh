@@ -184,7 +184,7 @@ _edgepose_build-engine() {
         '--hardware-compatible''[One engine for this and newer GPU families (desktop only; slower).]' \
         '--engine=''[tensorrt, tensorrt_rtx or auto. (default\: auto)]:TEXT:(auto tensorrt tensorrt_rtx onnxruntime-cuda onnxruntime-tensorrt onnxruntime openvino)' \
         '--device=''[Number of the GPU.]:TEXT: ' \
-        '--force''[Build even where an engine is there.]' \
+        '--force''[Build even where an engine is there, and int8 whatever it loses.]' \
         '(--output -o)'{--output=,-o+}'[Write a copy here, with its .json.]:FILE.engine:_files' \
         '--no-download''[Never fetch a network.]' \
         '--json''[JSON on stdout.]' \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from edgepose.estimators.preparation import Preparation
 from edgepose.files import file_digest
 from edgepose.io.sources.file import IMAGES, natural
 from edgepose.io.sources.images import read_image
+from edgepose.types import Frame
 
 ENOUGH = 500  # more pictures take longer and change the ranges little
 
@@ -51,6 +53,13 @@ def calibration(folder: Path, prepare: Preparation, name: str, most: int = ENOUG
             "network looks at (a top-down network sees only people that its detector finds)."
         )
     return made
+
+
+def sample(folder: Path, most: int) -> Iterator[Frame]:
+    """So many pictures of a folder at most, spread evenly; those that cannot be decoded are left out."""
+    for number, file in enumerate(_spread(_pictures(folder), most)):
+        with suppress(SourceError):
+            yield Frame(read_image(str(file)), number)
 
 
 def _pictures(folder: Path) -> list[Path]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from edgepose.calibration import calibration
+from edgepose.calibration import calibration, sample
 from edgepose.cli.build_progress import Bar, progress_for
 from edgepose.cli.common import interruptible
 from edgepose.cli.console import Talk
@@ -19,13 +23,24 @@ from edgepose.engines.options import Calibration, EngineOptions, parse_batch, pa
 from edgepose.engines.plans import Flavour, Plan
 from edgepose.engines.table import find_backend
 from edgepose.engines.tensorrt_load import build_only
-from edgepose.errors import EXIT_DONE, BackendUnavailable, UsageError
+from edgepose.errors import (
+    EXIT_DONE,
+    BackendUnavailable,
+    EngineError,
+    NetworkFileError,
+    UsageError,
+)
+from edgepose.estimators import EstimatorOptions, make_estimator
 from edgepose.estimators.preparation import preparation
+from edgepose.eval.loss import loss
 from edgepose.networks import registry
 from edgepose.networks.manifest import Manifest
 from edgepose.networks.model_file import check_model_file
 from edgepose.networks.onnx_file import read_outline
-from edgepose.networks.resolve import resolve
+from edgepose.networks.resolve import Network, own_topology, resolve
+
+log = logging.getLogger(__name__)
+CHECKED = 32  # pictures on which the loss of int8 is looked at
 
 
 def build_engine(asked: BuildEngine) -> int:
@@ -51,7 +66,7 @@ def build_engine(asked: BuildEngine) -> int:
         model, manifest = find_model(
             asked.network, asked.variant, asked.like, not asked.no_download, talk
         )
-        options = _for_network(options, model, manifest, asked.calibration)
+        options = _for_network(options, model, manifest, asked.calibration, how.force)
         plan = _build(flavour, model, options)
     _report(plan, options, asked.json, talk)
     return EXIT_DONE
@@ -109,7 +124,11 @@ def _check_onnx(model: Path) -> None:
 
 
 def _for_network(
-    options: EngineOptions, model: Path, manifest: Manifest | None, folder: Path | None
+    options: EngineOptions,
+    model: Path,
+    manifest: Manifest | None,
+    folder: Path | None,
+    force: bool,
 ) -> EngineOptions:
     """The options with the network's size and calibration pictures."""
     if manifest is not None:
@@ -122,7 +141,10 @@ def _for_network(
             "--calibration needs to know how pictures are prepared for this file: add "
             "--like NETWORK."
         )
-    pictures = _calibration(folder.expanduser(), model, manifest, options)
+    folder = folder.expanduser()
+    pictures = _calibration(folder, model, manifest, options)
+    check = partial(_check_loss, model, manifest, folder, force)
+    pictures = replace(pictures, check=check)
     return replace(options, calibration=pictures, precision=options.precision or "int8")
 
 
@@ -136,6 +158,36 @@ def _calibration(
     at = 2 if manifest.input.layout == "nchw" else 1
     size = (shape[at + 1], shape[at]) if len(shape) == 4 else None
     return calibration(folder, preparation(manifest, size), picture.name)
+
+
+def _check_loss(model: Path, manifest: Manifest, folder: Path, force: bool, made: bytes) -> None:
+    """Say what int8 loses on some of the pictures that it was calibrated on, by ONNX Runtime on the CPU.
+
+    Raises:
+        EngineError: too much, and it is not forced.
+    """
+    if manifest.family == "detector":
+        return
+    options = EstimatorOptions(engine=EngineOptions("onnxruntime"))
+    with TemporaryDirectory() as place, ExitStack() as stack:
+        int8 = Path(place) / "int8.onnx"
+        int8.write_bytes(made)
+        try:
+            skeleton = own_topology(manifest)
+            right = make_estimator(Network(manifest, model, skeleton), options)
+            stack.callback(right.close)
+            other = make_estimator(Network(manifest, int8, skeleton), options)
+            stack.callback(other.close)
+            told = loss(right, other, sample(folder, CHECKED))
+        except (EngineError, NetworkFileError, UsageError) as e:
+            log.warning("What int8 loses could not be told: %s", e)
+            return
+    log.info("int8 against float32 on pictures of %s: %s", folder, told)
+    if told.too_much and not force:
+        raise EngineError(
+            f"int8 loses too much: {told}. Calibrate on pictures like those the network will see, use "
+            "--precision fp16, or build it all the same with --force."
+        )
 
 
 # build -------------------------------------------------------------------------------------------

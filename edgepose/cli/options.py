@@ -98,7 +98,7 @@ class BuildChoice:
     hardware_compatible: Annotated[bool, Option("One engine for this and newer GPU families (desktop only; slower).")] = False
     engine: Annotated[str, Option("tensorrt, tensorrt_rtx or auto.")] = "auto"
     device: Annotated[str, Option("Number of the GPU.")] = ""
-    force: Annotated[bool, Option("Build even where an engine is there.")] = False
+    force: Annotated[bool, Option("Build even where an engine is there, and int8 whatever it loses.")] = False
 
 
 @dataclass(frozen=True)

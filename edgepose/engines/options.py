@@ -55,11 +55,14 @@ class Calibration:
         digest: identifies the pictures and how they were prepared (part of the cache key).
         batches: makes an iterator of feeds, each (1, ...) float32; called more than once.
         count: how many feeds there are.
+        check: gets the int8 network as an ONNX file's bytes before it is built, where it is made as such,
+            and raises EngineError where it loses too much.
     """
 
     digest: str
     batches: Callable[[], Iterator[Feeds]]
     count: int
+    check: Callable[[bytes], None] = lambda _: None
 
 
 def in_batches(feeds: Iterator[Feeds], rows: int) -> Iterator[Feeds]:

@@ -212,7 +212,9 @@ class _BuildJob:
         plan = self.plan
         if plan.precision == "int8" and plan.calibration and not self._has_calibrator:
             pictures = plan.calibration
-            return bytes(self._phase("calibrate", lambda: convert.to_int8(plan.model, pictures)))
+            made = bytes(self._phase("calibrate", lambda: convert.to_int8(plan.model, pictures)))
+            pictures.check(made)
+            return made
         if plan.precision == "fp16" and not self._weakly_typed:
             return bytes(self._phase("convert", lambda: convert.to_fp16(plan.model)))
         return None
