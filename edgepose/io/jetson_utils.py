@@ -14,6 +14,7 @@ import importlib
 import io
 import logging
 import os
+import sys
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,8 @@ def find() -> tuple[Any | None, str]:
         return None, _reason(e)
     if not hasattr(module, "videoSource"):
         return None, _without_sources(module)
+    # its second version has Python functions of other arguments under the names cudaToNumpy and cudaAllocMapped
+    module = sys.modules.get("jetson_utils_python", module)
     why = _runs(module)
     return (None, why) if why else (module, "")
 

@@ -1,7 +1,9 @@
 """Dockerfile.jetson, run.sh and the page mean the same images; what jetson-utils needs is installed before it is built.
 
 With EDGEPOSE_JETSON_UTILS=FOLDER (its sources, not part of this project) its build is configured and its
-files are compiled as far as stand-ins for NVIDIA's headers allow.
+files are compiled as far as stand-ins for NVIDIA's headers allow. With EDGEPOSE_JETSON_UTILS_BUILD=1 as well, all of
+it is built (ten minutes) and its own Python extension reads a film through our adapter, on a CUDA runtime
+whose device is the host.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 from packaging.requirements import Requirement
 
@@ -220,3 +224,81 @@ def test_a_kernel_compiles_for_orin_and_what_follows(configured: Path, toolkit: 
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[:2000]
+
+
+# --- the real extension
+
+READS = """
+import ctypes, gc, sys
+from edgepose.io import jetson_utils
+from edgepose.io.base import SourceOptions
+from edgepose.io.sources.jetson import JetsonCapture
+
+utils, why = jetson_utils.find()
+assert utils is not None, why
+capture = JetsonCapture(utils, "file://" + sys.argv[1], "film", SourceOptions(timeout=20))
+runtime = ctypes.CDLL("libcudart.so.13")
+held, shapes = [], set()
+for number in range(12):
+    image = capture.read().load()
+    held = [*held, image][-3:]
+    shapes.add(image.shape)
+    if number == 7:
+        before = runtime.ep_host_allocations()
+assert runtime.ep_host_allocations() == before, "page-locked memory is made for a frame"
+(shape,) = shapes
+assert jetson_utils.to_host(held[-1]).shape == shape
+late = capture.read()
+capture.close()
+del capture
+gc.collect()
+assert late.load().shape == shape
+print("read", shape)
+"""
+
+
+@pytest.fixture(scope="module")
+def extension(configured: Path, toolkit: Path) -> dict[str, str]:
+    """The environment in which the built extension is found."""
+    if not os.environ.get("EDGEPOSE_JETSON_UTILS_BUILD"):
+        pytest.skip(
+            "set EDGEPOSE_JETSON_UTILS_BUILD=1 to build jetson-utils, which takes ten minutes"
+        )
+    build, python = configured / "build", f"{sys.version_info.major}.{sys.version_info.minor}"
+    environment = {**os.environ, "PATH": f"{toolkit}/bin:{os.environ['PATH']}"}
+    for words in (
+        ["cmake", "-DCUDA_USE_STATIC_CUDA_RUNTIME=OFF", str(build)],
+        ["cmake", "--build", str(build), "--parallel", "2", "--target",
+         f"jetson-utils-python-{python.replace('.', '')}"],
+    ):  # fmt: skip
+        done = subprocess.run(words, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+    stand_in, made = configured / "cudart", next(build.glob("*/lib"))
+    stand_in.mkdir()
+    (stand_in / "version.map").write_text("libcudart.so.13 { global: *; };")
+    words = ["gcc", "-w", "-shared", "-fPIC", "-Wl,-soname,libcudart.so.13"]
+    words += [f"-Wl,--version-script={stand_in}/version.map", "-o", f"{stand_in}/libcudart.so.13"]
+    subprocess.run([*words, str(Path(__file__).parent / "cudart_double.c")], check=True)
+    libraries = f"{stand_in}:{made}:{toolkit}/lib64"
+    modules = f"{configured}/python:{made}/python/{python}:{ROOT}"
+    return {**os.environ, "LD_LIBRARY_PATH": libraries, "PYTHONPATH": modules}
+
+
+def film(path: Path) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for number in range(60):
+            pixels = np.full((240, 320, 3), number, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
+    return path
+
+
+def test_the_real_extension_reads_a_film(extension: dict[str, str], tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", READS, str(film(tmp_path / "film.mp4"))],
+        env=extension, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.startswith("read (")

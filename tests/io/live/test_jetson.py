@@ -188,6 +188,24 @@ def test_host_pixels(utils: Any) -> None:
     assert utils.calls[-1] == ("cudaStreamSynchronize", 0)
 
 
+def test_its_own_functions_are_meant(utils: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Version 2 hides those of the C++ part behind Python functions of other arguments."""
+
+    def cudaToNumpy(ptr: int, shape: tuple[int, ...], dtype: Any) -> None:
+        raise AssertionError
+
+    package = ModuleType("jetson_utils")
+    package.__dict__.update(
+        {**vars(utils), "cudaToNumpy": cudaToNumpy, "cudaAllocMapped": cudaToNumpy}
+    )
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "jetson_utils", package)
+        patch.setitem(sys.modules, "jetson_utils_python", utils)
+        assert jetson_utils.find() == (utils, "")
+        copy = jetson_utils.to_host(utils.cudaFromNumpy(np.full((2, 3, 3), 7, np.uint8)))
+    assert (copy == 7).all()
+
+
 def test_pyav_on_demand(utils: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEPOSE_VIDEO", "pyav")
     assert jetson_utils.wanted() is None
