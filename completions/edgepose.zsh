@@ -8,6 +8,7 @@ _edgepose() {
         'batch:Find the poses in many films and pictures, and go on where an earlier run ended'
         'bench:Measure the stages of a frame: decode, preprocess, network, postprocess, overlay, encode'
         'build-engine:Build the TensorRT engine of a network for this GPU and keep it; prints its path'
+        'collect:Collect the events of many devices into one store, and look after the devices'
         'config:Defaults from the environment and from configuration files'
         'devices:List the cameras of this machine with their modes'
         'doctor:Check board, drivers, engines, cameras, display, folders and networks, with the exact fix for each'
@@ -33,6 +34,7 @@ _edgepose() {
         batch) _edgepose_batch ;;
         bench) _edgepose_bench ;;
         build-engine) _edgepose_build-engine ;;
+        collect) _edgepose_collect ;;
         config) _edgepose_config ;;
         devices) _edgepose_devices ;;
         doctor) _edgepose_doctor ;;
@@ -192,6 +194,57 @@ _edgepose_build-engine() {
         '(--verbose -v)'{--verbose,-v}'[The same as --log-level=verbose.]' \
         '(--quiet -q)'{--quiet,-q}'[Errors only.]' \
         '--no-progress''[No progress bar.]' \
+        '(-h --help)'{-h,--help}'[help]' \
+        '*:file:_files'
+}
+_edgepose_collect() {
+    local state line
+    local -a commands
+    commands=(
+        'check:Look whether the store has all that devices have delivered; exit code 1 where something is missing'
+        'config:Push settings to a device: `config push DEVICE FILE`'
+        'devices:Show the devices: up, last seen, frames/s, events that wait, clock, version, settings'
+    )
+    _arguments -C \
+        '--store=''[Where the events are. (default\: fleet.db in EDGEPOSE_HOME)]:FILE|postgresql //...: ' \
+        '--group=''[Share the work with other collectors of this name.]:NAME: ' \
+        '--keep-days=''[Delete events that came earlier; 0 = never.]:NUMBER: ' \
+        '--listen=''[Address of the page; none = no page. (default\: 127.0.0.1\:8443)]:HOST PORT|none: ' \
+        '--cert=''[Certificate of the page; needed beyond loopback.]:FILE:_files' \
+        '--key=''[Its key.]:FILE:_files' \
+        '--log-level=''[silent, error, warning, info, verbose or debug. (default\: info)]:TEXT:(silent error warning info verbose debug)' \
+        '(--verbose -v)'{--verbose,-v}'[The same as --log-level=verbose.]' \
+        '(--quiet -q)'{--quiet,-q}'[Errors only.]' \
+        '--no-progress''[No progress bar.]' \
+        '(-h --help)'{-h,--help}'[help]' \
+        '1: :->command' \
+        '*:: :->rest'
+    case $state in
+    command) _describe command commands ;;
+    rest)
+        case $line[1] in
+        check) _edgepose_collect_check ;;
+        config) _edgepose_collect_config ;;
+        devices) _edgepose_collect_devices ;;
+        esac ;;
+    esac
+}
+_edgepose_collect_check() {
+    _arguments -s \
+        '--store=''[Where the events are. (default\: fleet.db in EDGEPOSE_HOME)]:FILE|postgresql //...: ' \
+        '(-h --help)'{-h,--help}'[help]' \
+        '*:file:_files'
+}
+_edgepose_collect_config() {
+    _arguments -s \
+        '--broker=''[The broker. (default\: EDGEPOSE_FLEET)]:mqtts //HOST: ' \
+        '(-h --help)'{-h,--help}'[help]' \
+        '*:file:_files'
+}
+_edgepose_collect_devices() {
+    _arguments -s \
+        '--store=''[Where the events are. (default\: fleet.db in EDGEPOSE_HOME)]:FILE|postgresql //...: ' \
+        '--json''[JSON on stdout.]' \
         '(-h --help)'{-h,--help}'[help]' \
         '*:file:_files'
 }
@@ -546,7 +599,9 @@ _edgepose_posenet() {
         '--coco=''[COCO results, as pycocotools loads them.]:FILE: ' \
         '--parquet=''[One row a pose, for pandas, DuckDB and Polars; there when the run has ended.]:FILE: ' \
         '--format=''[What to print on stdout.]:json|csv|dict:(json csv dict)' \
-        '--mqtt=''[Publish results.]:mqtt //HOST/TOPIC: ' \
+        '--mqtt=''[Publish results, with --track also who enters and leaves.]:mqtt //HOST/TOPIC: ' \
+        '--mqtt-discovery''[Have Home Assistant find people, zones and camera by itself; implies --track.]' \
+        '--zones=''[Zones and lines (JSON) whose events go to --mqtt; implies --track.]:PATH:_files' \
         '--metrics=''[Prometheus metrics over HTTP.]: PORT: ' \
         '--track''[Follow people\: a track id that stays the same over frames.]' \
         '--smooth''[Smooth the keypoints of tracks (One-Euro filter); implies --track.]' \
@@ -571,7 +626,7 @@ _edgepose_serve() {
         '--example=''[Film for the tab `Example`.]:VIDEO: ' \
         '--no-loop''[Stop at the end of a film.]' \
         '--no-pace''[Play films as fast as they are inferred.]' \
-        '--always''[Infer and record without viewers too.]' \
+        '--always''[Infer and record all cameras without viewers too.]' \
         '(--input-width --width)'{--input-width=,--width=}'[Width asked of a camera, or to scale files to.]:NUMBER: ' \
         '(--input-height --height)'{--input-height=,--height=}'[Height, likewise.]:NUMBER: ' \
         '(--input-rate --framerate)'{--input-rate=,--framerate=}'[Frames a second.]:NUMBER: ' \
@@ -624,6 +679,10 @@ _edgepose_serve() {
         '--snapshots''[Store a picture with each event.]' \
         '--keep-days=''[Delete older events; 0 = never.]:NUMBER: ' \
         '--keep-megabytes=''[Delete the oldest beyond; 0 = never.]:NUMBER: ' \
+        '--mqtt=''[Publish people'\''s events and states.]:mqtt //HOST/TOPIC: ' \
+        '--mqtt-discovery''[Have Home Assistant find cameras, people and zones by itself.]' \
+        '--webhook=''[POST each event, signed with EDGEPOSE_WEBHOOK_SECRET.]:URL: ' \
+        '--fleet=''[Deliver events to `edgepose collect`. (default\: EDGEPOSE_FLEET)]:mqtts //HOST/?device=NAME: ' \
         '--log-level=''[silent, error, warning, info, verbose or debug. (default\: info)]:TEXT:(silent error warning info verbose debug)' \
         '(--verbose -v)'{--verbose,-v}'[The same as --log-level=verbose.]' \
         '(--quiet -q)'{--quiet,-q}'[Errors only.]' \

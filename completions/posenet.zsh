@@ -62,7 +62,9 @@ _posenet() {
         '--coco=''[COCO results, as pycocotools loads them.]:FILE: ' \
         '--parquet=''[One row a pose, for pandas, DuckDB and Polars; there when the run has ended.]:FILE: ' \
         '--format=''[What to print on stdout.]:json|csv|dict:(json csv dict)' \
-        '--mqtt=''[Publish results.]:mqtt //HOST/TOPIC: ' \
+        '--mqtt=''[Publish results, with --track also who enters and leaves.]:mqtt //HOST/TOPIC: ' \
+        '--mqtt-discovery''[Have Home Assistant find people, zones and camera by itself; implies --track.]' \
+        '--zones=''[Zones and lines (JSON) whose events go to --mqtt; implies --track.]:PATH:_files' \
         '--metrics=''[Prometheus metrics over HTTP.]: PORT: ' \
         '--track''[Follow people\: a track id that stays the same over frames.]' \
         '--smooth''[Smooth the keypoints of tracks (One-Euro filter); implies --track.]' \

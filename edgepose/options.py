@@ -284,7 +284,9 @@ class DataChoice:
     coco: Annotated[str, Option("COCO results, as pycocotools loads them.", metavar="FILE")] = ""
     parquet: Annotated[str, Option("One row a pose, for pandas, DuckDB and Polars; there when the run has ended.", metavar="FILE")] = ""
     format: Annotated[str, Option("What to print on stdout.", metavar="json|csv|dict")] = ""
-    mqtt: Annotated[str, Option("Publish results.", metavar="mqtt://HOST/TOPIC")] = ""
+    mqtt: Annotated[str, Option("Publish results, with --track also who enters and leaves.", metavar="mqtt://HOST/TOPIC")] = ""
+    mqtt_discovery: Annotated[bool, Option("Have Home Assistant find people, zones and camera by itself; implies --track.")] = False
+    zones: Annotated[Path | None, Option("Zones and lines (JSON) whose events go to --mqtt; implies --track.")] = None
     metrics: Annotated[str, Option("Prometheus metrics over HTTP.", metavar=":PORT")] = ""
     track: Annotated[bool, Option("Follow people: a track id that stays the same over frames.")] = False
     smooth: Annotated[bool, Option("Smooth the keypoints of tracks (One-Euro filter); implies --track.")] = False

@@ -229,6 +229,7 @@ def test_commands_run(page: Path, desk: Path, monkeypatch: pytest.MonkeyPatch) -
         "accuracy.md",
         "batch.md",
         "cluster.md",
+        "fleet.md",
     ):
         pytest.skip(
             "its commands are run in tests of their own, with servers, databases and clusters"

@@ -59,6 +59,10 @@ COMMANDS = (
     Command("teach collect", "teach_options:TeachCollect", "teach:collect_examples"),
     Command("teach show", "teach_options:TeachShow", "teach:show_set"),
     Command("teach train", "teach_options:TeachTrain", "teach:train_set"),
+    Command("collect", "collect_options:Collect", "collect:collect"),
+    Command("collect devices", "collect_options:CollectDevices", "collect:devices"),
+    Command("collect config", "collect_options:CollectConfig", "collect:config"),
+    Command("collect check", "collect_options:CollectCheck", "collect:check"),
     Command("export", "options:Export", "export:export_checkpoint"),
     Command("eval", "options:Eval", "eval:evaluate"),
     Command("bench", "options:Bench", "bench:bench"),
@@ -106,6 +110,12 @@ GROUPS = {
     "events": """List, export, count and import enter and exit events.
 
   edgepose events list --since today
+""",
+    "collect": """Collect the events of many devices into one store, and look after the devices.
+
+  edgepose collect mqtts://collector:secret@broker/
+
+  edgepose collect devices
 """,
     "config": """Defaults from the environment and from configuration files.
 

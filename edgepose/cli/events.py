@@ -165,7 +165,7 @@ def _print_json(data: Any) -> None:
 
 FIELDS = (
     "id", "event", "time", "track", "zone", "direction", "gesture", "score", "dwell", "frame", "left", "top", "right",
-    "bottom", "source", "session", "snapshot", "note",
+    "bottom", "source", "session", "camera", "snapshot", "note",
 )  # fmt: skip
 
 

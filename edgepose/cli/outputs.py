@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -11,8 +11,10 @@ from functools import partial
 from edgepose.cli.inputs import OnEvent, files_of
 from edgepose.draw.overlay import Overlay
 from edgepose.errors import UsageError
+from edgepose.events.zones import load_zones
 from edgepose.files import identity
 from edgepose.flags import one_of
+from edgepose.fleet.people import PeopleSink
 from edgepose.io.base import Output, Sink, SinkOptions, Source
 from edgepose.io.named import PLACE, ByName
 from edgepose.io.outputs import default_output, open_output
@@ -23,6 +25,11 @@ from edgepose.io.uri import parse
 from edgepose.networks.topology import Topology
 from edgepose.options import DataChoice, OutputChoice, OverlayChoice
 from edgepose.wanted import output_options
+
+
+def tracked(data: DataChoice) -> bool:
+    """Whether people are followed."""
+    return data.track or data.smooth or data.mqtt_discovery or data.zones is not None
 
 
 def stdout_taken(data: DataChoice) -> bool:
@@ -104,7 +111,10 @@ def refuse_one_name_twice(targets: Sequence[str]) -> None:
 
 
 def check_sinks(data: DataChoice) -> None:
-    """Refuse files that cannot be written, without making them yet."""
+    """Refuse files that cannot be written, without making them yet, and what needs --mqtt without it."""
+    for flag, given in (("--zones", data.zones), ("--mqtt-discovery", data.mqtt_discovery)):
+        if given and not data.mqtt:
+            raise UsageError(f"{flag} says what goes to --mqtt; name that, too.")
     for kind, target in wanted_sinks(data):
         if target != "-" and kind in ("json", "csv", "coco", "parquet"):
             check_folder(os.path.dirname(os.path.expanduser(target)), create=False)
@@ -117,10 +127,11 @@ def open_sinks(
     options = SinkOptions(inputs=tuple(inputs), topology=topology)
     sinks: list[Sink] = []
     for kind, target in wanted_sinks(data):
-        if PLACE in target:
-            sinks.append(ByName(target, partial(open_sink, kind, options=options)))
-        else:
-            sinks.append(open_sink(kind, target, options))
+        opener: Callable[[str], Sink] = partial(open_sink, kind, options=options)
+        if kind == "mqtt" and tracked(data):
+            zones = load_zones(data.zones) if data.zones else None
+            opener = partial(PeopleSink, zones=zones, announce=data.mqtt_discovery)
+        sinks.append(ByName(target, opener) if PLACE in target else opener(target))
     for sink in sinks:
         stack.callback(sink.close)
     return sinks

@@ -111,7 +111,7 @@ def _run(
     for sink in sinks:
         sink.attach(source, pictures)
     finders = make_finders(data.gestures, estimator.topology) if data.gestures else None
-    followed = data.track or data.smooth or bool(data.gestures and not source.stills)
+    followed = tracked(data) or bool(data.gestures and not source.stills)
     trackers = _Trackers(estimator.topology, smooth=data.smooth) if followed else None
     pipeline = Pipeline(
         source,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +21,25 @@ from edgepose.draw.overlay import parse_overlay
 from edgepose.errors import UnknownNameError, UsageError
 from edgepose.events.store import default_path
 from edgepose.events.tables import Retention
-from edgepose.events.zones import Zones, load_zones
+from edgepose.events.zones import Zones, load_zones, parse_zones
+from edgepose.fleet.config import RemoteConfig, Settle
+from edgepose.fleet.link import FleetLink, fleet_broker
+from edgepose.fleet.publish import PeoplePublisher
+from edgepose.fleet.webhook import WebHook
 from edgepose.gestures.finder import GestureFinder, make_finders
 from edgepose.io.sources import SCHEMES, open_source
 from edgepose.io.uri import parse
 from edgepose.networks import registry
-from edgepose.options import EngineChoice, NetworkChoice
+from edgepose.options import EngineChoice, NetworkChoice, fields_of
 from edgepose.serve.engines import Choice, EnginePool
+from edgepose.serve.report import camera_states, device_state
 from edgepose.serve.studio import Studio
 from edgepose.serve.watch import ChannelOptions
 from edgepose.wanted import camera_options
 from edgepose.web import server as web_server
 from edgepose.web.access import checked_token, is_loopback, new_token
+
+log = logging.getLogger(__name__)
 
 DEFAULT_EXAMPLE = "test://people"
 
@@ -39,30 +49,40 @@ def serve(asked: Serve) -> int:
     web_server.require()
     talk = Talk.of(asked.talk)
     host = asked.web.host
-    token = _token(host)
+    token = page_token(host)
     with ExitStack() as stack:
         listening = web_server.bind(host, asked.web.port)
         stack.callback(listening.close)
         terminate_as_interrupt()
         try:
-            studio = _studio(asked, talk)
+            remote = _remote(asked)
+            studio = _studio(asked, talk, remote)
             stack.callback(studio.close)
             talk.info(f"{studio.network.manifest.name} on {studio.prepare()}")
+            _deliver(asked, studio, remote)
             server = _server(studio, token)
-            _announce(web_server.server_address(listening, host), token, talk)
+            say_address(web_server.server_address(listening, host), token, talk)
             server.run(sockets=[listening])
         except KeyboardInterrupt:  # Ctrl-C and SIGTERM are how a server ends
             talk.info("Ending.")
     return 0
 
 
+def _remote(asked: Serve) -> RemoteConfig | None:
+    """The settings that the fleet's centre has pushed; None where there is no fleet."""
+    if not _fleet(asked):
+        return None
+    fleet_broker(_fleet(asked))  # what cannot be meant is said before anything is loaded
+    database = Path(asked.events.db or default_path())
+    return RemoteConfig(database.with_name(database.stem + "-settings.json"))
+
+
 def _server(studio: Studio, token: str) -> Any:
-    from edgepose.serve.app import make_app  # Starlette is imported where a page is served
+    app = web_server.load_app("edgepose.serve.app:make_app", studio, token)
+    return web_server.make_server(app, studio.stop)
 
-    return web_server.make_server(make_app(studio, token), studio.stop)
 
-
-def _token(host: str) -> str:
+def page_token(host: str) -> str:
     """What requests must carry: EDGEPOSE_TOKEN, else a new one beyond loopback, else "" (none)."""
     given = os.environ.get("EDGEPOSE_TOKEN", "")
     if given:
@@ -70,57 +90,85 @@ def _token(host: str) -> str:
     return "" if is_loopback(host) else new_token()
 
 
-def _announce(address: str, token: str, talk: Talk) -> None:
+def say_address(address: str, token: str, talk: Talk, *, tls: bool = False) -> None:
     """Say where the page is; a token that was made is shown this once."""
     if token and not os.environ.get("EDGEPOSE_TOKEN"):
         address += f"?token={token}"
     print(f"edgepose: {address}", file=sys.stderr, flush=True)
-    if token:
+    if token and not tls:
         talk.info("Who opens it needs the token; traffic is not encrypted beyond this machine.")
 
 
-def _studio(asked: Serve, talk: Talk) -> Studio:
+def _studio(asked: Serve, talk: Talk, remote: RemoteConfig | None) -> Studio:
     web, events = asked.web, asked.events
     parse_overlay(web.overlay)
-    sources = _sources(asked.source, asked.play.example)
+    sources = _sources(asked.sources, asked.play.example)
+    plan = _plan(asked, talk, remote.good if remote else {})
+    studio = Studio(
+        sources,
+        plan.engines,
+        plan.channels,
+        database=None if events.db == "none" else Path(events.db or default_path()),
+        retention=plan.retention,
+        always=asked.play.always,
+        max_viewers=web.max_viewers,
+    )
+    if remote is not None:
+        change = partial(_change, asked, talk, studio)
+        remote.settle(Settle(change, partial(_not_up, studio)))
+    return studio
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What settings of a fleet may change."""
+
+    channels: ChannelOptions
+    retention: Retention
+    engines: EnginePool
+
+
+def _plan(asked: Serve, talk: Talk, settings: Mapping[str, Any]) -> _Plan:
+    """What is asked for, with settings of the fleet over it.
+
+    Raises:
+        EdgeposeError: it cannot be meant.
+    """
+    asked, zones = with_settings(asked, settings)
+    web, events = asked.web, asked.events
     names, engine = _weights_or_engine(asked.network, asked.engine)
     network = find_network(names, talk, engine.precision)
     assert network.topology is not None  # only detectors have none
     finders = make_finders(events.gestures, network.topology) if events.gestures else None
     how = estimator_options(asked.estimator, network, talk, download=not names.no_download)
-    return Studio(
-        sources,
-        EnginePool(Choice(engine_with_progress(engine, talk), network), how),
-        ChannelOptions(
-            overlay=web.overlay,
-            quality=web.quality,
-            longest=web.longest,
-            enter_after=events.enter_after,
-            exit_after=events.exit_after,
-            zones=_zones(events.zones, finders),
-            gestures=finders,
-            snapshots=events.snapshots,
-            loop=not asked.play.no_loop,
-            pace=not asked.play.no_pace,
-            source=camera_options(asked.camera),
-        ),
-        database=None if events.db == "none" else Path(events.db or default_path()),
-        retention=Retention(events.keep_days, events.keep_megabytes),
-        always=asked.play.always,
-        max_viewers=web.max_viewers,
+    if zones is None and events.zones:
+        zones = load_zones(events.zones)
+    channels = ChannelOptions(
+        overlay=web.overlay,
+        quality=web.quality,
+        longest=web.longest,
+        enter_after=events.enter_after,
+        exit_after=events.exit_after,
+        zones=_checked(zones, finders),
+        gestures=finders,
+        snapshots=events.snapshots,
+        loop=not asked.play.no_loop,
+        pace=not asked.play.no_pace,
+        source=camera_options(asked.camera),
     )
+    pool = EnginePool(Choice(engine_with_progress(engine, talk), network), how)
+    return _Plan(channels, Retention(events.keep_days, events.keep_megabytes), pool)
 
 
-def _zones(path: Path | None, finders: Callable[[], GestureFinder] | None) -> Zones | None:
-    """The zones of a file.
+def _checked(zones: Zones | None, finders: Callable[[], GestureFinder] | None) -> Zones | None:
+    """The zones.
 
     Raises:
-        UsageError: it cannot be used, or takes for fine what is no gesture, or what is not looked for.
+        UsageError: they take for fine what is no gesture, or what is not looked for.
     """
-    zones = load_zones(path) if path else None
     fine = [name for zone in (zones.zones if zones else ()) for name in zone.fine]
     if fine and finders is None:
-        raise UsageError(f"Zones {path} take {fine[0]!r} for fine; that needs --gestures.")
+        raise UsageError(f"Zones take {fine[0]!r} for fine; that needs --gestures.")
     known = finders().names if finders else ()
     for name in fine:
         if name not in known:
@@ -128,16 +176,109 @@ def _zones(path: Path | None, finders: Callable[[], GestureFinder] | None) -> Zo
     return zones
 
 
-def _sources(source: str, example: str) -> dict[str, str]:
+# what the centre may set, by the group of options that has it; never sources, secrets or files
+REMOTE = {
+    "events": ("enter_after", "exit_after", "keep_days", "keep_megabytes"),
+    "estimator": (
+        "threshold",
+        "keypoint_threshold",
+        "link_threshold",
+        "min_keypoints",
+        "min_score",
+    ),
+    "network": ("network",),
+}
+
+
+def with_settings(asked: Serve, settings: Mapping[str, Any]) -> tuple[Serve, Zones | None]:
+    """The options with settings of the fleet over them, and the zones among these.
+
+    Raises:
+        UsageError: a setting is not known, or cannot be meant.
+    """
+    known = {name: group for group, names in REMOTE.items() for name in names}
+    fields = {field.name: field for field in fields_of(Serve)}
+    for name, value in settings.items():
+        if name == "zones":
+            continue
+        if name not in known:
+            raise UnknownNameError("setting", str(name)[:40], [*known, "zones"])
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+            raise UsageError(f"The setting {name} is {str(value)[:40]!r}.")
+        found = fields[name].value(name, str(value))
+        group = replace(getattr(asked, known[name]), **{name: found})
+        asked = replace(asked, **{known[name]: group})
+    zones = parse_zones(settings["zones"], "The setting zones") if "zones" in settings else None
+    return asked, zones
+
+
+def _change(asked: Serve, talk: Talk, studio: Studio, settings: Mapping[str, Any]) -> None:
+    """Go on with other settings; where they cannot be meant or loaded, as before."""
+    quiet = replace(asked, network=replace(asked.network, no_download=True))
+    plan = _plan(quiet, talk, settings)
+    same = plan.engines.is_like(studio.engines)
+    if not same:
+        try:
+            plan.engines.get(plan.engines.standard)
+        except BaseException:
+            plan.engines.close()
+            raise
+    studio.adopt(plan.channels, plan.retention, None if same else plan.engines)
+
+
+def _not_up(studio: Studio) -> str:
+    """What does not work under new settings, "" where all does."""
+    running = [c for c in studio.channels if c.always]
+    down = [c.name for c in running if c.state != "live" and not c.was_down]
+    return f"{', '.join(down)} did not come up" if down else ""
+
+
+def _deliver(asked: Serve, studio: Studio, remote: RemoteConfig | None) -> None:
+    """Open what events go to.
+
+    Raises:
+        EdgeposeError: a target cannot be meant, or refuses us.
+    """
+    wanted, database = asked.delivery, studio.store.path if studio.store else None
+    fleet = _fleet(asked)
+    if (wanted.webhook or fleet) and database is None:
+        raise UsageError(
+            "--webhook and --fleet deliver recorded events; they go with --db FILE, not none."
+        )
+    if wanted.mqtt_discovery and not wanted.mqtt:
+        raise UsageError("--mqtt-discovery goes with --mqtt.")
+    if (wanted.webhook or fleet or wanted.mqtt) and not asked.play.always:
+        log.warning("Events are made only while somebody looks; with --always day and night.")
+    zones = studio.zones
+    if wanted.mqtt:
+        states = partial(camera_states, studio)
+        publisher = PeoplePublisher(
+            wanted.mqtt, database, states, zones=zones, announce=wanted.mqtt_discovery
+        )
+        studio.deliver(publisher)
+    if wanted.webhook and database is not None:
+        secret = os.environ.get("EDGEPOSE_WEBHOOK_SECRET", "")
+        studio.deliver(WebHook(wanted.webhook, secret, database))
+    if fleet and database is not None and remote is not None:
+        state = lambda: {**device_state(studio), "config": remote.state}  # noqa: E731
+        studio.deliver(FleetLink(fleet, database, state=state, on_config=remote.take))
+
+
+def _fleet(asked: Serve) -> str:
+    return asked.delivery.fleet or os.environ.get("EDGEPOSE_FLEET", "")
+
+
+def _sources(named: Sequence[str], example: str) -> dict[str, str]:
     """Inputs by name, those that are files looked at now; cameras that are absent are waited for.
 
     Raises:
         UsageError: a name cannot be meant. SourceError: a file is missing or cannot be read.
     """
-    if not source and not example:
+    if not named and not example:
         example = DEFAULT_EXAMPLE
-    named = {"camera": source, "example": example}
-    sources = {name: uri for name, uri in named.items() if uri}
+    sources = _named(named)
+    if example:
+        sources["example"] = example
     for text in sources.values():
         uri = parse(text)
         if uri.scheme not in SCHEMES:
@@ -145,6 +286,24 @@ def _sources(source: str, example: str) -> dict[str, str]:
         if uri.scheme in ("file", "test"):
             open_source(text).close()
     return sources
+
+
+def _named(words: Sequence[str]) -> dict[str, str]:
+    """Cameras by name; one alone needs none."""
+    found: dict[str, str] = {}
+    for number, word in enumerate(words, 1):
+        match = re.fullmatch(r"([A-Za-z0-9][\w.-]{0,31})=(.+)", word, re.DOTALL)
+        # a file may have such a name, too
+        if match is None or os.path.exists(word):
+            name, uri = "camera" if len(words) == 1 else f"camera{number}", word
+        else:
+            name, uri = match[1], match[2]
+        if name in found or name == "example":
+            raise UsageError(
+                f"{name} is a name for one input only; give each its own: NAME=SOURCE."
+            )
+        found[name] = uri
+    return found
 
 
 def _weights_or_engine(

@@ -49,6 +49,18 @@ class EventsChoice:
 
 
 @dataclass(frozen=True)
+class DeliveryChoice:
+    """Where `serve` sends events."""
+
+    PANEL: ClassVar[str] = "Events to elsewhere"
+
+    mqtt: Annotated[str, Option("Publish people's events and states.", metavar="mqtt://HOST/TOPIC")] = ""
+    mqtt_discovery: Annotated[bool, Option("Have Home Assistant find cameras, people and zones by itself.")] = False
+    webhook: Annotated[str, Option("POST each event, signed with EDGEPOSE_WEBHOOK_SECRET.", metavar="URL")] = ""
+    fleet: Annotated[str, Option("Deliver events to `edgepose collect`. [default: EDGEPOSE_FLEET]", metavar="mqtts://HOST/?device=NAME")] = ""
+
+
+@dataclass(frozen=True)
 class PlayChoice:
     """How `serve` plays its inputs."""
 
@@ -57,24 +69,26 @@ class PlayChoice:
     example: Annotated[str, Option("Film for the tab `Example`.", metavar="VIDEO")] = ""
     no_loop: Annotated[bool, Option("Stop at the end of a film.")] = False
     no_pace: Annotated[bool, Option("Play films as fast as they are inferred.")] = False
-    always: Annotated[bool, Option("Infer and record without viewers too.")] = False
+    always: Annotated[bool, Option("Infer and record all cameras without viewers too.")] = False
 
 
 @dataclass(frozen=True)
 class Serve:
     """Serve a page with the live view, people and events.
 
-    SOURCE is a camera, a stream, a film or a folder, as for posenet; --example names a film to switch to. Without both,
-    walking test figures are shown.
+    SOURCE is a camera, a stream, a film or a folder, as for posenet, or NAME=SOURCE where there are several; --example
+    names a film to switch to. Without both, walking test figures are shown.
 
       edgepose serve /dev/video0
+
+      edgepose serve door=rtsp://camera/stream desk=/dev/video0 --always
 
       edgepose serve rtsp://camera/stream --example film.mp4 --db events.db
 
     Beyond loopback (--host 0.0.0.0) a token is needed: EDGEPOSE_TOKEN, else one is made and printed.
     """
 
-    source: Annotated[str, Option(metavar="[SOURCE]", argument=True)] = ""
+    sources: Annotated[tuple[str, ...], Option(metavar="[[NAME=]SOURCE]...", argument=True)] = ()
     play: PlayChoice = PlayChoice()
     camera: CameraChoice = CameraChoice()
     web: WebChoice = WebChoice()
@@ -82,6 +96,7 @@ class Serve:
     estimator: EstimatorChoice = EstimatorChoice()
     engine: EngineChoice = EngineChoice()
     events: EventsChoice = EventsChoice()
+    delivery: DeliveryChoice = DeliveryChoice()
     talk: TalkChoice = TalkChoice()
 
 

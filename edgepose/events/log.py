@@ -17,12 +17,12 @@ from edgepose.events.schema import MIGRATIONS, connect, migrate
 
 MAX_PAGE = 1000
 
-_COLUMNS = (
+COLUMNS = (
     "event.event, event.time, event.track, event.zone, event.direction, event.frame, event.dwell, "
-    "event.left, event.top, event.right, event.bottom, event.note, session.source, session.name, "
+    "event.left, event.top, event.right, event.bottom, event.note, session.source, session.name, session.camera, "
     "event.snapshot, event.id, event.gesture, event.score"
 )
-_FROM = "FROM event JOIN session ON session.id = event.session"
+FROM = "FROM event JOIN session ON session.id = event.session"
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Filter:
     Attributes:
         events: kinds: enter, exit, cross, begin, end. gestures: names, of begins and ends.
         zones: names; "" is the whole picture.
-        tracks, sources, sessions: track ids, sources, session names.
+        tracks, sources, sessions, cameras: track ids, sources, names of sessions and cameras.
         since, until: UTC seconds, `until` not included.
         examples: "only", "with" or "without" the sessions of examples and test pictures; "" =
             without, unless sources or sessions are named.
@@ -44,6 +44,7 @@ class Filter:
     tracks: Sequence[int] = ()
     sources: Sequence[str] = ()
     sessions: Sequence[str] = ()
+    cameras: Sequence[str] = ()
     since: float | None = None
     until: float | None = None
     examples: str = ""
@@ -59,6 +60,7 @@ class Filter:
             ("event.track", self.tracks),
             ("session.source", self.sources),
             ("session.name", self.sessions),
+            ("session.camera", self.cameras),
         ):
             if wanted:
                 parts.append(f"{column} IN ({', '.join('?' * len(wanted))})")
@@ -213,7 +215,7 @@ class EventLog(Closing):
     def count(self, wanted: Filter | None = None) -> int:
         """How many events."""
         where, values = (wanted or Filter()).where()
-        return int(self._rows(f"SELECT count(*) {_FROM} WHERE {where}", values)[0][0])
+        return int(self._rows(f"SELECT count(*) {FROM} WHERE {where}", values)[0][0])
 
     def hours(
         self, wanted: Filter | None = None, *, offset: float | None = None
@@ -228,7 +230,7 @@ class EventLog(Closing):
         where, values = (wanted or Filter()).where()
         sums = ", ".join(f"sum(event.event = '{kind}')" for kind in ("enter", "exit", "cross"))
         rows = self._rows(
-            f"SELECT CAST((event.time + ?) / 3600 AS INTEGER) AS hour, {sums} {_FROM} "
+            f"SELECT CAST((event.time + ?) / 3600 AS INTEGER) AS hour, {sums} {FROM} "
             f"WHERE {where} GROUP BY hour ORDER BY hour",
             [offset, *values],
         )
@@ -256,7 +258,7 @@ class EventLog(Closing):
         return [SessionRow(*row) for row in rows]
 
     def _events(self, clause: str, values: Sequence[Any]) -> list[Event]:
-        return [_event(row) for row in self._rows(f"SELECT {_COLUMNS} {_FROM} {clause}", values)]
+        return [row_event(row) for row in self._rows(f"SELECT {COLUMNS} {FROM} {clause}", values)]
 
     def _identity(self) -> int:
         try:
@@ -282,9 +284,10 @@ class EventLog(Closing):
             raise StoreError(f"Events {self.path} cannot be read: {e}.") from None
 
 
-def _event(row: tuple[Any, ...]) -> Event:
+def row_event(row: tuple[Any, ...]) -> Event:
+    """The event in a row of `COLUMNS`."""
     kind, when, track, zone, direction, frame, dwell, *box = row[:11]
-    note, source, session, snapshot, id_, gesture, score = row[11:]
+    note, source, session, camera, snapshot, id_, gesture, score = row[11:]
     left, top, right, bottom = box
     return Event(
         event=kind,
@@ -298,6 +301,7 @@ def _event(row: tuple[Any, ...]) -> Event:
         note=note,
         source=source,
         session=session,
+        camera=camera,
         snapshot=snapshot,
         id=id_,
         gesture=gesture,

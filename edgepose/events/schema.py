@@ -52,6 +52,18 @@ MIGRATIONS: tuple[str, ...] = (
     ALTER TABLE event ADD COLUMN gesture TEXT NOT NULL DEFAULT '';
     ALTER TABLE event ADD COLUMN score REAL;
     """,
+    """
+    ALTER TABLE session ADD COLUMN camera TEXT NOT NULL DEFAULT '';
+    CREATE TABLE database (uuid TEXT NOT NULL);
+    INSERT INTO database VALUES (lower(hex(randomblob(16))));
+    CREATE TABLE delivery (
+        target TEXT PRIMARY KEY,
+        upto INTEGER NOT NULL,
+        delivered INTEGER NOT NULL,
+        dropped INTEGER NOT NULL,
+        seen REAL NOT NULL
+    );
+    """,
 )
 
 

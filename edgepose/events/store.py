@@ -119,15 +119,23 @@ class EventStore(Closing):
         """Events whose picture was given up, because too many waited or the disk had no room."""
         return self._too_much + self._writer.without_picture
 
-    def begin(self, source: str, started: float | None = None, *, example: bool = False) -> Session:
+    def keep(self, retention: Retention) -> None:
+        """Keep as much as this from the next clean-up on."""
+        self._retention = retention
+
+    def begin(
+        self, source: str, started: float | None = None, *, example: bool = False, camera: str = ""
+    ) -> Session:
         """Start a session over a source (a path, or a URI without credentials).
 
         Args:
             source, started: of it; None = now.
             example: it shows how things work; its events are left out unless they are asked for.
+            camera: its name where there are several.
         """
         started = self._clock() if started is None else started
-        session = Session(source, started, session_name(started, EXAMPLE) if example else "")
+        name = session_name(started, EXAMPLE) if example else ""
+        session = Session(source, started, name, camera=camera)
         with self._guard:
             self._open[session.key] = session
         self._queue.put(Item(session))
@@ -155,7 +163,9 @@ class EventStore(Closing):
                     self._too_much += 1
                     picture = None
                 self._waiting_bytes += len(picture or b"")
-            event = replace(event, session=session.name, source=session.source)
+            event = replace(
+                event, session=session.name, source=session.source, camera=session.camera
+            )
             self._queue.put(Item(session, number, event, picture))
 
     def end(self, session: Session, ended: float | None = None) -> None:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from edgepose.events import snapshots
-from edgepose.events.event import BEGIN, END, ENTER, EXIT, LAST, Event, readable
+from edgepose.events.event import BEGIN, END, ENTER, EXAMPLE, EXIT, LAST, Event, readable
 
 _PICTURES = "SELECT snapshot FROM "
 STEP = 500  # rows deleted in a transaction
+HELD = 30 * 86400.0  # a target that was not used for so many seconds holds nothing back
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Retention:
     """What is kept; 0 = all.
 
     Attributes:
-        days: age of the oldest event.
-        megabytes: size of the database and its pictures.
+        days: age of the oldest event; one that is still to be delivered stays longer.
+        megabytes: size of the database and its pictures; beyond it the oldest go, delivered or not.
     """
 
     days: float = 0.0
@@ -39,6 +40,7 @@ class Session:
     name: str = ""
     key: str = field(default_factory=lambda: uuid.uuid4().hex)
     recorded: int = 0
+    camera: str = ""
 
     def __post_init__(self) -> None:
         self.name = self.name or session_name(self.started)
@@ -53,8 +55,15 @@ def session_name(started: float, kind: str = "session") -> str:
 def insert_session(db: sqlite3.Connection, session: Session) -> int:
     """Write a session where it is not there yet; its row."""
     db.execute(
-        "INSERT OR IGNORE INTO session (key, name, source, started, seen) VALUES (?, ?, ?, ?, ?)",
-        (session.key, session.name, readable(session.source), session.started, session.started),
+        "INSERT OR IGNORE INTO session (key, name, source, camera, started, seen) VALUES (?, ?, ?, ?, ?, ?)",
+        (
+            session.key,
+            session.name,
+            readable(session.source),
+            session.camera,
+            session.started,
+            session.started,
+        ),
     )
     found = db.execute("SELECT id FROM session WHERE key = ?", (session.key,)).fetchone()
     return int(found[0])
@@ -151,7 +160,9 @@ def clean(db: sqlite3.Connection, keep: Retention, now: float, path: Path) -> No
     """
     gone = 0
     if keep.days:
-        gone = _delete(db, path, "time < ?", now - keep.days * 86400)
+        held = "SELECT coalesce(min(upto), 9e18) FROM delivery WHERE seen > ?"
+        old = f"time < ? AND id <= ({held})"
+        gone = _delete(db, path, old, now - keep.days * 86400, now - HELD)
     if keep.megabytes:
         gone += _shrink(db, path, keep.megabytes * 1e6)
     empty = "NOT EXISTS (SELECT 1 FROM event WHERE event.session = session.id)"
@@ -173,13 +184,16 @@ def _shrink(db: sqlite3.Connection, path: Path, limit: float) -> int:
         step = max(1, count // 20)
         found = db.execute(f"{_PICTURES} event WHERE id IN ({oldest})", (step,)).fetchall()
         pictures -= sum(snapshots.size(path, row[0]) for row in found)
+        shown = f"SELECT id FROM session WHERE name LIKE '{EXAMPLE}-%'"
+        lost = f"SELECT count(*) FROM event WHERE id > upto AND id IN ({oldest}) AND session NOT IN ({shown})"
+        db.execute(f"UPDATE delivery SET dropped = dropped + ({lost})", (step,))
         gone += _delete(db, path, f"id IN ({oldest})", step)
     return gone
 
 
-def _delete(db: sqlite3.Connection, path: Path, where: str, value: float) -> int:
+def _delete(db: sqlite3.Connection, path: Path, where: str, *values: float) -> int:
     """Delete events and their snapshots; how many."""
-    rows = db.execute(f"SELECT id, snapshot FROM event WHERE {where}", (value,)).fetchall()
+    rows = db.execute(f"SELECT id, snapshot FROM event WHERE {where}", values).fetchall()
     for _, snapshot in rows:
         snapshots.delete(path, snapshot)
     for i in range(0, len(rows), STEP):

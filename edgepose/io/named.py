@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from edgepose.errors import OutputError
 from edgepose.files import identity
-from edgepose.io.base import Output, Sink
+from edgepose.io.base import Output, Sink, Source
 
 PLACE = "{name}"
 
@@ -26,6 +26,7 @@ class ByName(Output, Sink):
         self._open = open_
         self._writers: dict[str, Any] = {}
         self._targets: dict[tuple[int, int, str], str] = {}
+        self._attached: tuple[Source, Sequence[Output]] | None = None
         # streams may lose frames (see `outputs.fanout`)
         self.drops = "://" in pattern and not pattern.lower().startswith("file://")
 
@@ -39,7 +40,13 @@ class ByName(Output, Sink):
             if earlier != name:
                 raise OutputError(f"{earlier} and {name} would both be written to {target}.")
             self._writers[name] = self._open(target)
+            if self._attached is not None:
+                self._writers[name].attach(*self._attached)
         self._writers[name].write(item)
+
+    def attach(self, source: Source, outputs: Sequence[Output]) -> None:
+        """Tell those that will be opened."""
+        self._attached = source, outputs
 
     def event(self, event: dict[str, Any]) -> None:
         """Pass a status event of a source to its own target, where that is open and takes events."""

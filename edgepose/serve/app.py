@@ -13,16 +13,15 @@ from typing import TYPE_CHECKING, Any
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from edgepose.errors import BackendUnavailable, StoreError, UsageError
-from edgepose.events.event import KINDS, iso_time
+from edgepose.events.event import iso_time
 from edgepose.events.log import Filter
 from edgepose.io.sinks.rows import to_json
-from edgepose.json_file import parse_json
 from edgepose.serve import report
 from edgepose.serve.channel import BOUNDARY, Channel
 from edgepose.serve.feed import FeedClosed, Listener
@@ -30,6 +29,7 @@ from edgepose.serve.openapi import document
 from edgepose.serve.recorded import NoEvents
 from edgepose.serve.studio import Studio
 from edgepose.serve.webrtc import Peers, TooMany, available
+from edgepose.web.answers import Json, answer, json_of, time_of, values_of, whole, word_of
 from edgepose.web.security import App, Guard
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ STATIC = {"app.js": "text/javascript", "style.css": "text/css", "icon.svg": "ima
 # the words of the application that edgepose replaces, for the same two events
 DEMO_NAMES = {"enter": "appeared", "exit": "disappeared"}
 MAX_PER_PAGE = 1000
-MAX_FILTERS = 100  # values of one filter
 NEWS = ("state", "figures", "event", "source")
 PING = 15.0  # seconds of silence on a WebSocket
 REPEAT = 5.0  # seconds after which a still picture is sent again, so that proxies keep the stream
@@ -69,34 +68,14 @@ def make_app(studio: Studio, token: str = "") -> App:
         Route("/api/v1/webrtc", site.webrtc, methods=["POST"]),
     ]
     errors = {
-        HTTPException: _answer(),
-        NoEvents: _answer(404),
-        TooMany: _answer(503),
-        UsageError: _answer(400),
+        HTTPException: answer(),
+        NoEvents: answer(404),
+        TooMany: answer(503),
+        UsageError: answer(400),
     }
-    errors[BackendUnavailable] = _answer(501)
-    app = Starlette(routes=routes, exception_handlers={**errors, StoreError: _answer(503)})
+    errors[BackendUnavailable] = answer(501)
+    app = Starlette(routes=routes, exception_handlers={**errors, StoreError: answer(503)})
     return Guard(app, token)
-
-
-def _answer(status: int = 0) -> Any:
-    """What tells of an error as JSON."""
-
-    async def tell(request: Request, error: Exception) -> Response:
-        text = str(getattr(error, "detail", error))
-        code = status or int(getattr(error, "status_code", 500))
-        return Json({"error": text}, code, headers=getattr(error, "headers", None))
-
-    return tell
-
-
-class Json(Response):
-    """JSON in ASCII: names of files need not be text."""
-
-    media_type = "application/json"
-
-    def render(self, content: Any) -> bytes:
-        return to_json(content).encode()
 
 
 class _Site:
@@ -175,8 +154,8 @@ class _Site:
 
     async def detections(self, request: Request) -> Response:
         """Enter and exit events in the shape of the web application that edgepose replaces."""
-        page = _whole(request, "page", 1, 2**31 - 1)
-        per_page = _whole(request, "per-page", 100, MAX_PER_PAGE)
+        page = whole(request, "page", 1, 2**31 - 1)
+        per_page = whole(request, "per-page", 100, MAX_PER_PAGE)
         found = await run_in_threadpool(self.studio.recorded.visits, page, per_page)
         if page > max(1, found.pages):
             raise HTTPException(404, f"There are {found.pages} pages.")
@@ -190,8 +169,8 @@ class _Site:
         return Json({"results": results, "pagination": pagination})
 
     async def events(self, request: Request) -> Response:
-        limit = _whole(request, "limit", 50, MAX_PER_PAGE)
-        order = _one_of(request, "order", ("newest", "oldest"))
+        limit = whole(request, "limit", 50, MAX_PER_PAGE)
+        order = word_of(request, "order", ("newest", "oldest"))
         cursor = request.query_params.get("cursor", "")
         wanted = _filter(request, self.studio.displays)
         page = await run_in_threadpool(
@@ -233,7 +212,7 @@ class _Site:
 
     async def source(self, request: Request) -> Response:
         if request.method == "PUT":
-            body = await _json(request)
+            body = await json_of(request)
             name = body.get("source") if isinstance(body, dict) else None
             if not isinstance(name, str) or name not in self.studio.sources:
                 raise HTTPException(400, f"'source' is one of {', '.join(self.studio.sources)}.")
@@ -251,7 +230,7 @@ class _Site:
         name = request.query_params.get("source", self.studio.current)
         channel = await self._channel(name, request)
         self._check_room(channel.pictures.listeners)
-        return Json(await self.peers.answer(channel, await _json(request)))
+        return Json(await self.peers.answer(channel, await json_of(request)))
 
     async def openapi(self, request: Request) -> Response:
         return Json(document(list(self.studio.sources)))
@@ -259,7 +238,7 @@ class _Site:
     # operation ----------------------------------------------------------------------------------
     async def healthz(self, request: Request) -> Response:
         health = report.health(self.studio)
-        return Json(health, 200 if health["ok"] else 503)
+        return Json(health, 503 if health["status"] == "failing" else 200)
 
     async def metrics(self, request: Request) -> Response:
         return Response(report.metrics(self.studio), media_type="text/plain; version=0.0.4")
@@ -303,61 +282,25 @@ async def _until_gone(socket: WebSocket) -> None:
         continue
 
 
-async def _json(request: Request) -> Any:
-    try:
-        return parse_json(await request.body() or b"null")
-    except ClientDisconnect:
-        raise HTTPException(413, "The body is too long.") from None
-    except ValueError:
-        raise HTTPException(400, "The body is not JSON.") from None
-
-
-def _whole(request: Request, name: str, default: int, most: int) -> int:
-    text = request.query_params.get(name, str(default))
-    if not (text.isascii() and text.isdigit() and len(text) < 12 and 1 <= int(text) <= most):
-        raise HTTPException(400, f"{name} is {text[:20]!r}; it is a number from 1 to {most}.")
-    return int(text)
-
-
-def _one_of(request: Request, name: str, allowed: tuple[str, ...]) -> str:
-    text = request.query_params.get(name, allowed[0])
-    if text not in allowed:
-        raise HTTPException(400, f"{name} is {text[:20]!r}; it is one of {', '.join(allowed)}.")
-    return text
-
-
 def _filter(request: Request, displays: dict[str, str]) -> Filter:
     """The filter that the query asks for; sources by their names here."""
     query = request.query_params
-    values = {name: query.getlist(name) for name in ("event", "zone", "gesture", "track", "source")}
-    for name, given in values.items():
-        if len(given) > MAX_FILTERS:
-            raise HTTPException(400, f"{name} is given {len(given)} times.")
-    if set(values["event"]) - set(KINDS):
-        raise HTTPException(400, f"event is one of {', '.join(KINDS)}.")
+    values = values_of(request, ("event", "zone", "gesture", "track", "source"))
     if set(values["source"]) - set(displays):
         raise HTTPException(400, f"source is one of {', '.join(displays)}.")
-    if not all(t.isascii() and t.isdigit() and len(t) < 12 for t in values["track"]):
-        raise HTTPException(400, "track is a number.")
+    # by address where that tells them apart: so earlier events are found under a new name, too
+    addresses = list(displays.values())
+    shared = any(addresses.count(displays[name]) > 1 for name in values["source"])
     return Filter(
         events=tuple(values["event"]),
         zones=tuple(values["zone"]),
         gestures=tuple(values["gesture"]),
         tracks=tuple(map(int, values["track"])),
-        sources=tuple(displays[name] for name in values["source"]),
-        since=_time(query.get("since"), "since"),
-        until=_time(query.get("until"), "until"),
+        sources=() if shared else tuple(displays[name] for name in values["source"]),
+        cameras=tuple(values["source"]) if shared else (),
+        since=time_of(query.get("since"), "since"),
+        until=time_of(query.get("until"), "until"),
     )
-
-
-def _time(text: str | None, name: str) -> float | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00").replace(" 00:00", "+00:00"))
-        return moment.replace(tzinfo=moment.tzinfo or timezone.utc).timestamp()
-    except (ValueError, OverflowError):
-        raise HTTPException(400, f"{name} is not an ISO 8601 time.") from None
 
 
 def _demo_row(event: Event) -> dict[str, Any]:

@@ -51,8 +51,9 @@ class Channel:
 
     Attributes:
         frames, found: frames inferred and people found in all of them. seen: people in the newest.
-        times: of the stages, as histograms. source_events: what the input said, counted.
-        gestures: those that began, counted.
+        always: runs without viewers too. was_down: did not deliver before the settings changed.
+        inside: people by zone, "" = the picture. times: of the stages, as histograms.
+        source_events: what the input said, counted. gestures: those that began, counted.
     """
 
     def __init__(
@@ -68,7 +69,9 @@ class Channel:
         self.pictures: Feed[bytes] = Feed(replay=True)
         self.messages: Feed[str] = Feed(KEPT)
         self.state, self.reason = "idle", ""
-        self.always = False
+        self.always = self.was_down = False
+        zones = options.zones.zones if options.zones else ()
+        self.inside = {"": 0, **{zone.name: 0 for zone in zones}}
         self.frames = self.found = self.seen = 0
         self.times: dict[str, Times] = {}
         self.source_events: Counter[str] = Counter()
@@ -176,6 +179,7 @@ class Channel:
             self._on_result,
             self._on_picture,
             self._on_source,
+            self._on_inside,
             lambda: bool(self.pictures.listeners),
         )
         watch = Watch(self._uri, self.display, self._make(), self._options, self._store, hooks)
@@ -197,6 +201,9 @@ class Channel:
             self._watch = None
             self._people = []
         return stopped or self._closed.is_set()
+
+    def _on_inside(self, counts: dict[str, int]) -> None:
+        self.inside = counts
 
     def _on_source(self, event: dict[str, Any]) -> None:
         """What a live input says of itself."""
@@ -264,14 +271,24 @@ class Channel:
 
     # what is known ------------------------------------------------------------------------------
     @property
+    def fps(self) -> float:
+        """Frames a second now."""
+        recent = self.state == "live" and time.monotonic() - self._heard < STILL
+        return round(self._fps, 1) if recent else 0.0
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds without a result while it is live or waits for its first frame, else 0."""
+        watched = self.state in ("live", "connecting") and self._heard
+        return time.monotonic() - self._heard if watched else 0.0
+
+    @property
     def lost_for(self) -> float:
         """Seconds for which the input has been lost, 0 where it is not."""
         return 0.0 if self._lost_since is None else time.monotonic() - self._lost_since
 
     def status(self) -> dict[str, Any]:
         """State, viewers, speed and who is in view."""
-        live = self.state == "live"
-        recent = live and time.monotonic() - self._heard < STILL
         return {
             "time": iso_time(time.time()),
             "source": self.name,
@@ -280,7 +297,7 @@ class Channel:
             "reason": self.reason,
             "viewers": self.viewers,
             "frames": self.frames,
-            "fps": round(self._fps, 1) if recent else 0.0,
+            "fps": self.fps,
             "inference_ms": round(self._stages.get("network", 0.0), 2),
             "stages_ms": {k: round(v, 2) for k, v in list(self._stages.items())},
             "people": len(self._people),

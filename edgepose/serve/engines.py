@@ -141,6 +141,10 @@ class EnginePool(Closing):
         device = ours.device or ("CPU" if taken == "openvino" else "")
         return (engine.engine, engine.device) == (taken, device)
 
+    def is_like(self, other: EnginePool) -> bool:
+        """True where both infer the same way."""
+        return (self.standard.key, self._options) == (other.standard.key, other._options)
+
     def is_full(self, wanted: Key, used: Collection[Key]) -> bool:
         """True where another engine must go before this one may come."""
         known = {self.standard.key, *used}

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgepose.fleet.people import state_of
 from edgepose.networks import registry
+from edgepose.version import __version__
 
 if TYPE_CHECKING:
     from edgepose.serve.channel import Channel
     from edgepose.serve.studio import Studio
 
+SCARCE = 200e6  # bytes free on the disk of the events
 LOST_SECONDS = 60.0  # a camera that is lost for longer is a matter for whoever watches the server
 
 
@@ -35,6 +40,39 @@ def stats(studio: Studio) -> dict[str, Any]:
     }
 
 
+def camera_states(studio: Studio) -> dict[str, dict[str, Any]]:
+    """By camera what its people and zones are."""
+    return {
+        c.name: state_of(c.inside, c.state == "live")
+        for c in studio.channels
+        if c.name in studio.cameras
+    }
+
+
+def device_state(studio: Studio) -> dict[str, Any]:
+    """What a device of a fleet says of itself; no address stands in it."""
+    current = [c for c in studio.channels if c.name in studio.cameras]
+    store = studio.store
+    return {
+        "version": __version__,
+        "uptime_s": round(time.monotonic() - studio.started),
+        "network": studio.network.manifest.name,
+        "engine": next((e for c in current if (e := c.status()["engine"])), ""),
+        "sources": [
+            {
+                "name": c.name,
+                "up": c.state == "live",
+                "state": c.state,
+                "fps": c.fps,
+                "frames": c.frames,
+            }
+            for c in current
+        ],
+        "events_dropped": store.dropped if store else 0,
+        "health": health(studio)["reasons"],
+    }
+
+
 def networks(studio: Studio) -> list[dict[str, Any]]:
     """The networks that edgepose knows, and which are installed."""
     return [
@@ -50,28 +88,49 @@ def networks(studio: Studio) -> list[dict[str, Any]]:
 
 
 def health(studio: Studio, patience: float = LOST_SECONDS) -> dict[str, Any]:
-    """ok, unless events cannot be written, a channel has failed or is lost for `patience` seconds.
+    """ok, degraded (the reasons say why), or failing: no camera works any more, or no event is kept.
 
     Nothing that is secret stands in it: it is told without a token.
     """
-    channels = studio.channels
-    failed = sorted({c.name for c in channels if c.state == "failed"})
+    channels, store = studio.channels, studio.store
     lost = {c.name: c.lost_for for c in channels if c.lost_for}
-    reasons = [f"{name} has failed" for name in failed]
-    reasons += [f"{name} is lost for {s:.0f} s" for name, s in lost.items() if s >= patience]
-    store = studio.store
-    if store is not None and not store.alive:
-        reasons.append("the writer of events has ended")
-    elif store is not None and store.error is not None:
-        reasons.append("events cannot be written")
+    ill = {c.name: trouble for c in channels if (trouble := _trouble(c, patience))}
+    reasons = [f"{name} {trouble}" for name, trouble in sorted(ill.items())]
+    written = store is None or (store.alive and store.error is None)
+    if store is not None and not written:
+        reasons.append(
+            "events cannot be written" if store.alive else "the writer of events has ended"
+        )
+    failing = not written or (bool(ill) and len(ill) == len({c.name for c in channels}))
+    if store is not None and _free(store.path) < SCARCE:
+        reasons.append("the disk of the events is nearly full")
     return {
         "ok": not reasons,
+        "status": "failing" if failing else "degraded" if reasons else "ok",
         "reasons": reasons,
-        "failed": failed,
+        "failed": sorted({c.name for c in channels if c.state == "failed"}),
         "lost": sorted(lost),
-        "events_written": store is None or (store.alive and store.error is None),
+        "events_written": written,
         "events_damaged": store.damaged if store else 0,
     }
+
+
+def _trouble(channel: Channel, patience: float) -> str:
+    if channel.state == "failed":
+        return "has failed"
+    if channel.lost_for and channel.lost_for >= patience:
+        return f"is lost for {channel.lost_for:.0f} s"
+    if channel.silent_for >= max(patience, 1.0):
+        return f"gives no frames for {channel.silent_for:.0f} s"
+    return ""
+
+
+def _free(path: Path) -> float:
+    """Bytes that are free where a file lies."""
+    try:
+        return float(shutil.disk_usage(path.parent).free)
+    except OSError:
+        return float("inf")
 
 
 # the names of `posenet --metrics` (io/sinks/metrics.py), and what only a server has

@@ -23,6 +23,7 @@ from edgepose.serve.watch import ChannelOptions
 
 if TYPE_CHECKING:
     from edgepose.events.event import Event
+    from edgepose.fleet.delivery import Target
 
 CLOSE_SECONDS = 1.5
 
@@ -31,11 +32,11 @@ class Studio(Closing):
     """The channels and what they share.
 
     Args:
-        sources: input URIs by name: "camera", "example"; the first is the current one.
+        sources: input URIs by name: cameras and "example"; the first is the current one.
         engines: what infers.
         options: of the channels.
         database: file of the events; None = they are not stored. retention: what is kept of them.
-        always: infer on the current source without viewers too.
+        always: infer on all cameras without viewers too; on the example where there is no camera.
         max_viewers: of one channel.
 
     Attributes:
@@ -70,6 +71,7 @@ class Studio(Closing):
         self._channels: dict[tuple[str, Key], Channel] = {}
         self._guard = threading.RLock()  # of the channels
         self._closed = False
+        self._targets: list[Target] = []
         self.store: EventStore | None = None
         if database is not None:
             self.store = EventStore(database, retention=retention, on_commit=self._committed)
@@ -116,7 +118,7 @@ class Studio(Closing):
             uri,
             self.displays[name],
             lambda: self.engines.get(choice),
-            replace(self._options, example=shows),
+            replace(self._options, example=shows, camera=name),
             store,
         )
 
@@ -146,19 +148,62 @@ class Studio(Closing):
         """Make a source the current one, for all who do not name another."""
         self.current = name
         for channel in self.channels:
-            channel.always = False
             channel.publish("source", {"source": name})
-        if self._always:
+        self._keep_going()
+
+    @property
+    def cameras(self) -> list[str]:
+        """The names of what is recorded for good: all but the example, unless there is nothing else."""
+        return [name for name in self.sources if name != EXAMPLE] or list(self.sources)
+
+    @property
+    def zones(self) -> tuple[str, ...]:
+        """Names of the zones of all cameras."""
+        return tuple(zone.name for zone in self._options.zones.zones) if self._options.zones else ()
+
+    def _keep_going(self) -> None:
+        for name in self.cameras if self._always else ():
             channel = self.channel(name)
             channel.always = True
             channel.look()
 
+    def deliver(self, target: Target) -> None:
+        """Tell a target whenever there are new events; it is closed at the end."""
+        self._targets.append(target)
+
+    def adopt(
+        self, options: ChannelOptions, retention: Retention, engines: EnginePool | None
+    ) -> None:
+        """Go on with other settings: all channels begin anew, viewers come back by themselves.
+
+        Args:
+            engines: loaded ones, None = those there are.
+        """
+        with self._guard:
+            old = list(self._channels.values())
+            down = {c.name for c in old if c.state != "live"}
+            self._channels.clear()
+            self._options = options
+            before, self.engines = self.engines, engines or self.engines
+            self.network = self.engines.standard.network
+        for channel in old:
+            channel.close(CLOSE_SECONDS)
+        if engines is not None:
+            before.close()
+        if self.store is not None:
+            self.store.keep(retention)
+        self._keep_going()
+        for channel in self.channels:
+            channel.was_down = channel.name in down
+
     def _committed(self, events: tuple[Event, ...]) -> None:
-        """Tell viewers of events once they are on the disk."""
+        """Tell viewers and targets of events once they are on the disk."""
+        for target in self._targets:
+            target.wake()
         channels = self.channels
         for event in events:
             for channel in channels:
-                if channel.display == event.source:
+                if channel.name == event.camera:
                     channel.publish("event", {"event": event.as_dict()})
 
     # the end ------------------------------------------------------------------------------------
@@ -177,6 +222,8 @@ class Studio(Closing):
             channel.close(max(0.0, deadline - time.monotonic()))
         self.engines.close()
         if self.store is not None:
-            self.store.close(1.0)
+            self.store.close(1.0)  # before the targets: who was inside has left now
+        for target in self._targets:
+            target.close()
         with contextlib.suppress(EdgeposeError):
             self.recorded.close()

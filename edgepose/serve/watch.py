@@ -43,7 +43,7 @@ class ChannelOptions:
         source: how inputs are opened.
         linger: seconds for which it goes on after its last viewer.
         retry: seconds before an input that failed is opened again.
-        example: what is seen shows how it works: its events are left out unless they are asked for.
+        camera: its name, for events. example: what is seen shows how it works: its events are left out unless they are asked for.
         denied: seconds before a password that was refused is tried again.
         clock: UTC seconds.
     """
@@ -63,6 +63,7 @@ class ChannelOptions:
     retry: float = 2.0
     denied: float = 900.0
     example: bool = False
+    camera: str = ""
     clock: Callable[[], float] = time.time
 
 
@@ -74,12 +75,14 @@ class Hooks:
         on_result: (result, people inside by track id with the UTC time of their enter).
         on_picture: an encoded picture.
         on_source: what the input says: connected, lost, back, ...
+        on_inside: how many people are inside by zone, "" = the picture; told when it changes.
         pictures_wanted: whether anybody looks.
     """
 
     on_result: Callable[[Result, Mapping[int, float]], None]
     on_picture: Callable[[bytes], None]
     on_source: Callable[[dict[str, Any]], None]
+    on_inside: Callable[[dict[str, int]], None]
     pictures_wanted: Callable[[], bool]
 
 
@@ -121,7 +124,9 @@ class Watch:
         self._heard = time.monotonic()
         self._times: dict[str, float] = {}
         self._session = (
-            store.begin(display, options.clock(), example=options.example) if store else None
+            store.begin(display, options.clock(), example=options.example, camera=options.camera)
+            if store
+            else None
         )
         self._pipeline = Pipeline(
             Paced(source) if paced else source,
@@ -186,6 +191,9 @@ class Watch:
                     self._inside[event.track] = event.time - self._detector.epoch
                 elif event.event == EXIT:
                     self._inside.pop(event.track, None)
+        if events:
+            inside = self._detector.inside
+            self._hooks.on_inside({zone: len(tracks) for zone, tracks in inside.items()})
         if self._store is None or self._session is None or not events:
             return
         pictures: tuple[bytes, ...] = ()

@@ -8,6 +8,7 @@ import secrets
 from edgepose.errors import UsageError
 
 MIN_TOKEN = 16
+MAX_BODY = 64 * 1024  # bytes of a request
 
 
 def new_token() -> str:

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.datastructures import Headers
 
-from edgepose.web.access import is_loopback
+from edgepose.web.access import MAX_BODY, is_loopback
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -26,7 +26,6 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 COOKIE = "edgepose_token"
-MAX_BODY = 64 * 1024
 COOKIE_SECONDS = 30 * 86400
 OPEN = (
     "/healthz",

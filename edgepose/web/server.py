@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import socket
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from edgepose.errors import BackendUnavailable, OutputError, UsageError
+from edgepose.web.access import MAX_BODY
 
 if TYPE_CHECKING:
     from edgepose.web.security import App
@@ -31,6 +33,18 @@ def require() -> Any:
             f"A web page needs more packages ({e}). Run: pip install 'edgepose[serve]'"
         ) from None
     return uvicorn
+
+
+def load_app(maker: str, *words: Any) -> App:
+    """The application that "module:function" makes; Starlette is imported only now.
+
+    Raises:
+        BackendUnavailable: the extra `serve` is not installed.
+    """
+    require()
+    module, _, name = maker.partition(":")
+    app: App = getattr(importlib.import_module(module), name)(*words)
+    return app
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -88,7 +102,6 @@ def make_server(app: App, stop: Callable[[], None], tls: tuple[str, str] | None 
     """
     uvicorn = require()
     from edgepose.web.connections import BACKLOG, Gate, protocol, quieten, room_for
-    from edgepose.web.security import MAX_BODY
 
     room = room_for()
 

@@ -17,6 +17,7 @@ import httpx
 
 NETWORK = "edgepose-lite-body"
 END = b"--frame\r\n"
+SECRETS: dict[str, str] = {}  # more of the environment of a server
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = 30.0) -> Any:
@@ -51,6 +52,7 @@ class Served:
     def __init__(self, home: Path, *words: str, token: str = "", network: str = NETWORK) -> None:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("EDGEPOSE_")}
         environment |= {"EDGEPOSE_HOME": str(home), "EDGEPOSE_CACHE": str(home / "cache")}
+        environment |= SECRETS
         if token:
             environment["EDGEPOSE_TOKEN"] = token
         command = [sys.executable, "-m", "edgepose", "serve", "--port", "0", "--no-download"]

@@ -337,6 +337,7 @@ def test_health_and_metrics(server: Served) -> None:
     list(pictures(server.http, "/camera_feed", 1))
     well = {
         "ok": True,
+        "status": "ok",
         "reasons": [],
         "failed": [],
         "lost": [],

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgepose.errors import UsageError
-from edgepose.web.access import checked_token, is_loopback, new_token
-from edgepose.web.security import COOKIE, MAX_BODY, Guard
+from edgepose.web.access import MAX_BODY, checked_token, is_loopback, new_token
+from edgepose.web.security import COOKIE, Guard
 
 TOKEN = "a-token-of-sixteen-or-more"
 

@@ -105,7 +105,7 @@ def test_a_device_that_is_not_there_fails_and_says_so(make: Callable[..., Studio
     assert health(studio)["reasons"] == ["camera has failed"]
 
 
-def test_always_follows_the_current_source(
+def test_always_is_for_cameras_whoever_looks_at_what(
     make: Callable[..., Studio], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
@@ -115,8 +115,10 @@ def test_always_follows_the_current_source(
     wait_for(lambda: camera.frames, "frames without viewers")
     studio.switch("example")
     example = studio.channel("example")
+    example.look()
     wait_for(lambda: example.frames, "frames of the other source")
-    assert (camera.always, example.always) == (False, True)
+    # who looks at the example does not end the counting
+    assert (camera.always, example.always) == (True, False)
     assert any(m.endswith(": live") for m in caplog.messages)
 
 

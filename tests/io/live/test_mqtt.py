@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-import shutil
-import signal
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from broker import Broker, Subscriber, need_mosquitto
 from hypothesis import given
 from hypothesis import strategies as st
-from peers import free_port, listens, wait_for
+from peers import free_port, wait_for
 
 from edgepose.errors import OutputError, UnknownNameError, UsageError
 from edgepose.io.sinks import open_sink
-from edgepose.io.sinks.mqtt import Spool, settings
+from edgepose.io.sinks.mqtt import settings
+from edgepose.io.sinks.spool import Spool
 from edgepose.types import Result
 
 paho = pytest.importorskip("paho.mqtt.client", reason="the mqtt extra is not installed")
@@ -28,68 +27,12 @@ def result(frame: int) -> Result:
     return Result(frame, 64, 48, source="test", name="test")
 
 
-class Broker:
-    """A mosquitto on a port of its own, without persistence."""
-
-    def __init__(self, folder: Path, *lines: str) -> None:
-        self.port, self.process = free_port(), None
-        self.config = folder / "mosquitto.conf"
-        listener = [f"listener {self.port} 127.0.0.1", "allow_anonymous true", "user root"]
-        self.config.write_text("\n".join([*(lines or listener[1:2]), *listener[:1], listener[2]]))
-
-    def start(self) -> Broker:
-        program = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
-        self.process = subprocess.Popen(
-            [program, "-c", str(self.config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        wait_for(lambda: listens(self.port), what="the start of mosquitto")
-        return self
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.send_signal(signal.SIGKILL)
-            self.process.wait(10)
-            self.process = None
-
-    def url(self, topic: str, credentials: str = "") -> str:
-        return f"mqtt://{credentials}127.0.0.1:{self.port}/{topic}"
-
-
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
-    if not shutil.which("mosquitto") and not Path("/usr/sbin/mosquitto").exists():
-        pytest.skip("mosquitto is not installed")
+    need_mosquitto()
     made = Broker(tmp_path).start()
     yield made
     made.kill()
-
-
-class Subscriber:
-    """Keeps all messages of a broker; connects again by itself."""
-
-    def __init__(self, port: int) -> None:
-        self.messages: list[tuple[str, bytes, bool]] = []
-        self.ready = threading.Event()
-        self.client: Any = paho.Client(paho.CallbackAPIVersion.VERSION2)
-        self.client.reconnect_delay_set(1, 1)
-        self.client.on_connect = lambda c, *_: c.subscribe("#", qos=1)
-        self.client.on_subscribe = lambda *_: self.ready.set()
-        self.client.on_message = lambda c, u, m: self.messages.append(
-            (m.topic, m.payload, bool(m.retain))
-        )
-        self.client.connect_async("127.0.0.1", port)
-        self.client.loop_start()
-        assert self.ready.wait(10)
-
-    def frames(self, topic: str = "cam/door") -> list[int]:
-        return [json.loads(p)["frame"] for t, p, _ in list(self.messages) if t == topic]
-
-    def texts(self, topic: str) -> list[str]:
-        return [p.decode() for t, p, _ in list(self.messages) if t == topic]
-
-    def close(self) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
 
 
 @pytest.fixture
@@ -213,8 +156,9 @@ def test_targets_that_cannot_be_meant(target: str) -> None:
 
 def test_the_words_of_a_target() -> None:
     s = settings("mqtts://u:p%40@h/a/b?qos=2&queue=5&retain=1&client=me&wait=1")
-    assert (s.host, s.port, s.topic, s.user, s.password) == ("h", 8883, "a/b", "u", "p@")
-    assert (s.tls, s.qos, s.queue, s.retain, s.client, s.wait) == (True, 2, 5, True, "me", True)
+    b = s.broker
+    assert (b.host, b.port, s.topic, b.user, b.password) == ("h", 8883, "a/b", "u", "p@")
+    assert (b.tls, s.qos, s.queue, s.retain, b.client, s.wait) == (True, 2, 5, True, "me", True)
     with pytest.raises(UnknownNameError, match="Did you mean 'queue'"):
         settings("mqtt://h/t?quue=3")
 

@@ -1,0 +1,1 @@
+"""Events to elsewhere: an MQTT broker, Home Assistant, a web hook, and the collector of a fleet."""

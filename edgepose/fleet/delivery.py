@@ -1,0 +1,73 @@
+"""A thread that brings recorded events to one target, for as long as the program lives."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Protocol
+
+from edgepose.closing import Closing
+from edgepose.errors import StoreError
+
+log = logging.getLogger(__name__)
+RETRY = 5.0  # seconds after a round that failed
+
+
+class Target(Protocol):
+    """Where events go; nobody who records waits for it."""
+
+    def wake(self) -> None:
+        """There are new events."""
+        ...
+
+    def close(self) -> None:
+        """Leave; what waits stays in the database."""
+        ...
+
+
+class Delivery(Closing):
+    """The thread; who inherits from it does a round of work in `_work`.
+
+    Args:
+        name: of the target, for people.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._news, self._stop = threading.Event(), threading.Event()
+        self._failing = ""
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+
+    def wake(self) -> None:
+        """There are new events, or a new state."""
+        self._news.set()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            wait = RETRY
+            try:
+                wait = self._work()
+                self._failing = ""
+            except StoreError as e:
+                self._trouble(str(e))
+            except Exception as e:  # it must live as long as the program does
+                self._trouble(f"{type(e).__name__}: {e}")
+            self._news.wait(wait)
+            self._news.clear()
+
+    def _trouble(self, text: str) -> None:
+        """Say what is new."""
+        if text != self._failing:
+            log.warning("%s: %s", self.name, text)
+        self._failing = text
+
+    def _work(self) -> float:
+        """One round; seconds until the next is due, unless there are news."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """End the thread; safe to call twice."""
+        self._stop.set()
+        self._news.set()
+        if self._thread.is_alive():
+            self._thread.join(5)
