@@ -1,8 +1,6 @@
 """What `edgepose collect` and its commands take: classes of options, whose docstrings are their help."""
 
 # fmt: off
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar

@@ -22,6 +22,7 @@ from edgepose.cli.outputs import (
     open_sinks,
     refuse_one_name_twice,
     stdout_taken,
+    tracked,
     wanted_sinks,
 )
 from edgepose.draw.overlay import DEFAULT, parse_overlay
