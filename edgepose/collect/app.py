@@ -21,11 +21,11 @@ from edgepose.events.event import iso_time
 from edgepose.web.answers import Json, answer, time_of, values_of, whole, word_of
 from edgepose.web.security import App, Guard
 
-PAGE = Path(__file__).parent / "page"
+FLEET_PAGE = Path(__file__).parent / "page"
 LOOKS = Path(__file__).parents[1] / "serve" / "page"  # the same as those of `edgepose serve`
 STATIC = {
-    "fleet.js": (PAGE, "text/javascript"),
-    "fleet.css": (PAGE, "text/css"),
+    "fleet.js": (FLEET_PAGE, "text/javascript"),
+    "fleet.css": (FLEET_PAGE, "text/css"),
     "style.css": (LOOKS, "text/css"),
     "icon.svg": (LOOKS, "image/svg+xml"),
 }
@@ -58,7 +58,7 @@ class _Site:
         self._receiver, self._store = receiver, store
 
     async def index(self, request: Request) -> Response:
-        return FileResponse(PAGE / "index.html", headers={"cache-control": "no-cache"})
+        return FileResponse(FLEET_PAGE / "index.html", headers={"cache-control": "no-cache"})
 
     async def static(self, request: Request) -> Response:
         name = request.path_params["name"]
