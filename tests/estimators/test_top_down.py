@@ -277,21 +277,21 @@ def test_detector_and_network_must_go_together(
         TopDown.load(dots, options(dots))
     with pytest.raises(UsageError, match="names no detector"):
         TopDown.load(dots, EstimatorOptions(engine=ENGINE))
-    hand = hand_network(shared)
+    hand = hand_network()
     with pytest.raises(UsageError, match="--detector mediapipe-palm"):
         TopDown.load(hand, options(boxes))
     with pytest.raises(UsageError, match="needs plain boxes"):
-        TopDown.load(dots, options(palm_network(shared)))
+        TopDown.load(dots, options(palm_network()))
 
 
 # the real networks ------------------------------------------------------------------------------
-def hand_network(shared: Path) -> Network:
-    model = shared / "networks/mediapipe-hand/mp_hand_landmark_full.onnx"
+def hand_network() -> Network:
+    model = data_networks() / "mediapipe-hand.onnx"
     return Network(registry.find("mediapipe-hand"), model, load_topology("mediapipe_hand"))
 
 
-def palm_network(shared: Path) -> Network:
-    model = shared / "networks/mediapipe-hand/mp_palm_detection_full.onnx"
+def palm_network() -> Network:
+    model = data_networks() / "mediapipe-palm.onnx"
     return Network(registry.find("mediapipe-palm"), model, None)
 
 
@@ -300,8 +300,8 @@ def rgb(path: Path) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def hands(shared: Path) -> TopDown:
-    return TopDown.load(hand_network(shared), options(palm_network(shared)))
+def hands() -> TopDown:
+    return TopDown.load(hand_network(), options(palm_network()))
 
 
 @pytest.mark.parametrize("turn", [0, 1, 2, 3])
