@@ -453,7 +453,7 @@ def test_a_signal_finishes_the_files(
     lines = [json.loads(line) for line in rows.read_text().splitlines()]
     with av.open(str(out)) as made:
         frames = len(list(made.decode(video=0)))
-    assert frames == len(lines) > 0
+    assert frames == len(lines) > 0, errors
     assert "Traceback" not in errors
 
 
