@@ -15,6 +15,7 @@ from typing import Any
 from edgepose.batch.files import FILM, PICTURES, Folder, Task, key_of, key_of_name
 from edgepose.errors import EdgeposeError, OutputError, SourceError, UsageError
 from edgepose.files import file_digest, write_atomically
+from edgepose.gestures.finder import ENDING
 from edgepose.io.base import SourceOptions
 from edgepose.io.sources import open_source
 from edgepose.io.sources.file import IMAGES, VIDEOS, braces, images_of, natural
@@ -41,6 +42,7 @@ SCHEMA = 1
 SHORT = 1.5
 # options that change how a result is come by, and not the result
 NO_RESULT = ("no_download", "no_build", "input_codec", "input_latency", "rtsp_transport", "timeout")
+WHOLE = ("zones", "weights", "taught")  # told as other, without what in them is
 GROUPS: dict[str, type[Any]] = {
     "network": NetworkChoice,
     "estimator": EstimatorChoice,
@@ -55,7 +57,8 @@ class Job:
 
     Attributes:
         network, estimator, camera, engine: options as of posenet. track, smooth: follow people.
-        gestures: what people do is told, as of posenet's option.
+        gestures: what people do is told, as of posenet's option; its files by absolute paths.
+        taught: sha256 of these files by path.
         zones: content of a zones file, {} = none.
         segment: least seconds of a segment. shard: pictures in one file.
         weights: sha256 of the network's and the detector's file by name.
@@ -69,6 +72,7 @@ class Job:
     track: bool = False
     smooth: bool = False
     gestures: str = ""
+    taught: dict[str, str] = field(default_factory=dict)
     zones: dict[str, Any] = field(default_factory=dict)
     segment: float = 60.0
     shard: int = 256
@@ -104,6 +108,21 @@ def _group(kind: type[Any], values: dict[str, Any]) -> Any:
 def digests(*networks: Network | None) -> dict[str, str]:
     """sha256 of the weights of networks by their names; what names a network decides nothing."""
     return {n.manifest.name: file_digest(n.model) for n in networks if n is not None}
+
+
+def absolute_gestures(words: str) -> str:
+    """A value of --gestures whose files are found from every folder."""
+    each = (word.strip() for word in words.split(","))
+    return ",".join(os.path.abspath(w) if w.endswith(ENDING) else w for w in each)
+
+
+def gesture_files(words: str) -> dict[str, str]:
+    """sha256 of the files in a value of --gestures by their paths.
+
+    Raises:
+        OSError: one cannot be read.
+    """
+    return {word: file_digest(word) for word in words.split(",") if word.endswith(ENDING)}
 
 
 def settle(folder: Folder, job: Job, overwrite: bool = False) -> Job:
@@ -164,9 +183,9 @@ def stored(folder: Folder) -> Job | None:
 def _differences(old: dict[str, Any], new: dict[str, Any], name: str = "") -> Iterator[str]:
     for key in sorted({*old, *new} - set(NO_RESULT)):
         a, b = old.get(key), new.get(key)
-        if isinstance(a, dict) and isinstance(b, dict) and key not in ("zones", "weights"):
+        if isinstance(a, dict) and isinstance(b, dict) and key not in WHOLE:
             yield from _differences(a, b, key)
-        elif a != b and key in ("zones", "weights"):
+        elif a != b and key in WHOLE:
             yield f"other {key}"
         elif a != b:
             yield f"{key} was {a!r} and is {b!r}"

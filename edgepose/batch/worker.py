@@ -12,7 +12,7 @@ from pathlib import Path
 
 from edgepose.batch.files import FILM, PICTURES, Folder, Task
 from edgepose.batch.finish import finish
-from edgepose.batch.plan import digests, stored, why
+from edgepose.batch.plan import digests, gesture_files, stored, why
 from edgepose.closing import Closing
 from edgepose.errors import EngineError, NetworkFileError, OutputError, SourceError, UsageError
 from edgepose.estimators import make_estimator
@@ -96,10 +96,21 @@ class Worker(Closing):
             raise UsageError(
                 f"{_here()} has other weights of {network.manifest.name} than the job."
             )
+        self._check_gestures()
         options = estimator_options(job.estimator, detector)
         self.estimator = make_estimator(network, replace(options, engine=wanted_engine(job.engine)))
         if not mixed:
             self._agree()
+
+    def _check_gestures(self) -> None:
+        try:
+            same = gesture_files(self.job.gestures) == self.job.taught
+        except OSError as e:
+            raise UsageError(
+                f"{_here()} does not see {e.filename}: gestures must be in folders that all nodes share."
+            ) from None
+        if not same:
+            raise UsageError(f"{_here()} has other gestures than the job: the file was changed.")
 
     def _agree(self) -> None:
         """All workers of a job infer with the same engine, which the first one writes down."""

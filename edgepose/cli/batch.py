@@ -17,9 +17,11 @@ from edgepose.batch.manifest import Manifest, check
 from edgepose.batch.plan import (
     Item,
     Job,
+    absolute_gestures,
     check_inputs,
     digests,
     find_items,
+    gesture_files,
     read_list,
     settle,
     stored,
@@ -104,6 +106,7 @@ def _job(asked: Batch, network: Network) -> Job:
         # the default may change, and what is fastest differs by machine
         choice = replace(choice, network=network.manifest.name, variant=network.variant)
     detector = find_detector(network, asked.estimator, download=not asked.network.no_download)
+    gestures = absolute_gestures(asked.gestures)
     return Job(
         network=choice,
         estimator=asked.estimator,
@@ -116,7 +119,8 @@ def _job(asked: Batch, network: Network) -> Job:
         engine=engine,
         track=asked.track,
         smooth=asked.smooth,
-        gestures=asked.gestures,
+        gestures=gestures,
+        taught=gesture_files(gestures),
         zones=read_json(asked.zones) if asked.zones is not None else {},
         segment=asked.segment,
         shard=asked.shard,

@@ -20,7 +20,7 @@ from media import png_of_size
 from edgepose.batch.files import Folder, Task, held
 from edgepose.batch.finish import forget_failures
 from edgepose.batch.manifest import Manifest, check
-from edgepose.batch.plan import settle, stored
+from edgepose.batch.plan import gesture_files, settle, stored
 from edgepose.batch.worker import LOCAL, Worker
 from edgepose.errors import UsageError
 
@@ -137,6 +137,21 @@ def test_another_job_in_the_folder_is_refused(make_film: MakeFilm, tmp_path: Pat
     folder.job.write_text("[" * 100)
     with pytest.raises(UsageError, match="not a job of edgepose"):
         settle(folder, job())
+
+
+def test_gestures_that_were_changed_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mine.gestures"
+    file.write_bytes(b"one")
+    words = f"builtin,{file}"
+    settle(Folder(tmp_path / "out"), job(gestures=words, taught=gesture_files(words)))
+    file.write_bytes(b"two")
+    with pytest.raises(UsageError, match="has other gestures than the job"):
+        Worker(str(tmp_path / "out"))
+    with pytest.raises(UsageError, match="other taught"):
+        settle(Folder(tmp_path / "out"), job(gestures=words, taught=gesture_files(words)))
+    file.unlink()
+    with pytest.raises(UsageError, match=r"does not see .*mine.gestures"):
+        Worker(str(tmp_path / "out"))
 
 
 def test_two_drivers_of_one_folder(tmp_path: Path) -> None:
