@@ -15,7 +15,6 @@ from edgepose.closing import Closing, Gate
 from edgepose.engines import EngineOptions
 from edgepose.errors import UsageError
 from edgepose.estimators import EstimatorOptions, make_estimator
-from edgepose.gestures.finder import make_finders
 from edgepose.given import as_frame, open_given
 from edgepose.io.base import SourceOptions
 from edgepose.networks.topology import Topology
@@ -32,6 +31,7 @@ from edgepose.wanted import (
     find_network,
     over,
     wanted_engine,
+    wanted_gestures,
 )
 
 
@@ -122,7 +122,7 @@ class PoseNet(Closing):
         if track or self._smooth or chosen.data.track:
             self._tracker = Tracker(self.topology, smooth=self._smooth)
         gestures = chosen.data.gestures or gestures
-        self._make_finder = make_finders(gestures, self.topology) if gestures else None
+        self._make_finder = wanted_gestures(gestures, self.topology)
         self._finder = self._make_finder() if self._make_finder else None
 
     @property

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgepose.engines import EngineOptions
 from edgepose.engines.options import BuildProgress as BuildProgress
 from edgepose.estimators import EstimatorOptions
 from edgepose.flags import one_of, parse_size
-from edgepose.io.base import OutputOptions, SourceOptions
+from edgepose.io.base import OutputOptions, SourceOptions, load
 from edgepose.networks.progress import Progress
 from edgepose.networks.resolve import Network, resolve
+from edgepose.networks.topology import Topology
 from edgepose.options import (
     CameraChoice,
     EngineChoice,
@@ -25,7 +27,12 @@ from edgepose.options import (
     SourceChoice,
 )
 
+if TYPE_CHECKING:
+    from edgepose.gestures.finder import GestureFinder
+
 T = TypeVar("T")
+# not loaded where nobody asks for it
+_FINDERS = {"gestures": "edgepose.gestures.finder:make_finders"}
 
 
 def over(base: T, asked: T) -> T:
@@ -164,3 +171,15 @@ def output_options(choice: OutputChoice) -> OutputOptions:
         width=choice.output_width,
         height=choice.output_height,
     )
+
+
+def wanted_gestures(text: str, topology: Topology) -> Callable[[], GestureFinder] | None:
+    """What makes a finder of gestures for each source; None where none are asked for.
+
+    Raises:
+        UsageError, NetworkFileError: see `edgepose.gestures.finder.make_finders`.
+    """
+    if not text:
+        return None
+    makers: Callable[[], GestureFinder] = load(_FINDERS, "gestures", "finder")(text, topology)
+    return makers

@@ -19,13 +19,13 @@ from edgepose.errors import OutputError, SourceError
 from edgepose.events.detector import EventDetector
 from edgepose.events.zones import parse_zones
 from edgepose.files import locked, write_atomically
-from edgepose.gestures.finder import make_finders
 from edgepose.io.sinks.parquet import ParquetWriter, read_metadata, read_results
 from edgepose.io.sinks.rows import valid
 from edgepose.networks.topology import Topology
 from edgepose.track.one_euro import OneEuro
 from edgepose.track.tracker import Tracker
 from edgepose.types import Result
+from edgepose.wanted import wanted_gestures
 
 DONE, DAMAGED, FAILED, WAITING = "done", "damaged", "failed", "waiting"
 
@@ -129,7 +129,8 @@ def _followed(
     topology = Topology(
         "", tuple(told.get("keypoints", ())), tuple(map(tuple, told.get("links", ())))
     )
-    finder = make_finders(job.gestures, topology)() if job.gestures and topology.keypoints else None
+    make_finder = wanted_gestures(job.gestures if topology.keypoints else "", topology)
+    finder = make_finder() if make_finder else None
     follow = job.track or job.smooth or job.zones or (finder and task.kind == FILM)
     tracker = Tracker(topology, smooth=OneEuro() if job.smooth else None) if follow else None
     zones = parse_zones(job.zones, "of the job") if job.zones else None

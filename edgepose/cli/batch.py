@@ -36,7 +36,6 @@ from edgepose.cli.options import Batch, BatchCheck, BatchExport, BatchStatus
 from edgepose.errors import EXIT_DONE, EXIT_FAILED, SourceError, UsageError
 from edgepose.events.zones import load_zones
 from edgepose.flags import one_of
-from edgepose.gestures.finder import make_finders
 from edgepose.io.base import SinkOptions
 from edgepose.io.sinks import open_sink
 from edgepose.io.sinks.parquet import arrow, read_metadata, read_results
@@ -46,7 +45,7 @@ from edgepose.json_file import read_json
 from edgepose.networks.resolve import Network
 from edgepose.options import CameraChoice
 from edgepose.timing import Stopwatch
-from edgepose.wanted import find_detector
+from edgepose.wanted import find_detector, wanted_gestures
 
 EVERY = 5.0  # seconds between two lines of progress
 TRIAL = 20  # frames from which --dry-run reckons
@@ -74,7 +73,7 @@ def batch(asked: Batch) -> int:
         load_zones(asked.zones)  # says what is wrong with it
     network = find_network(asked.network, talk, asked.engine.precision)
     if asked.gestures and network.topology is not None:
-        make_finders(asked.gestures, network.topology)  # likewise
+        wanted_gestures(asked.gestures, network.topology)  # likewise
     job, folder = _job(asked, network), Folder(asked.out)
     if asked.dry_run:
         return _say_plan(asked, job, folder, inputs, network, talk)

@@ -14,8 +14,7 @@ from edgepose.errors import UsageError
 from edgepose.events.zones import load_zones
 from edgepose.files import identity
 from edgepose.flags import one_of
-from edgepose.fleet.people import PeopleSink
-from edgepose.io.base import Output, Sink, SinkOptions, Source
+from edgepose.io.base import Output, Sink, SinkOptions, Source, load
 from edgepose.io.named import PLACE, ByName
 from edgepose.io.outputs import default_output, open_output
 from edgepose.io.outputs.fanout import FanOut
@@ -25,6 +24,8 @@ from edgepose.io.uri import parse
 from edgepose.networks.topology import Topology
 from edgepose.options import DataChoice, OutputChoice, OverlayChoice
 from edgepose.wanted import output_options
+
+_PEOPLE = {"mqtt": "edgepose.fleet.people:PeopleSink"}  # not loaded where nobody asks for it
 
 
 def tracked(data: DataChoice) -> bool:
@@ -130,7 +131,8 @@ def open_sinks(
         opener: Callable[[str], Sink] = partial(open_sink, kind, options=options)
         if kind == "mqtt" and tracked(data):
             zones = load_zones(data.zones) if data.zones else None
-            opener = partial(PeopleSink, zones=zones, announce=data.mqtt_discovery)
+            people = load(_PEOPLE, kind, "sink")
+            opener = partial(people, zones=zones, announce=data.mqtt_discovery)
         sinks.append(ByName(target, opener) if PLACE in target else opener(target))
     for sink in sinks:
         stack.callback(sink.close)

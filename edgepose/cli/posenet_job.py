@@ -35,7 +35,6 @@ from edgepose.errors import (
     OutputError,
     SourceError,
 )
-from edgepose.gestures.finder import make_finders
 from edgepose.io.base import Output, Sink, Source
 from edgepose.networks.topology import Topology
 from edgepose.options import NoMeaning, Posenet
@@ -44,6 +43,7 @@ from edgepose.track.one_euro import OneEuro
 from edgepose.track.tracker import Tracker
 from edgepose.types import Frame, Result
 from edgepose.version import __version__
+from edgepose.wanted import wanted_gestures
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ def _run(
     on_event.listen([s.event for s in sinks])
     for sink in sinks:
         sink.attach(source, pictures)
-    finders = make_finders(data.gestures, estimator.topology) if data.gestures else None
+    finders = wanted_gestures(data.gestures, estimator.topology)
     followed = tracked(data) or bool(data.gestures and not source.stills)
     trackers = _Trackers(estimator.topology, smooth=data.smooth) if followed else None
     pipeline = Pipeline(

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgepose.cli.common import terminate_as_interrupt
 from edgepose.cli.console import Talk
@@ -26,7 +26,6 @@ from edgepose.fleet.config import RemoteConfig, Settle
 from edgepose.fleet.link import FleetLink, fleet_broker
 from edgepose.fleet.publish import PeoplePublisher
 from edgepose.fleet.webhook import WebHook
-from edgepose.gestures.finder import GestureFinder, make_finders
 from edgepose.io.sources import SCHEMES, open_source
 from edgepose.io.uri import parse
 from edgepose.networks import registry
@@ -35,9 +34,12 @@ from edgepose.serve.engines import Choice, EnginePool
 from edgepose.serve.report import camera_states, device_state
 from edgepose.serve.studio import Studio
 from edgepose.serve.watch import ChannelOptions
-from edgepose.wanted import camera_options
+from edgepose.wanted import camera_options, wanted_gestures
 from edgepose.web import server as web_server
 from edgepose.web.access import checked_token, is_loopback, new_token
+
+if TYPE_CHECKING:
+    from edgepose.gestures.finder import GestureFinder
 
 log = logging.getLogger(__name__)
 
@@ -139,7 +141,7 @@ def _plan(asked: Serve, talk: Talk, settings: Mapping[str, Any]) -> _Plan:
     names, engine = _weights_or_engine(asked.network, asked.engine)
     network = find_network(names, talk, engine.precision)
     assert network.topology is not None  # only detectors have none
-    finders = make_finders(events.gestures, network.topology) if events.gestures else None
+    finders = wanted_gestures(events.gestures, network.topology)
     how = estimator_options(asked.estimator, network, talk, download=not names.no_download)
     if zones is None and events.zones:
         zones = load_zones(events.zones)
