@@ -96,6 +96,29 @@ def register_plugins(trt: Any, logger: Any) -> None:
             register(logger, "")
 
 
+WEIGHTED = ("CONVOLUTION", "DECONVOLUTION", "FULLY_CONNECTED", "MATRIX_MULTIPLY")
+
+
+def heads(network: Any) -> list[Any]:
+    """The layers with weights from which outputs of a network come, with nothing of the kind in between."""
+    layers = [network.get_layer(i) for i in range(network.num_layers)]
+    makers = {layer.get_output(i).name: layer for layer in layers for i in range(layer.num_outputs)}
+    todo = [network.get_output(i).name for i in range(network.num_outputs)]
+    found, seen = [], set()
+    while todo:
+        name = todo.pop()
+        layer = makers.get(name)
+        if layer is None or name in seen:
+            continue
+        seen.add(name)
+        if layer.type.name in WEIGHTED:
+            found.append(layer)
+        else:
+            inputs = (layer.get_input(i) for i in range(layer.num_inputs))
+            todo += [tensor.name for tensor in inputs if tensor is not None]
+    return found
+
+
 def build(
     trt: Any,
     plan: BuildPlan,
@@ -269,6 +292,8 @@ class _BuildJob:
         if plan.level is not None and hasattr(config, "builder_optimization_level"):
             config.builder_optimization_level = plan.level
         self._set_precision(config)
+        if plan.precision == "int8" and plan.calibration and self._has_calibrator:
+            self._keep_heads(network, config)
         self._set_dla(config)
         self._set_compatibility(config)
         self._set_profile(builder, network, config)
@@ -285,6 +310,16 @@ class _BuildJob:
             config.set_flag(flags.FP16)
         if self._weakly_typed and self.plan.precision == "int8":
             config.set_flag(flags.INT8)
+
+    def _keep_heads(self, network: Any, config: Any) -> None:
+        """The last convolutions in front of the outputs stay in fp16: keypoints and links are read there, and
+        a step of int8 is as large as the differences that tell them apart (docs/engines.md has figures)."""
+        prefer = getattr(self.trt.BuilderFlag, "PREFER_PRECISION_CONSTRAINTS", None)
+        if prefer is None:
+            return
+        config.set_flag(prefer)
+        for layer in heads(network):
+            layer.precision = self.trt.DataType.HALF
 
     def _set_dla(self, config: Any) -> None:
         if self.plan.dla is None:

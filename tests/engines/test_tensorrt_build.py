@@ -204,6 +204,8 @@ def test_int8_is_a_calibrator_or_qdq(trt: Any, onnx_file: Maker) -> None:
         assert {"FP16", "INT8"} <= set(got["flags"])
         assert got["calibrated"] == ["batches", 3, 1]
         assert "QuantizeLinear" not in got["operators"]
+        assert got["fp16"] == ["cmap", "paf"], "what answers are read from"
+        assert "PREFER_PRECISION_CONSTRAINTS" in got["flags"]
     else:
         assert got["calibrated"] == []
         assert "QuantizeLinear" in got["operators"]
@@ -213,6 +215,7 @@ def test_int8_without_device_memory_goes_through_qdq(trt: Any, onnx_file: Maker)
     got = asked(trt, onnx_file(), None, precision="int8", calibration=pictures())
     assert "QuantizeLinear" in got["operators"]
     assert got["calibrated"] == []
+    assert got["fp16"] == []
 
 
 def test_int8_needs_pictures(trt: Any, onnx_file: Maker) -> None:

@@ -12,6 +12,7 @@ import ctypes
 import json
 import threading
 from enum import IntEnum
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -155,6 +156,20 @@ def make(version: str, **settings: Any) -> Any:
         def num_outputs(self) -> int:
             return len(self._outline.outputs) if self._outline else 0
 
+        def get_output(self, index: int) -> Any:
+            return SimpleNamespace(name=self._outline.outputs[index].name)
+
+        @property
+        def num_layers(self) -> int:
+            return len(self._layers)
+
+        def get_layer(self, index: int) -> Any:
+            return self._layers[index]
+
+        @cached_property
+        def _layers(self) -> list[Any]:
+            return _layers_of(self._content)
+
     class ParserError(Guarded):
         def __init__(self, node: int, name: str, operator: str, desc: str) -> None:
             self._told = (node, name, operator, desc)
@@ -249,6 +264,7 @@ def make(version: str, **settings: Any) -> Any:
             "compatibility": level.name if level is not None else None,
             "inputs": [[t.name, t.dtype, list(t.shape)] for t in network._outline.inputs],
             "outputs": [[t.name, t.dtype, list(t.shape)] for t in network._outline.outputs],
+            "fp16": [layer.name for layer in network._layers if layer.precision is not None],
             "operators": sorted({n.operator for n in network._outline.nodes}),
         }
 
@@ -403,6 +419,29 @@ def make(version: str, **settings: Any) -> Any:
         )
     }
     return module
+
+
+def _layers_of(content: bytes) -> list[Any]:
+    """ILayers of an ONNX file's nodes."""
+    import onnx
+
+    kinds = {"Conv": "CONVOLUTION", "ConvTranspose": "DECONVOLUTION", "MatMul": "MATRIX_MULTIPLY"}
+    layers = []
+    for node in onnx.load_from_string(content).graph.node:
+        inputs = [SimpleNamespace(name=n) for n in node.input]
+        outputs = [SimpleNamespace(name=n) for n in node.output]
+        layers.append(
+            SimpleNamespace(
+                name=node.output[0],
+                type=SimpleNamespace(name=kinds.get(node.op_type, "ELEMENTWISE")),
+                precision=None,
+                num_inputs=len(inputs),
+                num_outputs=len(outputs),
+                get_input=inputs.__getitem__,
+                get_output=outputs.__getitem__,
+            )
+        )
+    return layers
 
 
 def _view(address: int, shape: tuple[int, ...]) -> np.ndarray:
