@@ -3,7 +3,7 @@
 The module is an argument: `tensorrt` 8.6 to 11 and `tensorrt_rtx` run the same lines. What differs is
 probed as a feature, never read from a version: the EXPLICIT_BATCH flag (8.x needs it), FP16 and INT8
 flags (gone where networks are strongly typed: there the ONNX file itself is converted), the
-entropy calibrator, the progress monitor, DLA cores, the timing cache.
+MinMax calibrator, the progress monitor, DLA cores, the timing cache.
 Functions of the library return None or False where they fail; each answer is looked at.
 """
 
@@ -228,7 +228,7 @@ class _BuildJob:
 
     @property
     def _has_calibrator(self) -> bool:
-        return hasattr(self.trt, "IInt8EntropyCalibrator2") and self.calibrator is not None
+        return hasattr(self.trt, "IInt8MinMaxCalibrator") and self.calibrator is not None
 
     def _typed_model(self) -> bytes | None:
         """The ONNX file in the plan's precision, None = as it is."""

@@ -84,7 +84,7 @@ def machine(loader: Loader, gpu: Gpu, cuda: Cuda) -> Machine:
     def calibrator(trt: Any, plan: BuildPlan) -> Any:
         assert plan.calibration is not None
         digest = model_digest(plan.model, plan.outline.external)[:12]
-        name = f"{plan.model.stem}.{digest}.{plan.calibration.digest[:12]}.calibration"
+        name = f"{plan.model.stem}.{digest}.{plan.calibration.digest[:12]}.minmax"
         return make_calibrator(trt, plan, cuda, PlanCache().folder / "calibration" / name)
 
     return Machine(gpu, loader.deserialise, calibrator, cuda.current)

@@ -400,7 +400,7 @@ def make(version: str, **settings: Any) -> Any:
         state=state,
         **enums,
     )
-    for name in ("IProgressMonitor", "IInt8EntropyCalibrator2"):
+    for name in ("IProgressMonitor", "IInt8MinMaxCalibrator"):
         if name in api:
             setattr(module, name, type(name, (), {"__init__": lambda self: None}))
     module.classes = {
