@@ -2,7 +2,7 @@
 
 The largest values set the ranges (MinMax): maps are zero nearly everywhere, and what matters in them is
 their few peaks, which entropy clips. edgepose-lite-body on 103 pictures of COCO, its ranges from twelve
-frames of a film: AP .156, by entropy .142, by the largest values .149.
+frames of a film: AP .156, by entropy .142, by the largest values .149; with the heads in fp16 .147 and .151.
 """
 
 from __future__ import annotations
