@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import signal
@@ -14,6 +15,8 @@ import pytest
 from hypothesis import settings
 
 from tests.apart import Apart
+from tests.cuda.ptx_machine import machine_folder
+from tests.cuda.stand_in import StandIn
 
 # a busy machine is no failure
 settings.register_profile("no deadline", deadline=None)
@@ -103,6 +106,30 @@ def shared() -> Material:
     """Networks, oracles, media and datasets: beside the checkout, and a part of them in tests/data."""
     large = Path(os.environ.get("EDGEPOSE_TEST_MATERIAL", ROOT.parent / "shared"))
     return Material(large, ROOT / "tests" / "data" / "material")
+
+
+@pytest.fixture(scope="session")
+def stand_in(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory, shared: Material
+) -> StandIn:
+    """Python with a stand-in for the driver of a GPU."""
+    return StandIn(tmp_path_factory.mktemp("driver"), machine_folder(pytestconfig), shared)
+
+
+def _gpu_is_here() -> bool:
+    try:
+        return bool(ctypes.CDLL("libcuda.so.1").cuInit(0) == 0)
+    except OSError:
+        return False
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests marked gpu run on a GPU; without one those who use `stand_in` run them in a process of its own."""
+    if config.option.markexpr or _gpu_is_here():
+        return
+    left_out = [item for item in items if item.get_closest_marker("gpu")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import threading
 from collections import defaultdict
 from contextlib import AbstractContextManager
@@ -11,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.cuda.context import Context, context, pycuda_driver
+from edgepose.cuda.context import Context, context, gpu_driver
 from edgepose.errors import BackendUnavailable, EngineError
 
 _cuda_lock = threading.Lock()
-_opened_cuda: dict[int, PyCuda] = {}
+_opened_cuda: dict[int, DriverCuda] = {}
 
 
 class DeviceArray:
@@ -39,7 +40,7 @@ class DeviceArray:
     @property
     def nbytes(self) -> int:
         """Size in bytes."""
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
@@ -57,7 +58,7 @@ class PinnedArray:
 
     Attributes:
         array: the numpy array in it.
-        allocation: PyCUDA's object that owns it.
+        allocation: the binding's object that owns it.
         mapped: the address under which the GPU sees it, 0 where it was not mapped.
     """
 
@@ -68,7 +69,7 @@ class PinnedArray:
 
     def view(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         """The first bytes as an array."""
-        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        size = math.prod(shape) * np.dtype(dtype).itemsize
         viewed: NDArray[Any] = self.array[:size].view(dtype).reshape(shape)
         return viewed
 
@@ -111,7 +112,7 @@ class Pool:
             EngineError: the GPU has no more.
         """
         dtype = np.dtype(dtype)
-        size = size_class(int(np.prod(shape, dtype=np.int64)) * dtype.itemsize)
+        size = size_class(math.prod(shape) * dtype.itemsize)
         with self._lock:
             block = self._free_device[size].pop() if self._free_device[size] else None
         if block is None:
@@ -177,32 +178,34 @@ class Pool:
             self._free_pinned.clear()
 
 
-def check_pycuda() -> None:
-    """See that PyCUDA can be used; cheap where it is not installed.
+def check_driver() -> None:
+    """See that the GPU's driver can be called; cheap where nothing is installed for it.
 
     Raises:
         BackendUnavailable: it cannot.
     """
-    if importlib.util.find_spec("pycuda") is None:
-        raise BackendUnavailable("PyCUDA is not installed (pip install 'edgepose[gpu]')")
-    pycuda_driver()
+    if not any(importlib.util.find_spec(package) for package in ("pycuda", "cuda")):
+        raise BackendUnavailable(
+            "neither cuda-bindings nor PyCUDA is installed (pip install 'edgepose[gpu]')"
+        )
+    gpu_driver()
 
 
-def open_cuda(index: int = 0) -> PyCuda:
+def open_cuda(index: int = 0) -> DriverCuda:
     """The GPU of a number; the same object as long as its context is open.
 
     Raises:
-        BackendUnavailable: no PyCUDA, no driver, or no such GPU.
+        BackendUnavailable: no binding, no driver, or no such GPU.
     """
     gpu = context(index)
     with _cuda_lock:
         known = _opened_cuda.get(index)
         if known is None or known.context is not gpu:
-            known = _opened_cuda[index] = PyCuda(gpu)
+            known = _opened_cuda[index] = DriverCuda(gpu)
         return known
 
 
-class PyCuda:
+class DriverCuda:
     """Memory, copies and streams of one context.
 
     Args:
@@ -219,14 +222,15 @@ class PyCuda:
         return self.context.active()
 
     def stream(self) -> Any:
-        """A PyCUDA stream that does not wait for the default one (CU_STREAM_NON_BLOCKING)."""
+        """A stream that does not wait for the default one (CU_STREAM_NON_BLOCKING)."""
         with self.current():
             return self._driver.Stream(1)
 
     def follow(self, later: Any, earlier: Any) -> None:
-        event = self._driver.Event(self._driver.event_flags.DISABLE_TIMING)
-        event.record(earlier)
-        later.wait_for_event(event)
+        later.wait_for_event(self.context.mark(earlier))
+
+    def wait(self, stream: Any) -> None:
+        self.context.wait(stream)
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> DeviceArray:
         return self._pool.device(shape, dtype)
@@ -235,7 +239,7 @@ class PyCuda:
         return DeviceArray(array.address, shape, array.dtype)
 
     def pinned(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        memory = self._pool.pinned(int(np.prod(shape)) * np.dtype(dtype).itemsize)
+        memory = self._pool.pinned(math.prod(shape) * np.dtype(dtype).itemsize)
         array = memory.view(shape, np.dtype(dtype))
         self._pinned[array.ctypes.data] = memory
         return array

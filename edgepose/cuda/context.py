@@ -1,4 +1,4 @@
-"""The GPU's primary context through PyCUDA: the one that TensorRT and jetson-utils use as well.
+"""The GPU's primary context through PyCUDA or cuda-bindings: the one that TensorRT and jetson-utils use as well.
 
 `pycuda.autoinit` would make a context of its own, in which their memory and streams are invalid.
 Nothing happens at import; every thread that calls CUDA enters `Context.active()`.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,32 +17,45 @@ from typing import Any
 from edgepose.errors import BackendUnavailable, built_for_other_numpy
 from edgepose.version import DOCS
 
+log = logging.getLogger(__name__)
 _lock = threading.Lock()
 _contexts: dict[int, Context] = {}
 
 
-def pycuda_driver() -> Any:
-    """`pycuda.driver`, initialised.
+# What the driver is called through, the first that is installed; the second has the names of the first.
+BINDINGS = {"PyCUDA": "pycuda.driver", "cuda-bindings": "edgepose.cuda.cuda_bindings"}
+
+
+def gpu_driver() -> Any:
+    """`pycuda.driver`, or what speaks like it, initialised.
 
     Raises:
-        BackendUnavailable: PyCUDA, the NVIDIA driver or a GPU is missing.
+        BackendUnavailable: there is no binding, NVIDIA driver or GPU.
     """
-    try:
-        import pycuda.driver as driver
-    except ModuleNotFoundError:
-        raise BackendUnavailable(
-            f"PyCUDA is not installed; run 'pip install edgepose[gpu]' (Jetson: {DOCS}/install-jetson.md)."
-        ) from None
-    except Exception as e:  # its C part was built for other libraries than are here
-        why = built_for_other_numpy(e, "PyCUDA")
-        raise BackendUnavailable(
-            f"{why}." if why else f"PyCUDA does not load: {e}. Is the NVIDIA driver here?"
-        ) from None
-    try:
-        driver.init()
-    except driver.Error as e:
-        raise BackendUnavailable(f"The NVIDIA driver does not start: {e}.") from None
-    return driver
+    reasons = []
+    for name, module in BINDINGS.items():
+        try:
+            driver = importlib.import_module(module)
+        except ModuleNotFoundError:
+            continue
+        except Exception as e:  # its C part was built for other libraries than are here
+            why = built_for_other_numpy(e, name)
+            reasons.append(why or f"{name} does not load: {e}. Is the NVIDIA driver here?")
+            continue
+        try:
+            driver.init()
+        except driver.Error as e:
+            reasons.append(f"The NVIDIA driver does not start: {e}")
+            continue
+        for reason in reasons:
+            log.debug("%s; %s serves", reason, name)
+        return driver
+    raise BackendUnavailable(
+        f"{'; '.join(reasons).rstrip('.')}."
+        if reasons
+        else "Neither cuda-bindings nor PyCUDA is installed; run 'pip install edgepose[gpu]' "
+        f"(Jetson: {DOCS}/install-jetson.md)."
+    )
 
 
 def context(index: int = 0) -> Context:
@@ -51,7 +66,7 @@ def context(index: int = 0) -> Context:
     """
     with _lock:
         if index not in _contexts:
-            _contexts[index] = Context(pycuda_driver(), index)
+            _contexts[index] = Context(gpu_driver(), index)
             # PyCUDA cannot release a primary context once the interpreter goes down.
             atexit.register(_contexts[index].close)
         return _contexts[index]
@@ -61,7 +76,7 @@ class Context:
     """A GPU's primary context.
 
     Attributes:
-        driver: the module `pycuda.driver`.
+        driver: what `gpu_driver` gave.
         index, name: of the GPU.
         compute_capability: such as "87".
         driver_version: CUDA version of the driver, such as "12.6".
@@ -107,9 +122,21 @@ class Context:
                 self.driver.Context.pop()
 
     def stream(self) -> Any:
-        """A new PyCUDA stream; its `.handle` goes to TensorRT and jetson-utils."""
+        """A new stream; its `.handle` goes to TensorRT and jetson-utils."""
         with self.active():
             return self.driver.Stream()
+
+    def mark(self, stream: Any = None) -> Any:
+        """An event behind what is in a stream by now. Whoever waits for it sleeps: by default the driver's
+        waits keep a core busy. It must be let go of while the context is current."""
+        flags = self.driver.event_flags
+        with self.active():
+            return self.driver.Event(flags.BLOCKING_SYNC | flags.DISABLE_TIMING).record(stream)
+
+    def wait(self, stream: Any) -> None:
+        """Sleep until a stream is through."""
+        with self.active():
+            self.mark(stream).synchronize()
 
     def synchronize(self) -> None:
         """Wait for everything on the GPU."""

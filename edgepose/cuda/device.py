@@ -1,4 +1,4 @@
-"""The kernels on the GPU: `Runner` through PyCUDA, on one stream."""
+"""The kernels on the GPU: `Runner` on one stream."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class DeviceRunner:
 
     Args:
         gpu: the context; that of GPU 0 where it is None.
-        stream: a PyCUDA stream; a new one where it is None.
+        stream: of the binding; a new one where it is None.
 
     Attributes:
         context, stream, pool: what it works with.
         origin: where the kernels came from, such as "shipped PTX".
 
     Raises:
-        BackendUnavailable: no PyCUDA, driver or GPU, or no way to get kernels for it.
+        BackendUnavailable: no binding, driver or GPU, or no way to get kernels for it.
     """
 
     def __init__(self, gpu: Context | None = None, stream: Any = None) -> None:
@@ -86,7 +86,7 @@ class DeviceRunner:
             function = self._functions[name]
             function.prepared_async_call(grid, (THREADS[name], 1, 1), where, *arguments)
             for upload in self._fresh:  # free for another upload when this kernel is through
-                upload.done.record(where)
+                upload.done = self.context.mark(where)
             self._launched = True
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> DeviceArray:
@@ -126,9 +126,7 @@ class DeviceRunner:
 
     def _fit(self, slot: _Upload, nbytes: int, mapped: bool) -> None:
         """Wait until the slot is free, and give it memory that is large enough."""
-        if slot.done is None:
-            slot.done = self.context.driver.Event()
-        else:
+        if slot.done is not None:
             slot.done.synchronize()
         if slot.pinned is None or slot.pinned.array.nbytes < nbytes:
             for memory in (slot.pinned, slot.device):
@@ -154,7 +152,7 @@ class DeviceRunner:
         out = np.empty(source.shape, source.dtype)
         with self.context.active():
             self.context.driver.memcpy_dtoh_async(out, source.address, where)
-            where.synchronize()
+            self.context.wait(where)
         return out
 
 

@@ -1,6 +1,6 @@
 """The kernels as Python functions: grids and arguments, whoever runs them.
 
-A `Runner` is the GPU through PyCUDA (`device.DeviceRunner`) or the host build
+A `Runner` is the GPU (`device.DeviceRunner`) or the host build
 (`host_kernels.HostRunner`); both take the same launches, so that tests on the host prove the launch
 logic too. Twins: `edgepose.cuda.twins`, `edgepose.decode.peaks` and `edgepose.decode.paf`.
 """

@@ -6,6 +6,7 @@ CPU. Results equal the numpy twin's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +81,7 @@ class Pending:
         with self._decoder.runner.context.active():
             if self._done is not None:
                 self._done.synchronize()
-            self._done = None  # freed here, where its context is current: PyCUDA cannot elsewhere
+            self._done = None  # freed here, where its context is current: bindings cannot elsewhere
 
     def result(self) -> list[Decoded]:
         """What was found in each item of the batch; safe to call again."""
@@ -150,7 +151,7 @@ class DeviceDecoder:
             cmap: float32 (batch, K or more, H, W) on the GPU, anything with the CUDA array interface
                 whose channels lie one after the other; further channels are ignored.
             paf: float32 (batch, C, H, W), likewise; `channels` takes both from one tensor.
-            stream: a PyCUDA stream; that of the kernels where it is None.
+            stream: of the binding; that of the kernels where it is None.
 
         Raises:
             EngineError: the maps do not fit the topology.
@@ -202,7 +203,7 @@ class DeviceDecoder:
         driver = self.runner.context.driver
         with self.runner.context.active():
             driver.memcpy_dtoh_async(host.array[: memory.nbytes], memory.address, where)
-            done = driver.Event().record(where)
+            done = self.runner.context.mark(where)
         return Pending(self, memory, far, host, done, where, size)
 
     @staticmethod
@@ -248,4 +249,4 @@ def channels(tensor: Any, first: int, count: int) -> Any:
 
 def _steps(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Elements from one index to the next along each axis, in C order."""
-    return tuple(int(np.prod(shape[i + 1 :], dtype=np.int64)) for i in range(len(shape)))
+    return tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 from edgepose import paths
 from edgepose.cuda import host
+from edgepose.cuda.context import BINDINGS, gpu_driver
 from edgepose.doctor.board import Board, detect, read
 from edgepose.engines.gpu import find_gpu
 from edgepose.errors import BackendUnavailable, EdgeposeError, built_for_other_numpy
@@ -268,25 +269,18 @@ def _tensorrt_rtx(place: Place) -> Iterator[Check]:
     yield Check("TensorRT for RTX", "ok", f"{version} on {gpu.name}")
 
 
-def _pycuda(place: Place) -> Iterator[Check]:
-    module, reason = _try_import("pycuda.driver")
+def _cuda_binding(place: Place) -> Iterator[Check]:
+    """What calls the GPU's driver: needed by TensorRT and the kernels."""
     state: State = "fail" if place.board is not None else "note"
-    if module is None:
-        yield Check("PyCUDA", state, reason, "needed for TensorRT", "pip install 'edgepose[gpu]'")
-        return
     try:
-        module.init()
-        count = module.Device.count()
-    except Exception as e:
-        yield Check(
-            "PyCUDA",
-            state,
-            f"no device: {e}",
-            "the driver does not answer",
-            "reboot; check nvidia-smi",
-        )
+        driver = gpu_driver()
+        name = next(name for name, module in BINDINGS.items() if module == driver.__name__)
+        found = f"{name}: {driver.Device.count()} device(s)"
+    except BackendUnavailable as e:
+        fix = "reboot; check nvidia-smi" if "driver" in str(e) else "pip install 'edgepose[gpu]'"
+        yield Check("CUDA binding", state, str(e), "TensorRT and the kernels need it", fix)
         return
-    yield Check("PyCUDA", "ok", f"{count} device(s)")
+    yield Check("CUDA binding", "ok", found)
 
 
 def _jetson_utils(place: Place) -> Iterator[Check]:
@@ -569,7 +563,7 @@ CHECKS: tuple[Callable[[Place], Iterable[Check]], ...] = (
     _cuda,
     _tensorrt,
     _tensorrt_rtx,
-    _pycuda,
+    _cuda_binding,
     _jetson_utils,
     _onnxruntime,
     _openvino,

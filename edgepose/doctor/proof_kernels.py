@@ -68,7 +68,7 @@ class OnGpu:
     """The first GPU.
 
     Raises:
-        BackendUnavailable: no PyCUDA, driver or GPU.
+        BackendUnavailable: no binding, driver or GPU.
     """
 
     def __init__(self) -> None:

@@ -31,7 +31,7 @@ from edgepose.timing import Stopwatch
 from edgepose.version import __version__
 
 PACKAGES = (
-    "numpy onnxruntime onnxruntime-gpu openvino tensorrt tensorrt-rtx-cu13 pycuda av "
+    "numpy onnxruntime onnxruntime-gpu openvino tensorrt tensorrt-rtx-cu13 pycuda cuda-bindings av "
     "opencv-python-headless opencv-python onnx"
 ).split()
 FRAMES = 1000
@@ -98,7 +98,7 @@ def growth(values: Sequence[float]) -> float:
 
 
 def gpu_mb() -> float | None:
-    """GPU memory in use in MB, None where there is no GPU (or no PyCUDA)."""
+    """GPU memory in use in MB, None where there is no GPU (or no binding)."""
     try:
         gpu = context()
         with gpu.active():

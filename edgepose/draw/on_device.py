@@ -73,7 +73,7 @@ class DevicePainter:
         runner: Any = self._kernels.runner  # type: ignore[union-attr]
         self._kernels.overlay(pixels, canvas.shapes)  # type: ignore[union-attr]
         with runner.context.active():
-            runner.stream.synchronize()
+            runner.context.wait(runner.stream)
         return True
 
     def _start(self, pixels: Any) -> bool:

@@ -8,11 +8,12 @@ arrays, a stream of its own. Two slots make frame n+1 be preprocessed while n is
     slot stream B        .       preprocess n+1   .          peaks n+1, copy back
 
 The network itself runs on one stream, in the order of `run`; events tie the streams together.
-What CUDA must offer is written down here as protocols; `edgepose.cuda` implements them with PyCUDA.
+What CUDA must offer is written down here as protocols; `edgepose.cuda` implements them.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,7 +42,7 @@ class DeviceArray(Protocol):
 
 
 class Cuda(Protocol):
-    """The GPU, as engines need it. A stream is PyCUDA's: `handle` and `synchronize()`."""
+    """The GPU, as engines need it. A stream has `handle` and `synchronize()`."""
 
     def current(self) -> AbstractContextManager[Any]:
         """Makes its context current in the calling thread, for a `with` block."""
@@ -53,6 +54,9 @@ class Cuda(Protocol):
 
     def follow(self, later: Any, earlier: Any) -> None:
         """What comes next in stream `later` waits for what is in stream `earlier` by now."""
+
+    def wait(self, stream: Any) -> None:
+        """Sleep until what is in a stream by now is done."""
 
     def empty(self, shape: Shape, dtype: np.dtype[Any]) -> DeviceArray:
         """New device memory.
@@ -257,7 +261,7 @@ class DeviceEngine:
             for name, array in outputs.items():
                 hosts[name] = _front(slot.host_result(name), array.shape)
                 self.cuda.download(array, hosts[name], slot.stream)
-            slot.stream.synchronize()
+            self.cuda.wait(slot.stream)
             # pinned memory belongs to the slot; the caller gets arrays of its own
             return check_outputs({n: np.array(h, dtype=np.float32) for n, h in hosts.items()})
 
@@ -293,4 +297,4 @@ class DeviceEngine:
 
 def _front(array: NDArray[Any], shape: Shape) -> NDArray[Any]:
     """The first elements of a contiguous array, in a smaller shape."""
-    return array.reshape(-1)[: int(np.prod(shape))].reshape(shape)
+    return array.reshape(-1)[: math.prod(shape)].reshape(shape)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from edgepose import paths
-from edgepose.cuda.buffers import check_pycuda, open_cuda
+from edgepose.cuda.buffers import check_driver, open_cuda
 from edgepose.engines.base import Choice, max_batch, shape_text
 from edgepose.engines.build_plan import choose_shapes
 from edgepose.engines.device import Cuda, DeviceEngine, Slot
@@ -49,7 +49,7 @@ def probe_provider(provider: str, options: EngineOptions) -> str:
     try:
         find_gpu(options.device)
         ort = module()
-        check_pycuda()
+        check_driver()
     except BackendUnavailable as e:
         return str(e).rstrip(".")
     if provider not in ort.get_available_providers():

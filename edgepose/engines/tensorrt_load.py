@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edgepose.cuda.buffers import check_pycuda, open_cuda
+from edgepose.cuda.buffers import check_driver, open_cuda
 from edgepose.engines.base import Choice
 from edgepose.engines.build_plan import BuildPlan
 from edgepose.engines.cache import PlanCache
@@ -47,7 +47,7 @@ def probe_flavour(flavour: Callable[[], Flavour], options: EngineOptions) -> str
     try:
         find_gpu(options.device)
         flavour()
-        check_pycuda()
+        check_driver()
     except BackendUnavailable as e:
         return str(e).rstrip(".")
     return ""
@@ -98,11 +98,11 @@ def build_only(
     TensorRT for RTX builds where no GPU is; TensorRT needs one.
 
     Raises:
-        BackendUnavailable: TensorRT, and no GPU or no PyCUDA.
+        BackendUnavailable: TensorRT, and no GPU or no binding of its driver.
     """
     try:
         gpu = find_gpu(options.device)
-        check_pycuda()
+        check_driver()
     except BackendUnavailable:
         if flavour.name != "tensorrt_rtx":
             raise

@@ -4,6 +4,7 @@ crops of a batch in the engine's own input buffer; only its answers come back.""
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -131,10 +132,10 @@ class DeviceFeed:
         """
         hosts = {}
         for name, array in outputs.items():
-            host = slot.host_result(name).reshape(-1)[: int(np.prod(array.shape))]
+            host = slot.host_result(name).reshape(-1)[: math.prod(array.shape)]
             hosts[name] = host.reshape(array.shape)
             self._engine.cuda.download(array, hosts[name], slot.stream)
-        slot.stream.synchronize()
+        self._engine.cuda.wait(slot.stream)
         # pinned memory stays with the slot
         return check_outputs({n: np.array(h, np.float32) for n, h in hosts.items()})
 

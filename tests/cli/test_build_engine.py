@@ -60,7 +60,7 @@ def trt(monkeypatch: pytest.MonkeyPatch) -> Any:
     flavour = Flavour("tensorrt", "TensorRT", double)
     monkeypatch.setattr("edgepose.engines.tensorrt.flavour", lambda: flavour)
     monkeypatch.setattr("edgepose.engines.tensorrt_load.find_gpu", lambda device: ORIN)
-    monkeypatch.setattr("edgepose.engines.tensorrt_load.check_pycuda", lambda: None)
+    monkeypatch.setattr("edgepose.engines.tensorrt_load.check_driver", lambda: None)
     monkeypatch.setattr("edgepose.engines.tensorrt_load.open_cuda", lambda index: cuda)
     return double
 

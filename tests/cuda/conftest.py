@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from edgepose.cuda.compile import SHIPPED_PTX
 from edgepose.cuda.host_kernels import HostRunner
 from edgepose.cuda.kernels import Kernels, Runner
 from edgepose.errors import BackendUnavailable
-from tests.cuda.ptx_machine import RACES, REVERSE, PtxMachine, PtxRunner
+from tests.cuda.ptx_machine import RACES, REVERSE, PtxMachine, PtxRunner, machine_folder
 
 
 @dataclass(frozen=True)
@@ -79,11 +78,6 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ctypes.CDLL
         "host": installed,
         "host-reverse": build_library(folder, "-DEP_REVERSE"),
     }
-
-
-def machine_folder(config: pytest.Config) -> Path:
-    """Where compiled machines are kept from run to run."""
-    return Path(config.cache.mkdir("ptx")) if config.cache else Path(tempfile.mkdtemp())
 
 
 @pytest.fixture(scope="session")

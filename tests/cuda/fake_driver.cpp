@@ -149,6 +149,7 @@ static void open_machine(const std::string& ptx) {
 
 EP_API cuInit(unsigned) { return OK; }
 EP_API cuDriverGetVersion(int* version) { return *version = 12060, OK; }
+EP_API cuGetErrorName(int, const char** text) { return *text = "FAKE", OK; }
 EP_API cuGetErrorString(int, const char** text) { return *text = "fake driver", OK; }
 EP_API cuGetExportTable(const void**, const void*) { return NOT_FOUND; }  // NVRTC asks
 EP_API cuDeviceGetCount(int* count) { return *count = 1, OK; }
@@ -346,6 +347,18 @@ EP_API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, uns
   ++launches[name];
   enqueue(stream, [=] { execute(name, {gx, gy, gz}, bx, packed); });
   return OK;
+}
+
+// cuda-bindings asks for functions by name, and means the newest of each.
+EP_API cuGetProcAddress_v2(const char* name, void** out, int, uint64_t, int* found) {
+  *out = nullptr;
+  for (const char* suffix : {"_v2", ""}) {
+    Dl_info here;
+    dladdr((void*)&cuInit, &here);
+    if (!*out) *out = dlsym(dlopen(here.dli_fname, RTLD_NOW | RTLD_NOLOAD), (name + std::string(suffix)).c_str());
+  }
+  if (found) *found = *out ? 0 : 1;
+  return *out ? OK : NOT_FOUND;
 }
 
 // ---- what tests ask --------------------------------------------------------------------------------

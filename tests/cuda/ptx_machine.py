@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import os
 import re
 import struct
 import subprocess
+import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -326,6 +328,11 @@ def digest(ptx: str) -> str:
     return f"{value:016x}"
 
 
+def machine_folder(config: Any) -> Path:
+    """Where a pytest keeps compiled machines from run to run."""
+    return Path(config.cache.mkdir("ptx") if config.cache else tempfile.mkdtemp())
+
+
 class PtxMachine:
     """PTX, compiled once for each text into a folder.
 
@@ -350,7 +357,7 @@ class PtxMachine:
         key = hashlib.sha256(f"{source}{HEADER.read_text()}{FLAGS}".encode()).hexdigest()[:16]
         self.path = folder / f"{key}.so"
         if not self.path.exists():
-            text, made = folder / f"{key}.cpp", folder / f"{key}.{id(self):x}.tmp"
+            text, made = folder / f"{key}.cpp", folder / f"{key}.{os.getpid()}.tmp"
             text.write_text(source, encoding="utf-8")
             command = [*compiler, *FLAGS, str(text), "-o", str(made)]
             run = subprocess.run(command, capture_output=True, text=True, timeout=300)

@@ -1,101 +1,27 @@
-"""Real PyCUDA on a stand-in for the driver that executes the shipped PTX on the CPU.
+"""The real bindings on a stand-in for the driver that executes the shipped PTX on the CPU.
 
 Everything that needs a GPU in this folder runs here without one: contexts, streams, pools, launches
-with their packed arguments, copies. The stand-in (fake_driver.cpp) is stricter than a driver. Where
-PyCUDA is not installed, the wheels of the test material serve.
+with their packed arguments, copies. The stand-in (fake_driver.cpp) is stricter than a driver.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import pytest
 
-from edgepose.cuda import host_build
-from edgepose.cuda.compile import SHIPPED_PTX
-from tests.cuda.conftest import machine_folder
-from tests.cuda.ptx_machine import PtxMachine
+from tests.cuda.stand_in import StandIn, all_passed
 
 HERE = Path(__file__).resolve().parent
+# Each binding, each kind of GPU, each order of threads.
+WAYS = [("pycuda", "0"), ("cuda-bindings", "1")]
 
 
-@pytest.fixture(scope="session")
-def pycuda_path(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder with PyCUDA for this Python, "" where it is installed."""
-    if importlib.util.find_spec("pycuda"):
-        return ""
-    tag = f"cp{sys.version_info[0]}{sys.version_info[1]}"
-    wheels = sorted((shared / "wheels").glob(f"pycuda-*-{tag}-{tag}-linux_x86_64.whl"))
-    if not wheels or os.uname().machine != "x86_64":
-        pytest.skip(f"PyCUDA is not installed and there is no wheel of it for {tag}")
-    folder = tmp_path_factory.mktemp("pycuda")
-    with zipfile.ZipFile(wheels[-1]) as wheel:
-        wheel.extractall(folder)
-    return str(folder)
-
-
-@pytest.fixture(scope="session")
-def fake_driver(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Path:
-    """A folder with the stand-in as libcuda.so.1, and the machine that it executes the shipped PTX on."""
-    compiler = host_build.compiler()
-    if compiler is None:
-        pytest.skip("no C++ compiler is here")
-    folder = tmp_path_factory.mktemp("driver")
-    library = folder / "libcuda.so.1"
-    flags = "-std=c++17 -O1 -fPIC -shared -Wl,-soname,libcuda.so.1 -ldl -o".split()
-    command = [*compiler, str(HERE / "fake_driver.cpp"), *flags, str(library)]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert run.returncode == 0, run.stderr[-3000:]
-    machine = PtxMachine(SHIPPED_PTX.read_text("ascii"), machine_folder(pytestconfig))
-    (folder / "machine.so").symlink_to(machine.path)
-    return folder
-
-
-def run_python(
-    arguments: list[str], pycuda_path: str, driver: Path, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    """Run Python with PyCUDA and the stand-in.
-
-    Symbols are bound when they are called: the stand-in has only those of the driver that we use.
-    """
-    start = driver / "lazy"
-    start.mkdir(exist_ok=True)
-    (start / "sitecustomize.py").write_text(
-        "import os, sys\nsys.setdlopenflags(os.RTLD_LAZY)\n", encoding="utf-8"
-    )
-    paths = [str(start), pycuda_path, str(HERE.parents[1])]
-    return subprocess.run(
-        [sys.executable, *arguments],
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(p for p in paths if p),
-            "LD_LIBRARY_PATH": str(driver),
-            "EDGEPOSE_CACHE": str(driver / "cache"),
-            "FAKE_MACHINE": str(driver / "machine.so"),
-            **environment,
-        },
-        cwd=HERE.parents[1],
-        capture_output=True,
-        text=True,
-        timeout=280,
-    )
-
-
-@pytest.mark.parametrize("integrated", ["0", "1"])
-def test_all_that_needs_a_gpu(pycuda_path: str, fake_driver: Path, integrated: str) -> None:
+@pytest.mark.parametrize(("binding", "integrated"), WAYS)
+def test_all_that_needs_a_gpu(stand_in: StandIn, binding: str, integrated: str) -> None:
     options = ["-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", str(HERE)]
-    run = run_python(
-        options, pycuda_path, fake_driver, FAKE_INTEGRATED=integrated, FAKE_REVERSE=integrated
-    )
-    assert run.returncode == 0, run.stdout[-5000:] + run.stderr[-3000:]
-    last = run.stdout.strip().splitlines()[-1]
-    assert "passed" in last
-    assert "skipped" not in last
+    all_passed(stand_in.run(options, binding, FAKE_INTEGRATED=integrated, FAKE_REVERSE=integrated))
 
 
 LIFE = """
@@ -178,9 +104,10 @@ print(fake.fake_launches(b"ep_preprocess"))
 """
 
 
+@pytest.mark.parametrize("binding", ["pycuda", "cuda-bindings"])
 @pytest.mark.parametrize("integrated", ["0", "1"])
-def test_a_life_of_a_context(pycuda_path: str, fake_driver: Path, integrated: str) -> None:
-    run = run_python(["-c", LIFE], pycuda_path, fake_driver, FAKE_INTEGRATED=integrated)
+def test_a_life_of_a_context(stand_in: StandIn, binding: str, integrated: str) -> None:
+    run = stand_in.run(["-c", LIFE], binding, FAKE_INTEGRATED=integrated, FAKE_RACES="1")
     assert run.returncode == 0, run.stdout + run.stderr
     assert run.stdout.split("\n")[:2] == ["shipped PTX", str(3 * 13)]
     assert "clean-up" not in run.stderr
@@ -192,8 +119,9 @@ print(DeviceRunner().origin)
 """
 
 
+@pytest.mark.parametrize("binding", ["pycuda", "cuda-bindings"])
 def test_the_next_way_where_the_driver_refuses_the_ptx(
-    pycuda_path: str, fake_driver: Path, tmp_path: Path
+    stand_in: StandIn, binding: str, tmp_path: Path
 ) -> None:
     nvcc = tmp_path / "bin/nvcc"
     nvcc.parent.mkdir()
@@ -206,31 +134,46 @@ def test_the_next_way_where_the_driver_refuses_the_ptx(
         "EDGEPOSE_CACHE": str(tmp_path / "cache"),
         "CUDA_HOME": str(tmp_path),
     }
-    first = run_python(["-c", ORIGIN], pycuda_path, fake_driver, **environment)
+    first = stand_in.run(["-c", ORIGIN], binding, **environment)
     assert first.stdout == "nvcc\n", first.stderr
     kept = list((tmp_path / "cache/kernels").iterdir())
     assert len(kept) == 1
     assert kept[0].name.endswith("-sm_87-driver_12.6.cubin")
     nvcc.unlink()
-    second = run_python(["-c", ORIGIN], pycuda_path, fake_driver, **environment)
+    second = stand_in.run(["-c", ORIGIN], binding, **environment)
     assert second.stdout == "NVRTC\n", second.stderr  # from the cache, which the ways share
     kept[0].unlink()
-    third = run_python(
-        ["-c", ORIGIN], pycuda_path, fake_driver, **{**environment, "PATH": str(nvcc.parent)}
-    )
+    third = stand_in.run(["-c", ORIGIN], binding, **{**environment, "PATH": str(nvcc.parent)})
     assert "shipped PTX: the driver refuses it" in third.stderr
     assert "NVRTC is not installed" in third.stderr
     assert "nvcc is not installed" in third.stderr
 
 
-def test_without_a_driver_the_reason_is_given(pycuda_path: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("binding", ["pycuda", "cuda-bindings"])
+def test_without_a_driver_the_reason_is_given(
+    stand_in: StandIn, binding: str, tmp_path: Path
+) -> None:
     code = (
         "from edgepose.cuda.context import context\n"
         "from edgepose.errors import BackendUnavailable\n"
         "try:\n    context()\nexcept BackendUnavailable as e:\n    print(e)\n"
     )
-    run = run_python(["-c", code], pycuda_path, tmp_path)
-    if run.stdout:
-        assert "PyCUDA does not load" in run.stdout or "does not start" in run.stdout
-    else:
-        assert run.returncode == 0, run.stderr  # a real driver and GPU are here
+    run = stand_in.run(["-c", code], binding, driver=tmp_path)
+    assert run.returncode == 0, run.stderr
+    if run.stdout:  # else a real driver and GPU are here
+        assert "does not load" in run.stdout or "does not start" in run.stdout
+        assert run.stdout.count("\n") == 1
+
+
+BROKEN = """
+from edgepose.cuda.context import gpu_driver
+print(gpu_driver().__name__)
+"""
+
+
+def test_a_pycuda_that_does_not_load_is_no_end(stand_in: StandIn, tmp_path: Path) -> None:
+    (tmp_path / "pycuda").mkdir()
+    (tmp_path / "pycuda/__init__.py").write_text("raise ImportError('built for another libcuda')")
+    code = f"import sys; sys.modules.pop('pycuda'); sys.path.insert(0, {str(tmp_path)!r})\n{BROKEN}"
+    run = stand_in.run(["-c", code], "cuda-bindings")
+    assert run.stdout == "edgepose.cuda.cuda_bindings\n", run.stderr

@@ -17,8 +17,7 @@ from edgepose.cuda.kernels import DecodeBlock, Kernels
 from edgepose.cuda.pictures import Planes, TensorLayout, address_of
 from edgepose.decode.peaks import find_peaks
 from edgepose.geometry import stretch
-from tests.cuda.conftest import machine_folder
-from tests.cuda.ptx_machine import RACES, REVERSE, PtxMachine, PtxRunner, translate
+from tests.cuda.ptx_machine import RACES, REVERSE, PtxMachine, PtxRunner, machine_folder, translate
 
 Make = Callable[..., PtxMachine]
 

@@ -18,11 +18,7 @@ from edgepose.doctor.proof import Proof, attempt
 from edgepose.engines.table import NAMES
 from edgepose.errors import BackendUnavailable, UsageError
 from edgepose.networks.resolve import resolve
-from tests.cuda.test_on_a_fake_driver import (  # noqa: F401 - fixtures
-    fake_driver,
-    pycuda_path,
-    run_python,
-)
+from tests.cuda.stand_in import StandIn
 
 
 def command(*words: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -52,8 +48,8 @@ def made(
     report = tmp_path_factory.mktemp("report") / "report.json"
     words = ["doctor", "--offline", "--self-test", "--quick", "--report", str(report)]
     try:
-        places = [request.getfixturevalue(name) for name in ("pycuda_path", "fake_driver")]
-        done = run_python(["-c", WITHOUT_RTX, *words], *places, COLUMNS="200")
+        stand_in: StandIn = request.getfixturevalue("stand_in")
+        done = stand_in.run(["-c", WITHOUT_RTX, *words], COLUMNS="200")
     except pytest.skip.Exception:
         done = command(*words[2:])
     return done, json.loads(report.read_text())
@@ -129,8 +125,7 @@ def test_a_wrong_kernel_is_seen() -> None:
 
 
 def test_kernels_are_proven_on_a_gpu(
-    pycuda_path: str,  # noqa: F811
-    fake_driver: Path,  # noqa: F811
+    stand_in: StandIn,
     made: tuple[subprocess.CompletedProcess[str], Any],
 ) -> None:
     """On the stand-in for a driver, which executes the shipped PTX."""

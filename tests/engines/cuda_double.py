@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from edgepose.cuda.buffers import PyCuda
+from edgepose.cuda.buffers import DriverCuda
 from edgepose.cuda.context import Context
 
 
@@ -86,8 +86,14 @@ class Lazy:
             def __init__(self, flags: int = 0) -> None:
                 lazy.need_context()
 
-            def record(self, stream: Any) -> None:
+            def record(self, stream: Any) -> Any:
                 self.place = (stream, len(stream.work))
+                return self
+
+            def synchronize(self) -> None:
+                lazy.need_context()
+                stream, until = self.place
+                stream.run(until)
 
         class Allocation:
             def __init__(self, size: int) -> None:
@@ -169,12 +175,12 @@ class Lazy:
             memcpy_dtoh_async=dtoh,
             get_driver_version=lambda: 12060,
             device_attribute=SimpleNamespace(INTEGRATED=18),
-            event_flags=SimpleNamespace(DISABLE_TIMING=2),
+            event_flags=SimpleNamespace(BLOCKING_SYNC=1, DISABLE_TIMING=2),
             host_alloc_flags=SimpleNamespace(DEVICEMAP=2),
         )
 
 
-def lazy_cuda(memory: int = 1 << 30) -> tuple[Lazy, PyCuda]:
+def lazy_cuda(memory: int = 1 << 30) -> tuple[Lazy, DriverCuda]:
     """The double and our own memory code on it."""
     lazy = Lazy(memory)
-    return lazy, PyCuda(Context(lazy.driver, 0))
+    return lazy, DriverCuda(Context(lazy.driver, 0))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgepose.cuda.buffers import PyCuda, check_pycuda
+from edgepose.cuda.buffers import DriverCuda, check_driver
 from edgepose.engines import infer_all
 from edgepose.engines.base import Feeds
 from edgepose.engines.gpu import Gpu
@@ -332,7 +332,7 @@ def test_broken_pictures_end_the_calibration(onnx_file: Maker) -> None:
 
 
 @pytest.fixture
-def ort_rig() -> tuple[Lazy, PyCuda]:
+def ort_rig() -> tuple[Lazy, DriverCuda]:
     lazy, cuda = lazy_cuda()
     return lazy, cuda
 
@@ -352,7 +352,7 @@ class Eager:
         return getattr(self._session, name)
 
 
-def ort_engine(model: Path, rig: tuple[Lazy, PyCuda], **options: Any) -> OrtCudaEngine:
+def ort_engine(model: Path, rig: tuple[Lazy, DriverCuda], **options: Any) -> OrtCudaEngine:
     import onnxruntime as ort
 
     lazy, cuda = rig
@@ -367,7 +367,7 @@ def ort_engine(model: Path, rig: tuple[Lazy, PyCuda], **options: Any) -> OrtCuda
 
 @pytest.mark.parametrize("dims", [(1, 3, 32, 48), ("n", 3, "h", "w"), (1, 3, None, None)])
 def test_io_binding_gives_the_same_answers(
-    onnx_file: Maker, ort_rig: tuple[Lazy, PyCuda], dims: tuple[Any, ...]
+    onnx_file: Maker, ort_rig: tuple[Lazy, DriverCuda], dims: tuple[Any, ...]
 ) -> None:
     import onnxruntime as ort
 
@@ -385,7 +385,7 @@ def test_io_binding_gives_the_same_answers(
     assert engine.choice.name == "onnxruntime-cuda"
 
 
-def test_io_binding_batches(onnx_file: Maker, ort_rig: tuple[Lazy, PyCuda]) -> None:
+def test_io_binding_batches(onnx_file: Maker, ort_rig: tuple[Lazy, DriverCuda]) -> None:
     model = onnx_file("n.onnx", ("n", 3, "h", "w"))
     engine = ort_engine(model, ort_rig, shape=(32, 48), batch=BatchRange(1, 2, 4))
     x = np.random.default_rng(0).random((4, 3, 32, 48), dtype="f")
@@ -398,7 +398,7 @@ def test_io_binding_batches(onnx_file: Maker, ort_rig: tuple[Lazy, PyCuda]) -> N
     engine.close()
 
 
-def test_io_binding_refuses_other_sizes(onnx_file: Maker, ort_rig: tuple[Lazy, PyCuda]) -> None:
+def test_io_binding_refuses_other_sizes(onnx_file: Maker, ort_rig: tuple[Lazy, DriverCuda]) -> None:
     engine = ort_engine(onnx_file("n.onnx", (1, 3, "h", "w")), ort_rig, shape=(32, 48))
     with pytest.raises(EngineError, match="takes 1x3x32x48, but 1x3x64x48"):
         engine.infer({"x": np.zeros((1, 3, 64, 48), "f")})
@@ -435,7 +435,7 @@ def test_a_gpu_without_pycuda_or_provider(monkeypatch: pytest.MonkeyPatch) -> No
     import edgepose.engines.onnxruntime_cuda as module
 
     monkeypatch.setattr(module, "find_gpu", lambda device: ORIN)
-    monkeypatch.setattr("edgepose.engines.onnxruntime_cuda.check_pycuda", lambda: None)
+    monkeypatch.setattr("edgepose.engines.onnxruntime_cuda.check_driver", lambda: None)
     import onnxruntime as ort
 
     if CUDA_PROVIDER not in ort.get_available_providers():
@@ -445,14 +445,14 @@ def test_a_gpu_without_pycuda_or_provider(monkeypatch: pytest.MonkeyPatch) -> No
     def missing() -> None:
         raise BackendUnavailable("PyCUDA is not installed (pip install 'edgepose[gpu]')")
 
-    monkeypatch.setattr("edgepose.engines.onnxruntime_cuda.check_pycuda", missing)
+    monkeypatch.setattr("edgepose.engines.onnxruntime_cuda.check_driver", missing)
     assert "PyCUDA is not installed" in probe_provider(CUDA_PROVIDER, EngineOptions())
 
 
 def test_check_explains(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(BackendUnavailable, match=r"pip install 'edgepose\[gpu\]'"):
-        check_pycuda()
+        check_driver()
 
 
 @pytest.mark.parametrize("name", ["tensorrt", "tensorrt_rtx"])

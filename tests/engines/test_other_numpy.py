@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from edgepose.cli.engines import row, this_machine
-from edgepose.cuda.context import pycuda_driver
+from edgepose.cuda.context import gpu_driver
 from edgepose.doctor.checks import Place, _tensorrt_rtx, _try_import
 from edgepose.engines.cache import Entry, PlanKey, Sidecar
 from edgepose.engines.tensorrt_load import library
@@ -34,7 +34,7 @@ def loads_torch() -> str:
 
 def loads_pycuda() -> str:
     with pytest.raises(BackendUnavailable) as e:
-        pycuda_driver()
+        gpu_driver()
     return str(e.value)
 
 

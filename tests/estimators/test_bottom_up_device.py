@@ -1,7 +1,7 @@
 """Bottom-up on a GPU equals bottom-up on the CPU: real pictures, a real network, real maps.
 
-The tests marked gpu run on a GPU; without one, `test_all_of_it_on_a_stand_in` runs them with the real PyCUDA
-on a stand-in for the driver that executes the kernels by their host build (tests/cuda/fake_driver.cpp).
+The tests marked gpu run on a GPU; without one, `test_all_of_it_on_a_stand_in` runs them with the real bindings
+on a stand-in for the driver that executes the shipped PTX on the CPU (tests/cuda/fake_driver.cpp).
 Only the network runs elsewhere: ONNX Runtime on the CPU takes its input out of the engine's buffers
 and puts its maps there.
 """
@@ -37,11 +37,7 @@ from edgepose.pipeline import Pipeline
 from edgepose.preprocess import as_rgb, fit, to_tensor
 from edgepose.timing import Stopwatch
 from edgepose.types import Frame, Pose, Shape, TensorSpec
-from tests.cuda.test_on_a_fake_driver import (  # noqa: F401 (fixtures)
-    fake_driver,
-    pycuda_path,
-    run_python,
-)
+from tests.cuda.stand_in import StandIn, all_passed
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "data/networks/edgepose-lite-body.onnx"
@@ -522,19 +518,12 @@ def test_estimators_come_and_go_without_leaving_memory_behind(
     assert seen[1][4] == seen[2][4]
 
 
-@pytest.mark.parametrize("integrated", ["0", "1"])
+@pytest.mark.parametrize(("binding", "integrated"), [("pycuda", "0"), ("cuda-bindings", "1")])
 def test_all_of_it_on_a_stand_in(
-    pycuda_path: str,  # noqa: F811
-    fake_driver: Path,  # noqa: F811
-    shared: Path,
-    integrated: str,
+    stand_in: StandIn, shared: Path, binding: str, integrated: str
 ) -> None:
     options = ["-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", __file__]
-    done = run_python(options, pycuda_path, fake_driver, FAKE_INTEGRATED=integrated)
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
-    last = done.stdout.strip().splitlines()[-1]
-    assert "passed" in last
-    assert "skipped" not in last
+    all_passed(stand_in.run(options, binding, FAKE_INTEGRATED=integrated))
 
 
 LIFE = """
@@ -561,13 +550,12 @@ print(counts[0], counts[1], counts[5])
 
 
 def test_nothing_is_left_when_the_context_closes(
-    pycuda_path: str,  # noqa: F811
-    fake_driver: Path,  # noqa: F811
+    stand_in: StandIn,
     shared: Path,
 ) -> None:
     images = sorted((shared / "datasets/coco-mini/images").glob("*.jpg"))
     paths = [str(path) for path in images if path.stem in NAMES][1:3]
-    done = run_python(["-c", LIFE, *paths], pycuda_path, fake_driver)
+    done = stand_in.run(["-c", LIFE, *paths])
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.split("\n")[:2] == ["True", "0 0 0"]
     assert "clean-up" not in done.stderr

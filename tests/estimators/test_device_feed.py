@@ -63,7 +63,7 @@ class HostSlots:
         self.name = "host slots"
         self.inputs, self.outputs = self._engine.inputs, self._engine.outputs
         self.max_batch = rows
-        self.cuda = SimpleNamespace(download=self._download)
+        self.cuda = SimpleNamespace(wait=lambda stream: None, download=self._download)
         self.stream = SimpleNamespace(synchronize=lambda: None)
         shape = tuple(n if n > 0 else rows for n in self.inputs[0].shape)
         self._buffers = {self.inputs[0].name: np.full(shape, 7e7, np.float32)}
