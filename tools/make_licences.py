@@ -41,6 +41,7 @@ KNOWN = {
     "pygame-ce": "LGPL-2.1-or-later",
     "aiortc": "BSD-3-Clause",
     "pycocotools": "BSD-2-Clause",
+    "scikit-learn": "BSD-3-Clause",
     "tomli": "MIT",
 }
 HOMES = {
@@ -52,6 +53,7 @@ HOMES = {
     "pygame-ce": "https://pyga.me",
     "aiortc": "https://github.com/aiortc/aiortc",
     "pycocotools": "https://github.com/ppwwyyxx/cocoapi",
+    "scikit-learn": "https://scikit-learn.org",
     "tomli": "https://github.com/hukkin/tomli",
 }
 

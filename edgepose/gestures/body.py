@@ -53,6 +53,7 @@ MEASURES = (
     "elbow_most",  # angle of the straighter elbow
     "rise_least",  # rise of the lower wrist
     "rise_most",  # rise of the higher wrist
+    "thigh_most",  # direction of the thigh that hangs more: 90 level, 180 down
 )  # fmt: skip
 
 
@@ -87,6 +88,8 @@ def measures(points: Float64Array) -> Float64Array:
     out[:, 18] = np.maximum(out[:, 10], out[:, 11])
     out[:, 19] = np.minimum(out[:, 12], out[:, 13])
     out[:, 20] = np.fmax(out[:, 12], out[:, 13])
+    thighs = np.arctan2(np.abs(across[:, _THIGH]), -down[:, _THIGH])
+    out[:, 21] = np.fmax(thighs[:, 0], thighs[:, 1]) * DEGREES
     return out
 
 
@@ -185,12 +188,17 @@ RULES = (
     ),
     Rule(
         "sitting",
-        "The torso is upright and the thighs are level, or point to the camera.",
+        "The torso is upright, and the thighs are level, or they look short and the feet are not far below.",
         (
             (
                 Limit("torso_tilt", 65, 45),
                 Limit("thigh_drop_most", 0.7, 0.5),
-                Limit("leg_drop", 1.6, 1.3, True),
+                Limit("leg_drop", 1.35, 1.1),
+            ),
+            (
+                Limit("torso_tilt", 65, 45),
+                Limit("thigh_most", 130, 115),
+                Limit("leg_drop", 1.35, 1.1, True),
             ),
         ),
         unless=("lying", "crouching"),
