@@ -65,15 +65,16 @@ def main() -> None:
         for _ in range(FRAMES * 1000):
             array + array
 
-    print(f"an addition of {array.shape} numbers: {least(addition):.2f} us (a measure of the machine)")
+    print(
+        f"an addition of {array.shape} numbers: {least(addition):.2f} us (a measure of the machine)"
+    )
     print("| gestures | ms a frame of ten |\n|---|---|")
     print(f"| built-in, bodies | {measure('builtin', 'coco_17'):.3f} |")
     print(f"| built-in, hands | {measure('builtin', 'mediapipe_hand'):.3f} |")
     try:
-        from tests.teach.test_teach import hand_set
-
         from edgepose.gestures.taught import as_json
         from edgepose.teach.train import train
+        from tests.teach.test_teach import hand_set
     except ImportError as e:
         print(f"taught gestures: not measured ({e})")
         return

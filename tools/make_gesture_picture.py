@@ -1,6 +1,6 @@
 """Draw docs/images/gestures.png: stick figures and hands with what the built-in rules tell of them.
 
-    python tools/make_gesture_picture.py
+python tools/make_gesture_picture.py
 """
 
 from __future__ import annotations
