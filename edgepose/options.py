@@ -164,10 +164,26 @@ GestureWords = Annotated[
 ]
 
 
+class Choice:
+    """What groups of options have in common: equality and text by their values.
+
+    Written once here, as `dataclass` would compile both anew for each group at every start.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and vars(other) == vars(self)
+
+    def __hash__(self) -> int:
+        return hash(tuple(vars(self).values()))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{k}={v!r}' for k, v in vars(self).items())})"
+
+
 # groups -------------------------------------------------------------------------------------------
 # fmt: off
-@dataclass(frozen=True)
-class NetworkChoice:
+@dataclass(frozen=True, eq=False, repr=False)
+class NetworkChoice(Choice):
     """Which network, and which weights of it."""
 
     PANEL: ClassVar[str] = "Network"
@@ -183,8 +199,8 @@ class NetworkChoice:
     no_download: Annotated[bool, Option("Never fetch a network.")] = False
 
 
-@dataclass(frozen=True)
-class EstimatorChoice:
+@dataclass(frozen=True, eq=False, repr=False)
+class EstimatorChoice(Choice):
     """How poses are found with the network, and which are kept."""
 
     PANEL: ClassVar[str] = "Network"
@@ -206,8 +222,8 @@ class EstimatorChoice:
     batch_size: Annotated[int, Option("At most so many frames or people in one run.", least=1)] = 8
 
 
-@dataclass(frozen=True)
-class CameraChoice:
+@dataclass(frozen=True, eq=False, repr=False)
+class CameraChoice(Choice):
     """What is asked of a camera, a stream or a file."""
 
     PANEL: ClassVar[str] = "Input"
@@ -222,8 +238,8 @@ class CameraChoice:
     timeout: Annotated[float, Option("Seconds without a frame until a live source is lost.", least=0.1, most=86400)] = 10.0
 
 
-@dataclass(frozen=True)
-class SourceChoice:
+@dataclass(frozen=True, eq=False, repr=False)
+class SourceChoice(Choice):
     """Which inputs, which part of them, and what happens when one is lost."""
 
     PANEL: ClassVar[str] = "Input"
@@ -240,8 +256,8 @@ class SourceChoice:
     batch_timeout: Annotated[float, Option("Several live sources: seconds to wait for the others to share a run.", least=0, most=3600)] = 0.02
 
 
-@dataclass(frozen=True)
-class OutputChoice:
+@dataclass(frozen=True, eq=False, repr=False)
+class OutputChoice(Choice):
     """Where pictures and films go, and how they are encoded."""
 
     PANEL: ClassVar[str] = "Output"
@@ -260,8 +276,8 @@ class OutputChoice:
     ssl_cert: Annotated[str, Option(hidden=True)] = ""
 
 
-@dataclass(frozen=True)
-class OverlayChoice:
+@dataclass(frozen=True, eq=False, repr=False)
+class OverlayChoice(Choice):
     """What is drawn."""
 
     PANEL: ClassVar[str] = "Overlay"
@@ -273,8 +289,8 @@ class OverlayChoice:
     alpha: Annotated[int, Option("Opacity of the overlay.", least=0, most=255)] = 255
 
 
-@dataclass(frozen=True)
-class DataChoice:
+@dataclass(frozen=True, eq=False, repr=False)
+class DataChoice(Choice):
     """What is written about each frame."""
 
     PANEL: ClassVar[str] = "Data"
@@ -293,8 +309,8 @@ class DataChoice:
     gestures: GestureWords = ""
 
 
-@dataclass(frozen=True)
-class EngineChoice:
+@dataclass(frozen=True, eq=False, repr=False)
+class EngineChoice(Choice):
     """What infers, and how."""
 
     PANEL: ClassVar[str] = "Engine"
@@ -307,8 +323,8 @@ class EngineChoice:
     engine_file: Annotated[Path | None, Option("Use this TensorRT engine as it is.")] = None
 
 
-@dataclass(frozen=True)
-class TalkChoice:
+@dataclass(frozen=True, eq=False, repr=False)
+class TalkChoice(Choice):
     """What is said on stderr."""
 
     PANEL: ClassVar[str] = "Messages"
@@ -319,8 +335,8 @@ class TalkChoice:
     no_progress: Annotated[bool, Option("No progress bar.")] = False
 
 
-@dataclass(frozen=True)
-class NoMeaning:
+@dataclass(frozen=True, eq=False, repr=False)
+class NoMeaning(Choice):
     """Options of jetson-inference that have no meaning here: accepted, said, ignored."""
 
     labels: Annotated[str, Option(hidden=True)] = ""
@@ -335,8 +351,8 @@ class NoMeaning:
     fullscreen: Annotated[bool, Option(hidden=True)] = False
 
 
-@dataclass(frozen=True)
-class Posenet:
+@dataclass(frozen=True, eq=False, repr=False)
+class Posenet(Choice):
     """Find the poses of people or hands in images, videos, cameras and streams.
 
     INPUTS are image files, folders, quoted globs, %i sequences, video files, /dev/video0, csi://0, rtsp://...,

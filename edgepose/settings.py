@@ -56,6 +56,12 @@ def files() -> list[Path]:
     return [p for p in (Path("edgepose.toml"), user) if p.is_file()]
 
 
+def are_there() -> bool:
+    """Whether a file or a variable may set an option: a look before all options are loaded."""
+    named = (v.removeprefix(PREFIX) for v in os.environ if v.startswith(PREFIX))
+    return bool(files()) or not RESERVED.issuperset(named)
+
+
 def read_file(path: Path) -> dict[str, dict[str, Any]]:
     """Tables of a configuration file.
 

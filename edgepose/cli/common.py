@@ -90,8 +90,10 @@ def _defaults(name: str, args: Sequence[str]) -> dict[str, Any]:
     alone = name.removeprefix("edgepose ")  # where it is run without the others
     whole = alone == "edgepose"
     command = next((a for a in args if not a.startswith("-")), "") if whole else alone
+    if {"-h", "--help"} & set(args) or not settings.are_there():
+        return {}
     options = options_of()
-    if command not in options or {"-h", "--help"} & set(args):
+    if command not in options:
         return {}
     fields = options[command]
     found = {

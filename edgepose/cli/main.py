@@ -57,22 +57,24 @@ def _group(name: str, own: Command | None) -> typer.Typer:
     return group
 
 
-def _add(app: typer.Typer, command: Command) -> None:
-    app.command(command.name, help=help_of(command.options), cls=PlainHelp)(callback_of(command))
+def _add(app: typer.Typer, command: Command, *, bare: bool = False) -> None:
+    work = callback_of(command, bare=bare)
+    app.command(command.name, help=help_of(command.options), cls=PlainHelp)(work)
 
 
-def make_command(command: Command) -> typer.Typer:
-    """The Typer application of one command alone."""
+def make_command(command: Command, *, bare: bool = False) -> typer.Typer:
+    """The Typer application of one command alone; `bare` is one that can only print its help."""
     app = typer.Typer(**SETTINGS)
-    _add(app, command)
+    _add(app, command, bare=bare)
     return app
 
 
 def find_command(words: Sequence[str]) -> Command | None:
     """The command that the first words name; None where that takes a closer look."""
+    named = {c.path: c for c in COMMANDS}
+    found = named.get(" ".join(words[:2])) or named.get(" ".join(words[:1]))
     # a group that takes words of its own (`batch films/`) is a command where no other of it is named
-    named = {c.path: c for c in COMMANDS if c.path not in GROUPS or _takes_words(c)}
-    return named.get(" ".join(words[:2])) or named.get(" ".join(words[:1]))
+    return found if found and (found.path not in GROUPS or _takes_words(found)) else None
 
 
 def _takes_words(command: Command) -> bool:
@@ -82,7 +84,8 @@ def _takes_words(command: Command) -> bool:
 def run_command(command: Command, words: Sequence[str], name: str) -> int:
     """What the words behind a command's name make it do; its exit code."""
     taking = names_with_values(fields_of(command.options))
-    return run_app(make_command(command), words, name, taking)
+    bare = len(words) == 1 and words[0] in ("-h", "--help")
+    return run_app(make_command(command, bare=bare), words, name, taking)
 
 
 def main() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
-from edgepose.cli.commands import COMMANDS
-from edgepose.cli.common import leave
-from edgepose.cli.main import run_command
+gc.disable()  # what is loaded to start is no garbage, and looking takes a tenth; the work enables it
+
+from edgepose.cli.commands import COMMANDS  # noqa: E402
+from edgepose.cli.common import leave  # noqa: E402
+from edgepose.cli.main import run_command  # noqa: E402
 
 
 def main() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -16,13 +17,14 @@ from edgepose.options import Field, build, fields_of
 Work = Callable[..., int]
 
 
-def callback_of(command: Command) -> Work:
+def callback_of(command: Command, *, bare: bool = False) -> Work:
     """The function that Typer calls: words to one value of the options, which the work gets.
 
     Its attribute `options` is the class of options. Where the command is a group as well, it does
-    nothing when a command of the group is asked for.
+    nothing when a command of the group is asked for. `bare` leaves out the parameters: making
+    Typer's of 90 options takes longer than printing the help, which needs none.
     """
-    fields = fields_of(command.options)
+    fields = () if bare else fields_of(command.options)
 
     def call(ctx: typer.Context, **words: Any) -> int:
         if ctx.invoked_subcommand is not None:
@@ -34,17 +36,25 @@ def callback_of(command: Command) -> Work:
     ]
     parameters += map(_parameter, fields)
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    call.__annotations__ = {p.name: p.annotation for p in parameters}
+    call.__annotations__ = {}  # Typer would evaluate each twice; the signature has all there is
     call.options = command.options  # type: ignore[attr-defined]
     return call
 
 
 def _work(command: Command) -> Callable[[Any], int | None]:
-    """What a command does; the only place where its modules are imported."""
+    """What a command does; the only place where its modules are imported.
+
+    What is loaded here stays until the end: looking for garbage in it, then and in the run, takes a tenth
+    of a start.
+    """
     module, _, name = command.work.partition(":")
-    found: Callable[[Any], int | None] = getattr(
-        importlib.import_module(f"edgepose.cli.{module}"), name
-    )
+    gc.disable()
+    try:
+        loaded = importlib.import_module(f"edgepose.cli.{module}")
+        gc.freeze()
+    finally:
+        gc.enable()
+    found: Callable[[Any], int | None] = getattr(loaded, name)
     return found
 
 
@@ -66,19 +76,16 @@ def _parameter(field: Field) -> inspect.Parameter:
     """A field as Typer wants it: words and switches; what they mean is ours to say."""
     kind: Any = bool if field.switch else list[str] if field.many else str
     needed = field.default is dataclasses.MISSING
-    default: Any = field.default if field.switch else None
     if not needed and not field.switch:
         kind = kind | None
+    default: Any = ... if needed else field.default if field.switch else None
     if field.option.argument:
-        info = typer.Argument(metavar=field.word, show_default=False)
+        info = typer.Argument(default, metavar=field.word, show_default=False)
     else:
         names = list(field.names)
         if field.option.off:
             names[0] += f"/{field.option.off}"
-        info = typer.Option(*names, hidden=field.option.hidden, show_default=False)
+        info = typer.Option(default, *names, hidden=field.option.hidden, show_default=False)
     return inspect.Parameter(
-        field.name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=inspect.Parameter.empty if needed else default,
-        annotation=Annotated[kind, info],
+        field.name, inspect.Parameter.KEYWORD_ONLY, default=info, annotation=kind
     )

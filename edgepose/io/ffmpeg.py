@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import av
 import numpy as np
+from av.codec.context import Flags
 from av.sidedata.sidedata import Type as SideData
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
@@ -25,6 +26,9 @@ SHAPES = (0.2, 5.0)  # beyond, the shape is a mistake of the file
 
 # FFmpeg demuxers that draw text as if it were a film
 NOT_PICTURES = frozenset(("tty", "bin", "xbin", "adf", "idf"))
+# FFmpeg's names of containers without a turn of their own, and of what is in them
+_BARE = ("mjpeg", "mpjpeg", "jpeg_pipe", "png_pipe", "webp_pipe", "tiff_pipe", "image2pipe")
+_KINDS = {"mjpeg": "jpeg", "png": "png", "webp": "webp", "tiff": "tiff"}
 
 
 def network_url(uri: Uri) -> str:
@@ -117,6 +121,17 @@ class Converter:
         if rotation not in self._turns:
             self._turns[rotation] = turn(frame)
         return flip(pixels, self._turns[rotation])
+
+
+def bare_pictures(container: Any, stream: Any) -> str:
+    """The kind (as `header.kind`) of pictures that stand one behind the other in a stream, "" for a film.
+
+    Their frames then keep the `opaque` of their packets, where the caller puts what `orientation.whole_flip` says.
+    """
+    kind = _KINDS.get(stream.codec_context.name, "") if container.format.name in _BARE else ""
+    if kind:
+        stream.codec_context.flags |= Flags.copy_opaque
+    return kind
 
 
 def turn(frame: Any) -> str:

@@ -17,20 +17,21 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _LOCAL = ("file", "v4l2", "csi", "display")
 _DEVICE = re.compile(r"/dev/(video\d+|v4l/.+)")
 HIDDEN = "***"
+# compiled where they are needed, which most runs never do
 # words of queries whose values are no secrets, and the values that they may have; what is not known to
 # be harmless is hidden
-_HARMLESS = re.compile(
+_HARMLESS = (
     r"(?i)(size|rate|frames|people|clock|pt|pkt_size|channel|subtype|stream|streamtype|profile|"
     r"resolution|width|height|fps|codec|camera|ch|id|mode|latency|transport|qos|queue|retain|wait|"
     r"video|audio|quality|picture|listen|timeout|ttl|reuse|fifo_size|overrun_nonfatal)"
     r"(=([0-9]{1,9}([x:.][0-9]{1,9})?|[a-z0-9]{0,10}))?|(spool|ca|image)=[\w./-]{0,200}"
 )
-_SECRET_WORD = re.compile(
+_SECRET_WORD = (
     r"(?i)[a-z0-9_-]{0,16}(pass|pwd|psw|passwd|password|passphrase|token|secret|sig|signature|key|auth|user|"
     r"usr|name|account|loginuse|loginpas|pw|sid|session|code|credentials?|jwt|streamid)"
 )
 _ADDRESS_WORDS = "rtsps?|https?|rtp|rtmps?|srt|mqtts?|udp|tcp|webrtc|hls|mjpeg"
-_MISSPELT = re.compile(rf"(?i)\s*({_ADDRESS_WORDS})\s*(:|//|:\\\\)", re.DOTALL)
+_MISSPELT = rf"(?i)\s*({_ADDRESS_WORDS})\s*(:|//|:\\\\)"
 
 
 # host or [IPv6 address] or an IPv6 address without brackets, then the port
@@ -51,7 +52,7 @@ def hide(text: str) -> str:
     if match and match[1].lower() not in _LOCAL:
         return _hidden(match[1].lower(), match[2])
     before, at, after = text.rpartition("@")
-    if at and (":" in before or _MISSPELT.match(text)):
+    if at and (":" in before or re.match(_MISSPELT, text)):
         return f"{HIDDEN}@{_hidden('', after).removeprefix('://')}"
     return text
 
@@ -74,17 +75,17 @@ def _hidden(scheme: str, rest: str) -> str:
 
 
 def _hidden_word(word: str) -> str:
-    if not word or word in "&;?" or _HARMLESS.fullmatch(word):
+    if not word or word in "&;?" or re.fullmatch(_HARMLESS, word):
         return word
     key, equals, _ = word.partition("=")
-    return f"{key}={HIDDEN}" if equals and _SECRET_WORD.fullmatch(key) else HIDDEN
+    return f"{key}={HIDDEN}" if equals and re.fullmatch(_SECRET_WORD, key) else HIDDEN
 
 
 def _hidden_path(scheme: str, path: str) -> str:
     """The path without what cameras take in it; behind a secret nothing is shown, it may hold a slash."""
     shown: list[str] = []
     for segment in path.split("/"):
-        secret = "=" in segment and not _HARMLESS.fullmatch(segment)
+        secret = "=" in segment and not re.fullmatch(_HARMLESS, segment)
         after_user = {"admin", "root", "user"} & {s.lower() for s in shown}
         key = scheme.startswith("rtmp") and any(shown)
         if segment and (secret or after_user or key or ":" in segment):
@@ -154,7 +155,7 @@ def parse(text: str) -> Uri:
         return Uri(text, "v4l2", path=text, display=text)
     match = _SCHEME.fullmatch(text.lstrip())
     if not match:
-        if word := _MISSPELT.match(text):
+        if word := re.match(_MISSPELT, text):
             raise UsageError(f"{hide(text)} is no address; one begins with {word[1].lower()}://")
         return Uri(text, "file", path=text, display=hide(text))
     text, scheme, rest = text.lstrip(), match[1].lower(), match[2]

@@ -20,10 +20,10 @@ import av
 
 from edgepose.errors import EdgeposeError, SourceDenied, SourceError, SourceLost, SourceTimeout
 from edgepose.io.base import SourceOptions
-from edgepose.io.ffmpeg import Converter, first_video, open_container
+from edgepose.io.ffmpeg import Converter, bare_pictures, first_video, open_container
 from edgepose.io.pixels import Transform
 from edgepose.io.sources.capture import Captured
-from edgepose.io.sources.orientation import bare_pictures, whole_flip
+from edgepose.io.sources.orientation import whole_flip
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame

@@ -11,9 +11,6 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import Any
-
-from av.codec.context import Flags
 
 from edgepose.io.sources import header
 
@@ -59,22 +56,6 @@ def missed_flip(data: bytes, kind: str) -> str:
         return EXIF.get(finder(data), "none") if finder else "none"
     except (struct.error, IndexError, ValueError, OverflowError, zlib.error):
         return "none"  # what is damaged says nothing
-
-
-# FFmpeg's names of containers without a turn of their own, and of what is in them
-_BARE = ("mjpeg", "mpjpeg", "jpeg_pipe", "png_pipe", "webp_pipe", "tiff_pipe", "image2pipe")
-_KINDS = {"mjpeg": "jpeg", "png": "png", "webp": "webp", "tiff": "tiff"}
-
-
-def bare_pictures(container: Any, stream: Any) -> str:
-    """The kind (as `header.kind`) of pictures that stand one behind the other in a stream, "" for a film.
-
-    Their frames then keep the `opaque` of their packets, where the caller puts what `whole_flip` says.
-    """
-    kind = _KINDS.get(stream.codec_context.name, "") if container.format.name in _BARE else ""
-    if kind:
-        stream.codec_context.flags |= Flags.copy_opaque
-    return kind
 
 
 def whole_flip(data: bytes, kind: str) -> str:

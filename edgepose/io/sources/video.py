@@ -14,11 +14,11 @@ import av
 
 from edgepose.errors import SourceError
 from edgepose.io.base import Source, SourceOptions
-from edgepose.io.ffmpeg import Converter
+from edgepose.io.ffmpeg import Converter, bare_pictures
 from edgepose.io.pixels import Transform
 from edgepose.io.sources import segments
 from edgepose.io.sources.film import Film, open_film
-from edgepose.io.sources.orientation import bare_pictures, whole_flip
+from edgepose.io.sources.orientation import whole_flip
 from edgepose.io.sources.segments import FilmPlan, NotAsPlanned, Segment
 from edgepose.io.sources.span import Span
 from edgepose.types import Frame
