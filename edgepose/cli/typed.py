@@ -63,7 +63,7 @@ def _values(fields: tuple[Field, ...], words: Mapping[str, Any]) -> dict[str, An
     found: dict[str, Any] = {}
     for field in fields:
         given, flag = words[field.name], field.names[0] if not field.option.argument else field.word
-        if field.switch:
+        if field.switch and given is not None:
             found[field.name] = given
         elif field.many and given:
             found[field.name] = tuple(field.value(flag, word) for word in given)
@@ -75,10 +75,10 @@ def _values(fields: tuple[Field, ...], words: Mapping[str, Any]) -> dict[str, An
 def _parameter(field: Field) -> inspect.Parameter:
     """A field as Typer wants it: words and switches; what they mean is ours to say."""
     kind: Any = bool if field.switch else list[str] if field.many else str
-    needed = field.default is dataclasses.MISSING
-    if not needed and not field.switch:
+    # None where nothing is given, as Typer would look up a validator for every other default
+    default: Any = None if field.default is not dataclasses.MISSING else ...
+    if default is None:
         kind = kind | None
-    default: Any = ... if needed else field.default if field.switch else None
     if field.option.argument:
         info = typer.Argument(default, metavar=field.word, show_default=False)
     else:
