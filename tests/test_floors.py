@@ -250,6 +250,17 @@ def test_importing_edgepose_loads_nothing_heavy() -> None:
     assert out.stdout.strip() == "[]"
 
 
+def test_a_picture_needs_nothing_that_streams_downloads_and_locks_need() -> None:
+    picture = PACKAGE.parent / "examples" / "images" / "astronaut.jpg"
+    words = ["posenet", str(picture), "--network", "edgepose-lite-body", "--json", "-"]
+    code = (
+        f"import sys; from edgepose.cli.main import run_words; assert run_words({words!r}) == 0;"
+        "print(sorted({'av', 'filelock', 'tarfile', 'rich'} & set(sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.splitlines()[-1] == "[]"
+
+
 def test_public_names_exist_and_unknown_ones_do_not() -> None:
     import edgepose
 
