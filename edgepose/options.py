@@ -164,7 +164,7 @@ GestureWords = Annotated[
 ]
 
 
-class Choice:
+class OptionGroup:
     """What groups of options have in common: equality and text by their values.
 
     Written once here, as `dataclass` would compile both anew for each group at every start.
@@ -183,7 +183,7 @@ class Choice:
 # groups -------------------------------------------------------------------------------------------
 # fmt: off
 @dataclass(frozen=True, eq=False, repr=False)
-class NetworkChoice(Choice):
+class NetworkChoice(OptionGroup):
     """Which network, and which weights of it."""
 
     PANEL: ClassVar[str] = "Network"
@@ -200,7 +200,7 @@ class NetworkChoice(Choice):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class EstimatorChoice(Choice):
+class EstimatorChoice(OptionGroup):
     """How poses are found with the network, and which are kept."""
 
     PANEL: ClassVar[str] = "Network"
@@ -223,7 +223,7 @@ class EstimatorChoice(Choice):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class CameraChoice(Choice):
+class CameraChoice(OptionGroup):
     """What is asked of a camera, a stream or a file."""
 
     PANEL: ClassVar[str] = "Input"
@@ -239,7 +239,7 @@ class CameraChoice(Choice):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SourceChoice(Choice):
+class SourceChoice(OptionGroup):
     """Which inputs, which part of them, and what happens when one is lost."""
 
     PANEL: ClassVar[str] = "Input"
@@ -257,7 +257,7 @@ class SourceChoice(Choice):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class OutputChoice(Choice):
+class OutputChoice(OptionGroup):
     """Where pictures and films go, and how they are encoded."""
 
     PANEL: ClassVar[str] = "Output"
@@ -277,7 +277,7 @@ class OutputChoice(Choice):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class OverlayChoice(Choice):
+class OverlayChoice(OptionGroup):
     """What is drawn."""
 
     PANEL: ClassVar[str] = "Overlay"
@@ -290,7 +290,7 @@ class OverlayChoice(Choice):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class DataChoice(Choice):
+class DataChoice(OptionGroup):
     """What is written about each frame."""
 
     PANEL: ClassVar[str] = "Data"
@@ -310,7 +310,7 @@ class DataChoice(Choice):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class EngineChoice(Choice):
+class EngineChoice(OptionGroup):
     """What infers, and how."""
 
     PANEL: ClassVar[str] = "Engine"
@@ -324,7 +324,7 @@ class EngineChoice(Choice):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class TalkChoice(Choice):
+class TalkChoice(OptionGroup):
     """What is said on stderr."""
 
     PANEL: ClassVar[str] = "Messages"
@@ -336,7 +336,7 @@ class TalkChoice(Choice):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class NoMeaning(Choice):
+class NoMeaning(OptionGroup):
     """Options of jetson-inference that have no meaning here: accepted, said, ignored."""
 
     labels: Annotated[str, Option(hidden=True)] = ""
@@ -352,7 +352,7 @@ class NoMeaning(Choice):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Posenet(Choice):
+class Posenet(OptionGroup):
     """Find the poses of people or hands in images, videos, cameras and streams.
 
     INPUTS are image files, folders, quoted globs, %i sequences, video files, /dev/video0, csi://0, rtsp://...,
