@@ -19,6 +19,7 @@ from edgepose.errors import (
     UnknownNameError,
     UsageError,
 )
+from edgepose.paths import data_networks
 from tests.engines.conftest import Maker
 from tests.engines.onnx_nets import pose_like, write
 
@@ -345,8 +346,8 @@ def test_intel_network_at_its_size_and_another(hpe_int8: Path) -> None:
     assert out["Mconv7_stage2_L2"].shape == (1, 19, 32, 64)
 
 
-def test_channels_last_networks(shared: Path) -> None:
-    model = shared / "networks/mediapipe-hand/mp_palm_detection_full.onnx"
+def test_channels_last_networks() -> None:
+    model = data_networks() / "mediapipe-palm.onnx"
     engine = load_engine(model, EngineOptions("onnxruntime", shape=(192, 192)))
     assert engine.inputs[0].shape == (1, 192, 192, 3)
     with pytest.raises(UsageError, match="fixed to 1x192x192x3"):
