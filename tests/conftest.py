@@ -30,26 +30,6 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def has_cuda() -> bool:
-    """True where a CUDA driver is, be it the stand-in of tests/cuda."""
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return False
-    return True
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what only a GPU can run, unless `-m gpu` asks for it; on the stand-in for a driver it is run
-    by tests of its own."""
-    if "gpu" in config.option.markexpr or has_cuda():
-        return
-    gone = [item for item in items if item.get_closest_marker("gpu")]
-    if gone:
-        config.hook.pytest_deselected(items=gone)
-        items[:] = [item for item in items if not item.get_closest_marker("gpu")]
-
-
 @pytest.fixture(autouse=True)
 def private_folders(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
