@@ -23,7 +23,8 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator
 
     A reader sees the old content or the new one, never half of it, also after a power cut: the file
     is on the disk before it is renamed, and the folder after it. Where the block raises, the temporary
-    file is removed and `path` stays as it was. A file that is replaced keeps its permissions.
+    file is removed and `path` stays as it was. A file that is replaced keeps its permissions. A device or
+    a pipe (/dev/null) is no file: it is written to, and nothing takes its place.
 
     Args:
         durable: False does not wait for the disk: for what can be made again, by the thousand.
@@ -34,6 +35,9 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = True) -> Iterator
     path = Path(path)
     if not path.name:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        yield path
+        return
     part = path.with_name(f".{path.name[:100]}.{os.getpid()}.{os.urandom(4).hex()}{PART}")
     os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     try:

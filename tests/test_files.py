@@ -192,3 +192,18 @@ def test_no_command_writes_over_what_it_reads(
     assert run_words([*command.split(), *map(str, words)]) == 2
     assert "is the input itself" in capsys.readouterr().err
     assert path.read_bytes() == before
+
+
+def test_nothing_takes_the_place_of_a_device_or_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_atomically(pipe, "to whoever reads")
+        assert os.read(reader, 100) == b"to whoever reads"
+        assert pipe.is_fifo()
+        with pytest.raises(KeyError), replacing(pipe):
+            raise KeyError
+        assert pipe.is_fifo()
+    finally:
+        os.close(reader)
