@@ -1,4 +1,4 @@
-"""The GPU way of top-down and one-stage estimators, with the kernels' host build in the GPU's place.
+"""The GPU way of top-down and one-stage estimators, with the shipped PTX on the CPU in the GPU's place.
 
 The kernels, their launches and all maps between image and input are the real ones; only the engine's slots are
 host memory here.
@@ -16,6 +16,9 @@ import cv2
 import numpy as np
 import pytest
 
+from edgepose.cuda.compile import SHIPPED_PTX
+from edgepose.cuda.kernels import Kernels
+from edgepose.cuda.pictures import Planes, TensorLayout
 from edgepose.engines import EngineOptions, load_engine
 from edgepose.estimators.base import EstimatorOptions
 from edgepose.estimators.detector import Detector
@@ -28,37 +31,38 @@ from edgepose.networks.topology import Topology
 from edgepose.preprocess import fit, to_tensor
 from edgepose.timing import Stopwatch
 from edgepose.types import Frame
+from tests.cuda.ptx_machine import RACES, PtxMachine, PtxRunner, machine_folder
 
 DOTS = Topology("person", ("red", "green", "blue"), ((0, 1), (1, 2)))
 ENGINE = EngineOptions(engine="onnxruntime", threads=1)
 
 
+class Taking(PtxRunner):
+    """The shipped PTX on the CPU, with the GPU runner's way to take a picture."""
+
+    uploads = 0
+
+    def picture(self, pixels: np.ndarray, form: Any, stream: Any = None) -> Planes:
+        self.uploads += 1
+        return Planes.packed(self.allow(pixels), form)
+
+
 @pytest.fixture(scope="module")
-def kernels() -> Any:
-    """The kernels' host build, with the GPU runner's way to take a picture."""
-    from edgepose.cuda.host_kernels import HostRunner
-    from edgepose.cuda.kernels import Kernels
-    from edgepose.cuda.pictures import Planes
-    from edgepose.errors import BackendUnavailable
-
+def kernels(pytestconfig: pytest.Config) -> Iterator[Kernels]:
+    """Kernels as they ship; races and accesses outside of pictures and inputs are errors."""
     try:
-        runner: Any = HostRunner()
-    except BackendUnavailable as e:
-        pytest.skip(f"the compiled kernels are not there: {e}")
-    runner.uploads = 0
-
-    def picture(pixels: Any, form: str, stream: Any) -> Planes:
-        runner.uploads += 1
-        return Planes.packed(pixels, form)  # type: ignore[arg-type]
-
-    runner.picture = picture
-    return Kernels(runner)
+        machine = PtxMachine(SHIPPED_PTX.read_text("ascii"), machine_folder(pytestconfig))
+    except LookupError as e:
+        pytest.skip(str(e))
+    runner = Taking(machine, RACES)
+    yield Kernels(runner)
+    runner.close()
 
 
 class HostSlots:
     """An engine with slots whose device is the host; buffers hold rubbish until they are filled."""
 
-    def __init__(self, model: Path, rows: int) -> None:
+    def __init__(self, model: Path, rows: int, kernels: Any) -> None:
         self._engine = load_engine(model, ENGINE)
         self.name = "host slots"
         self.inputs, self.outputs = self._engine.inputs, self._engine.outputs
@@ -67,6 +71,7 @@ class HostSlots:
         self.stream = SimpleNamespace(synchronize=lambda: None)
         shape = tuple(n if n > 0 else rows for n in self.inputs[0].shape)
         self._buffers = {self.inputs[0].name: np.full(shape, 7e7, np.float32)}
+        kernels.runner.allow(self._buffers[self.inputs[0].name])
         self._results: dict[str, np.ndarray] = {}
         self.runs = 0
 
@@ -112,7 +117,7 @@ def picture() -> np.ndarray:
 
 def on_slots(runner: Runner, model: Path, rows: int, kernels: Any) -> HostSlots:
     """Put an engine with slots behind a runner."""
-    slots = HostSlots(model, rows)
+    slots = HostSlots(model, rows, kernels)
     fixed = max(slots.inputs[0].shape[0], 0)
     runner.device = DeviceFeed(slots, runner.spec, fixed, False, kernels)
     return slots
@@ -164,7 +169,7 @@ def test_a_picture_is_brought_to_the_gpu_once_for_all_its_people(
     kernels: Any, make_pose: Callable[..., Path]
 ) -> None:
     model = make_pose("keypoints")
-    slots = HostSlots(model, 40)
+    slots = HostSlots(model, 40, kernels)
     spec = InputSpec(name="x", width=48, height=64)
     feed = DeviceFeed(slots, spec, 0, False, kernels)
     kernels.runner.uploads = 0
@@ -175,14 +180,12 @@ def test_a_picture_is_brought_to_the_gpu_once_for_all_its_people(
 
 
 def test_letterbox_and_mirror_lie_where_the_host_puts_them(kernels: Any) -> None:
-    from edgepose.cuda.pictures import Planes, TensorLayout
-
     pixels = picture()
     spec = InputSpec(width=160, height=160, scale=1, resize="letterbox", align="top-left", pad=114)
     where = fit(spec, 200, 160, "boxes")
     layout = TensorLayout.of(spec)
     expected = to_tensor([pixels], [where], spec)
-    source = Planes.packed(pixels, "rgb8")
+    source = kernels.runner.picture(pixels, "rgb8")
     found = kernels.preprocess([source], [where.drawn], layout)
     assert np.abs(found - expected).max() < 3  # OpenCV rounds its weights
     turned = kernels.preprocess([source], [where.drawn.mirrored(spec.width)], layout)
