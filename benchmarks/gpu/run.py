@@ -81,6 +81,7 @@ def main() -> None:
         "name": gpu.name,
         "compute_capability": gpu.compute_capability,
         "driver": gpu.driver_version,
+        "binding": gpu.driver.__name__,
         "shares_memory": gpu.integrated,
     }
     figures: dict[str, Any] = {}

@@ -330,7 +330,8 @@ def digest(ptx: str) -> str:
 
 def machine_folder(config: Any) -> Path:
     """Where a pytest keeps compiled machines from run to run."""
-    return Path(config.cache.mkdir("ptx") if config.cache else tempfile.mkdtemp())
+    cache = getattr(config, "cache", None)  # absent with -p no:cacheprovider
+    return Path(cache.mkdir("ptx") if cache else tempfile.mkdtemp())
 
 
 class PtxMachine:
