@@ -41,6 +41,8 @@ class GestureFinder:
         first = [self.names.index(name) == i for i, name in enumerate(self.names)]
         asked = [name in (names or self.names) for name in self.names]
         self._wanted = np.array(first) & np.array(asked)
+        beats = [[float(a.name in b.unless or b.name in a.unless) for b in rules] for a in rules]
+        self._either = np.array(beats)
         self._steady = Steady(self._hold, self._memory)
         self._now = float("-inf")
 
@@ -69,7 +71,10 @@ class GestureFinder:
     ) -> list[tuple[Gesture, ...]]:
         known = [track for track in tracks if track is not None]
         if len(known) == len(tracks):
-            on, scores, since = self._steady.update(known, scores, now)
+            told = scores
+            on, scores, since = self._steady.update(known, told, now)
+            # what is only remembered gives way to what is seen instead of it
+            on &= ~(np.isnan(told) & ((told >= TRUE) @ self._either > 0))
         else:
             on, since = scores >= TRUE, np.full(scores.shape, now)
             rows = [i for i, track in enumerate(tracks) if track is not None]

@@ -115,6 +115,17 @@ def test_what_cannot_be_told_goes_on_for_a_while() -> None:
     assert found(finder, hidden, 2.0) == {}
 
 
+def test_what_is_only_remembered_gives_way_to_what_is_seen_instead() -> None:
+    finder = make_finders("builtin", topology_of("coco_17"))()
+    short, stands = FIGURES["sitting to the camera"], FIGURES["standing"]
+    for now in (0.0, 0.5):
+        found(finder, short, now)
+    without_feet = {n: at for n, at in stands.items() if "ankle" not in n}
+    told = [set(found(finder, without_feet, 0.6 + i / 10)) for i in range(9)]
+    assert told[-1] == {"standing"}
+    assert {"sitting", "standing"} not in told
+
+
 def test_without_a_track_each_picture_is_judged_by_itself() -> None:
     finder = make_finders("hands_up", topology_of("coco_17"))()
     assert found(finder, FIGURES["hands_up"], 0.0, None) == {"hands_up": 0.0}
