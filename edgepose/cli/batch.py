@@ -27,6 +27,7 @@ from edgepose.batch.plan import (
     stored,
     to_do,
 )
+from edgepose.batch.ray_pool import PoolShape, RayPool
 from edgepose.batch.run import BatchProgress, run_job
 from edgepose.batch.worker import Done
 from edgepose.cli.common import interruptible
@@ -168,8 +169,6 @@ def _pool(asked: Batch, job: Job, folder: Folder, items: Sequence[Item], run: st
     w, root = asked.workers, str(folder.root)
     if not _with_ray(asked):
         return LocalPool(root, w.attempts, w.mixed_engines)
-    from edgepose.batch.ray_pool import PoolShape, RayPool
-
     shape = PoolShape(w.workers, w.cpus_per_worker, w.gpus_per_worker, w.cluster)
     pool = RayPool(root, run, w.attempts, w.mixed_engines, shape)
     try:
