@@ -1,7 +1,8 @@
 """A lamp by hand sign: an open hand switches it on, a fist off.
 
     posenet /dev/video0 --network hand --gestures open_hand,fist --mqtt mqtt://localhost/camera --headless
-    python examples/lamp.py localhost camera lamp/set
+
+usage: python examples/lamp.py HOST TOPIC LAMP [PORT], for example: localhost camera lamp/set
 
 Listens to TOPIC/gestures and publishes ON or OFF to the lamp's topic, as Zigbee2MQTT, Tasmota and others take it.
 """

@@ -230,6 +230,7 @@ def test_commands_run(page: Path, desk: Path, monkeypatch: pytest.MonkeyPatch) -
         "batch.md",
         "cluster.md",
         "fleet.md",
+        "gestures.md",
     ):
         pytest.skip(
             "its commands are run in tests of their own, with servers, databases and clusters"

@@ -77,7 +77,11 @@ def test_an_input_that_is_not_there_is_said_in_a_line(name: str, tmp_path: Path)
 
 
 def test_every_example_is_run_here() -> None:
-    tested = Path(__file__).read_text() + (Path(__file__).parent / "test_api.py").read_text()
+    here = Path(__file__).parent
+    tested = "".join(
+        (here / name).read_text()
+        for name in ("test_examples.py", "test_api.py", "gestures/test_pages.py")
+    )
     for path in EXAMPLES.glob("*.py"):
         assert f'"{path.stem}' in tested, f"{path.name} is in no test"
 

@@ -52,6 +52,7 @@ Programs to start from, of at most 45 lines each, are in the folder `examples/` 
 | `batch.py` | many pictures at once |
 | `count_crossings.py` | counts people who cross a line, with tracks and events |
 | `hands_up.py` | says who raises a hand: gestures as geometry on named keypoints |
+| `lamp.py` | switches a lamp over MQTT by hand sign, see [the tutorial](lamp.md) |
 | `blur_faces.py` | blurs faces in pictures and films |
 | `live_json.py` | the latest poses of a camera at an HTTP address |
 | `custom_network.py` | an ONNX network of your own with a topology of your own |

@@ -49,7 +49,7 @@ def test_a_lamp_by_hand_sign(tmp_path: Path) -> None:
             time.sleep(0.05)
         words = [
             sys.executable,
-            str(ROOT / "examples/lamp.py"),
+            str(ROOT / "examples" / "lamp.py"),
             "127.0.0.1",
             "camera",
             "lamp/set",

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgepose.cli.main import run_words
 from edgepose.errors import NetworkFileError, SourceError, UsageError
 from edgepose.gestures.features import canonical
 from edgepose.gestures.finder import make_finders
@@ -25,6 +26,7 @@ from tests.gestures.people import FIGURES, pose, renamed, topology_of
 pytest.importorskip("sklearn", reason="scikit-learn is not installed (extra teach)")
 from edgepose.teach.train import Report, train
 
+ROOT = Path(__file__).resolve().parents[2]
 ANGLE = 15  # degrees by which hands are turned about each axis, standard deviation
 
 
@@ -288,3 +290,26 @@ def test_gestures_of_other_keypoints_are_refused(
     (tmp_path / "bad.gestures").write_text('{"a": NaN}')
     with pytest.raises(NetworkFileError, match="not valid JSON"):
         make_finders(str(tmp_path / "bad.gestures"), topology_of("coco_17"))
+
+
+# the command ------------------------------------------------------------------------------------
+def test_the_command_collects_shows_and_refuses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    examples, picture = tmp_path / "s.npz", str(ROOT / "examples/images/astronaut.jpg")
+    words = ["--to", str(examples), "--network", "edgepose-lite-body"]
+    assert run_words(["teach", "collect", "looks", picture, *words]) == 0
+    assert run_words(["teach", "show", str(examples), "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["labels"]
+    assert (row["label"], row["poses"], row["pictures"]) == ("looks", 1, 1)
+    assert run_words(["teach", "collect", "other", picture, *words]) == 2
+    assert run_words(["teach", "collect", "No label", picture, *words]) == 2
+    assert run_words(["teach", "train", str(examples), "--to", str(tmp_path / "g.gestures")]) == 2
+    save_set(hand_set(each=1), tmp_path / "hands.npz")
+    words[1] = str(tmp_path / "hands.npz")
+    assert run_words(["teach", "collect", "looks", picture, *words]) == 2
+    assert "holds poses of 21 keypoints" in capsys.readouterr().err
+    save_set(hand_set(), tmp_path / "hands.npz")
+    file = str(tmp_path / "g.gestures")
+    assert run_words(["teach", "train", str(tmp_path / "hands.npz"), "--to", file]) == 0
+    assert "told right" in capsys.readouterr().out
