@@ -53,6 +53,7 @@ MEASURES = (
     "elbow_most",  # angle of the straighter elbow
     "rise_least",  # rise of the lower wrist
     "rise_most",  # rise of the higher wrist
+    "thigh_share",  # part of the leg's drop that is the thigh's, of the leg where it is larger: half of a straight leg
     "thigh_most",  # direction of the thigh that hangs more: 90 level, 180 down
 )  # fmt: skip
 
@@ -88,8 +89,10 @@ def measures(points: Float64Array) -> Float64Array:
     out[:, 18] = np.maximum(out[:, 10], out[:, 11])
     out[:, 19] = np.minimum(out[:, 12], out[:, 13])
     out[:, 20] = np.fmax(out[:, 12], out[:, 13])
+    legs = np.where(drop[:, _LEG] > 0.2, drop[:, _LEG], np.nan)  # of one that hangs
+    out[:, 21] = np.fmax.reduce(drop[:, _THIGH] / legs, axis=1)
     thighs = np.arctan2(np.abs(across[:, _THIGH]), -down[:, _THIGH])
-    out[:, 21] = np.fmax(thighs[:, 0], thighs[:, 1]) * DEGREES
+    out[:, 22] = np.fmax(thighs[:, 0], thighs[:, 1]) * DEGREES
     return out
 
 
@@ -188,11 +191,12 @@ RULES = (
     ),
     Rule(
         "sitting",
-        "The torso is upright, and the thighs are level, or they look short and the feet are not far below.",
+        "The torso is upright, and the thighs are level, or they look shorter than the shanks and the feet are not far below.",
         (
             (
                 Limit("torso_tilt", 65, 45),
                 Limit("thigh_drop_most", 0.7, 0.5),
+                Limit("thigh_share", 0.46, 0.38),
                 Limit("leg_drop", 1.35, 1.1),
             ),
             (
@@ -212,6 +216,14 @@ RULES = (
                 Limit("thigh_drop_most", 0.45, 0.65),
                 Limit("knee_most", 120, 150, True),
                 Limit("leg_drop", 0.9, 1.2, True),
+            ),
+            # seen from above, legs look short, but thigh and shank alike
+            (
+                _UPRIGHT,
+                Limit("thigh_most", 145, 165),
+                Limit("thigh_share", 0.36, 0.44),
+                Limit("knee_most", 140, 165),
+                Limit("leg_drop", 0.5, 0.8),
             ),
         ),
         unless=("lying", "crouching", "sitting"),

@@ -68,6 +68,15 @@ def test_each_figure_has_its_gestures(name: str, topology: str) -> None:
     assert told(FIGURES[name], topology) == expected
 
 
+@pytest.mark.parametrize("name", ["standing", "walking"])
+@pytest.mark.parametrize("steep", [0.55, 0.7, 0.85])
+def test_who_stands_below_a_high_camera_does_not_sit(name: str, steep: float) -> None:
+    """Heights look short from above, widths do not."""
+    seen = {part: (x, y * steep) for part, (x, y) in FIGURES[name].items()}
+    assert told(seen, "coco_17") <= {"standing"}
+    assert steep < 0.7 or told(seen, "coco_17") == {"standing"}
+
+
 @pytest.mark.parametrize("topology", HANDS)
 @pytest.mark.parametrize("name", SIGNS)
 def test_each_hand_makes_its_sign(name: str, topology: str) -> None:
