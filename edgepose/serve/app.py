@@ -98,7 +98,7 @@ class _Site:
 
     # pictures -----------------------------------------------------------------------------------
     async def camera_feed(self, request: Request) -> Response:
-        return await self._feed(request, "camera")
+        return await self._feed(request, request.query_params.get("source", self.studio.cameras[0]))
 
     async def example_video(self, request: Request) -> Response:
         return await self._feed(request, "example")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,24 +13,41 @@ from edgepose.engines import EngineOptions, choose
 from edgepose.errors import UnknownNameError, UsageError
 from edgepose.estimators import EstimatorOptions, make_estimator
 from edgepose.networks import registry
+from edgepose.timing import Stopwatch
 
 if TYPE_CHECKING:
     from edgepose.estimators import Estimator
     from edgepose.networks.resolve import Network
-    from edgepose.timing import Stopwatch
     from edgepose.types import Frame, Pose
 
+MOST_TOGETHER = 16  # channels whose frames share a run of the network
 MAX_ENGINES = 3  # device and precision may be asked for by address: not without bound
 DEVICES = ("CPU", "GPU", "NPU", "AUTO")
 PRECISIONS = ("FP32", "FP16", "FP16-INT8")
 Key = tuple[EngineOptions, Path]
 
 
+@dataclass(eq=False)
+class _Ask:
+    """Frames of one channel that wait for the engine."""
+
+    frames: Sequence[Frame]
+    found: list[tuple[Pose, ...]] | None = None
+    error: BaseException | None = None
+    stages: dict[str, float] = field(default_factory=dict)
+
+
 class SharedEstimator:
-    """An estimator that several channels use in turns."""
+    """An estimator that several channels share: frames that wait for it go through it together.
+
+    Whoever gets the engine takes along all who wait: no frame waits for another one, and a busy engine
+    gets the larger batches.
+    """
 
     def __init__(self, estimator: Estimator) -> None:
         self._estimator, self._guard = estimator, threading.Lock()
+        self._asks: list[_Ask] = []
+        self._asking = threading.Lock()  # of the list
         self.manifest, self.topology = estimator.manifest, estimator.topology
 
     @property
@@ -44,9 +61,38 @@ class SharedEstimator:
         return self._estimator.engine_name
 
     def estimate(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> list[tuple[Pose, ...]]:
-        """As the estimator does; one caller at a time."""
-        with self._guard:
-            return self._estimator.estimate(frames, stopwatch)
+        """As the estimator does, for any number of threads."""
+        ask = _Ask(frames)
+        with self._asking:
+            self._asks.append(ask)
+        while ask.found is None and ask.error is None:
+            with self._guard:
+                if ask.found is None and ask.error is None:
+                    with self._asking:
+                        asks, self._asks = self._asks[:MOST_TOGETHER], self._asks[MOST_TOGETHER:]
+                    self._answer(asks)
+        stopwatch.stages.update(ask.stages)
+        if ask.found is None:
+            raise ask.error or AssertionError
+        return ask.found
+
+    def _answer(self, asks: Sequence[_Ask]) -> None:
+        """Estimate for all in one run; where that fails each alone, so that it fails for its own only."""
+        watch = Stopwatch()
+        frames = [frame for ask in asks for frame in ask.frames]
+        try:
+            found = self._estimator.estimate(frames, watch)
+        except BaseException as e:
+            if len(asks) > 1:
+                for ask in asks:
+                    self._answer([ask])
+            else:
+                asks[0].error = e
+            return
+        for ask in asks:
+            count = len(ask.frames)
+            ask.stages = {k: v * count / max(1, len(frames)) for k, v in watch.stages.items()}
+            ask.found, found = found[:count], found[count:]
 
     def close(self) -> None:
         """Nothing: the pipeline that used it in turns does not own it; `release` ends it."""

@@ -2,7 +2,7 @@
 // The page of `edgepose serve`: pictures come as MJPEG into an <img>, figures and events over a WebSocket;
 // what was missed while there was no connection is asked of the API.
 
-const FEEDS = { camera: "/camera_feed", example: "/example_video" };
+const NAMES = { camera: "Camera", example: "Example" };
 const SPAN = 300; // seconds in the chart and in the visits
 const MAX_ROWS = 500;
 const WORDS = {
@@ -104,6 +104,14 @@ function hear(message) {
   else if (message.type === "source" && message.source !== page.source) choose(message.source);
 }
 
+function tab(name) {
+  const label = document.createElement("label"), text = document.createElement("span");
+  const radio = Object.assign(document.createElement("input"), { type: "radio", name: "source", value: name });
+  text.textContent = NAMES[name] || name;
+  label.append(radio, text);
+  return label;
+}
+
 function choose(source) {
   if (source === page.source) return;
   page.source = source;
@@ -122,7 +130,8 @@ function show_picture() {
   const picture = $("picture");
   if (page.paused || document.hidden) return;
   if (page.rtc) { show_video(); return; }
-  picture.src = FEEDS[page.source] + query({ n: Date.now() });
+  const example = page.source === "example";
+  picture.src = (example ? "/example_video" : "/camera_feed") + query({ source: page.source, n: Date.now() });
   picture.alt = `Live view of the ${page.source} with skeletons`;
 }
 function hide_picture() {
@@ -432,8 +441,8 @@ async function start() {
     setTimeout(start, 2000);
     return;
   }
+  for (const name of there.sources) $("sources").append(tab(name));
   for (const radio of document.getElementsByName("source")) {
-    radio.parentElement.hidden = !there.sources.includes(radio.value);
     radio.onchange = () => choose(radio.value);
   }
   $("sources").hidden = there.sources.length < 2;
