@@ -64,6 +64,12 @@ def serve(asked: Serve) -> int:
             _deliver(asked, studio, remote)
             server = _server(studio, token)
             say_address(web_server.server_address(listening, host), token, talk)
+            if host in (
+                "0.0.0.0",
+                "::",
+            ):  # where a container or a wall hides the address of this machine
+                port = listening.getsockname()[1]
+                talk.info(f"On this machine, and from a container's host: http://127.0.0.1:{port}/")
             server.run(sockets=[listening])
         except KeyboardInterrupt:  # Ctrl-C and SIGTERM are how a server ends
             talk.info("Ending.")

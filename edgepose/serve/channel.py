@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 HISTORY = 600  # points of the chart of people
 SAMPLE = 0.5  # seconds between them
 FIGURES = 0.25  # seconds between messages with figures
+HOUR = 3600.0
 STILL = 2.0  # a result is not the newest any more after so many seconds
 KEPT = ("event", "state", "source")
 BOUNDARY = "frame"
@@ -82,6 +83,7 @@ class Channel:
         self._make = estimator
         self._lost_since: float | None = None
         self._said = ""
+        self._told_at = time.monotonic()
         self._rate, self._fps = RateMeter(), 0.0
         self._stages: dict[str, float] = {}
         self._people: list[dict[str, Any]] = []
@@ -188,6 +190,7 @@ class Channel:
 
         def tick(_: Summary) -> None:
             nonlocal stopped
+            self._say_now_and_then()
             if not stopped and (self._closed.is_set() or not self.wanted):
                 stopped = True
                 watch.stop()
@@ -232,6 +235,15 @@ class Channel:
         if state in ("live", "lost", "failed") and text != self._said:
             self._said = text
             log.info("%s", text)
+
+    def _say_now_and_then(self) -> None:
+        """An input without an end is told once an hour, also while nothing changes."""
+        now = time.monotonic()
+        if now - self._told_at < HOUR:
+            return
+        self._told_at = now
+        text = "%s: %s, %.1f frames/s, %d frames, %d people inside"
+        log.info(text, self.display, self.state, self.fps, self.frames, self.inside.get("", 0))
 
     # results ------------------------------------------------------------------------------------
     def publish(self, kind: str, message: Mapping[str, Any]) -> None:

@@ -179,22 +179,12 @@ def test_home_assistant_is_told_when_it_comes_later(broker: Broker, zones: Zones
 
 
 def test_posenet_tells_people(broker: Broker, seen: Subscriber, tmp_path: Path) -> None:
+    served = pytest.importorskip("served", reason="httpx is not installed")
+    film = served.make_film(tmp_path / "film.mp4")
     file = tmp_path / "zones.json"
     file.write_text(json.dumps({"zones": [HALF]}))
-    words = [
-        "posenet",
-        "test://people?size=320x240&rate=15&frames=45",
-        "--network",
-        "edgepose-lite-body",
-    ]
-    words += [
-        "--headless",
-        "--quiet",
-        "--mqtt",
-        broker.url("hall") + "?qos=1",
-        "--zones",
-        str(file),
-    ]
+    words = ["posenet", str(film), "--network", "edgepose-lite-body", "--headless", "--quiet"]
+    words += ["--mqtt", broker.url("hall") + "?qos=1", "--zones", str(file)]
     assert run_words(words) == 0
     wait_for(lambda: seen.texts("hall/status")[-1:] == ["offline"], "the end")
     kinds = [json.loads(text)["event"] for text in seen.texts("hall/people")]
