@@ -180,7 +180,7 @@ class videoSource(Closing):
     >>> source.Close()
     >>> with videoSource("test://people?frames=2&rate=0") as source:
     ...     [picture.shape for picture in source]
-    [(720, 1280, 3), (720, 1280, 3)]
+    [(480, 640, 3), (480, 640, 3)]
 
     Args:
         uri: as on the command line (see docs/inputs-outputs.md).

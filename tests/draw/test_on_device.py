@@ -38,8 +38,8 @@ def painter(monkeypatch: pytest.MonkeyPatch) -> DevicePainter:
         runner: Any = HostRunner()
     except BackendUnavailable as e:
         pytest.skip(f"the compiled kernels are not there: {e}")
-    runner.context = SimpleNamespace(active=nullcontext)
-    runner.stream = SimpleNamespace(synchronize=lambda: None)
+    runner.context = SimpleNamespace(active=nullcontext, wait=lambda stream: None)
+    runner.stream = SimpleNamespace()
     monkeypatch.setattr("edgepose.cuda.device.device_kernels", lambda: Kernels(runner))
     return DevicePainter()
 

@@ -574,7 +574,7 @@ def test_device_frames_are_fetched_for_an_engine_on_the_cpu(
     else:
         waited: list[int] = []
         utils = SimpleNamespace(
-            cudaDeviceSynchronize=lambda: waited.append(1), cudaToNumpy=lambda image: pixels
+            cudaStreamSynchronize=waited.append, cudaToNumpy=lambda image: pixels
         )
         monkeypatch.setattr("edgepose.io.jetson_utils.find", lambda: (utils, ""))
     found = host_poses([Frame(image)])
@@ -584,14 +584,14 @@ def test_device_frames_are_fetched_for_an_engine_on_the_cpu(
 
 
 def test_posenet_leaves_rgb_bytes_where_they_are() -> None:
-    from edgepose.posenet import _pixels
+    from edgepose.given import as_frame
 
     bytes_ = np.zeros((4, 6, 3), np.uint8)
     grey = np.full((4, 6, 1), 7, np.uint8)
     for pixels, stays in ((bytes_, True), (grey, False)):
         interface = {"shape": pixels.shape, "typestr": "|u1", "data": (0, False), "version": 3}
         image = SimpleNamespace(__cuda_array_interface__=interface, get=pixels.copy)
-        taken = _pixels(image)
+        taken = as_frame(image).pixels
         assert (taken is image) == stays
         assert stays or (taken.shape == (4, 6, 3) and (taken == 7).all())
-    assert isinstance(_pixels(bytes_), np.ndarray)
+    assert isinstance(as_frame(bytes_).pixels, np.ndarray)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 import httpx
 import pytest
@@ -39,7 +40,8 @@ def test_pictures_move(server: Served) -> None:
         return [c for c in clocks if c is not None]
 
     clocks = asyncio.run(asyncio.wait_for(watch(), 60))
-    assert clocks == sorted(clocks)  # type: ignore[type-var]
+    # in order; the film begins anew at most once meanwhile
+    assert sum(later < earlier for earlier, later in pairwise(clocks)) <= 1  # type: ignore[operator]
     wait_for(lambda: server.state("camera")["viewers"] == 0, "the viewer's going away")
 
 
