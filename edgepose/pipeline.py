@@ -291,8 +291,9 @@ class Pipeline:
             yield _Job(frame, watch)
 
     def _infer(self) -> None:
-        # a live frame is not kept waiting for the next one
-        ahead = 0 if self.source.live else getattr(self.estimator, "ahead", 0)
+        ahead = 0
+        if isinstance(self.estimator, Ahead) and not self.source.live:
+            ahead = self.estimator.ahead  # a live frame is not kept waiting for the next one
         under_way: deque[_Run] = deque()
         for jobs in self._batches():
             if self._written.is_set():

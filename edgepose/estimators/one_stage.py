@@ -10,7 +10,7 @@ from edgepose.decode.one_stage import ONE_STAGE_FORMATS, OneStageParams, People,
 from edgepose.engines.base import Engine
 from edgepose.errors import UnknownNameError
 from edgepose.estimators.base import EstimatorOptions
-from edgepose.estimators.people import Limits, make_poses
+from edgepose.estimators.people import Limits, OfPeople, make_poses
 from edgepose.estimators.runner import Runner, frames_together, load_for, made_of, topology_of
 from edgepose.networks.manifest import Manifest
 from edgepose.networks.topology import Topology
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edgepose.networks.resolve import Network
 
 
-class OneStage:
+class OneStage(OfPeople):
     """One-stage estimator.
 
     Args:
@@ -67,21 +67,6 @@ class OneStage:
             load_for(network, options, frames_together(options)),
             lambda engine: cls(engine, network.manifest, topology, options),
         )
-
-    @property
-    def engine(self) -> Engine:
-        """The engine of the network."""
-        return self._runner.engine
-
-    @property
-    def threshold(self) -> float:
-        """The least score of keypoints."""
-        return self._limits.threshold
-
-    @property
-    def engine_name(self) -> str:
-        """What infers."""
-        return self._runner.engine.name
 
     def estimate(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> list[tuple[Pose, ...]]:
         """The poses of each frame; see `Estimator.estimate`."""

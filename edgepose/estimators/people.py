@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose.engines.base import Engine
 from edgepose.estimators.base import EstimatorOptions
+from edgepose.estimators.runner import Runner
 from edgepose.geometry import keypoints_box
 from edgepose.networks.manifest import Manifest
 from edgepose.networks.topology import Topology
@@ -45,6 +47,28 @@ class Limits:
             min(options.min_keypoints, len(topology.keypoints)),
             float(manifest.decoder.get("min_score", 0.0)) if score is None else score,
         )
+
+
+class OfPeople:
+    """What an estimator tells that keeps a runner and limits."""
+
+    _runner: Runner
+    _limits: Limits
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of the pose network."""
+        return self._runner.engine
+
+    @property
+    def threshold(self) -> float:
+        """The least score of keypoints."""
+        return self._limits.threshold
+
+    @property
+    def engine_name(self) -> str:
+        """What infers."""
+        return self._runner.engine.name
 
 
 def make_poses(

@@ -29,7 +29,7 @@ from edgepose.estimators.crops import (
 from edgepose.estimators.detector import Detector, Regions
 from edgepose.estimators.device_feed import DeviceFeed
 from edgepose.estimators.heads import HeatmapHead, SimccHead, bind_head, check_points
-from edgepose.estimators.people import Limits, distinct, make_poses
+from edgepose.estimators.people import Limits, OfPeople, distinct, make_poses
 from edgepose.estimators.runner import (
     Runner,
     chunks,
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from edgepose.networks.resolve import Network
 
 
-class TopDown:
+class TopDown(OfPeople):
     """Top-down estimator.
 
     Args:
@@ -111,21 +111,6 @@ class TopDown:
         except BaseException:
             detector.close()
             raise
-
-    @property
-    def engine(self) -> Engine:
-        """The engine of the pose network."""
-        return self._runner.engine
-
-    @property
-    def threshold(self) -> float:
-        """The least score of keypoints."""
-        return self._limits.threshold
-
-    @property
-    def engine_name(self) -> str:
-        """What infers."""
-        return self._runner.engine.name
 
     def estimate(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> list[tuple[Pose, ...]]:
         """The poses of each frame; see `Estimator.estimate`."""
