@@ -57,14 +57,14 @@ def digest() -> str:
     return hashlib.sha256("\n".join((program(), *OPTIONS)).encode()).hexdigest()[:16]
 
 
-def shipped_ptx() -> bytes:
+def shipped_ptx(path: Path = SHIPPED_PTX) -> bytes:
     """The PTX in the package.
 
     Raises:
         BackendUnavailable: it is not there, or was made from other sources.
     """
     try:
-        ptx = SHIPPED_PTX.read_text(encoding="ascii")
+        ptx = path.read_text(encoding="ascii")
     except OSError as e:
         raise BackendUnavailable(f"no PTX is shipped ({e.strerror})") from None
     found = _DIGEST.search(ptx)

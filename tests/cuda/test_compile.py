@@ -51,13 +51,13 @@ def test_the_shipped_ptx_is_of_these_sources() -> None:
     assert "fma.rn" not in ptx  # rounding is that of the host build
 
 
-def test_ptx_of_other_sources_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(compiler, "SHIPPED_PTX", tmp_path / "kernels.ptx")
+def test_ptx_of_other_sources_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "kernels.ptx"
     with pytest.raises(BackendUnavailable, match="no PTX is shipped"):
-        compiler.shipped_ptx()
-    (tmp_path / "kernels.ptx").write_text("// sources 0123456789abcdef\n.version 8.1\n")
+        compiler.shipped_ptx(path)
+    path.write_text("// sources 0123456789abcdef\n.version 8.1\n")
     with pytest.raises(BackendUnavailable, match="other sources"):
-        compiler.shipped_ptx()
+        compiler.shipped_ptx(path)
 
 
 def test_the_program_has_no_includes_and_every_kernel() -> None:

@@ -443,8 +443,9 @@ def test_what_failed_is_not_tried_by_every_run(
     assert resolve(gpu=True).manifest.name == "resnet18-body"
 
 
-def test_without_any_the_error_is_that_of_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgepose.networks.resolve.EMBEDDED", "none")
+def test_where_nothing_stands_in_the_error_is_that_of_the_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("EDGEPOSE_OFFLINE", "1")
     with pytest.raises(DownloadError, match="resnet18-body"):
-        resolve(gpu=True)
+        resolve(gpu=True, variant="FP32")  # a variant of it is asked for, not any network
