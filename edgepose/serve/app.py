@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from edgepose.events.event import Event
 
 PAGE = Path(__file__).parent / "page"
-STATIC = {"app.js": "text/javascript", "style.css": "text/css", "icon.svg": "image/svg+xml"}
+MEDIA = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+STATIC = {file.name: MEDIA[file.suffix] for file in PAGE.iterdir() if file.suffix in MEDIA}
 # the words of the application that edgepose replaces, for the same two events
 DEMO_NAMES = {"enter": "appeared", "exit": "disappeared"}
 MAX_PER_PAGE = 1000

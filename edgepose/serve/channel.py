@@ -203,6 +203,8 @@ class Channel:
         finally:
             self._watch = None
             self._people = []
+        if stopped:  # who comes later must not take an old picture for a new one
+            self.pictures.forget()
         return stopped or self._closed.is_set()
 
     def _on_inside(self, counts: dict[str, int]) -> None:

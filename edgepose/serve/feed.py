@@ -132,6 +132,11 @@ class Feed(Generic[T]):
                 listener.put(item, kind, kind in self._kept)
         _wake(listeners)
 
+    def forget(self) -> None:
+        """The newest item is out of date: who comes next waits for another one."""
+        with self._guard:
+            self._latest.clear()
+
     def take(self, kept: deque[T], newest: dict[str, T]) -> list[T]:
         """Empty a listener's two boxes."""
         with self._guard:

@@ -124,3 +124,17 @@ def test_a_listener_in_a_closed_loop_troubles_nobody() -> None:
             assert await listener.get(5) == ["y"]
 
     in_a_loop(test)
+
+
+def test_what_is_out_of_date_is_not_replayed() -> None:
+    feed: Feed[str] = Feed(replay=True)
+
+    async def test() -> None:
+        feed.publish("old")
+        feed.forget()
+        with feed.listen() as listener:
+            assert await listener.get(0.01) == []
+            feed.publish("new")
+            assert await listener.get(5) == ["new"]
+
+    in_a_loop(test)
