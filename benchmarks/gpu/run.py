@@ -1,6 +1,8 @@
 """Everything that needs a GPU, in one command: parity, memory checks, timings.
 
-    python benchmarks/gpu/run.py [--skip parity,sanitizer,kernels,decode,network] [--trt-pose CLONE]
+    python benchmarks/gpu/run.py [--only PART,PART] [--skip PART,PART] [--trt-pose CLONE]
+
+Parts: parity, sanitizer, kernels, decode, network, self_test, engines.
 
 Needs edgepose[gpu,test]; `network` needs torch with CUDA as well, `sanitizer` NVIDIA's compute-sanitizer.
 Results go to benchmarks/results/gpu.json. A part that cannot run says why and is left out.
@@ -9,9 +11,11 @@ Results go to benchmarks/results/gpu.json. A part that cannot run says why and i
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,17 +25,19 @@ sys.path.insert(0, str(HERE.parent))
 
 import timings  # noqa: E402
 from common import ROOT, machine, store  # noqa: E402
+from engines import command, engines  # noqa: E402
 
 from edgepose.cuda.context import context  # noqa: E402
 from edgepose.errors import BackendUnavailable  # noqa: E402
 
 Part = Callable[[argparse.Namespace], dict[str, Any]]
-TESTS = ["-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider", "tests/cuda"]
+TESTS = ["-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
+WHERE = ["tests/cuda", "tests/estimators"]
 
 
 def parity(options: argparse.Namespace) -> dict[str, Any]:
     """All kernels and the device decoder against their numpy twins, by the tests marked gpu."""
-    run = subprocess.run([sys.executable, *TESTS], cwd=ROOT, capture_output=True, text=True)
+    run = subprocess.run([sys.executable, *TESTS, *WHERE], cwd=ROOT, capture_output=True, text=True)
     lines = run.stdout.strip().splitlines() or [run.stderr.strip()[-300:]]
     for line in lines[-40:] if run.returncode else ():
         print(line, file=sys.stderr)
@@ -46,7 +52,7 @@ def sanitizer(options: argparse.Namespace) -> dict[str, Any]:
     if tool is None:
         raise BackendUnavailable("compute-sanitizer is not installed")
     out = {}
-    few = [*TESTS, "--hypothesis-profile=default", "-k", "oracle or crowd or shapes or twin"]
+    few = [*TESTS, "-k", "oracle or crowd or shapes or twin", WHERE[0]]
     for check in ("memcheck", "racecheck", "synccheck"):
         command = [tool, "--tool", check, "--error-exitcode", "9", sys.executable, *few]
         run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -55,18 +61,29 @@ def sanitizer(options: argparse.Namespace) -> dict[str, Any]:
     return out
 
 
+def self_test(options: argparse.Namespace) -> dict[str, Any]:
+    """`edgepose doctor --self-test --quick`: each proof with its verdict."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.json"
+        command("doctor", "--self-test", "--quick", "--report", str(report))
+        return {"report": json.loads(report.read_text())}
+
+
 PARTS: dict[str, Part] = {
     "parity": parity,
     "sanitizer": sanitizer,
     "kernels": lambda options: timings.kernels(),
     "decode": lambda options: timings.decode(),
     "network": lambda options: timings.network(options.trt_pose),
+    "self_test": self_test,
+    "engines": lambda options: engines(),
 }
 
 
 def main() -> None:
     """Run the parts in turn, and store what they found."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", default=",".join(PARTS), help="parts to run")
     parser.add_argument("--skip", default="", help=f"parts to leave out: {', '.join(PARTS)}")
     parser.add_argument("--trt-pose", type=Path, metavar="CLONE", help="its C++ decodes its way")
     options = parser.parse_args()
@@ -86,7 +103,7 @@ def main() -> None:
     }
     figures: dict[str, Any] = {}
     for name, part in PARTS.items():
-        if name in options.skip.split(","):
+        if name in options.skip.split(",") or name not in options.only.split(","):
             continue
         print(f"{name} ...", file=sys.stderr)
         try:

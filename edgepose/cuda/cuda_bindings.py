@@ -63,8 +63,8 @@ def init() -> None:
     """
     try:
         _call(nv.cuInit, 0)
-    except (RuntimeError, OSError) as e:  # pathfinder's: libcuda.so.1 is not here
-        raise Error(str(e).strip('"')) from None
+    except (RuntimeError, OSError):  # pathfinder's, whose words name a library "cuda"
+        raise Error("libcuda.so.1, which comes with it, is not here") from None
 
 
 def get_driver_version() -> int:
