@@ -72,8 +72,7 @@ def bandwidth(runner: DeviceRunner) -> float:
 def on_gpu(runner: DeviceRunner, array: np.ndarray) -> Any:
     """A copy in GPU memory."""
     there = runner.pool.device(array.shape, array.dtype)
-    with runner.context.active():
-        runner.context.driver.memcpy_htod(there.address, np.ascontiguousarray(array))
+    runner.context.put(there.address, np.ascontiguousarray(array))
     return there
 
 

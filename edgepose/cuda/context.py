@@ -14,6 +14,8 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from numpy.typing import NDArray
+
 from edgepose.errors import BackendUnavailable, built_for_other_numpy
 from edgepose.version import DOCS
 
@@ -137,6 +139,16 @@ class Context:
         """Sleep until a stream is through."""
         with self.active():
             self.mark(stream).synchronize()
+
+    def put(self, address: int, array: NDArray[Any]) -> None:
+        """Copy a contiguous array to GPU memory, and wait until it is there.
+
+        A copy from memory that is not page-locked may return before its last part has arrived, and streams
+        that do not wait for the default one would then read what was there before.
+        """
+        with self.active():
+            self.driver.memcpy_htod(address, array)
+            self.driver.Context.synchronize()
 
     def synchronize(self) -> None:
         """Wait for everything on the GPU."""

@@ -128,10 +128,7 @@ class DeviceDecoder:
         self.block = DecodeBlock(len(topology.keypoints), len(topology.links), params.max_peaks)
         self._table = self.runner.pool.device((max(len(topology.links), 1), 4), np.int32)
         if len(topology.links):
-            driver = self.runner.context.driver
-            with self.runner.context.active():
-                table = np.ascontiguousarray(topology.table)
-                driver.memcpy_htod(self._table.address, table)
+            self.runner.context.put(self._table.address, np.ascontiguousarray(topology.table))
         self.rest = self._choose_rest()
 
     def _choose_rest(self) -> Rest:

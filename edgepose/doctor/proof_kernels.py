@@ -80,8 +80,7 @@ class OnGpu:
     def put(self, array: NDArray[Any]) -> Any:
         """A copy in GPU memory."""
         there = self.runner.pool.device(array.shape, array.dtype)
-        with self.runner.context.active():
-            self.runner.context.driver.memcpy_htod(there.address, np.ascontiguousarray(array))
+        self.runner.context.put(there.address, np.ascontiguousarray(array))
         return there
 
     def get(self, array: Any) -> NDArray[Any]:

@@ -46,8 +46,7 @@ def copy_to_device(runner: Any, array: np.ndarray) -> Any:
     span = sum((n - 1) * stride for n, stride in steps) + array.itemsize
     flat = np.ctypeslib.as_array((ctypes.c_uint8 * span).from_address(start))
     block = runner.pool.device(flat.shape, np.uint8)
-    with runner.context.active():
-        runner.context.driver.memcpy_htod(block.address, np.array(flat))
+    runner.context.put(block.address, np.array(flat))
 
     class Strided(DeviceArray):
         @property

@@ -105,14 +105,14 @@ class CpuNetwork(DeviceEngine):
         return {s.name: (shapes["input"][0], *s.shape[1:]) for s in self.outputs}
 
     def launch(self, slot: Any, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> None:
-        driver = self.cuda.context.driver  # type: ignore[attr-defined]
+        gpu = self.cuda.context  # type: ignore[attr-defined]
         self.stream.synchronize()
         feed = np.empty(inputs["input"], np.float32)
-        driver.memcpy_dtoh(feed, slot.inputs["input"].address)
+        gpu.driver.memcpy_dtoh(feed, slot.inputs["input"].address)
         answers = self.compute(np.nan_to_num(feed, posinf=0, neginf=0).clip(-9, 9))
         for name, maps in answers.items():
             assert maps.shape == outputs[name]
-            driver.memcpy_htod(slot.outputs[name].address, np.ascontiguousarray(maps))
+            gpu.put(slot.outputs[name].address, np.ascontiguousarray(maps))
         self.fed.append(feed)
         self.answers.append(answers)
         self.slots.append(slot)
@@ -122,17 +122,26 @@ class CpuNetwork(DeviceEngine):
 
 
 class QueuedNetwork(CpuNetwork):
-    """Answers what `answers` hold in turn, by copies that only wait in the engine's stream."""
+    """Answers what was prepared, in turn, by copies that only wait in the engine's stream."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ready: list[dict[str, Any]] = []
 
     def launch(self, slot: Any, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]) -> None:
         driver = self.cuda.context.driver  # type: ignore[attr-defined]
-        answers = self.answers[len(self.slots)]
-        for name, maps in answers.items():
-            ready = self.cuda.empty(maps.shape, maps.dtype)
-            driver.memcpy_htod(ready.address, maps)
+        for name, maps in self.ready[len(self.slots)].items():
             target = slot.outputs[name].address
-            driver.memcpy_dtod_async(target, ready.address, maps.nbytes, self.stream)
+            driver.memcpy_dtod_async(target, maps.address, maps.nbytes, self.stream)
         self.slots.append(slot)
+
+    def prepare(self, answers: Maps) -> None:
+        """Further answers, in GPU memory already."""
+        self.answers.append(answers)
+        there = {name: self.cuda.empty(maps.shape, maps.dtype) for name, maps in answers.items()}
+        for name, maps in answers.items():
+            self.cuda.context.put(there[name].address, maps)  # type: ignore[attr-defined]
+        self.ready.append(there)
 
 
 @pytest.fixture(scope="module")
@@ -220,8 +229,8 @@ def assert_close(found: Sequence[Any], wanted: Sequence[Any], frames: Sequence[F
             best = min(mine, key=lambda m: _distance(m, pose), default=None)
             sure += 1
             missed += best is None or _distance(best, pose) > near
-    assert sure >= 8
-    assert missed <= 1
+    assert sure >= 3
+    assert missed <= (sure >= 8)
 
 
 def _distance(a: Pose, b: Pose) -> float:
@@ -279,7 +288,7 @@ def test_frames_overtake_nothing_in_two_slots(gpu: Any, frames: list[Frame]) -> 
     places = [fit(on.manifest.input, f.width, f.height) for f in frames]
     for f, place in zip(frames, places, strict=True):
         tensor = preprocess([Planes.packed(f.pixels)], [place.drawn], on._runner.device._layout)  # type: ignore[union-attr]
-        engine.answers.append(engine.compute(tensor))
+        engine.prepare(engine.compute(tensor))
     wanted = decoded(on, engine.answers, frames)
     assert on.ahead == 1
     finishers = [on.begin([f], Stopwatch()) for f in frames]
@@ -467,7 +476,9 @@ def test_a_run_draws_into_the_device_frames_in_place(
     # what PyCUDA cannot free, as it lost its last user in a thread without the GPU
     late = [f"{w.message} {w.filename}:{w.lineno}" for w in recwarn if "clean" in str(w.message)]
     assert late == []
-    assert [a.pixels is b.pixels for a, b in zip(written, images, strict=True)] == [True] * 5
+    assert [a.pixels is b.pixels for a, b in zip(written, images, strict=True)] == [True] * len(
+        images
+    )
     for frame, plain, poses in zip(written, frames, wanted, strict=True):
         drawn = runner.download(frame.pixels._memory)
         expected = plain.pixels.copy()
