@@ -277,7 +277,9 @@ def test_the_same_poses_as_on_the_cpu(
         to_tensor([f.pixels], [p], on.manifest.input)[0]
         for f, p in zip(frames, places, strict=True)
     ]
-    assert np.abs(feeds - np.stack(rounded)).max() < 0.51 / 255 / 0.224  # half a byte
+    assert (
+        np.abs(feeds - np.stack(rounded)).max() < 0.76 / 255 / 0.224
+    )  # bytes are rounded, and so are OpenCV's weights
 
 
 @pytest.mark.gpu
