@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from frames import frame
 
-from edgepose.cuda.device import DeviceRunner, device_kernels
+from edgepose.cuda.device import UPLOADS, DeviceRunner, device_kernels
 from edgepose.cuda.kernels import Kernels
 from edgepose.cuda.pictures import Planes, Shape, TensorLayout
 from edgepose.decode.bottom_up import BottomUpDecoder
@@ -30,20 +31,78 @@ ROUNDS, LAUNCHES = 20, 20
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def gpu_ms(runner: DeviceRunner, work: Callable[[], Any]) -> float:
-    """Milliseconds on the GPU for one piece of queued work, the median of many rounds."""
+class Plug:
+    """Copies that keep the stream busy while work is queued behind them, so that only the GPU is timed and not
+    the Python that launches."""
+
+    def __init__(self, runner: DeviceRunner) -> None:
+        self._runner = runner
+        self.size = (256 if not runner.context.integrated else 64) * 2**20
+        self._memory = [runner.pool.device((self.size,), np.uint8) for _ in range(2)]
+        self.copy()
+        self.ms = min(_elapsed(runner, self.copy) for _ in range(5))
+
+    def copy(self) -> None:
+        """One copy inside the GPU."""
+        a, b = (m.address for m in self._memory)
+        stream = self._runner.stream
+        self._runner.context.driver.memcpy_dtod_async(b, a, self.size, stream)
+
+    def fill(self, milliseconds: float) -> None:
+        """Copies for at least so long."""
+        for _ in range(int(milliseconds / self.ms) + 2):
+            self.copy()
+
+    def close(self) -> None:
+        """Give the memory back."""
+        for memory in self._memory:
+            self._runner.pool.give(memory)
+
+
+def _elapsed(runner: DeviceRunner, work: Callable[[], Any]) -> float:
     driver = runner.context.driver
+    start, end = driver.Event(), driver.Event()
+    start.record(runner.stream)
+    work()
+    end.record(runner.stream)
+    end.synchronize()
+    return float(end.time_since(start))
+
+
+def gpu_ms(runner: DeviceRunner, work: Callable[[], Any], launches: int = LAUNCHES) -> float:
+    """Milliseconds on the GPU for one piece of queued work, the median of many rounds.
+
+    Args:
+        launches: in a round; as many as the runner has uploads where the work uploads something.
+    """
+
+    def queue() -> None:
+        for _ in range(launches):
+            work()
+
     times = []
     with runner.context.active():
-        for turn in range(ROUNDS + 3):
-            start, end = driver.Event(), driver.Event()
-            start.record(runner.stream)
-            for _ in range(LAUNCHES):
-                work()
-            end.record(runner.stream)
-            end.synchronize()
-            if turn >= 3:
-                times.append(end.time_since(start) / LAUNCHES)
+        plug = Plug(runner)
+        queue()
+        started = time.perf_counter()
+        queue()
+        queueing = (time.perf_counter() - started) * 1e3
+        runner.context.synchronize()
+        for _ in range(ROUNDS):
+            plug.fill(2 * queueing)
+            times.append(_elapsed(runner, queue) / launches)
+        plug.close()
+    return statistics.median(times)
+
+
+def host_ms(runner: DeviceRunner, work: Callable[[], Any]) -> float:
+    """Milliseconds that the caller spends on queueing one piece of work, the median of many."""
+    times = []
+    for _ in range(5 * ROUNDS):
+        started = time.perf_counter()
+        work()
+        times.append((time.perf_counter() - started) * 1e3)
+        runner.context.synchronize()
     return statistics.median(times)
 
 
@@ -60,12 +119,10 @@ def wall_ms(work: Callable[[], Any]) -> float:
 
 def bandwidth(runner: DeviceRunner) -> float:
     """Bytes a millisecond that a plain copy inside the GPU moves, read and write counted."""
-    size = (256 if not runner.context.integrated else 64) * 2**20
-    a, b = (runner.pool.device((size,), np.uint8) for _ in range(2))
-    copy = runner.context.driver.memcpy_dtod_async
-    rate = 2 * size / gpu_ms(runner, lambda: copy(b.address, a.address, size, runner.stream))
-    runner.pool.give(a)
-    runner.pool.give(b)
+    with runner.context.active():
+        plug = Plug(runner)
+        rate = 2 * plug.size / gpu_ms(runner, plug.copy)
+        plug.close()
     return rate
 
 
@@ -100,8 +157,11 @@ def kernels() -> dict[str, Any]:
                 Shape("capsule", (x, 500), (x + 40, 600), 4, (255, 0, 0), 0.8)
                 for x in rng.uniform(0, 1800, 585)
             ]
-            milliseconds = gpu_ms(runner, lambda: on.overlay(rgb, shapes))  # noqa: B023
-            out["overlay of 15 people on 1080p"] = {"ms": round(milliseconds, 4)}
+            draw = partial(on.overlay, rgb, shapes)
+            out["overlay of 15 people on 1080p"] = {
+                "ms": round(gpu_ms(runner, draw, launches=UPLOADS), 4),
+                "host_ms": round(host_ms(runner, draw), 4),
+            }
     return out
 
 
@@ -111,11 +171,16 @@ def _preprocess(
     affine = letterbox((picture.width, picture.height), (side, side))
     layout = TensorLayout(side, side, half=True)
     tensor = runner.empty(layout.shape(1), layout.dtype)
-    milliseconds = gpu_ms(runner, lambda: on.preprocess([picture], [affine], layout, tensor))
+    place = partial(on.preprocess, [picture], [affine], layout, tensor)
+    milliseconds, queueing = gpu_ms(runner, place), host_ms(runner, place)
     source = sum(int(np.prod(plane.shape)) for plane in picture.planes)
     bound = (source + tensor.nbytes) / rate
     runner.pool.give(tensor)
-    return {"ms": round(milliseconds, 4), "of_bytes_bound": round(bound / milliseconds, 3)}
+    return {
+        "ms": round(milliseconds, 4),
+        "of_bytes_bound": round(bound / milliseconds, 3),
+        "host_ms": round(queueing, 4),
+    }
 
 
 def _crops(on: Kernels, runner: DeviceRunner, picture: Planes) -> dict[str, float]:
@@ -131,7 +196,8 @@ def _crops(on: Kernels, runner: DeviceRunner, picture: Planes) -> dict[str, floa
 
 
 def decode() -> dict[str, Any]:
-    """Peaks, lines and the copy back, and the whole decode as the caller sees it."""
+    """Peaks, lines and the copy back; the whole decode as the caller sees it; and the other way, with all maps
+    copied to the host."""
     on = device_kernels()
     runner: Any = on.runner
     topology = load_topology("human_pose")
@@ -142,15 +208,29 @@ def decode() -> dict[str, Any]:
         cmap, paf = frame(topology, count, seed=count)
         maps, fields = on_gpu(runner, cmap[None]), on_gpu(runner, paf[None])
 
-        def queue(maps: Any = maps, fields: Any = fields) -> None:
-            decoder.start(maps, fields).result()
-
+        start = partial(decoder.start, maps, fields)
+        started: list[Any] = []
+        milliseconds = gpu_ms(runner, lambda: started.append(start()), launches=4)  # noqa: B023
         out[f"{count} people"] = {
-            "device_ms": round(wall_ms(queue), 4),
+            "gpu_ms": round(milliseconds, 4),
+            "device_ms": round(wall_ms(lambda: start().result()), 4),  # noqa: B023
+            "copy_and_cpu_ms": round(wall_ms(partial(_all_maps, runner, on_cpu, maps, fields)), 4),
             "cpu_ms": round(wall_ms(lambda: on_cpu(cmap, paf)), 4),  # noqa: B023
-            "people_found": len(decoder(maps, fields)[0].keypoints),
+            "people_found": [len(pending.result()[0].keypoints) for pending in started][-1],
         }
     return out
+
+
+def _all_maps(runner: Any, decoder: Any, *maps: Any) -> None:
+    hosts = [runner.pool.pinned(m.nbytes) for m in maps]
+    with runner.context.active():
+        for host, there in zip(hosts, maps, strict=True):
+            wanted = host.array[: there.nbytes]
+            runner.context.driver.memcpy_dtoh_async(wanted, there.address, runner.stream)
+        runner.context.wait(runner.stream)
+    decoder(*(h.view(m.shape[1:], m.dtype) for h, m in zip(hosts, maps, strict=True)))
+    for host in hosts:
+        runner.pool.give(host)
 
 
 # ---- a whole frame -------------------------------------------------------------------------------
@@ -226,28 +306,64 @@ def network(trt_pose: Path | None) -> dict[str, Any]:
             given = torch.as_tensor(tensor, device="cuda")
             graph_input = given.to(memory_format=torch.channels_last)
 
-            def alone() -> None:
+            for _ in range(3):
                 model(graph_input)
-
-            def ours() -> None:
-                on.preprocess([picture], [affine], layout, tensor)
-                model(given.to(memory_format=torch.channels_last))
-                decoder.start(maps, fields).result()
-
-            def waited() -> None:
-                alone()
-                runner.stream.synchronize()
-
-            figures = {
-                "network_alone_ms": round(wall_ms(waited), 4),
-                "whole_frame_ms": round(wall_ms(ours), 4),
-            }
+            graph = torch.cuda.CUDAGraph()  # one launch, as an engine's plan is
+            with torch.cuda.graph(graph, stream=stream):
+                model(graph_input)
             theirs = _their_way(torch, model, topology, pixels, cmap, paf, trt_pose)
-            figures["trt_pose_way_ms"] = round(wall_ms(theirs), 4)
-    alone_ms, whole = figures["network_alone_ms"], figures["whole_frame_ms"]
-    figures["added_to_network"] = round(whole / alone_ms - 1, 3)
-    figures["rate_over_trt_pose_way"] = round(figures["trt_pose_way_ms"] / whole, 2)
+            figures = {"trt_pose_way": {"frame_ms": round(wall_ms(theirs), 4)}}
+            place = partial(on.preprocess, [picture], [affine], layout, tensor)
+            for name, run in (
+                ("as torch launches it", lambda: model(graph_input)),
+                ("as one graph", graph.replay),
+            ):
+                figures[name] = _frames(runner, place, run, partial(decoder.start, maps, fields))
+    for name in list(figures)[1:]:
+        ratio = figures["trt_pose_way"]["frame_ms"] / figures[name]["frame_of_a_stream_ms"]
+        figures[name]["rate_over_trt_pose_way"] = round(ratio, 2)
     return figures
+
+
+def _frames(
+    runner: Any, place: Callable[[], Any], network: Callable[[], Any], start: Callable[[], Any]
+) -> dict[str, Any]:
+    """The network alone; with what comes before and after; and both as in a stream, where the next frame is queued
+    before the last one is finished."""
+    under_way: list[Any] = []
+
+    def alone() -> None:
+        network()
+        runner.stream.synchronize()
+
+    def frame() -> None:
+        place()
+        network()
+        start().result()
+
+    def frame_of_a_stream() -> None:
+        place()
+        network()
+        under_way.append(start())
+        if len(under_way) > 1:
+            under_way.pop(0).result()
+
+    def network_of_a_stream() -> None:
+        network()
+        under_way.append(runner.context.mark(runner.stream))
+        if len(under_way) > 1:
+            under_way.pop(0).synchronize()
+
+    found = {"network_ms": wall_ms(alone), "frame_ms": wall_ms(frame)}
+    found["frame_of_a_stream_ms"] = wall_ms(frame_of_a_stream)
+    under_way.pop().result()
+    found["network_of_a_stream_ms"] = wall_ms(network_of_a_stream)
+    under_way.pop().synchronize()
+    added = {
+        "added_to_network": found["frame_ms"] / found["network_ms"] - 1,
+        "added_in_a_stream": found["frame_of_a_stream_ms"] / found["network_of_a_stream_ms"] - 1,
+    }
+    return {name: round(value, 4) for name, value in (found | added).items()}
 
 
 def _their_way(

@@ -23,7 +23,7 @@ from edgepose.cuda.pictures import (
     Shape,
     TensorLayout,
     address_of,
-    image_record,
+    image_records,
     shape_records,
 )
 from edgepose.errors import UsageError
@@ -152,15 +152,14 @@ class Kernels:
         if out is None:
             out = self.runner.empty(layout.shape(len(pictures)), layout.dtype)
         tensor = layout.packed(address_of(out))
-        records = np.array(
-            [image_record(p, a, i) for i, (p, a) in enumerate(zip(pictures, affines, strict=True))],
-            IMAGE,
-        )
-        upright = np.array([a.is_axis_aligned for a in affines], bool)
-        for start in range(0, int(upright.sum()), MAX_IMAGES):
-            self._upright(records[upright][start : start + MAX_IMAGES], layout, tensor, stream)
-        for start in range(0, int((~upright).sum()), MAX_IMAGES):
-            some = records[~upright][start : start + MAX_IMAGES]
+        records = image_records(pictures, affines)
+        upright = [i for i, a in enumerate(affines) if a.is_axis_aligned]
+        turned = [i for i, a in enumerate(affines) if not a.is_axis_aligned]
+        for start in range(0, len(upright), MAX_IMAGES):
+            some = records[upright[start : start + MAX_IMAGES]]
+            self._upright(some, layout, tensor, stream)
+        for start in range(0, len(turned), MAX_IMAGES):
+            some = records[turned[start : start + MAX_IMAGES]]
             grid = (-(-layout.width * layout.height // THREADS["ep_warp"]), 1, len(some))
             self.runner.launch("ep_warp", grid, (_by_value(some), tensor), stream)
         return out
@@ -168,7 +167,8 @@ class Kernels:
     def _upright(
         self, records: NDArray[Any], layout: TensorLayout, tensor: bytes, stream: Any
     ) -> None:
-        columns = strip_columns(np.abs(records["inverse"][:, 0]).tolist(), layout.width)
+        scales = [abs(row[0]) for row in records["inverse"].tolist()]
+        columns = strip_columns(scales, layout.width)
         grid = (-(-layout.width // columns), layout.height, len(records))
         self.runner.launch("ep_preprocess", grid, (_by_value(records), tensor, columns), stream)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -61,6 +64,7 @@ SHAPE = np.dtype(
     ]
 )
 SHAPE_KINDS = ("capsule", "box", "filled box")  # as EpShapeKind
+_KINDS = {kind: number for number, kind in enumerate(SHAPE_KINDS)}
 
 
 def address_of(array: Any) -> int:
@@ -80,8 +84,7 @@ def _layout(array: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
     shape = tuple(int(n) for n in interface["shape"])
     strides = interface.get("strides")
     if strides is None:
-        steps = np.cumprod((1, *shape[:0:-1]))[::-1]
-        strides = tuple(int(n) for n in steps)
+        strides = tuple(math.prod(shape[i + 1 :]) for i in range(len(shape)))
     return shape, tuple(int(n) for n in strides)
 
 
@@ -241,11 +244,13 @@ class TensorLayout:
 
     def packed(self, address: int) -> bytes:
         """`EpTensor` at an address."""
-        record = np.zeros((), TENSOR)
-        record["data"], record["width"], record["height"] = address, self.width, self.height
-        record["half"], record["nhwc"], record["bgr"] = self.half, self.nhwc, self.bgr
-        record["gain"], record["offset"], record["pad"] = self.gain, self.offset, self.pad
-        return record.tobytes()
+        return struct.pack("<Q", address) + self._behind_the_address
+
+    @cached_property
+    def _behind_the_address(self) -> bytes:
+        flags = (self.half, self.nhwc, self.bgr)
+        record = (0, self.width, self.height, *flags, self.gain, self.offset, self.pad)
+        return np.array(record, TENSOR).tobytes()[8:]
 
 
 def inverse_of(affine: Affine) -> tuple[float, ...]:
@@ -264,22 +269,35 @@ def inverse_of(affine: Affine) -> tuple[float, ...]:
 def warp_samples(inverse: Sequence[float]) -> int:
     """How many looks along each axis a warp averages: as many as pixels shrink, from twofold on."""
     a, b, _, d, e, _ = inverse
-    scale = max(float(np.hypot(a, d)), float(np.hypot(b, e)))
-    return min(int(np.ceil(scale)), 64) if scale > 2 else 1
+    scale = max(math.hypot(a, d), math.hypot(b, e))
+    return min(math.ceil(scale), 64) if scale > 2 else 1
 
 
-def image_record(picture: Planes, affine: Affine, slot: int) -> NDArray[Any]:
-    """`EpImage` of a picture that `affine` places into item `slot` of the batch."""
-    record = np.zeros((), IMAGE)
-    for i, (plane, pitch) in enumerate(zip(picture.planes, picture.pitches, strict=True)):
-        record["plane"][i], record["pitch"][i] = address_of(plane), pitch
-    inverse = inverse_of(affine)
-    record["format"] = PICTURE_FORMATS.index(picture.format)
-    record["width"], record["height"], record["slot"] = picture.width, picture.height, slot
-    record["inverse"] = inverse
-    record["samples"] = warp_samples(record["inverse"].tolist())
-    record["yuv"] = picture.yuv()
-    return record
+def image_records(pictures: Sequence[Planes], affines: Sequence[Affine]) -> NDArray[Any]:
+    """`EpImage` records of pictures that affines place into the items of a batch.
+
+    Raises:
+        UsageError: a map that cannot be inverted.
+    """
+    return np.array(
+        [_image(p, a, i) for i, (p, a) in enumerate(zip(pictures, affines, strict=True))], IMAGE
+    )
+
+
+def _image(picture: Planes, affine: Affine, slot: int) -> tuple[Any, ...]:
+    none = (0,) * (3 - len(picture.planes))
+    inverse = np.array(inverse_of(affine), np.float32).tolist()  # as the kernel has it
+    return (
+        (*map(address_of, picture.planes), *none),
+        (*picture.pitches, *none),
+        PICTURE_FORMATS.index(picture.format),
+        picture.width,
+        picture.height,
+        slot,
+        warp_samples(inverse),
+        tuple(inverse),
+        picture.yuv(),
+    )
 
 
 @dataclass(frozen=True)
@@ -307,13 +325,15 @@ def shape_records(shapes: Sequence[Shape]) -> NDArray[Any]:
 
     Shapes whose numbers are not finite or beyond a million pixels are left out.
     """
-    sane = [s for s in shapes if all(abs(v) < 1e6 for v in (*s.start, *s.end, s.radius, s.alpha))]
-    records = np.zeros(len(sane), SHAPE)
-    for record, shape in zip(records, sane, strict=True):
-        start, end = np.array(shape.start), np.array(shape.end)
-        if shape.kind != "capsule":
-            start, end = np.minimum(start, end), np.maximum(start, end)
-        record["kind"] = SHAPE_KINDS.index(shape.kind)
-        record["from"], record["to"], record["radius"] = start, end, shape.radius
-        record["color"], record["alpha"] = shape.color, shape.alpha
+    numbers = np.array(
+        [(*s.start, *s.end, s.radius, *s.color, s.alpha, _KINDS[s.kind]) for s in shapes]
+    ).reshape(-1, 10)
+    sane = (np.abs(numbers[:, [0, 1, 2, 3, 4, 8]]) < 1e6).all(axis=1)
+    numbers = numbers[sane]
+    start, end, boxes = numbers[:, :2], numbers[:, 2:4], numbers[:, 9:] != _KINDS["capsule"]
+    records = np.empty(len(numbers), SHAPE)
+    records["from"] = np.where(boxes, np.minimum(start, end), start)
+    records["to"] = np.where(boxes, np.maximum(start, end), end)
+    records["radius"], records["color"] = numbers[:, 4], numbers[:, 5:8]
+    records["alpha"], records["kind"] = numbers[:, 8], numbers[:, 9]
     return records
