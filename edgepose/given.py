@@ -115,12 +115,13 @@ def _tensor(image: Any) -> Any:
     """A torch tensor as (height, width, channels).
 
     Raises:
-        UsageError: its shape does not say where the channels are.
+        UsageError: it has no numbers, or its shape does not say where the channels are.
     """
-    tensor = image.detach().cpu()
-    array = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
-    if array.ndim == 4 and len(array) == 1:
-        array = array[0]
+    try:
+        tensor = image.detach().cpu()
+        array = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+    except (NotImplementedError, RuntimeError, TypeError) as e:  # sparse, or without data
+        raise UsageError(f"Cannot take this tensor as a picture: {e}") from None
     if array.ndim != 3:
         return array
     first, last = array.shape[0] in CHANNELS, array.shape[2] in CHANNELS

@@ -170,14 +170,14 @@ class PoseNet(Closing):
                 grey or RGBA: uint8, uint16 of its whole range, or floats 0..1 or 0..255; a torch tensor
                 (3, height, width) or (height, width, 3) of the same numbers; what lies on a GPU
                 (`__cuda_array_interface__`), where an engine on it takes no copy; a `Frame`; or a list
-                of any of these.
+                of any of these. An array or tensor of four dimensions is a list, too.
             overlay: words to draw into `image` itself (see `edgepose.draw.overlay`), "none" = leave it.
 
         Raises:
             UsageError: not a picture, an unknown overlay word, or a picture that cannot be drawn on.
             SourceError: the file or URL cannot be read.
         """
-        if isinstance(image, list | tuple):
+        if isinstance(image, list | tuple) or getattr(image, "ndim", 0) == 4:
             return self.process_batch(image, overlay)
         return self.process_batch([image], overlay)[0]
 

@@ -99,11 +99,26 @@ def test_tensors_with_their_channels_first_or_last(
 ) -> None:
     torch = pytest.importorskip("torch", reason="PyTorch is not installed")
     last = torch.from_numpy(pixels)
-    for tensor in (last, last.permute(2, 0, 1), last.permute(2, 0, 1)[None] / 255):
+    for tensor in (last, last.permute(2, 0, 1), last.permute(2, 0, 1) / 255):
         assert same(net.process(tensor), poses)
+    for batch in (torch.stack([last, last]), last.permute(2, 0, 1)[None] / 255):
+        found = net.process(batch)
+        assert len(found) == len(batch)
+        assert all(same(one, poses) for one in found)
     assert len(net.process((last / 255).to(torch.bfloat16).requires_grad_())) == 1
     with pytest.raises(UsageError, match="first or last"):
         net.process(torch.zeros(3, 9, 4))
+    for nothing in (torch.empty(3, 9, 8, device="meta"), torch.eye(4).to_sparse()):
+        with pytest.raises(UsageError, match="Cannot take this tensor"):
+            net.process(nothing)
+
+
+def test_an_array_of_pictures_is_a_list(net: PoseNet, poses: Poses, pixels: np.ndarray) -> None:
+    """Of whatever length: the kind of the answer does not hang on it."""
+    for count in (0, 1, 2):
+        found = net.process(np.stack([pixels] * 2)[:count])
+        assert isinstance(found, list)
+        assert [same(one, poses) for one in found] == [True] * count
 
 
 def test_names_that_are_not_one_picture(net: PoseNet, tmp_path: Path) -> None:
