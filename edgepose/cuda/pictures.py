@@ -64,7 +64,7 @@ SHAPE = np.dtype(
     ]
 )
 SHAPE_KINDS = ("capsule", "box", "filled box")  # as EpShapeKind
-_KINDS = {kind: number for number, kind in enumerate(SHAPE_KINDS)}
+_PLANE_KINDS = {kind: number for number, kind in enumerate(SHAPE_KINDS)}
 
 
 def address_of(array: Any) -> int:
@@ -326,11 +326,11 @@ def shape_records(shapes: Sequence[Shape]) -> NDArray[Any]:
     Shapes whose numbers are not finite or beyond a million pixels are left out.
     """
     numbers = np.array(
-        [(*s.start, *s.end, s.radius, *s.color, s.alpha, _KINDS[s.kind]) for s in shapes]
+        [(*s.start, *s.end, s.radius, *s.color, s.alpha, _PLANE_KINDS[s.kind]) for s in shapes]
     ).reshape(-1, 10)
     sane = (np.abs(numbers[:, [0, 1, 2, 3, 4, 8]]) < 1e6).all(axis=1)
     numbers = numbers[sane]
-    start, end, boxes = numbers[:, :2], numbers[:, 2:4], numbers[:, 9:] != _KINDS["capsule"]
+    start, end, boxes = numbers[:, :2], numbers[:, 2:4], numbers[:, 9:] != _PLANE_KINDS["capsule"]
     records = np.empty(len(numbers), SHAPE)
     records["from"] = np.where(boxes, np.minimum(start, end), start)
     records["to"] = np.where(boxes, np.maximum(start, end), end)
