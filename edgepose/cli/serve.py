@@ -19,6 +19,7 @@ from edgepose.cli.loading import engine_with_progress, estimator_options, find_n
 from edgepose.cli.serve_options import Serve
 from edgepose.draw.overlay import parse_overlay
 from edgepose.errors import UnknownNameError, UsageError
+from edgepose.events.event import EXAMPLE
 from edgepose.events.store import default_path
 from edgepose.events.tables import Retention
 from edgepose.events.zones import Zones, load_zones, parse_zones
@@ -34,6 +35,7 @@ from edgepose.serve.engines import Choice, EnginePool
 from edgepose.serve.report import camera_states, device_state
 from edgepose.serve.studio import Studio
 from edgepose.serve.watch import ChannelOptions
+from edgepose.serve.zone_book import ZoneBook
 from edgepose.wanted import camera_options, wanted_gestures
 from edgepose.web import server as web_server
 from edgepose.web.access import checked_token, is_loopback, new_token
@@ -108,7 +110,7 @@ def say_address(address: str, token: str, talk: Talk, *, tls: bool = False) -> N
 
 
 def _studio(asked: Serve, talk: Talk, remote: RemoteConfig | None) -> Studio:
-    web, events = asked.web, asked.events
+    web = asked.web
     parse_overlay(web.overlay)
     sources = _sources(asked.sources, asked.play.example)
     plan = _plan(asked, talk, remote.good if remote else {})
@@ -116,7 +118,8 @@ def _studio(asked: Serve, talk: Talk, remote: RemoteConfig | None) -> Studio:
         sources,
         plan.engines,
         plan.channels,
-        database=None if events.db == "none" else Path(events.db or default_path()),
+        zones=plan.zones,
+        database=_database(asked),
         retention=plan.retention,
         always=asked.play.always,
         max_viewers=web.max_viewers,
@@ -132,6 +135,7 @@ class _Plan:
     """What settings of a fleet may change."""
 
     channels: ChannelOptions
+    zones: ZoneBook
     retention: Retention
     engines: EnginePool
 
@@ -149,15 +153,13 @@ def _plan(asked: Serve, talk: Talk, settings: Mapping[str, Any]) -> _Plan:
     assert network.topology is not None  # only detectors have none
     finders = wanted_gestures(events.gestures, network.topology)
     how = estimator_options(asked.estimator, network, talk, download=not names.no_download)
-    if zones is None and events.zones:
-        zones = load_zones(events.zones)
+    book = _zone_book(asked, zones, finders)
     channels = ChannelOptions(
         overlay=web.overlay,
         quality=web.quality,
         longest=web.longest,
         enter_after=events.enter_after,
         exit_after=events.exit_after,
-        zones=_checked(zones, finders),
         gestures=finders,
         snapshots=events.snapshots,
         loop=not asked.play.no_loop,
@@ -165,23 +167,52 @@ def _plan(asked: Serve, talk: Talk, settings: Mapping[str, Any]) -> _Plan:
         source=camera_options(asked.camera),
     )
     pool = EnginePool(Choice(engine_with_progress(engine, talk), network), how)
-    return _Plan(channels, Retention(events.keep_days, events.keep_megabytes), pool)
+    return _Plan(channels, book, Retention(events.keep_days, events.keep_megabytes), pool)
 
 
-def _checked(zones: Zones | None, finders: Callable[[], GestureFinder] | None) -> Zones | None:
-    """The zones.
+def _database(asked: Serve) -> Path | None:
+    name = asked.events.db
+    return None if name == "none" else Path(name or default_path())
+
+
+def _zone_book(
+    asked: Serve, pushed: Zones | None, finders: Callable[[], GestureFinder] | None
+) -> ZoneBook:
+    """The zones of --zones, else what the page has kept beside the events; those of the fleet before both.
+
+    Raises:
+        UsageError: they cannot be meant, or used here.
+    """
+    database, path = _database(asked), asked.events.zones
+    cameras = list(_named(asked.sources)) or [EXAMPLE]
+    if path is None and database is not None:
+        path = database.with_name(database.stem + "-zones.json")
+    held = "They come from the fleet's settings; they are changed there." if pushed else ""
+    zones = pushed
+    if zones is None and path is not None and (asked.events.zones or path.exists()):
+        zones = load_zones(path, cameras=True)
+    check = partial(_check_zones, finders=finders)
+    check(zones or Zones())
+    book = ZoneBook(cameras, zones, path=path, held=held, check=check)
+    unknown = [name for name in book.inputs if name not in (*cameras, EXAMPLE)]
+    if unknown:
+        log.warning("Zones are for %s, too, which is not served here.", ", ".join(unknown))
+    return book
+
+
+def _check_zones(zones: Zones, finders: Callable[[], GestureFinder] | None) -> None:
+    """See that zones can be used here.
 
     Raises:
         UsageError: they take for fine what is no gesture, or what is not looked for.
     """
-    fine = [name for zone in (zones.zones if zones else ()) for name in zone.fine]
+    fine = [name for zone in zones.zones for name in zone.fine]
     if fine and finders is None:
         raise UsageError(f"Zones take {fine[0]!r} for fine; that needs --gestures.")
     known = finders().names if finders else ()
     for name in fine:
         if name not in known:
             raise UnknownNameError("gesture", name, known)
-    return zones
 
 
 # what the centre may set, by the group of options that has it; never sources, secrets or files
@@ -231,7 +262,7 @@ def _change(asked: Serve, talk: Talk, studio: Studio, settings: Mapping[str, Any
         except BaseException:
             plan.engines.close()
             raise
-    studio.adopt(plan.channels, plan.retention, None if same else plan.engines)
+    studio.adopt(plan.channels, plan.zones, plan.retention, None if same else plan.engines)
 
 
 def _not_up(studio: Studio) -> str:
@@ -257,12 +288,9 @@ def _deliver(asked: Serve, studio: Studio, remote: RemoteConfig | None) -> None:
         raise UsageError("--mqtt-discovery goes with --mqtt.")
     if (wanted.webhook or fleet or wanted.mqtt) and not asked.play.always:
         log.warning("Events are made only while somebody looks; with --always day and night.")
-    zones = studio.zones
     if wanted.mqtt:
         states = partial(camera_states, studio)
-        publisher = PeoplePublisher(
-            wanted.mqtt, database, states, zones=zones, announce=wanted.mqtt_discovery
-        )
+        publisher = PeoplePublisher(wanted.mqtt, database, states, announce=wanted.mqtt_discovery)
         studio.deliver(publisher)
     if wanted.webhook and database is not None:
         secret = os.environ.get("EDGEPOSE_WEBHOOK_SECRET", "")

@@ -69,7 +69,7 @@ class EventDetector:
         self._stays: dict[tuple[int, str], _Stay] = {}
         # last place of a track that was clear of a line, and when it was seen there
         self._clear: dict[tuple[int, str], tuple[Point, float]] = {}
-        self._after = {z.name: (z.enter_after, z.exit_after) for z in self._zones.zones}
+        self._after = _delays(self._zones)
         self._doings = Doings(exit_after)
         self._now: float | None = None
 
@@ -105,6 +105,21 @@ class EventDetector:
         events += [self._done(*ended) for ended in self._doings.ended(tracks, now)]
         events += self._gone(now)
         return tuple(events)
+
+    def change(self, zones: Zones, note: str = "zones changed") -> tuple[Event, ...]:
+        """Go on with other zones and lines: who is in one that is no longer as it was leaves it now."""
+        same = {shape.name for shape in zones.shapes if shape in self._zones.shapes}
+        gone = [(key, stay) for key, stay in self._in_order() if key[1] and key[1] not in same]
+        for key, _ in gone:
+            del self._stays[key]
+        self._clear = {key: place for key, place in self._clear.items() if key[1] in same}
+        self._zones = zones
+        self._after = _delays(zones)
+        return tuple(
+            self._event(EXIT, track, zone, stay.last, dwell=_dwell(stay), note=note)
+            for (track, zone), stay in gone
+            if stay.entered
+        )
 
     def finish(self, note: str = "end of stream") -> tuple[Event, ...]:
         """The exits of all who are inside and the ends of what they do, at the end of the source."""
@@ -212,6 +227,10 @@ class EventDetector:
             source=self._source,
             session=self._session,
         )
+
+
+def _delays(zones: Zones) -> dict[str, tuple[float | None, float | None]]:
+    return {z.name: (z.enter_after, z.exit_after) for z in zones.zones}
 
 
 def _dwell(stay: _Stay) -> float:

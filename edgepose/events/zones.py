@@ -6,14 +6,15 @@
       "zones": [
         {"name": "counter", "polygon": [[100, 400], [500, 400], [520, 700], [80, 700]], "enter_after": 1},
         {"name": "bed", "polygon": [[600, 300], [900, 300], [900, 500], [600, 500]], "fine": ["lying", "fallen"]},
-        {"name": "door", "line": [[900, 300], [900, 700]], "right": "in", "left": "out"}
+        {"name": "door", "line": [[900, 300], [900, 700]], "right": "in", "left": "out", "camera": "hall"}
       ]
     }
 
 `size` is the picture that the coordinates are measured in, and they scale with the picture; without it
 they are parts of the picture, 0..1. A person is where the reference point is: "bottom" (middle of the
 lower edge of the box, the default), "hips" (middle of the hips, else of the box) or "centre" of the box.
-`fine` names gestures that are no event while the person is in the zone.
+`fine` names gestures that are no event while the person is in the zone. `camera` is for `edgepose serve`
+with several inputs: the zone is for that one only.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class Zone:
         reference: which point of a person counts.
         enter_after, exit_after: seconds inside or outside until it counts; None = as for the picture.
         fine: gestures that are no event in it.
+        camera: the input that it is for, "" = all.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Zone:
     enter_after: float | None = None
     exit_after: float | None = None
     fine: tuple[str, ...] = ()
+    camera: str = ""
 
     def holds(self, point: Point) -> bool:
         """True where the point (as a part of the picture) lies inside, by the even-odd rule.
@@ -77,7 +80,7 @@ class Line:
     Right and left are those of someone who walks in the picture from the first point to the last.
 
     Attributes:
-        name, points, reference: as of a `Zone`, at least 2 points.
+        name, points, reference, camera: as of a `Zone`, at least 2 points.
         right, left: what the two directions are called.
     """
 
@@ -86,6 +89,7 @@ class Line:
     reference: str = "bottom"
     right: str = "right"
     left: str = "left"
+    camera: str = ""
 
     def crossing(self, start: Point, end: Point) -> str:
         """The name of the direction in which the way from `start` to `end` crosses, or ""."""
@@ -108,6 +112,11 @@ class Zones:
 
     zones: tuple[Zone, ...] = ()
     lines: tuple[Line, ...] = ()
+
+    @property
+    def shapes(self) -> tuple[Zone | Line, ...]:
+        """All of them."""
+        return (*self.zones, *self.lines)
 
 
 def reference_point(pose: Pose, reference: str, width: int, height: int) -> Point:
@@ -148,8 +157,11 @@ def _distance(a: Point, b: Point, p: Point) -> float:
 # the file --------------------------------------------------------------------------------------
 
 
-def load_zones(path: str | Path) -> Zones:
+def load_zones(path: str | Path, *, cameras: bool = False) -> Zones:
     """Zones and lines of a JSON file.
+
+    Args:
+        cameras: whether the inputs have names here, so that a zone can be for one of them.
 
     Raises:
         UsageError: the file is missing, unreadable or does not follow the format; says where.
@@ -163,7 +175,14 @@ def load_zones(path: str | Path) -> Zones:
         raise UsageError(f"Zones {path} cannot be read: {e}.") from None
     except ValueError as e:
         raise UsageError(f"Zones {path} is not valid JSON: {e}.") from None
-    return parse_zones(data, str(path))
+    zones = parse_zones(data, str(path))
+    for shape in zones.shapes:
+        if shape.camera and not cameras:
+            raise UsageError(
+                f"Zones {path}: {shape.name!r} is for the camera {shape.camera!r}, and inputs have no names "
+                'here. Leave "camera" out, or use edgepose serve NAME=SOURCE.'
+            )
+    return zones
 
 
 def parse_zones(data: Any, where: str = "") -> Zones:
@@ -184,13 +203,26 @@ def parse_zones(data: Any, where: str = "") -> Zones:
         ) from None
 
 
+def zone_row(shape: Zone | Line) -> dict[str, Any]:
+    """A zone or line as it stands in a file without "size": parts of the picture, nothing that goes without saying."""
+    kind = "line" if isinstance(shape, Line) else "polygon"
+    row: dict[str, Any] = {"name": shape.name, kind: [list(point) for point in shape.points]}
+    plain = type(shape)("", ())
+    keys = _LINE_KEYS if kind == "line" else _POLYGON_KEYS
+    for key in keys[2:]:
+        value = getattr(shape, key)
+        if value != getattr(plain, key):
+            row[key] = list(value) if isinstance(value, tuple) else value
+    return row
+
+
 class _Malformed(Exception):
     """What is wrong, as the middle of a sentence."""
 
 
 _KEYS = ("size", "reference", "zones")
-_POLYGON_KEYS = ("name", "polygon", "reference", "enter_after", "exit_after", "fine")
-_LINE_KEYS = ("name", "line", "reference", "right", "left")
+_POLYGON_KEYS = ("name", "polygon", "reference", "enter_after", "exit_after", "fine", "camera")
+_LINE_KEYS = ("name", "line", "reference", "right", "left", "camera")
 
 
 def _zones(data: Any) -> Zones:
@@ -205,14 +237,20 @@ def _zones(data: Any) -> Zones:
     if len(rows) > MAX_ZONES:
         raise _Malformed(f"'zones' holds {len(rows)}, more than {MAX_ZONES}")
     shapes = [_shape(row, size, reference) for row in rows]
-    names = [shape.name for shape in shapes]
-    if len(set(names)) != len(names):
-        twice = next(n for n in names if names.count(n) > 1)
-        raise _Malformed(f"the name {twice!r} is given twice")
+    _check_names(shapes)
     return Zones(
         tuple(s for s in shapes if isinstance(s, Zone)),
         tuple(s for s in shapes if isinstance(s, Line)),
     )
+
+
+def _check_names(shapes: list[Zone | Line]) -> None:
+    cameras: dict[str, set[str]] = {}
+    for shape in shapes:
+        others = cameras.setdefault(shape.name, set())
+        if others and (not shape.camera or "" in others or shape.camera in others):
+            raise _Malformed(f"the name {shape.name!r} is given twice")
+        others.add(shape.camera)
 
 
 def _shape(row: dict[str, Any], size: Point, reference: str) -> Zone | Line:
@@ -222,17 +260,20 @@ def _shape(row: dict[str, Any], size: Point, reference: str) -> Zone | Line:
     if ("polygon" in row) == ("line" in row):
         raise _Malformed(f"{name!r} needs either a polygon or a line")
     reference = _reference(row.get("reference", reference))
+    camera = row.get("camera", "")
+    if not isinstance(camera, str) or len(camera) > 100:
+        raise _Malformed(f"{name!r} is for the camera {_shown(camera)}, which is no name")
     if "polygon" in row:
         _known_fields(row, _POLYGON_KEYS)
         points = _points(row["polygon"], size, 3, name)
         after = (_seconds(row, "enter_after"), _seconds(row, "exit_after"))
-        return Zone(name, points, reference, *after, fine=_fine(row))
+        return Zone(name, points, reference, *after, fine=_fine(row), camera=camera)
     _known_fields(row, _LINE_KEYS)
     words = [row.get(side, side) for side in ("right", "left")]
     if not all(isinstance(w, str) and w for w in words) or words[0] == words[1]:
         raise _Malformed(f"{name!r} has the directions {_shown(words)}, not two different words")
     points = _points(row["line"], size, 2, name)
-    return Line(name, points, reference, words[0], words[1])
+    return Line(name, points, reference, words[0], words[1], camera)
 
 
 def _known_fields(row: dict[str, Any], keys: tuple[str, ...]) -> None:

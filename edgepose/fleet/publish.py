@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class PeoplePublisher(Delivery):
         target: `mqtt://user:password@host/TOPIC?ca=...&qos=1`
         database: the recorded events; None = only states are published.
         states: by camera its state.
-        zones: names of polygons. announce: have Home Assistant find the cameras.
+        announce: have Home Assistant find the cameras and their zones.
 
     Raises:
         BackendUnavailable: no paho-mqtt. UsageError: the target. OutputError: the broker refuses us; one that is
@@ -60,13 +60,13 @@ class PeoplePublisher(Delivery):
         database: Path | None,
         states: States,
         *,
-        zones: tuple[str, ...] = (),
         announce: bool = False,
     ) -> None:
         broker = broker_of(target, ("qos",))
         self._topic, self._qos = publish_topic(broker, target), number(broker, "qos", 1, 0, 2)
         super().__init__(f"MQTT {broker.shown}")
-        self._states, self._zones, self._announce = states, zones, announce
+        self._states, self._announce = states, announce
+        self._found: dict[str, set[str]] = {}  # what Home Assistant was told of each camera
         self._connected = False
         self._refused, self._absent, self._started = "", False, False
         self._said: dict[str, Mapping[str, Any]] = {}
@@ -140,13 +140,20 @@ class PeoplePublisher(Delivery):
             if self._said.get(camera) == state:
                 continue
             topic = f"{self._topic}/{camera}"
-            if self._announce and camera not in self._said:
-                status = f"{self._topic}/status"
-                found = discovery(topic, status, camera, self._zones)
-                for where, message in found.items():
-                    self._client.publish(where, to_json(message), qos=1, retain=True)
+            said = self._said.get(camera)
+            if self._announce and (said is None or said["zones"].keys() != state["zones"].keys()):
+                self._announce_camera(topic, camera, state["zones"])
             self._said[camera] = state
             self._client.publish(f"{topic}/state", to_json(dict(state)), qos=1, retain=True)
+
+    def _announce_camera(self, topic: str, camera: str, zones: Iterable[str]) -> None:
+        """Tell Home Assistant what there is, and take back what there is no more."""
+        found = discovery(topic, f"{self._topic}/status", camera, zones)
+        for where, message in found.items():
+            self._client.publish(where, to_json(message), qos=1, retain=True)
+        for where in self._found.get(camera, set()) - found.keys():
+            self._client.publish(where, "", qos=1, retain=True)
+        self._found[camera] = set(found)
 
     def _send(self, outbox: Outbox) -> None:
         """Publish what waits, and move the cursor when the broker has it."""

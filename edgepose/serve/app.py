@@ -18,7 +18,7 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from edgepose.errors import BackendUnavailable, StoreError, UsageError
+from edgepose.errors import BackendUnavailable, OutputError, StoreError, UsageError
 from edgepose.events.event import iso_time
 from edgepose.events.log import Filter
 from edgepose.io.sinks.rows import to_json
@@ -29,6 +29,7 @@ from edgepose.serve.openapi import document
 from edgepose.serve.recorded import NoEvents
 from edgepose.serve.studio import Studio
 from edgepose.serve.webrtc import Peers, TooMany, available
+from edgepose.serve.zone_book import ZonesHeld
 from edgepose.web.answers import Json, answer, json_of, time_of, values_of, whole, word_of
 from edgepose.web.security import App, Guard
 
@@ -41,7 +42,7 @@ STATIC = {file.name: MEDIA[file.suffix] for file in PAGE.iterdir() if file.suffi
 # the words of the application that edgepose replaces, for the same two events
 DEMO_NAMES = {"enter": "appeared", "exit": "disappeared"}
 MAX_PER_PAGE = 1000
-NEWS = ("state", "figures", "event", "source")
+NEWS = ("state", "figures", "event", "source", "zones")
 PING = 15.0  # seconds of silence on a WebSocket
 REPEAT = 5.0  # seconds after which a still picture is sent again, so that proxies keep the stream
 
@@ -66,6 +67,7 @@ def make_app(studio: Studio, token: str = "") -> App:
         Route("/api/v1/stats", site.stats),
         Route("/api/v1/networks", site.networks),
         Route("/api/v1/source", site.source, methods=["GET", "PUT"]),
+        Route("/api/v1/zones", site.zones, methods=["GET", "PUT"]),
         Route("/api/v1/webrtc", site.webrtc, methods=["POST"]),
     ]
     errors = {
@@ -73,6 +75,8 @@ def make_app(studio: Studio, token: str = "") -> App:
         NoEvents: answer(404),
         TooMany: answer(503),
         UsageError: answer(400),
+        ZonesHeld: answer(409),
+        OutputError: answer(503),
     }
     errors[BackendUnavailable] = answer(501)
     app = Starlette(routes=routes, exception_handlers={**errors, StoreError: answer(503)})
@@ -225,6 +229,16 @@ class _Site:
                 "webrtc": available(),
             }
         )
+
+    async def zones(self, request: Request) -> Response:
+        """Zones and lines of a source, as the page edits them."""
+        name = request.query_params.get("source", self.studio.current)
+        if name not in self.studio.sources:
+            raise HTTPException(404, f"There is no source {name[:40]!r}.")
+        if request.method == "PUT":
+            body = await json_of(request)
+            return Json(await run_in_threadpool(self.studio.change_zones, name, body))
+        return Json(self.studio.zones.document(name))
 
     async def webrtc(self, request: Request) -> Response:
         """The answer to a WebRTC offer."""

@@ -11,10 +11,12 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from edgepose.errors import EdgeposeError, EngineError, SourceDenied, UsageError
 from edgepose.events.event import iso_time, readable
+from edgepose.events.zones import Zones
 from edgepose.io.sinks.gesture_changes import GestureChanges
 from edgepose.io.sinks.rows import result_row, score, to_json
 from edgepose.serve.feed import Feed
@@ -71,8 +73,7 @@ class Channel:
         self.messages: Feed[str] = Feed(KEPT)
         self.state, self.reason = "idle", ""
         self.always = self.was_down = False
-        zones = options.zones.zones if options.zones else ()
-        self.inside = {"": 0, **{zone.name: 0 for zone in zones}}
+        self.inside = _nobody(options.zones)
         self.frames = self.found = self.seen = 0
         self.times: dict[str, Times] = {}
         self.source_events: Counter[str] = Counter()
@@ -129,6 +130,15 @@ class Channel:
         self.stop()
         self._thread.join(timeout)
 
+    def rezone(self, zones: Zones) -> None:
+        """Go on with other zones and lines, without a break."""
+        self._options = replace(self._options, zones=zones)
+        watch = self._watch
+        if watch is None:
+            self.inside = _nobody(zones)
+        else:
+            watch.rezone(zones)
+
     # the run ------------------------------------------------------------------------------------
     def _run(self) -> None:
         while not self._closed.is_set():
@@ -184,8 +194,11 @@ class Channel:
             self._on_inside,
             lambda: bool(self.pictures.listeners),
         )
-        watch = Watch(self._uri, self.display, self._make(), self._options, self._store, hooks)
+        options = self._options
+        watch = Watch(self._uri, self.display, self._make(), options, self._store, hooks)
         self._watch = watch
+        if self._options.zones is not options.zones:  # changed while it was being made
+            self.rezone(self._options.zones or Zones())
         stopped = False
 
         def tick(_: Summary) -> None:
@@ -316,6 +329,7 @@ class Channel:
             "stages_ms": {k: round(v, 2) for k, v in list(self._stages.items())},
             "people": len(self._people),
             "inside": self._people,
+            "zones": {name: count for name, count in self.inside.items() if name},
             "network": self._names[0],
             "engine": self._names[1],
         }
@@ -324,6 +338,10 @@ class Channel:
         """[seconds ago, people], oldest first."""
         now = time.monotonic()
         return [[round(now - t, 1), n] for t, n in list(self._history)]
+
+
+def _nobody(zones: Zones | None) -> dict[str, int]:
+    return {"": 0, **{zone.name: 0 for zone in (zones.zones if zones else ())}}
 
 
 def _people(result: Result, inside: Mapping[int, float]) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgepose.events.event import KINDS
+from edgepose.events.zones import REFERENCES
 from edgepose.version import __version__
 
 Schema = dict[str, Any]
@@ -22,6 +23,7 @@ def _list(items: Schema) -> Schema:
 TEXT: Schema = {"type": "string"}
 NUMBER: Schema = {"type": "number"}
 WHOLE: Schema = {"type": "integer"}
+BOOL: Schema = {"type": "boolean"}
 MAYBE_NUMBER: Schema = {"type": ["number", "null"]}
 MAYBE_WHOLE: Schema = {"type": ["integer", "null"]}
 EVENT = _object(
@@ -61,11 +63,33 @@ STATUS = _object(
     stages_ms={"type": "object", "additionalProperties": NUMBER},
     people=WHOLE,
     inside=_list(PERSON),
+    zones={"type": "object", "additionalProperties": WHOLE},
     network=TEXT,
     engine=TEXT,
 )
+POINTS = _list(_list(NUMBER))
+ZONE: Schema = {
+    "type": "object",
+    "properties": {
+        "name": TEXT,
+        "polygon": POINTS,
+        "line": POINTS,
+        "reference": {"type": "string", "enum": list(REFERENCES)},
+        "enter_after": MAYBE_NUMBER,
+        "exit_after": MAYBE_NUMBER,
+        "fine": _list(TEXT),
+        "right": TEXT,
+        "left": TEXT,
+    },
+    "required": ["name"],
+}
+ZONES = _object(source=TEXT, zones=_list(ZONE), revision=TEXT, kept=BOOL, held=TEXT)
+NEW_ZONES: Schema = {
+    "type": "object",
+    "properties": {"zones": _list(ZONE), "revision": TEXT},
+    "required": ["zones"],
+}
 ERROR = _object(error=TEXT)
-BOOL: Schema = {"type": "boolean"}
 HEALTH = _object(
     ok=BOOL,
     reasons=_list(TEXT),
@@ -108,6 +132,7 @@ TEXTS = {
     401: "A token is needed.",
     403: "It came from another origin.",
     404: "There is no such thing.",
+    409: "Somebody else has changed it, or it is set elsewhere.",
     413: "The body is too long.",
     415: "The body is not JSON.",
     501: "An optional package is missing.",
@@ -210,6 +235,11 @@ def _operations(sources: list[str]) -> tuple[Operation, ...]:
         Operation(
             api + "source", "Switch the current source", current, None, (400, 413, 415),
             method="put", body=_object(source=name),
+        ),
+        Operation(api + "zones", "Zones and lines of a source", ZONES, which, (404,)),
+        Operation(
+            api + "zones", "Take other zones and lines", ZONES, which, (400, 404, 409, 413, 415, 503),
+            method="put", body=NEW_ZONES,
         ),
         Operation(
             api + "webrtc", "The live view over WebRTC: an answer to an offer",

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgepose.closing import Closing
 from edgepose.errors import EdgeposeError, UsageError
@@ -20,6 +20,7 @@ from edgepose.serve.channel import Channel
 from edgepose.serve.engines import MAX_ENGINES, Choice, EnginePool, Key
 from edgepose.serve.recorded import Recorded
 from edgepose.serve.watch import ChannelOptions
+from edgepose.serve.zone_book import ZoneBook
 
 if TYPE_CHECKING:
     from edgepose.events.event import Event
@@ -34,13 +35,13 @@ class Studio(Closing):
     Args:
         sources: input URIs by name: cameras and "example"; the first is the current one.
         engines: what infers.
-        options: of the channels.
+        options: of the channels. zones: of each input, None = those of the options for all cameras.
         database: file of the events; None = they are not stored. retention: what is kept of them.
         always: infer on all cameras without viewers too; on the example where there is no camera.
         max_viewers: of one channel.
 
     Attributes:
-        displays: the inputs by name, without credentials.
+        displays: the inputs by name, without credentials. zones: of each of them.
         store: of the events, None where they are not stored. recorded: what was stored.
         started: `time.monotonic()` of the start.
 
@@ -54,6 +55,7 @@ class Studio(Closing):
         engines: EnginePool,
         options: ChannelOptions,
         *,
+        zones: ZoneBook | None = None,
         database: Path | None = None,
         retention: Retention | None = None,
         always: bool = False,
@@ -68,6 +70,7 @@ class Studio(Closing):
         self.started = time.monotonic()
         self.engines, self.network = engines, engines.standard.network
         self._options, self._always = options, always
+        self.zones = zones or ZoneBook(self.cameras, options.zones)
         self._channels: dict[tuple[str, Key], Channel] = {}
         self._guard = threading.RLock()  # of the channels
         self._closed = False
@@ -118,7 +121,7 @@ class Studio(Closing):
             uri,
             self.displays[name],
             lambda: self.engines.get(choice),
-            replace(self._options, example=shows, camera=name),
+            replace(self._options, example=shows, camera=name, zones=self.zones.of(name)),
             store,
         )
 
@@ -156,10 +159,17 @@ class Studio(Closing):
         """The names of what is recorded for good: all but the example, unless there is nothing else."""
         return [name for name in self.sources if name != EXAMPLE] or list(self.sources)
 
-    @property
-    def zones(self) -> tuple[str, ...]:
-        """Names of the zones of all cameras."""
-        return tuple(zone.name for zone in self._options.zones.zones) if self._options.zones else ()
+    def change_zones(self, name: str, data: Any) -> dict[str, Any]:
+        """Take other zones for an input, and tell who looks at it; see `ZoneBook.change`."""
+        with self._guard:
+            zones = self.zones.change(name, data)
+            channels = [c for c in self.channels if c.name == name]
+            for channel in channels:
+                channel.rezone(zones)
+        document = self.zones.document(name)
+        for channel in channels:
+            channel.publish("zones", document)
+        return document
 
     def _keep_going(self) -> None:
         for name in self.cameras if self._always else ():
@@ -172,7 +182,11 @@ class Studio(Closing):
         self._targets.append(target)
 
     def adopt(
-        self, options: ChannelOptions, retention: Retention, engines: EnginePool | None
+        self,
+        options: ChannelOptions,
+        zones: ZoneBook,
+        retention: Retention,
+        engines: EnginePool | None,
     ) -> None:
         """Go on with other settings: all channels begin anew, viewers come back by themselves.
 
@@ -183,7 +197,7 @@ class Studio(Closing):
             old = list(self._channels.values())
             down = {c.name for c in old if c.state != "live"}
             self._channels.clear()
-            self._options = options
+            self._options, self.zones = options, zones
             before, self.engines = self.engines, engines or self.engines
             self.network = self.engines.standard.network
         for channel in old:

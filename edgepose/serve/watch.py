@@ -170,6 +170,17 @@ class Watch:
             self._detector.epoch = self._epoch()
             self._record(self._detector.finish(note), None)
 
+    def rezone(self, zones: Zones) -> None:
+        """Go on with other zones and lines."""
+        with self._guard:
+            self._detector.epoch = self._epoch()
+            self._record(self._detector.change(zones), None)
+            self._tell_inside()
+
+    def _tell_inside(self) -> None:
+        inside = self._detector.inside
+        self._hooks.on_inside({zone: len(tracks) for zone, tracks in inside.items()})
+
     def _result(self, frame: Frame, result: Result) -> None:
         self._heard = time.monotonic()
         with self._guard:
@@ -192,8 +203,7 @@ class Watch:
                 elif event.event == EXIT:
                     self._inside.pop(event.track, None)
         if events:
-            inside = self._detector.inside
-            self._hooks.on_inside({zone: len(tracks) for zone, tracks in inside.items()})
+            self._tell_inside()
         if self._store is None or self._session is None or not events:
             return
         pictures: tuple[bytes, ...] = ()

@@ -190,6 +190,24 @@ def test_who_leaves_the_picture_leaves_its_zones_first() -> None:
 DOOR = Line("door", ((0.5, 1.0), (0.5, 0.2)), right="in", left="out")
 
 
+def test_zones_may_change_while_people_are_inside() -> None:
+    left, right = (
+        Zone(name, ((x, 0), (x + 0.5, 0), (x + 0.5, 1), (x, 1)))
+        for name, x in (("left", 0), ("right", 0.5))
+    )
+    detector = EventDetector(Zones((left, right)))
+    run(detector, [(t, [person(1, x=100), person(2, x=800)]) for t in seconds(0, 2)])
+    moved = Zone("right", ((0.9, 0), (1, 0), (1, 1), (0.9, 1)))
+    events = detector.change(Zones((left, moved)))
+    assert [(e.event, e.zone, e.track, e.note) for e in events] == [
+        ("exit", "right", 2, "zones changed")
+    ]
+    assert detector.inside == {"": (1, 2), "left": (1,), "right": ()}
+    later = run(detector, [(t, [person(1, x=100), person(2, x=950)]) for t in seconds(2, 4)])
+    assert kinds(later) == [("enter", "right", 2.0)]
+    assert detector.change(Zones((left, moved))) == ()
+
+
 def crossings(events: Iterable[Event]) -> list[str]:
     return [e.direction for e in events if e.event == "cross"]
 

@@ -13,7 +13,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from edgepose.errors import UsageError
-from edgepose.events.zones import Line, Zone, load_zones, parse_zones, reference_point
+from edgepose.events.zones import (
+    Line,
+    Zone,
+    load_zones,
+    parse_zones,
+    reference_point,
+    zone_row,
+)
 from edgepose.types import Pose
 
 SQUARE = Zone("s", ((0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8)))
@@ -210,3 +217,30 @@ def test_any_json_is_zones_or_an_error(data: Any) -> None:
     with contextlib.suppress(UsageError):
         zones = parse_zones(data, "f")
         assert len(zones.zones) + len(zones.lines) == len(data["zones"])
+
+
+ROWS = [
+    {"name": "a", "polygon": [[0.1, 0.2], [0.5, 0.2], [0.3, 0.9]], "reference": "hips"},
+    {"name": "b", "polygon": [[0, 0], [1, 0], [1, 1]], "exit_after": 1.5, "fine": ["lying"]},
+    {"name": "c", "line": [[0, 0.5], [0.7, 0.5]], "right": "in", "left": "out", "camera": "hall"},
+]
+
+
+def test_what_was_read_is_written_as_it_was() -> None:
+    assert [zone_row(shape) for shape in parse_zones({"zones": ROWS}).shapes] == ROWS
+
+
+def test_a_name_is_given_once_for_each_camera() -> None:
+    a, b, everywhere = ({**ROWS[0], "camera": camera} for camera in ("hall", "yard", ""))
+    assert len(parse_zones({"zones": [a, b]}).zones) == 2
+    for rows in ([a, a], [a, everywhere], [everywhere, b]):
+        with pytest.raises(UsageError, match="given twice"):
+            parse_zones({"zones": rows})
+
+
+def test_a_zone_for_a_camera_needs_named_inputs(tmp_path: Path) -> None:
+    path = tmp_path / "z.json"
+    path.write_text(json.dumps({"zones": ROWS}))
+    assert len(load_zones(path, cameras=True).shapes) == 3
+    with pytest.raises(UsageError, match="'c' is for the camera 'hall'"):
+        load_zones(path)

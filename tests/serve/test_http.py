@@ -264,7 +264,9 @@ def test_answers_are_as_openapi_says(server: Served, events: list[dict[str, Any]
         if "{" in path or "post" in operations:
             continue  # test_snapshots..., test_webrtc.py
         for method, operation in operations.items():
-            body = {"source": server.get("/api/v1/source")["source"]}
+            body: dict[str, Any] = {"source": server.get("/api/v1/source")["source"]}
+            if path.endswith("/zones"):
+                body = {"zones": []}
             answer = server.http.request(method, path, json=body if method == "put" else None)
             assert answer.status_code == 200, path
             content = operation["responses"]["200"]["content"]
@@ -381,3 +383,38 @@ def test_hours(server: Served, events: list[dict[str, Any]]) -> None:
 def test_only_the_methods_there_are(server: Served) -> None:
     assert server.http.post("/api/v1/events", json={}).status_code == 405
     assert server.http.delete("/api/v1/source").status_code == 405
+
+
+def test_zones_are_changed_while_the_camera_runs(tmp_path: Path) -> None:
+    served = Served(tmp_path, "test://people?size=160x120&rate=15", "--db", str(tmp_path / "e.db"))
+    whole = {"name": "all", "polygon": [[0, 0], [1, 0], [1, 1], [0, 1]]}
+
+    def put(**body: Any) -> httpx.Response:
+        return served.http.put("/api/v1/zones", json=body)
+
+    def told(event: str) -> list[dict[str, Any]]:
+        found = served.get("/api/v1/events", source="camera", zone="all", event=event)
+        return list(found["events"])
+
+    try:
+        with served.http.stream("GET", "/camera_feed"):
+            wait_for(lambda: served.state("camera").get("people"), "people")
+            frames = served.frames("camera")
+            before = served.get("/api/v1/zones", source="camera")
+            assert (before["zones"], before["kept"], before["held"]) == ([], True, "")
+            assert put(zones=[whole]).json()["zones"] == [whole]
+            wait_for(lambda: served.state("camera")["zones"].get("all"), "people in the zone")
+            wait_for(lambda: told("enter"), "the enters")
+            assert put(zones=[], revision=before["revision"]).status_code == 409
+            assert put(zones=[{}]).status_code == 400
+            assert served.http.get("/api/v1/zones?source=roof").status_code == 404
+            put(zones=[])
+            left = wait_for(lambda: told("exit"), "the exits")
+            assert {e["note"] for e in left} == {"zones changed"}
+            # one session, one run: nobody else was interrupted
+            assert served.frames("camera") > frames
+            everything = served.get("/api/v1/events", source="camera")["events"]
+            assert len({e["session"] for e in everything}) == 1
+        assert json.loads((tmp_path / "e-zones.json").read_text()) == {"zones": []}
+    finally:
+        assert served.end() == 0
