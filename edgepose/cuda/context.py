@@ -7,11 +7,10 @@ Nothing happens at import; every thread that calls CUDA enters `Context.active()
 from __future__ import annotations
 
 import atexit
-import contextlib
 import importlib
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import NDArray
@@ -103,25 +102,27 @@ class Context:
         self._closers: list[Callable[[], None]] = []
         self._closed = False
 
-    @contextlib.contextmanager
-    def active(self) -> Iterator[Context]:
-        """Current in this thread inside the block; nests.
+    def active(self) -> Context:
+        """Current in this thread inside a `with` block; nests.
 
         Raises:
             BackendUnavailable: it was closed.
         """
+        return self
+
+    def __enter__(self) -> Context:  # not a generator: a frame enters a dozen times
         if self._closed:
             raise BackendUnavailable(f"The context of GPU {self.index} was closed.")
         depth = getattr(self._threads, "depth", 0)
         if depth == 0:
             self._primary.push()
         self._threads.depth = depth + 1
-        try:
-            yield self
-        finally:
-            self._threads.depth = depth
-            if depth == 0:
-                self.driver.Context.pop()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.depth -= 1
+        if self._threads.depth == 0:
+            self.driver.Context.pop()
 
     def stream(self) -> Any:
         """A new stream; its `.handle` goes to TensorRT and jetson-utils."""

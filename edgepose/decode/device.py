@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,8 +45,9 @@ def unpack(
     np.cumsum(counts, out=offsets[1:])
     records = words[block.peaks : block.scores].reshape(block.keypoints, block.max_peaks, 4)
     found = records[np.arange(block.max_peaks) < counts[:, None]]
-    cells = np.stack(np.divmod(found[:, 0], width), axis=1).astype(np.int32)
-    values = np.ascontiguousarray(found[:, 1:]).view(np.float32)
+    cells = np.empty((len(found), 2), np.int32)
+    np.divmod(found[:, 0], width, out=(cells[:, 0], cells[:, 1]))
+    values = found.view(np.float32)[:, 1:]
     total = total_scores(block, words)
     scores = words[block.scores : block.scores + min(total, block.near)].view(np.float32)
     if total > block.near:
@@ -208,15 +210,8 @@ class DeviceDecoder:
         """Shape, and values from item to item of the batch."""
         interface = maps.__cuda_array_interface__
         shape = tuple(int(n) for n in interface["shape"])
-        if len(shape) != 4 or 0 in shape or interface["typestr"] != "<f4":
-            raise EngineError(
-                f"The decoder needs {what} of float32 and shape (batch, channels, H, W); found "
-                f"{interface['typestr']} {shape}."
-            )
-        steps = tuple(int(n) // 4 for n in interface.get("strides") or ()) or _steps(shape)
-        if steps[1:] != _steps(shape)[1:]:
-            raise EngineError(f"The decoder needs {what} whose channels lie one after the other.")
-        return shape, steps[0]
+        strides = tuple(int(n) for n in interface.get("strides") or ())
+        return shape, _item_step(shape, strides, interface["typestr"], what)
 
     def __call__(self, cmap: Any, paf: Any, stream: Any = None) -> list[Decoded]:
         """`start` and wait."""
@@ -242,6 +237,23 @@ class _Channels:
 def channels(tensor: Any, first: int, count: int) -> Any:
     """Channels [first, first + count) of a float32 tensor (batch, C, H, W) on the GPU, as a view."""
     return _Channels(tensor, first, count)
+
+
+@lru_cache(64)
+def _item_step(shape: tuple[int, ...], strides: tuple[int, ...], kind: str, what: str) -> int:
+    """Values from item to item of a batch of maps.
+
+    Raises:
+        EngineError: no maps that the kernels read.
+    """
+    if len(shape) != 4 or 0 in shape or kind != "<f4":
+        raise EngineError(
+            f"The decoder needs {what} of float32 and shape (batch, channels, H, W); found {kind} {shape}."
+        )
+    steps = tuple(n // 4 for n in strides) or _steps(shape)
+    if steps[1:] != _steps(shape)[1:]:
+        raise EngineError(f"The decoder needs {what} whose channels lie one after the other.")
+    return steps[0]
 
 
 def _steps(shape: tuple[int, ...]) -> tuple[int, ...]:
