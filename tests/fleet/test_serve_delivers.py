@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from broker import Broker, Subscriber, wait_for
+from published import check_messages
 
 from edgepose.collect.receive import Receiver
 from edgepose.collect.store import Wanted
@@ -18,6 +19,7 @@ from edgepose.collect.store_sqlite import SqliteStore
 from edgepose.errors import UsageError
 from edgepose.events.event import Event
 from edgepose.events.store import EventStore
+from edgepose.fleet.link import FleetLink
 from edgepose.fleet.messages import CONFIG, dump_config, topic_of
 from edgepose.fleet.webhook import WebHook, secret_of, signature
 
@@ -91,6 +93,32 @@ def test_each_event_is_posted_once_signed_and_in_order(hook: Hook, tmp_path: Pat
         number, stamp = headers["webhook-id"], headers["webhook-timestamp"]
         assert headers["webhook-signature"] == signature(secret_of(SECRET), number, stamp, body)
     assert len({headers["webhook-id"] for headers, _ in hook.got}) == 6
+
+
+def test_gestures_go_the_same_ways(broker: Broker, hook: Hook, tmp_path: Path) -> None:
+    """A begin and an end reach a web hook and the centre, with what they say."""
+    database, seen = tmp_path / "events.db", Subscriber(broker.port)
+    told = {"gesture": "wave", "score": 0.875, "track": 3}
+    with (
+        SqliteStore(tmp_path / "fleet.db", write=True) as centre,
+        Receiver(f"mqtt://127.0.0.1:{broker.port}", centre),
+        FleetLink(f"mqtt://127.0.0.1:{broker.port}/?device=waves", database) as device,
+        WebHook(hook.url, SECRET, database) as sender,
+    ):
+        with EventStore(database) as store:
+            session = store.begin("cam")
+            events = [Event("begin", 1e9, **told), Event("end", 1e9 + 2, dwell=2.0, **told)]
+            store.record(session, events)
+        device.wake()
+        sender.wake()
+        wait_for(lambda: len(hook.got) == 2 and not device.waiting, "both ways")
+        rows = centre.events(Wanted(devices=["waves"]), oldest=True)
+    assert [e["type"] for e in hook.events()] == ["person.begin", "person.end"]
+    for both in ([e["data"] for e in hook.events()], rows):
+        assert [{k: e[k] for k in told} for e in both] == [told, told]
+        assert both[1]["dwell"] == 2.0
+    assert {"events", "ack"} <= check_messages(list(seen.messages), "waves")
+    seen.close()
 
 
 def test_the_signature_is_that_of_the_standard() -> None:
@@ -186,6 +214,8 @@ def test_serve_tells_everybody_and_takes_settings(
             push(seen, "cam-9", 8, {"exit_after": "never"})
             wait_for(lambda: config(store)["error"], "the refusal", 60)
             assert (config(store)["wanted"], config(store)["have"]) == (8, 7)
+            kinds = check_messages(list(seen.messages), "cam-9")
+            assert kinds == {"events", "ack", "state", "config"}
         finally:
             assert served.end() == 0, "".join(served.said)
             receiver.close()
