@@ -26,7 +26,7 @@ from frames import frame  # noqa: E402
 
 from edgepose.cuda.compile import digest, shipped_ptx  # noqa: E402
 from edgepose.cuda.kernels import DecodeBlock, Kernels  # noqa: E402
-from edgepose.cuda.pictures import Planes, Shape, TensorLayout, address_of  # noqa: E402
+from edgepose.cuda.pictures import Planes, Shape, TensorLayout, Window, address_of  # noqa: E402
 from edgepose.geometry import crop, letterbox, stretch  # noqa: E402
 from edgepose.networks.topology import load_topology  # noqa: E402
 from edgepose.paths import kernels_cache  # noqa: E402
@@ -54,11 +54,16 @@ def preprocess(
     return run
 
 
-def crops(on: Kernels, memory: PtxRunner) -> None:
-    """Eight people of 300 pixels, upright."""
-    picture = Planes.packed(memory.allow(np.full((1080, 1920, 3), 99, np.uint8)))
-    places = [crop((200 * i + 150, 500), (225, 300), (192, 256), 0.0) for i in range(8)]
-    on.preprocess([picture] * 8, places, TensorLayout(192, 256, half=True))
+def crops(window: Window | None = None) -> Case:
+    """Eight people of 300 pixels, upright; what lies outside of a window is masked."""
+
+    def run(on: Kernels, memory: PtxRunner) -> None:
+        picture = Planes.packed(memory.allow(np.full((1080, 1920, 3), 99, np.uint8)))
+        places = [crop((200 * i + 150, 500), (225, 300), (192, 256), 0.0) for i in range(8)]
+        windows = [window] * 8 if window else []
+        on.preprocess([picture] * 8, places, TensorLayout(192, 256, half=True), None, None, windows)
+
+    return run
 
 
 def turned_crops(on: Kernels, memory: PtxRunner) -> None:
@@ -101,7 +106,8 @@ CASES: dict[str, Case] = {
     "1080p nv12 to 640x640": preprocess((1920, 1080), 640, "nv12"),
     "1080p rgb8 stretched to 640x640": preprocess((1920, 1080), 640, "rgb8", stretch),
     "4K rgb8 to 640x640": preprocess((3840, 2160), 640),
-    "8 crops of 1080p to 192x256": crops,
+    "8 crops of 1080p to 192x256": crops(),
+    "8 crops, half of each masked": crops((slice(0, 256), slice(48, 144))),
     "2 turned crops of 1080p to 224x224": turned_crops,
     "decode 5 people": decode(5),
     "decode 30 people": decode(30),

@@ -22,6 +22,7 @@ from edgepose.cuda.pictures import (
     Planes,
     Shape,
     TensorLayout,
+    Window,
     address_of,
     image_records,
     shape_records,
@@ -138,6 +139,7 @@ class Kernels:
         layout: TensorLayout,
         out: Any = None,
         stream: Any = None,
+        windows: Sequence[Window] = (),
     ) -> Any:
         """Pictures to one input tensor; see `twins.preprocess`.
 
@@ -145,14 +147,14 @@ class Kernels:
             out: array to write into; a new one where it is None.
 
         Raises:
-            UsageError: a map that cannot be inverted or shrinks too much, or an `out` that is too small.
+            UsageError: a map that cannot be inverted or shrinks too much, or a turned one with a window.
         """
         if len(pictures) != len(affines):
             raise UsageError(f"{len(pictures)} pictures, but {len(affines)} maps to place them.")
         if out is None:
             out = self.runner.empty(layout.shape(len(pictures)), layout.dtype)
         tensor = layout.packed(address_of(out))
-        records = image_records(pictures, affines)
+        records = image_records(pictures, affines, windows)
         upright = [i for i, a in enumerate(affines) if a.is_axis_aligned]
         turned = [i for i, a in enumerate(affines) if not a.is_axis_aligned]
         for start in range(0, len(upright), MAX_IMAGES):

@@ -36,9 +36,12 @@ IMAGE = np.dtype(
         ("height", "<i4"),
         ("slot", "<i4"),
         ("samples", "<i4"),
+        ("masked", "<i4"),
+        ("window", "<i4", 4),
         ("inverse", "<f4", 6),
         ("yuv", "<f4", 6),
-    ]
+    ],
+    align=True,
 )
 TENSOR = np.dtype(
     [
@@ -46,8 +49,8 @@ TENSOR = np.dtype(
         ("width", "<i4"),
         ("height", "<i4"),
         ("half", "<i4"),
-        ("nhwc", "<i4"),
         ("bgr", "<i4"),
+        ("step", "<i4", 3),
         ("gain", "<f4", 3),
         ("offset", "<f4", 3),
         ("pad", "<f4"),
@@ -64,6 +67,8 @@ SHAPE = np.dtype(
     ]
 )
 SHAPE_KINDS = ("capsule", "box", "filled box")  # as EpShapeKind
+Window = tuple[slice, slice]  # rows and columns of an output, from start to stop
+GREY = 127  # of output outside of a window (EP_GREY)
 _PLANE_KINDS = {kind: number for number, kind in enumerate(SHAPE_KINDS)}
 
 
@@ -248,8 +253,10 @@ class TensorLayout:
 
     @cached_property
     def _behind_the_address(self) -> bytes:
-        flags = (self.half, self.nhwc, self.bgr)
-        record = (0, self.width, self.height, *flags, self.gain, self.offset, self.pad)
+        area = self.width * self.height
+        steps = (3, 1, 3 * area) if self.nhwc else (1, area, 3 * area)
+        size, flags = (self.width, self.height), (self.half, self.bgr)
+        record = (0, *size, *flags, steps, self.gain, self.offset, self.pad)
         return np.array(record, TENSOR).tobytes()[8:]
 
 
@@ -273,15 +280,28 @@ def warp_samples(inverse: Sequence[float]) -> int:
     return min(math.ceil(scale), 64) if scale > 2 else 1
 
 
-def image_records(pictures: Sequence[Planes], affines: Sequence[Affine]) -> NDArray[Any]:
+def image_records(
+    pictures: Sequence[Planes],
+    affines: Sequence[Affine],
+    windows: Sequence[Window] = (),
+) -> NDArray[Any]:
     """`EpImage` records of pictures that affines place into the items of a batch.
 
+    Args:
+        windows: for each picture the output that shows it; all of it where there are none.
+
     Raises:
-        UsageError: a map that cannot be inverted.
+        UsageError: a map that cannot be inverted, or a turned one with a window.
     """
-    return np.array(
+    if windows and not all(a.is_axis_aligned for a in affines):
+        raise UsageError("Pictures that are turned on their way cannot be masked.")
+    records = np.array(
         [_image(p, a, i) for i, (p, a) in enumerate(zip(pictures, affines, strict=True))], IMAGE
     )
+    if windows:
+        records["masked"] = 1
+        records["window"] = [(x.start, y.start, x.stop, y.stop) for y, x in windows]
+    return records
 
 
 def _image(picture: Planes, affine: Affine, slot: int) -> tuple[Any, ...]:
@@ -295,6 +315,8 @@ def _image(picture: Planes, affine: Affine, slot: int) -> tuple[Any, ...]:
         picture.height,
         slot,
         warp_samples(inverse),
+        0,
+        (0, 0, 0, 0),
         tuple(inverse),
         picture.yuv(),
     )

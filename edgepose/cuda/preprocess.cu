@@ -5,6 +5,8 @@
 
 #define EP_IMAGES 16
 
+#define EP_GREY 127.f  // of output pixels outside of a picture's window
+
 // Sixteen bytes of a row, and what is made of four of them: read and stored at once.
 struct alignas(16) EpWords {
   unsigned word[4];
@@ -20,6 +22,7 @@ struct EpImage {
   const unsigned char* plane[3];
   int pitch[3], format;
   int width, height, slot, samples;  // slot: its place in the output batch; samples: see ep_warp
+  int masked, left, top, right, bottom;  // masked: output pixels outside of the window are grey
   float inverse[6];                 // from output pixels to source pixels, centres at .5
   float yuv[6];                     // y offset, y gain, red of v, green of u, green of v, blue of u
 };
@@ -33,7 +36,8 @@ struct EpImages {
 // What the output looks like: value * gain + offset by output channel.
 struct EpTensor {
   void* data;
-  int width, height, half, nhwc, bgr;
+  int width, height, half, bgr;
+  int pixel, channel, picture;  // values from one pixel, channel and picture to the next
   float gain[3], offset[3], pad;
 };
 
@@ -87,25 +91,20 @@ EP_INLINE void ep_yuv_to_rgb(const EpImage& image, float y, float u, float v, fl
   for (int c = 0; c < 3; ++c) rgb[c] = ep_min(ep_max(rgb[c], 0.f), 255.f);
 }
 
-// Where the channels of an output pixel lie: the first, and the way to the next.
-struct EpPlace {
-  long long first, step;
-};
-
-EP_INLINE EpPlace ep_place(const EpTensor& out, int slot, long long pixel) {
-  const long long area = (long long)out.width * out.height;
-  return {slot * 3 * area + (out.nhwc ? pixel * 3 : pixel), out.nhwc ? 1 : area};
+// Where the first channel of an output pixel lies.
+EP_INLINE long long ep_place(const EpTensor& out, int slot, int pixel) {
+  return (long long)slot * out.picture + pixel * out.pixel;
 }
 
-EP_INLINE void ep_store(const EpTensor& out, EpPlace place, float r, float g, float b) {
+EP_INLINE void ep_store(const EpTensor& out, long long place, float r, float g, float b) {
   const float v0 = (out.bgr ? b : r) * out.gain[0] + out.offset[0], v1 = g * out.gain[1] + out.offset[1],
               v2 = (out.bgr ? r : b) * out.gain[2] + out.offset[2];
   if (out.half) {
-    unsigned short* const to = (unsigned short*)out.data + place.first;
-    to[0] = ep_half(v0), to[place.step] = ep_half(v1), to[2 * place.step] = ep_half(v2);
+    unsigned short* const to = (unsigned short*)out.data + place;
+    to[0] = ep_half(v0), to[out.channel] = ep_half(v1), to[2 * out.channel] = ep_half(v2);
   } else {
-    float* const to = (float*)out.data + place.first;
-    to[0] = v0, to[place.step] = v1, to[2 * place.step] = v2;
+    float* const to = (float*)out.data + place;
+    to[0] = v0, to[out.channel] = v1, to[2 * out.channel] = v2;
   }
 }
 
@@ -238,13 +237,21 @@ EP_INLINE void ep_sample(const EpStrip& strip, const EpFour* sums, float x, floa
 
 // Upright pictures: stretch, letterbox, straight crops. Grid (strips of `columns` output pixels, rows,
 // pictures). First the rows behind one output row are summed, then the columns, so that every source
-// byte is read once and in order. The launcher picks `columns` such that a strip fits.
+// byte is read once and in order. The launcher picks `columns` such that a strip fits. What lies behind
+// masked output is not read.
 EP_KERNEL ep_preprocess(EpImages images, EpTensor out, int columns) {
   EP_SHARED EpFour sums[EP_STRIP / 4];
   const EpImage& image = images.item[EP_BLOCK_Z];
-  const int y = EP_BLOCK_Y, x0 = EP_BLOCK_X * columns, x1 = ep_min(x0 + columns, out.width);
+  const int y = EP_BLOCK_Y, begin = EP_BLOCK_X * columns, end = ep_min(begin + columns, out.width);
   const float centre_y = ((float)y + 0.5f) * image.inverse[4] + image.inverse[5];
-  const bool row_inside = centre_y >= 0.f && centre_y < (float)image.height;
+  bool row_inside = centre_y >= 0.f && centre_y < (float)image.height;
+  int x0 = begin, x1 = end;  // columns that are shown
+  if (image.masked) {
+    const bool row_shown = y >= image.top && y < image.bottom;
+    x0 = row_shown ? ep_clamp(image.left, begin, end) : end;
+    x1 = row_shown ? ep_clamp(image.right, x0, end) : end;
+    row_inside = row_inside && x0 < x1;
+  }
   const bool yuv = ep_is_yuv(image.format), planar = image.format == EP_I420;
   EpStrip full, half = {};
   EpFour *u_sums = sums, *v_sums = sums;
@@ -267,9 +274,9 @@ EP_KERNEL ep_preprocess(EpImages images, EpTensor out, int columns) {
   }
   EP_BARRIER();
   EP_THREADS(t) {
-    EpPlace place = ep_place(out, image.slot, (long long)y * out.width + x0 + t);
-    const int step = EP_THREAD_COUNT * (out.nhwc ? 3 : 1);
-    for (int x = x0 + t; x < x1; x += EP_THREAD_COUNT, place.first += step) {
+    long long place = ep_place(out, image.slot, y * out.width + x0 + t);
+    const int step = EP_THREAD_COUNT * out.pixel;
+    for (int x = x0 + t; x < x1; x += EP_THREAD_COUNT, place += step) {
       const float at = (float)x + 0.5f, centre = at * image.inverse[0] + image.inverse[2];
       float rgb[3] = {out.pad, out.pad, out.pad};
       if (row_inside && centre >= 0.f && centre < (float)image.width) {
@@ -293,6 +300,11 @@ EP_KERNEL ep_preprocess(EpImages images, EpTensor out, int columns) {
       }
       ep_store(out, place, rgb[0], rgb[1], rgb[2]);
     }
+    if (!image.masked) continue;
+    EP_NO_UNROLL
+    for (int x = begin + t; x < end; x += EP_THREAD_COUNT)
+      if (x < x0 || x >= x1)
+        ep_store(out, ep_place(out, image.slot, y * out.width + x), EP_GREY, EP_GREY, EP_GREY);
   }
 }
 

@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.cuda.pictures import (
+    GREY,
     Planes,
     Shape,
     TensorLayout,
+    Window,
     inverse_of,
     shape_records,
     warp_samples,
@@ -26,7 +28,10 @@ f32 = np.float32
 
 
 def preprocess(
-    pictures: Sequence[Planes], affines: Sequence[Affine], layout: TensorLayout
+    pictures: Sequence[Planes],
+    affines: Sequence[Affine],
+    layout: TensorLayout,
+    windows: Sequence[Window] = (),
 ) -> NDArray[Any]:
     """Pictures to one input tensor.
 
@@ -35,15 +40,19 @@ def preprocess(
         affines: for each picture its map from image to tensor pixels; upright maps (stretch,
             letterbox) go row by row and column by column, others through `_warped`.
         layout: of the tensor.
+        windows: for each picture the rows and columns of its output that show it, from start to stop;
+            all others are `GREY`. None: all of it.
 
     Returns:
         float32 or float16, `layout.shape(len(pictures))`.
     """
     out = np.empty(layout.shape(len(pictures)), layout.dtype)
-    for item, picture, affine in zip(out, pictures, affines, strict=True):
+    shown = windows or [(slice(None), slice(None))] * len(out)
+    for item, picture, affine, window in zip(out, pictures, affines, shown, strict=True):
         inverse = np.array(inverse_of(affine), np.float32)
         make = _upright if affine.is_axis_aligned else _warped
-        rgb = make(picture, inverse, layout)
+        rgb = np.full((layout.height, layout.width, 3), GREY, np.float32)
+        rgb[window] = make(picture, inverse, layout)[window]
         value = rgb[..., ::-1] if layout.bgr else rgb
         value = value * np.array(layout.gain, np.float32) + np.array(layout.offset, np.float32)
         item[...] = value if layout.nhwc else value.transpose(2, 0, 1)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from edgepose.cuda.pictures import GREY, Window
 from edgepose.decode.hand import hand_regions
 from edgepose.errors import UsageError
 from edgepose.estimators.base import EstimatorOptions
@@ -20,8 +21,6 @@ from edgepose.preprocess import normalise
 from edgepose.preprocess.crops import centres_and_sizes, crops, in_patch, warp
 
 Owners = NDArray[np.intp]  # for each crop the number of its picture
-Window = tuple[slice, slice]  # rows and columns of a crop
-GREY = 127  # of what is masked
 
 
 class Crops:
@@ -59,15 +58,16 @@ class Crops:
         return crops(*regions, size, angles)
 
     def windows(self, found: Sequence[Regions], places: Sequence[Affine]) -> list[Window]:
-        """Rows and columns of each crop that are not masked; [] where none is."""
+        """Rows and columns of each crop that are not masked, within it; [] where none is."""
         if self.mask is None:
             return []
         boxes = np.concatenate([r.boxes for r in found])
         margin = self.mask * (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True)
         corners = np.stack([boxes[:, :2] - margin, boxes[:, 2:] + margin], axis=1)
         spans = in_patch(places, corners)
-        first = np.maximum(np.floor(spans[:, 0]), 0).astype(int)
-        last = np.maximum(np.ceil(spans[:, 1]), 0).astype(int)
+        size = (self.spec.width, self.spec.height)
+        first = np.clip(np.floor(spans[:, 0]), 0, size).astype(int)
+        last = np.clip(np.ceil(spans[:, 1]), 0, size).astype(int)
         return [
             (slice(top, bottom), slice(left, right))
             for (left, top), (right, bottom) in zip(first.tolist(), last.tolist(), strict=True)

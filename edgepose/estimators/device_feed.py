@@ -8,7 +8,7 @@ import math
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from edgepose.errors import BackendUnavailable
 from edgepose.geometry import Affine
 from edgepose.networks.manifest import InputSpec
 from edgepose.timing import Stopwatch
+
+if TYPE_CHECKING:
+    from edgepose.cuda.pictures import Window
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +70,7 @@ class DeviceFeed:
         owners: Sequence[int],
         places: Sequence[Affine],
         watch: Stopwatch,
+        windows: Sequence[Window] = (),
     ) -> Outputs:
         """Infer once.
 
@@ -75,18 +79,24 @@ class DeviceFeed:
             owners: for each row of the batch the number of its picture.
             places: picture -> input of each row, pixel centres at .5.
             watch: gets the times; the kernel's own runs within `network`.
+            windows: rows and columns of each row's input that show its picture, else all; grey outside.
 
         Returns:
             Outputs on the host; of a fixed batch for all of its rows.
         """
         with self._engine.slot() as slot:
             with watch.stage("preprocess"):
-                self.place(slot, pixels, owners, places)
+                self.place(slot, pixels, owners, places, windows)
             with watch.stage("network"):
                 return self.download(slot, self.launch(slot, len(owners)))
 
     def place(
-        self, slot: _Slot, pixels: Sequence[Any], owners: Sequence[int], places: Sequence[Affine]
+        self,
+        slot: _Slot,
+        pixels: Sequence[Any],
+        owners: Sequence[int],
+        places: Sequence[Affine],
+        windows: Sequence[Window] = (),
     ) -> None:
         """Queue the kernel that puts pictures into the slot's input; see `run`.
 
@@ -94,7 +104,9 @@ class DeviceFeed:
         as the network answers for them too.
         """
         spare = max(self._rows - len(owners), 0)
-        owners, places = [*owners, *[owners[-1]] * spare], [*places, *[places[-1]] * spare]
+        owners, places, windows = (
+            [*rows, *[*rows[-1:]] * spare] for rows in (owners, places, windows)
+        )
         used = {i: pixels[i] for i in sorted(set(owners))}
         self._follow_makers(slot, list(used.values()))
         with self.guard:
@@ -105,6 +117,7 @@ class DeviceFeed:
                 self._layout,
                 slot.inputs[self._name],
                 slot.stream,
+                windows,
             )
 
     def _picture(self, pixels: Any, stream: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose.cuda.pictures import Window
 from edgepose.engines import BatchRange
 from edgepose.engines.base import Engine, Outputs
 from edgepose.errors import UsageError
@@ -21,7 +22,6 @@ from edgepose.estimators.base import EstimatorOptions
 from edgepose.estimators.crops import (
     Crops,
     Owners,
-    Window,
     check_detector,
     detector_network,
     detector_options,
@@ -198,8 +198,12 @@ class TopDown(OfPeople):
         if device is not None:
             maps = [place.between_centres() for place in places]
             flipped = [m.mirrored(spec.width) for m in maps]
-            ways = [maps, flipped] if self._flip else [maps]
-            answers = [device.run(pixels, owners.tolist(), way, watch) for way in ways]
+            mirrored = [
+                (rows, slice(spec.width - columns.stop, spec.width - columns.start))
+                for rows, columns in windows
+            ]
+            ways = [(maps, windows), (flipped, mirrored)][: 2 if self._flip else 1]
+            answers = [device.run(pixels, owners.tolist(), m, watch, w) for m, w in ways]
         else:
             with watch.stage("preprocess"):
                 feed = self._crops.feed(pixels, owners, places, windows)
@@ -212,8 +216,8 @@ class TopDown(OfPeople):
 
     @property
     def _device(self) -> DeviceFeed | None:
-        """The kernel that places pictures; it masks nothing, so masked crops are cut on the host."""
-        return self._runner.device if self._crops.mask is None else None
+        """The kernel that places pictures, where there is one."""
+        return self._runner.device
 
     def close(self) -> None:
         """Release both engines."""

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from edgepose.cuda import twins
 from edgepose.cuda.kernels import strip_columns
-from edgepose.cuda.pictures import PICTURE_FORMATS, PIXEL_BYTES, Planes, TensorLayout
+from edgepose.cuda.pictures import (
+    GREY,
+    PICTURE_FORMATS,
+    PIXEL_BYTES,
+    Planes,
+    TensorLayout,
+    Window,
+)
 from edgepose.errors import UsageError
 from edgepose.geometry import Affine, crop, letterbox, stretch
 from edgepose.networks.manifest import InputSpec
@@ -43,8 +50,17 @@ def smooth(width: int, height: int) -> np.ndarray:
 
 
 @st.composite
-def cases(draw: st.DrawFn) -> tuple[list[tuple[Any, int]], list[Affine], TensorLayout]:
-    """Batches of up to 18 pictures (more than one launch takes) of any format, size and place."""
+def spans(draw: st.DrawFn, size: int) -> slice:
+    """From start to stop within a size; empty ones too."""
+    start, stop = sorted(draw(st.tuples(st.integers(0, size), st.integers(0, size))))
+    return slice(start, stop)
+
+
+@st.composite
+def cases(
+    draw: st.DrawFn,
+) -> tuple[list[tuple[Any, int]], list[Affine], TensorLayout, list[Window]]:
+    """Batches of up to 18 pictures (more than one launch takes) of any format, size, place and window."""
     width, height = draw(st.integers(1, 50)), draw(st.integers(1, 50))
     layout = TensorLayout(
         width,
@@ -56,7 +72,8 @@ def cases(draw: st.DrawFn) -> tuple[list[tuple[Any, int]], list[Affine], TensorL
         nhwc=draw(st.booleans()),
         half=draw(st.booleans()),
     )
-    pictures, affines = [], []
+    pictures, affines, windows = [], [], []
+    masked = draw(st.booleans())
     for _ in range(draw(st.sampled_from([1, 1, 2, 18]))):
         size = draw(st.integers(1, 160)), draw(st.integers(1, 160))
         kind = draw(st.sampled_from(["stretch", "letterbox", "crop", "mirror"]))
@@ -69,7 +86,7 @@ def cases(draw: st.DrawFn) -> tuple[list[tuple[Any, int]], list[Affine], TensorL
         else:
             part = st.floats(0.1, 3)
             wanted = size[0] * draw(part), size[1] * draw(part)
-            angle = draw(st.sampled_from([0.0, 0.3, -1.2, 3.0]))
+            angle = 0.0 if masked else draw(st.sampled_from([0.0, 0.3, -1.2, 3.0]))
             affine = crop((size[0] * 0.6, size[1] * 0.4), wanted, (width, height), angle)
         seed, padding = draw(st.integers(0, 999)), draw(st.integers(0, 9))
         format = draw(st.sampled_from(PICTURE_FORMATS))
@@ -77,7 +94,9 @@ def cases(draw: st.DrawFn) -> tuple[list[tuple[Any, int]], list[Affine], TensorL
         matrix = draw(st.sampled_from(["bt601", "bt709"]))
         pictures.append(((made, format, *size, matrix, draw(st.booleans())), padding))
         affines.append(affine)
-    return pictures, affines, layout
+        if masked:
+            windows.append((draw(spans(height)), draw(spans(width))))
+    return pictures, affines, layout, windows
 
 
 @given(case=cases())
@@ -85,14 +104,31 @@ def cases(draw: st.DrawFn) -> tuple[list[tuple[Any, int]], list[Affine], TensorL
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_kernels_equal_their_twin(on: Any, case: Any) -> None:
-    made, affines, layout = case
+    made, affines, layout, windows = case
     pictures = [Planes(tuple(arrays), *rest).checked() for (arrays, *rest), _ in made]
-    want = twins.preprocess(pictures, affines, layout)
+    want = twins.preprocess(pictures, affines, layout, windows)
     there = [
         Planes(tuple(on.put(a) for a in arrays), *rest).checked() for (arrays, *rest), _ in made
     ]
-    got = on.get(on.kernels.preprocess(there, affines, layout))
+    got = on.get(on.kernels.preprocess(there, affines, layout, windows=windows))
     assert got.dtype == want.dtype
+    np.testing.assert_array_equal(got, want)
+
+
+def test_outside_of_a_window_all_is_grey(on: Any) -> None:
+    """One window within a strip, one that is empty, one that is all; two strips a row."""
+    picture = Planes.packed(on.put(smooth(4000, 40)))
+    layout = TensorLayout(1000, 10, (1, 1, 1), (0, 0, 0), nhwc=True)
+    places = [stretch((4000, 40), (1000, 10))] * 3
+    whole = on.get(on.kernels.preprocess([picture] * 3, places, layout))
+    windows = [
+        (slice(2, 7), slice(3, 400)),
+        (slice(4, 4), slice(0, 9)),
+        (slice(0, 10), slice(0, 1000)),
+    ]
+    want = np.full_like(whole, GREY)
+    want[0, 2:7, 3:400], want[2] = whole[0, 2:7, 3:400], whole[2]
+    got = on.get(on.kernels.preprocess([picture] * 3, places, layout, windows=windows))
     np.testing.assert_array_equal(got, want)
 
 
@@ -227,5 +263,8 @@ def test_maps_that_cannot_be_meant(on: Any) -> None:
     picture = Planes.packed(on.put(np.zeros((4, 4, 3), np.uint8)))
     with pytest.raises(UsageError, match="without area"):
         on.kernels.preprocess([picture], [Affine(0, 0, 1, 0, 1, 1)], TensorLayout(4, 4))
+    turned, window = crop((2, 2), (2, 2), (4, 4), 0.3), (slice(0, 2), slice(0, 4))
+    with pytest.raises(UsageError, match="cannot be masked"):
+        on.kernels.preprocess([picture], [turned], TensorLayout(4, 4), windows=[window])
     with pytest.raises(UsageError, match="1 pictures, but 0 maps"):
         on.kernels.preprocess([picture], [], TensorLayout(4, 4))

@@ -18,10 +18,11 @@ import pytest
 
 from edgepose.cuda.compile import SHIPPED_PTX
 from edgepose.cuda.kernels import Kernels
-from edgepose.cuda.pictures import Planes, TensorLayout
+from edgepose.cuda.pictures import GREY, Planes, TensorLayout
 from edgepose.engines import EngineOptions, load_engine
 from edgepose.estimators.base import EstimatorOptions
-from edgepose.estimators.detector import Detector
+from edgepose.estimators.crops import Crops
+from edgepose.estimators.detector import Detector, Regions
 from edgepose.estimators.device_feed import DeviceFeed, device_feed
 from edgepose.estimators.runner import Runner
 from edgepose.estimators.top_down import TopDown
@@ -177,6 +178,38 @@ def test_a_picture_is_brought_to_the_gpu_once_for_all_its_people(
     answers = feed.run([picture(), picture()], [0] * 30 + [1] * 10, places, Stopwatch())
     assert kernels.runner.uploads == 2
     assert answers["keypoints"].shape == (40, 3, 2)
+
+
+@pytest.mark.parametrize("batch", ["batch", 4])
+@pytest.mark.parametrize("flip", [False, True])
+def test_crops_are_masked_as_on_the_host(
+    batch: int | str,
+    flip: bool,
+    kernels: Any,
+    make_detector: Callable[..., Path],
+    make_pose: Callable[..., Path],
+) -> None:
+    boxes, model = make_detector([]), make_pose("simcc", batch)
+    detector = Manifest("boxes", "detector", input=InputSpec(width=100, height=80))
+    decoder = {"type": "simcc", "split": 1.0, "padding": 1.5, "mask": 0.05}
+    dots = Manifest("dots", "top-down", input=InputSpec(width=48, height=64), decoder=decoder)
+    options = EstimatorOptions(threshold=0, min_keypoints=1, flip_test=flip, batch=4)
+    finder = Detector(load_engine(boxes, ENGINE), detector, options)
+    estimator = TopDown(finder, load_engine(model, ENGINE), dots, DOTS, options)
+    slots = on_slots(estimator._runner, model, 4, kernels)
+    crops, rows = Crops(dots), np.array([[16.0, 20, 88, 116], [104, 24, 176, 120]])
+    found = [Regions(rows, np.ones(2), np.zeros(2))]
+    places = crops.places(found)
+    windows = crops.windows(found, places)
+    want = crops.feed([picture()], np.zeros(2, np.intp), places, windows)
+    estimator.estimate_regions([Frame(picture())], found, Stopwatch())
+    (made,) = slots._buffers.values()
+    mirror = made[:2, :, :, ::-1] if flip else made[:2]
+    assert np.abs(mirror - want).max() < 8 / 255  # OpenCV rounds positions
+    grey = np.isclose(want, GREY / 255).all(axis=1)
+    assert 0.2 < grey.mean() < 0.8
+    if batch == 4:  # rows that nobody asked for repeat the last
+        np.testing.assert_array_equal(made[2:], made[[1, 1]])
 
 
 def test_letterbox_and_mirror_lie_where_the_host_puts_them(kernels: Any) -> None:

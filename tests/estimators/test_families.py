@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from edgepose.calibration import calibration
+from edgepose.cuda.pictures import GREY
 from edgepose.engines import EngineOptions
 from edgepose.errors import UsageError
 from edgepose.estimators import EstimatorOptions, make_estimator
 from edgepose.estimators.base import Estimator
-from edgepose.estimators.crops import GREY, Crops
+from edgepose.estimators.crops import Crops
 from edgepose.estimators.detector import Detector, Regions
 from edgepose.estimators.preparation import preparation
 from edgepose.networks.resolve import Network
