@@ -98,6 +98,13 @@ def test_the_site_has_every_page() -> None:
     assert {str(p.relative_to(DOCS)) for p in DOCS.rglob("*.md")} == named
 
 
+def test_no_code_in_a_table_has_an_escaped_bar() -> None:
+    """MkDocs shows the backslash."""
+    for page in PAGES:
+        for line in page.read_text().splitlines():
+            assert not (line.startswith("|") and re.search(r"`[^`]*\\\|[^`]*`", line)), line
+
+
 def test_pages_of_the_site_link_only_to_pages_of_the_site() -> None:
     for page in DOCS.rglob("*.md"):
         for link in links(page):

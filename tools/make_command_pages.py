@@ -5,6 +5,8 @@ usage: python tools/make_command_pages.py [--check]
 
 from __future__ import annotations
 
+import html
+import re
 import sys
 
 from cli_tree import ROOT, Command, Option, edgepose, write_or_check
@@ -51,7 +53,12 @@ def row(option: Option) -> str:
 
 
 def cell(text: str) -> str:
-    """Text that does not end a cell."""
+    """Text that does not end a cell. In code MkDocs would show the backslash of an escaped bar."""
+    text = re.sub(
+        r"`([^`]*\|[^`]*)`",
+        lambda code: f"<code>{html.escape(code[1]).replace('|', '&#124;')}</code>",
+        text,
+    )
     return text.replace("|", "\\|")
 
 
