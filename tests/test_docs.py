@@ -176,7 +176,7 @@ def test_no_page_installs_what_no_index_has() -> None:
 ELSEWHERE = re.compile(  # cameras, networks and windows; files that are not on the desk
     r"/dev/|csi:|rtsp|rtp:|https?:|webrtc|mqtt|display:|rtmp|srt:|\$|<|"
     r"resnet18|densenet|human-pose|rtm|hrnet|simdr|--model|--zones|--metrics|camera|"
-    r"--self-test|^edgepose (batch|download|serve|build-engine|export|eval|engines|events import|teach)"
+    r"--self-test|--choose|^edgepose (batch|download|serve|build-engine|export|eval|engines|events import|teach)"
 )
 
 
