@@ -193,17 +193,15 @@ class Pose(Mapping[str, Keypoint]):
     def with_(self, **changes: Any) -> Pose:
         """A copy with some fields replaced."""
         # much faster than dataclasses.replace: every pose of every frame comes here several times
-        fields = self.__dict__.copy()
-        for later in (
-            "keypoints",
-            "_by_name",
-        ):  # what it keeps beside its fields once it was asked for
-            fields.pop(later, None)
+        changed = object.__new__(Pose)
+        fields = changed.__dict__
+        fields.update(self.__dict__)
+        # what it keeps beside its fields once it was asked for
+        fields.pop("keypoints", None)
+        fields.pop("_by_name", None)
         if not changes.keys() <= fields.keys():
             raise TypeError(f"a pose has no field {', '.join(changes.keys() - fields.keys())}")
         fields.update(changes)
-        changed = object.__new__(Pose)
-        changed.__dict__.update(fields)
         return changed
 
     # jetson-inference's spellings -------------------------------------------------------------

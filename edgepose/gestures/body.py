@@ -27,22 +27,21 @@ _PARTS = {
 }
 _PAIRS = [(f"{side}_{a}", f"{side}_{b}") for a, b in _PARTS.values() for side in ("left", "right")]
 _ACROSS = [(f"left_{part}", f"right_{part}") for part in ("shoulder", "wrist")]
-_ENDS = np.array([COCO_PERSON.index(pair[i]) for i in (0, 1) for pair in (*_PAIRS, *_ACROSS)])
+_TRUNK = ("left_hip", "left_hip")  # a place for the mean of both sides of the torso
+_ENDS = np.array([COCO_PERSON.index(p[i]) for i in (0, 1) for p in (*_PAIRS, *_ACROSS, _TRUNK)])
 _SEGMENTS = len(_ENDS) // 2
 _TORSO, _LEG, _THIGH, _SHANK, _UPPER, _FORE, _ARM = (
     slice(2 * i, 2 * i + 2) for i in range(len(_PARTS))
 )
-_SHOULDERS, _WRISTS = 14, 15
+_SHOULDERS, _WRISTS, _WHOLE = 14, 15, 16
 # how many of it make a torso, in an adult of usual proportions; 0 = the part says nothing of the size
-_SHARE = np.repeat([1.0, 0.0, 1.15, 1.15, 1.5, 1.9, 0.0, 1.3], [2, 2, 2, 2, 2, 2, 2, 1])
+_SHARE = np.repeat([1.0, 0.0, 1.15, 1.15, 1.5, 1.9, 0.0, 1.3], [2, 2, 2, 2, 2, 2, 2, 1])[:, None]
 
 MEASURES = (
     "torso_tilt",  # of the torso against upright: 0 upright, 90 lying, 180 upside down
-    "thigh_drop",  # how far the knees are below the hips, mean of both
-    "thigh_drop_most",  # of the leg that hangs more
     "leg_drop",  # how far the lower ankle is below its hip
-    "knee_most",  # angle of the straighter knee: 180 straight
-    "knee_least",  # angle of the more bent knee
+    "thigh_drop_most",  # how far the knee is below its hip, of the leg that hangs more
+    "thigh_drop",  # mean of both
     "left_forearm", "right_forearm",  # direction of the forearm: 0 up, 90 level, 180 down
     "left_arm", "right_arm",  # direction from shoulder to wrist: 0 up, 90 level, 180 down
     "left_elbow", "right_elbow",  # angle: 180 straight
@@ -50,6 +49,8 @@ MEASURES = (
     "left_reach", "right_reach",  # distance from shoulder to wrist
     "facing",  # width of the shoulders
     "uncrossed",  # how far the wrists lie apart as the shoulders do; below 0 where they have changed sides
+    "knee_most",  # angle of the straighter knee: 180 straight
+    "knee_least",  # angle of the more bent knee
     "elbow_most",  # angle of the straighter elbow
     "rise_least",  # rise of the lower wrist
     "rise_most",  # rise of the higher wrist
@@ -60,46 +61,45 @@ MEASURES = (
 
 def measures(points: Float64Array) -> Float64Array:
     """Measures (N, M) of poses: points (N, 17, 2) in COCO's order, image pixels, NaN = missing."""
-    ends = points.take(_ENDS, axis=1)
+    # people in the last dimension: the rows of numbers below are one operation for all of them
+    ends = points.T.take(_ENDS, axis=1)
     parts = ends[:, _SEGMENTS:] - ends[:, :_SEGMENTS]
-    across, down = parts[:, :, 0], parts[:, :, 1]
+    parts[:, _WHOLE] = _both(parts[:, 0], parts[:, 1])
+    across, down = parts
     length = np.hypot(across, down)
-    unit = np.fmax.reduce(length[:, :_WRISTS] * _SHARE, axis=1)[:, None]
+    unit = np.fmax.reduce(length[:_WRISTS] * _SHARE)
     unit[~(unit > 0)] = np.nan
-    drop = down / unit
-    limbs = slice(_THIGH.start, _FORE.stop)
-    heading = np.arctan2(down[:, limbs], across[:, limbs]).reshape(-1, 2, 2, 2)
-    bend = np.abs(heading[:, :, 0] - heading[:, :, 1]) * DEGREES  # legs and arms; left and right
-    angle = np.abs(180.0 - bend)
-    aims = slice(_FORE.start, _ARM.stop)
-    out = np.empty((len(points), len(MEASURES)))
-    torso = _both(parts[:, 0], parts[:, 1])
-    out[:, 0] = np.arctan2(np.abs(torso[:, 0]), -torso[:, 1]) * DEGREES
-    out[:, 1] = _both(drop[:, 4], drop[:, 5])
-    out[:, 2] = np.fmax(drop[:, 4], drop[:, 5])
-    out[:, 3] = np.fmax(drop[:, 2], drop[:, 3])
-    out[:, 4] = np.fmax(angle[:, 0, 0], angle[:, 0, 1])
-    out[:, 5] = np.fmin(angle[:, 0, 0], angle[:, 0, 1])
-    out[:, 6:10] = np.arctan2(np.abs(across[:, aims]), -down[:, aims]) * DEGREES
-    out[:, 10:12] = angle[:, 1]
-    out[:, 12:14] = -drop[:, _ARM]
-    out[:, 14:17] = length[:, _ARM.start : _WRISTS] / unit
-    along = across[:, _SHOULDERS] * across[:, _WRISTS] + down[:, _SHOULDERS] * down[:, _WRISTS]
-    out[:, 17] = along / (length[:, _SHOULDERS] * unit[:, 0])
-    out[:, 18] = np.maximum(out[:, 10], out[:, 11])
-    out[:, 19] = np.minimum(out[:, 12], out[:, 13])
-    out[:, 20] = np.fmax(out[:, 12], out[:, 13])
-    legs = np.where(drop[:, _LEG] > 0.2, drop[:, _LEG], np.nan)  # of one that hangs
-    out[:, 21] = np.fmax.reduce(drop[:, _THIGH] / legs, axis=1)
-    thighs = np.arctan2(np.abs(across[:, _THIGH]), -down[:, _THIGH])
-    out[:, 22] = np.fmax(thighs[:, 0], thighs[:, 1]) * DEGREES
-    return out
+    drop, far = down / unit, length / unit
+    heading = np.arctan2(across, -down) * DEGREES
+    aim = np.abs(heading)
+    limbs = heading[_THIGH.start : _FORE.stop].reshape(2, 2, 2, -1)  # legs and arms; upper, lower
+    angle = np.abs(180.0 - np.abs(limbs[:, 0] - limbs[:, 1]))
+    hang = drop[_LEG.start : _THIGH.stop].reshape(2, 2, -1)
+    out = np.empty((len(MEASURES), len(points)))
+    out[0] = aim[_WHOLE]
+    np.fmax(hang[:, 0], hang[:, 1], out=out[1:3])
+    out[3] = _both(hang[1, 0], hang[1, 1])
+    out[4:8] = aim[_FORE.start : _ARM.stop]
+    out[8:10] = angle[1]
+    np.negative(drop[_ARM], out=out[10:12])
+    out[12:15] = far[_ARM.start : _WRISTS]
+    along = parts[:, _SHOULDERS] * parts[:, _WRISTS]
+    out[15] = (along[0] + along[1]) / (length[_SHOULDERS] * unit)
+    np.fmax(angle[0, 0], angle[0, 1], out=out[16])
+    np.fmin(angle[0, 0], angle[0, 1], out=out[17])
+    np.maximum(out[8], out[9], out=out[18])
+    np.minimum(out[10], out[11], out=out[19])
+    np.fmax(out[10], out[11], out=out[20])
+    # of a leg that hangs
+    np.fmax.reduce(hang[1] / np.where(hang[0] > 0.2, hang[0], np.nan), out=out[21])
+    np.fmax(aim[_THIGH.start], aim[_THIGH.start + 1], out=out[22])
+    return np.transpose(out)
 
 
 def _both(left: Float64Array, right: Float64Array) -> Float64Array:
     """The mean of both sides, or the side that is there."""
     # fmax and fmin take the one that is a number, and both where both are
-    mean: Float64Array = (np.fmax(left, right) + np.fmin(left, right)) / 2
+    mean: Float64Array = (np.fmax(left, right) + np.fmin(left, right)) * 0.5
     return mean
 
 

@@ -79,14 +79,13 @@ class _Take:
 
     def __init__(self, numbers: Sequence[int | None]) -> None:
         self._numbers = np.array([0 if n is None else n for n in numbers])
-        self._absent = np.array([n is None for n in numbers])
+        # a score must be above it
+        self._least = np.array([[np.inf if n is None else 0.0] for n in numbers])
 
     def __call__(self, points: Float64Array) -> Float64Array:
-        taken = points.take(self._numbers, axis=1)
-        places: Float64Array = taken[:, :, :2]
-        there = np.isfinite(places[:, :, 0] + places[:, :, 1])
-        there &= taken[:, :, 2] > 0
-        places[~there] = np.nan
-        if self._absent.any():
-            places[:, self._absent] = np.nan
-        return places
+        taken = points.T.take(self._numbers, axis=1)
+        places, scores = taken[:2], taken[2]
+        there = np.isfinite(places[0] + places[1])
+        there &= scores > self._least
+        np.copyto(places, np.nan, where=~there)
+        return np.transpose(places)

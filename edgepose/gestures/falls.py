@@ -27,6 +27,10 @@ class _Down:
     upright: float
     lying: float
 
+    def __post_init__(self) -> None:
+        took = self.began - self.upright
+        self.sure = max(0.0, min(1.0, (SLOW - took) / (SLOW - QUICK)))
+
 
 class Falls:
     """Remembers who was upright, and who lies since when."""
@@ -49,19 +53,22 @@ class Falls:
             now: seconds.
         """
         scores = []
+        down, upright = self._down, self._upright
         for track, lies, angle in zip(tracks, lying, tilt, strict=True):
-            if (lies >= TRUE or track in self._down) and track is not None:
+            if (lies >= TRUE or track in down) and track is not None:
                 scores.append(self._score(track, lies, now))
             else:
                 scores.append(lies * 0.0)  # NaN stays NaN
                 if angle < UPRIGHT:
-                    self._upright[track] = now
+                    upright[track] = now
         if len(self._upright) > 2 * len(tracks) + 20:
             self._forget(now)
         return scores
 
     def _score(self, track: int, lies: float, now: float) -> float:
-        body = self._down.setdefault(track, _Down(now, self._upright.get(track, -inf), now))
+        body = self._down.get(track)
+        if body is None:
+            body = self._down[track] = _Down(now, self._upright.get(track, -inf), now)
         if lies >= TRUE:
             body.lying = now
         elif now - body.lying > DOUBT:
@@ -69,9 +76,7 @@ class Falls:
             return lies * 0.0
         if now - body.began < STAYS:
             return 0.0
-        took = body.began - body.upright
-        sure = max(0.0, min(1.0, (SLOW - took) / (SLOW - QUICK)))
-        return min(lies, sure) if lies >= TRUE else nan
+        return min(lies, body.sure) if lies >= TRUE else nan
 
     def _forget(self, now: float) -> None:
         self._upright = {k: seen for k, seen in self._upright.items() if now - seen < FORGET}

@@ -14,58 +14,60 @@ from edgepose.types import Float64Array
 
 # numbers as `hand_order` gives them
 _WRIST, _THUMB, _TIP = 0, 2, 4
-_ROOTS, _MIDDLES, _TIPS = (
-    np.array([5, 9, 13, 17]),
-    np.array([6, 10, 14, 18]),
-    np.array([8, 12, 16, 20]),
-)
+_ROOTS, _MIDDLES, _TIPS = (5, 9, 13, 17), (6, 10, 14, 18), (8, 12, 16, 20)
+_ABOVE = slice(5, None)  # what the tip of the thumb is compared with
+# from where to where: what is bent against what follows, in this order; then the thumb, and what is measured
+_VECTORS = (
+    *zip(_ROOTS, _MIDDLES, strict=True), (_ROOTS[0], _TIPS[0]),
+    *zip(_MIDDLES, _TIPS, strict=True), (_ROOTS[1], _TIPS[1]),
+    *((_WRIST, tip) for tip in _TIPS), *((_WRIST, middle) for middle in _MIDDLES),
+    (_ROOTS[0], _TIP), (_TIP, _TIPS[0]), (_ROOTS[0], _TIPS[0]),
+    (_TIP, _MIDDLES[0]), (_TIP, _MIDDLES[1]), (_WRIST, _ROOTS[1]), (_ROOTS[0], _ROOTS[3]),
+    (_THUMB, _TIP),
+)  # fmt: skip
+_FROM, _TO = np.array(_VECTORS).T
+_BENDS, _LENGTHS = 5, slice(10, 25)
+DEGREES = 180 / np.pi
 _FINGERS = ("index", "middle", "ring", "little")
 
 MEASURES = (
     *(f"{finger}_bend" for finger in _FINGERS),  # at the middle joint: 0 straight, 180 folded back
+    "spread",  # angle between index and middle finger
     *(f"{finger}_reach" for finger in _FINGERS),  # tip farther from the wrist than the middle joint
     "thumb_out",  # distance of the thumb's tip from the root of the index finger
-    "thumb_in",  # distance of the thumb's tip from the middle joints of index and middle finger
-    "thumb_up",  # direction of the thumb: 0 up, 180 down
-    "thumb_rise",  # how far the tip of the thumb is above all other keypoints
-    "spread",  # angle between index and middle finger
     "gap",  # distance of the tips of thumb and index finger
     "index_out",  # distance of the index finger's tip from its root
+    "thumb_in",  # distance of the thumb's tip from the middle joints of index and middle finger
+    "thumb_rise",  # how far the tip of the thumb is above all other keypoints
+    "thumb_up",  # direction of the thumb: 0 up, 180 down
 )
 
 
 def measures(points: Float64Array) -> Float64Array:
     """Measures (N, M) of hands: points (N, 21, 2) in the order of `hand_order`, NaN = missing."""
-    roots, middles, tips = points[:, _ROOTS], points[:, _MIDDLES], points[:, _TIPS]
-    wrist, thumb = points[:, _WRIST], points[:, _TIP]
-    palm = np.fmax(_length(roots[:, 1] - wrist), 1.4 * _length(roots[:, 3] - roots[:, 0]))
+    # hands in the last dimension: the rows of numbers below are one operation for all of them
+    places = points.T
+    vectors = places.take(_TO, axis=1) - places.take(_FROM, axis=1)
+    x, y = vectors
+    length = np.hypot(x[_LENGTHS], y[_LENGTHS])
+    palm = np.fmax(length[13], 1.4 * length[14])
     palm[~(palm > 0)] = np.nan
-    near, far = middles - roots, tips - middles
-    out = np.empty((len(points), len(MEASURES)))
-    out[:, :4] = _between(near, far)
-    reach = _length(tips - wrist[:, None]) - _length(middles - wrist[:, None])
-    out[:, 4:8] = reach / palm[:, None]
-    out[:, 8] = _length(thumb - roots[:, 0]) / palm
-    out[:, 9] = np.fmin(_length(thumb - middles[:, 0]), _length(thumb - middles[:, 1])) / palm
-    up = thumb - points[:, _THUMB]
-    out[:, 10] = np.degrees(np.arctan2(np.abs(up[:, 0]), -up[:, 1]))
-    out[:, 11] = (np.fmin.reduce(points[:, 5:, 1], axis=1) - thumb[:, 1]) / palm
-    out[:, 12] = _between(tips[:, 0] - roots[:, 0], tips[:, 1] - roots[:, 1])
-    out[:, 13] = _length(thumb - tips[:, 0]) / palm
-    out[:, 14] = _length(tips[:, 0] - roots[:, 0]) / palm
-    return out
-
-
-def _length(vectors: Float64Array) -> Float64Array:
-    length: Float64Array = np.hypot(vectors[..., 0], vectors[..., 1])
-    return length
-
-
-def _between(a: Float64Array, b: Float64Array) -> Float64Array:
-    """The angle between vectors in degrees, 0..180."""
-    cross = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
-    angle: Float64Array = np.degrees(np.arctan2(np.abs(cross), (a * b).sum(axis=-1)))
-    return angle
+    # cross and dot products; the last row is the thumb against up
+    sine, cosine = np.empty((2, _BENDS + 1, len(points)))
+    one, other = vectors[:, :_BENDS], vectors[:, _BENDS : 2 * _BENDS]
+    np.subtract(one[0] * other[1], one[1] * other[0], out=sine[:_BENDS])
+    np.add.reduce(one * other, out=cosine[:_BENDS])
+    sine[_BENDS], cosine[_BENDS] = x[-1], -y[-1]
+    angle = np.arctan2(np.abs(sine), cosine) * DEGREES
+    out = np.empty((len(MEASURES), len(points)))
+    out[:_BENDS] = angle[:_BENDS]
+    np.subtract(length[:4], length[4:8], out=out[5:9])
+    out[9:12] = length[8:11]
+    np.fmin(length[11], length[12], out=out[12])
+    np.subtract(np.fmin.reduce(places[1, _ABOVE]), places[1, _TIP], out=out[13])
+    out[5:14] /= palm
+    out[14] = angle[_BENDS]
+    return np.transpose(out)
 
 
 def _straight(*fingers: str) -> tuple[Limit, ...]:

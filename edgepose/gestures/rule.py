@@ -63,33 +63,33 @@ class Table:
         ways = [way for rule in rules for way in rule.ways]
         limits = [limit for way in ways for limit in way]
         self._columns = np.array([measures.index(limit.measure) for limit in limits])
-        self._no = np.array([limit.no for limit in limits])
-        self._slope = 1.0 / np.array([limit.yes - limit.no for limit in limits])
-        self._optional = np.array([limit.optional for limit in limits])
-        self._needed = ~self._optional
+        self._no = np.array([[limit.no] for limit in limits])
+        self._slope = 1.0 / np.array([[limit.yes - limit.no] for limit in limits])
+        # what cannot be told is NaN, and 1 where it is optional: fmin takes the number of the two
+        self._unknown = np.array([[1.0 if limit.optional else np.nan] for limit in limits])
         self._way_starts = _starts([len(way) for way in ways])
         self._rule_starts = _starts([len(rule.ways) for rule in rules])
         names = [rule.name for rule in rules]
-        # 1.0 where the rule of the row is stronger than that of the column
-        self._beats = np.array([[float(n in rule.unless) for rule in rules] for n in names])
+        # 1.0 where the rule of the column is stronger than that of the row
+        self._beaten = np.array([[float(n in rule.unless) for n in names] for rule in rules])
 
     def scores(self, measures: Float64Array) -> Float64Array:
         """Scores (N, rules) 0..1, NaN = cannot tell, of measures (N, M)."""
-        met = measures.take(self._columns, axis=1)
+        met = measures.T.take(self._columns, axis=0)
         met -= self._no
         met *= self._slope
+        np.fmin(met, self._unknown, out=met)
         np.minimum(np.maximum(met, 0.0, out=met), 1.0, out=met)
-        unknown = np.isnan(met)
-        met[unknown & self._optional] = 1.0
-        unknown &= self._needed
-        way = np.fmin.reduceat(met, self._way_starts, axis=1)
-        hidden = np.logical_or.reduceat(unknown, self._way_starts, axis=1)
-        way[hidden & ~(way < TRUE)] = np.nan
-        best = np.fmax.reduceat(way, self._rule_starts, axis=1)
-        hidden = np.logical_or.reduceat(np.isnan(way), self._rule_starts, axis=1)
-        best[hidden & ~(best >= TRUE)] = np.nan
-        best[(best >= TRUE) @ self._beats > 0] = 0.0
-        return best
+        # of what is seen and, NaN where anything is hidden, of all: the first counts where it decides
+        seen = np.fmin.reduceat(met, self._way_starts)
+        way = np.minimum.reduceat(met, self._way_starts)
+        np.copyto(way, seen, where=seen < TRUE)
+        seen = np.fmax.reduceat(way, self._rule_starts)
+        best: Float64Array = np.maximum.reduceat(way, self._rule_starts)
+        sure = seen >= TRUE
+        np.copyto(best, seen, where=sure)
+        best[self._beaten @ sure > 0] = 0.0
+        return np.transpose(best)
 
 
 def _starts(lengths: Sequence[int]) -> np.ndarray:

@@ -48,10 +48,9 @@ class Steady:
         np.copyto(score, scores, where=~unknown)
         np.copyto(told, now, where=~unknown)
         want = scores >= np.where(on, END, BEGIN)
-        if unknown.any():
-            want |= unknown & on & (now - told <= self._memory)
+        want |= unknown & on & (now - told <= self._memory)
         differs = want != on
-        other[~differs] = np.inf
+        np.copyto(other, np.inf, where=~differs)
         if differs.any():
             np.minimum(other, now, out=other, where=differs)
             turn = differs & (now - other >= self._hold)

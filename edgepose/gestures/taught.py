@@ -14,10 +14,12 @@ import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgepose import json_file
 from edgepose.errors import NetworkFileError
@@ -64,30 +66,35 @@ class Taught:
     def scores(self, rows: Float64Array) -> Float64Array:
         """Scores (N, L) of features (N, F): 0 for all labels but the likeliest, and for that where it is out of
         reach; NaN where too much is missing."""
-        hidden = np.isnan(rows[:, : 2 * len(self.keypoints)]).mean(axis=1) > MOST_MISSING
+        missing = np.isnan(rows)
+        hidden = np.add.reduce(missing[:, : 2 * len(self.keypoints)], axis=1)
         scaled = (rows - self.mean) / self.scale
-        scaled[np.isnan(scaled)] = 0.0
+        np.copyto(scaled, 0.0, where=missing)
         logits = scaled @ self.weights.T + self.bias
-        likely = np.exp(logits - logits.max(axis=1, keepdims=True))
-        likely /= likely.sum(axis=1, keepdims=True)
-        best = likely.argmax(axis=1)
-        near = self.distances(scaled)[np.arange(len(rows)), best] <= self.reach[best]
-        out: Float64Array = np.where(
-            np.arange(len(self.labels)) == best[:, None], likely * near[:, None], 0.0
-        )
-        out[hidden] = np.nan
+        likely = np.exp(logits - np.maximum.reduce(logits, axis=1, keepdims=True))
+        best, who = likely.argmax(axis=1), np.arange(len(rows))
+        near = self.distances(scaled)[who, best] <= self.reach[best]
+        out = np.zeros(likely.shape)
+        out[who, best] = near / np.add.reduce(likely, axis=1)  # the likeliest of them is 1
+        out[hidden > MOST_MISSING * 2 * len(self.keypoints)] = np.nan
         return out
 
     def distances(self, scaled: Float64Array) -> Float64Array:
         """Distance (N, L) of scaled features to the nearest example of each label."""
-        square = (
-            (scaled**2).sum(axis=1)[:, None]
-            - 2 * scaled @ self.examples.T
-            + (self.examples**2).sum(axis=1)
-        )
-        columns = [square[:, self.of == label].min(axis=1) for label in range(len(self.labels))]
-        distances: Float64Array = np.sqrt(np.maximum(np.stack(columns, axis=1), 0.0))
+        examples, squares, starts = self._by_label
+        apart = squares - scaled @ examples
+        nearest = np.minimum.reduceat(apart, starts, axis=1)
+        nearest += np.einsum("ij,ij->i", scaled, scaled)[:, None]
+        distances: Float64Array = np.sqrt(np.maximum(nearest, 0.0, out=nearest))
         return distances
+
+    @cached_property
+    def _by_label(self) -> tuple[Float64Array, Float64Array, NDArray[np.intp]]:
+        """Twice the examples (F, E) in the order of their labels, their squares, and where each label starts."""
+        order = np.argsort(self.of, kind="stable")
+        examples = self.examples[order]
+        starts = np.searchsorted(self.of[order], np.arange(len(self.labels)))
+        return np.ascontiguousarray(2 * examples.T), (examples**2).sum(axis=1), starts
 
 
 class TaughtJudge:
@@ -125,9 +132,12 @@ class TaughtJudge:
         self, points: Float64Array, tracks: Sequence[int | None], now: float
     ) -> Float64Array:
         """As `Judge`."""
-        taken = points.take(self._numbers, axis=1)
-        xy = taken[:, :, :2]
-        xy[~((taken[:, :, 2] > 0) & np.isfinite(xy).all(axis=2))] = np.nan
+        taken = points.T.take(self._numbers, axis=1)
+        places = taken[:2]
+        there = np.isfinite(places[0] + places[1])
+        there &= taken[2] > 0
+        np.copyto(places, np.nan, where=~there)
+        xy = places.T
         if not self._taught.window:
             return self._taught.scores(self._features(xy[:, None]))
         windows = np.stack(
