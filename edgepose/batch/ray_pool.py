@@ -157,7 +157,9 @@ class RayPool(Closing):
             for n in nodes
         ]
         for node, answer in zip(nodes, asked, strict=True):
-            if problem := self._answer(answer):
+            problem = self._answer(answer)
+            # one that has gone meanwhile does no harm: the others do its work
+            if problem and node["NodeID"] in {n["NodeID"] for n in ray.nodes() if n["Alive"]}:
                 yield f"Node {node['NodeManagerAddress']} {problem}"
 
     def _answer(self, answer: Any) -> str:

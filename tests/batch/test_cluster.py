@@ -1,4 +1,7 @@
-"""Jobs on a Ray cluster: two nodes on loopback addresses, whose processes are ended by their numbers only."""
+"""Jobs on a Ray cluster: two nodes on loopback addresses, whose processes are ended by their numbers only.
+
+Those in which something dies take minutes: `pytest -m long tests/batch`.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ from edgepose.options import NetworkChoice
 from edgepose.wanted import find_network
 
 pytest.importorskip("ray", reason="the cluster extra is not installed, or Ray has no wheel here")
-pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 
 # of this run alone: two suites at the same time must not meet. Ports from 10002 on are Ray's workers'
 NET = 2 + secrets.randbelow(250)
@@ -162,6 +165,7 @@ def status(out: Path) -> dict[str, Any]:
     return json.loads(told)  # type: ignore[no-any-return]
 
 
+@pytest.mark.long
 def test_what_kills_its_worker_is_set_aside_and_the_others_are_done(
     cluster: Cluster, make_film: MakeFilm, tmp_path: Path
 ) -> None:
@@ -186,7 +190,7 @@ def test_what_kills_its_worker_is_set_aside_and_the_others_are_done(
     assert (told["done"], told["failed"]) == (1, 1)
     # asked again, it is given its chance
     driver = cluster.drive(out, poison, good, "--retry-failed")
-    _, said = driver.communicate(timeout=200)
+    _, said = driver.communicate(timeout=400)
     assert driver.returncode == 0, said
     assert rows_in(out, poison) == posenet_rows(poison, "--track")
 
@@ -199,6 +203,7 @@ ALONE = (
 )  # a process with file systems of its own
 
 
+@pytest.mark.long
 @pytest.mark.skipif(
     subprocess.run([*ALONE, "true"], capture_output=True, check=False).returncode != 0,
     reason="unshare is not there or not allowed: no node can have other folders than the others",
@@ -210,7 +215,8 @@ def test_nodes_that_cannot_do_the_job_are_named(
     film.write_bytes(make_film("mp4").read_bytes())
     other = tmp_path / "other"  # edgepose of another version
     shutil.copytree(Path(edgepose.__file__).parent, other / "edgepose")
-    (other / "edgepose" / "version.py").write_text('__version__ = "0.0.1"\n')
+    version = other / "edgepose" / "version.py"
+    version.write_text(version.read_text().replace(edgepose.__version__, "0.0.1"))
     home = tmp_path / "home"  # other weights
     weights = find_network(NetworkChoice(network=NETWORK)).model
     (home / "networks" / NETWORK).mkdir(parents=True)
@@ -227,20 +233,21 @@ def test_nodes_that_cannot_do_the_job_are_named(
             words = (f"--address={cluster.address}", f"--node-ip-address={where}")
             nodes.append(cluster.start(*words, before=before, **more))
         driver = cluster.drive(out, film)
-        _, said = driver.communicate(timeout=200)
+        _, said = driver.communicate(timeout=400)
     finally:
         for node in nodes:
             end(node)
     assert driver.returncode == 2
-    version, weights_, unseen = extra
+    older, weights_, unseen = extra
     assert sorted(said.replace("edgepose: ", "").splitlines()[1:]) == [
-        f"Node {version} has edgepose 0.0.1, and the driver {edgepose.__version__}.",
+        f"Node {older} has edgepose 0.0.1, and the driver {edgepose.__version__}.",
         f"Node {weights_} has other weights of {NETWORK} than the driver.",
         f"Node {unseen} does not see {out}: --out must be a folder that all nodes share.",
     ]
     assert not list(out.glob(".nonce*"))
 
 
+@pytest.mark.long
 def test_a_worker_a_driver_and_a_node_may_die(
     cluster: Cluster, make_film: MakeFilm, tmp_path: Path
 ) -> None:
@@ -270,7 +277,7 @@ def test_a_worker_a_driver_and_a_node_may_die(
     assert all(path.stat().st_mtime_ns == at for path, at in done.items() if path.exists())
     for number in (cluster.second.pid, *descendants(cluster.second.pid)):
         kill(number)
-    _, said = driver.communicate(timeout=200)
+    _, said = driver.communicate(timeout=400)
     assert driver.returncode == 0, said
     assert rows_in(out) == expected
     assert check(Folder(out)) == []
@@ -288,13 +295,14 @@ def test_what_the_cluster_has_not_is_refused_at_once(
     cluster: Cluster, make_film: MakeFilm, tmp_path: Path
 ) -> None:
     driver = cluster.drive(tmp_path / "out", make_film("mp4"), "--gpus-per-worker", "0.5")
-    _, said = driver.communicate(timeout=100)
+    _, said = driver.communicate(timeout=200)
     assert driver.returncode == 2
     assert "2 workers need 1 GPUs, and the cluster has 0." in said
     assert "--num-gpus=1" in said
     assert len(said.splitlines()) <= 2
 
 
+@pytest.mark.long
 def test_a_cluster_of_our_own_listens_on_this_machine_only(
     make_film: MakeFilm, tmp_path: Path
 ) -> None:
@@ -308,7 +316,7 @@ def test_a_cluster_of_our_own_listens_on_this_machine_only(
             time.sleep(0.02)
         started = [driver.pid, *descendants(driver.pid)]
         heard = {address for number in started for address in listening(number)}
-        _, said = driver.communicate(timeout=200)
+        _, said = driver.communicate(timeout=400)
     finally:
         driver.kill()
     assert driver.returncode == 0, said
