@@ -80,7 +80,7 @@ class Features:
         there = ~np.isnan(trunk)
         np.copyto(trunk, 0.0, where=~there)
         centre = np.add.reduce(trunk, axis=1) / np.add.reduce(there, axis=1)
-        sizes = _apart(newest, self._a, self._b) * self._times
+        sizes = _spans(newest, self._a, self._b) * self._times
         unit = np.fmax.reduce(sizes)
         unit[~(unit > 0)] = np.nan
         moved = (places - centre[:, None, None]) / unit
@@ -88,7 +88,7 @@ class Features:
         at = 2 * moved.shape[1] * moved.shape[2]
         rows[:at] = moved.transpose(2, 1, 0, 3).reshape(at, -1)
         end = at + len(self._i)
-        rows[at:end] = _apart(moved[:, :, 0], self._i, self._j)
+        rows[at:end] = _spans(moved[:, :, 0], self._i, self._j)
         if windows.shape[1] > 1:  # a linear classifier cannot make it of the places
             steps = _length(moved[:, :, 1:] - moved[:, :, :-1])
             there = ~np.isnan(steps)
@@ -97,7 +97,7 @@ class Features:
         return np.transpose(rows)
 
 
-def _apart(places: Float64Array, a: Indices, b: Indices) -> Float64Array:
+def _spans(places: Float64Array, a: Indices, b: Indices) -> Float64Array:
     """Distances of keypoints (pairs, N) of places (2, K, N)."""
     return _length(places.take(a, axis=1) - places.take(b, axis=1))
 
