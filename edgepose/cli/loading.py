@@ -52,7 +52,7 @@ def load_estimator(
 ) -> Estimator:
     """The estimator, and a line that says what runs where; `together` frames come at the same time."""
     options = estimator_options(choice, network, talk, download=not names.no_download)
-    options = replace(options, together=max(1, min(together, options.batch)))
+    options = at_once(options, together)
     estimator = make_estimator(network, replace(options, engine=engine_with_progress(engine, talk)))
     loaded: Engine | None = getattr(estimator, "engine", None)
     if loaded is not None:
@@ -64,6 +64,11 @@ def load_estimator(
     for note in made.notes if made is not None else ():
         talk.once(note)
     return estimator
+
+
+def at_once(options: EstimatorOptions, sources: int) -> EstimatorOptions:
+    """Options for so many live sources, whose frames go through the network together."""
+    return replace(options, together=max(1, min(sources, options.batch)))
 
 
 def _check_tensor_names(names: NetworkChoice, engine: Engine, network: str) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgepose.cli.common import terminate_as_interrupt
 from edgepose.cli.console import Talk
-from edgepose.cli.loading import engine_with_progress, estimator_options, find_network
+from edgepose.cli.loading import at_once, engine_with_progress, estimator_options, find_network
 from edgepose.cli.serve_options import Serve
 from edgepose.draw.overlay import parse_overlay
 from edgepose.errors import UnknownNameError, UsageError
@@ -153,6 +153,7 @@ def _plan(asked: Serve, talk: Talk, settings: Mapping[str, Any]) -> _Plan:
     assert network.topology is not None  # only detectors have none
     finders = wanted_gestures(events.gestures, network.topology)
     how = estimator_options(asked.estimator, network, talk, download=not names.no_download)
+    how = at_once(how, len(asked.sources))
     book = _zone_book(asked, zones, finders)
     channels = ChannelOptions(
         overlay=web.overlay,

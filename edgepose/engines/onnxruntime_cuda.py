@@ -6,6 +6,7 @@ Device buffers go in and stay, as with TensorRT: the session computes on our str
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -80,11 +81,27 @@ def load_with(
     chain = [(p, provider_options(p, options, stream.handle)) for p in providers]
     session = open_session(ort, model, settings, [*chain, "CPUExecutionProvider"])
     if providers[0] not in session.get_providers():
+        told = provider_words(providers[0], Path(ort.__file__).parent / "capi")
         raise BackendUnavailable(
-            f"onnxruntime could not start its {providers[0]}: CUDA, cuDNN or TensorRT of the version "
-            "that it was built for are missing. See the requirements of your onnxruntime-gpu."
+            f"onnxruntime could not start its {providers[0]}{f' ({told})' if told else ''}: CUDA, cuDNN or "
+            "TensorRT of the version that it was built for are missing. See the requirements of your "
+            "onnxruntime-gpu."
         )
     return OrtCudaEngine(ort, session, model, options, cuda, stream, f"{name} ({gpu.name})")
+
+
+def provider_words(provider: str, folder: Path) -> str:
+    """Why the library of a provider does not load, in the loader's words; "" where that is not the reason.
+
+    ONNX Runtime tells its own log only, which goes to stderr past Python.
+    """
+    kind = provider.removesuffix("ExecutionProvider").lower()
+    try:
+        ctypes.CDLL(str(folder / f"libonnxruntime_providers_{kind}.so"))
+    except OSError as e:
+        words = str(e).split(str(folder))[-1].strip("/ ")
+        return "" if "undefined symbol" in words else words  # its host is only there in a session
+    return ""
 
 
 def provider_options(provider: str, options: EngineOptions, stream: int) -> dict[str, Any]:

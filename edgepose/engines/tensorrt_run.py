@@ -146,11 +146,15 @@ class TensorRTEngine(DeviceEngine):
         """Bind the slot's addresses and start on the engine's stream."""
         for name, array in (*slot.inputs.items(), *slot.outputs.items()):
             if not self._context.set_tensor_address(name, array.address):
-                raise EngineError(f"TensorRT refuses the memory of tensor {name!r}.")
+                raise EngineError(
+                    f"TensorRT refuses the memory of tensor {name!r}: {self._told()}."
+                )
         if not self._context.execute_async_v3(self.stream.handle):
-            raise EngineError(
-                f"TensorRT could not run the engine: {self._loader.log.last() or 'no reason given'}."
-            )
+            raise EngineError(f"TensorRT could not run the engine: {self._told()}.")
+
+    def _told(self) -> str:
+        """The library's newest words."""
+        return self._loader.log.last().rstrip(".") or "no reason given"
 
     def release(self) -> None:
         """Context before engine before runtime."""

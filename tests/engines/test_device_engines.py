@@ -24,6 +24,7 @@ from edgepose.engines.onnxruntime_cuda import (
     OrtCudaEngine,
     probe_provider,
     provider_options,
+    provider_words,
 )
 from edgepose.engines.options import BatchRange, Calibration, EngineOptions
 from edgepose.engines.plans import Flavour
@@ -31,6 +32,7 @@ from edgepose.engines.tensorrt_calibrator import _Feeder
 from edgepose.engines.tensorrt_load import start
 from edgepose.engines.tensorrt_run import TensorRTEngine
 from edgepose.errors import BackendUnavailable, EngineError
+from edgepose.networks.onnx_file import Tensor
 from tests.engines import trt_double
 from tests.engines.conftest import Maker
 from tests.engines.cuda_double import Lazy, lazy_cuda
@@ -257,6 +259,15 @@ def test_an_engine_that_does_not_run(rig: Rig, onnx_file: Maker) -> None:
     np.testing.assert_allclose(engine.infer({"x": batch_of(1)})["cmap"], 2.0)
 
 
+def test_memory_that_the_library_refuses(rig: Rig, onnx_file: Maker) -> None:
+    engine = rig.engine(onnx_file())
+    rig.trt.state.refuse_memory = "Error Code 3: not aligned."
+    with pytest.raises(EngineError, match=r"memory of tensor 'x': Error Code 3: not aligned\.$"):
+        engine.infer({"x": batch_of(1)})
+    rig.trt.state.refuse_memory = ""
+    np.testing.assert_allclose(engine.infer({"x": batch_of(1)})["cmap"], 2.0)
+
+
 def test_plan_files_run_as_they_are(rig: Rig, onnx_file: Maker, tmp_path: Path) -> None:
     rig.engine(onnx_file(), output=tmp_path / "mine.engine")
     builds = len(rig.calls("build"))
@@ -299,10 +310,15 @@ def test_calibration_in_device_memory(onnx_file: Maker) -> None:
 @pytest.mark.parametrize(
     ("count", "best", "calls"), [(30, 1, 30), (30, 8, 4), (7, 8, 1), (30, 32, 1)]
 )
-def test_every_picture_calibrates(count: int, best: int, calls: int) -> None:
+@pytest.mark.parametrize(
+    ("kind", "taken"),
+    [("float32", "f4"), ("float16", "f2"), ("uint8", "u1"), ("int8", "f4")],
+)
+def test_every_picture_calibrates(count: int, best: int, calls: int, kind: str, taken: str) -> None:
     _, cuda = lazy_cuda()
     plan = SimpleNamespace(
         batch=BatchRange(1, best, best),
+        outline=SimpleNamespace(inputs=[Tensor("x", kind, (best, 2))]),
         calibration=Calibration(
             "d", lambda: ({"x": np.full((1, 2), i, "f")} for i in range(count)), count
         ),
@@ -311,7 +327,7 @@ def test_every_picture_calibrates(count: int, best: int, calls: int) -> None:
         feeder = _Feeder(plan, cuda)  # type: ignore[arg-type]
         seen = []
         while (addresses := feeder.next(["x"])) is not None:
-            host = np.empty((best, 2), "f")
+            host = np.empty((best, 2), taken)
             cuda.download(SimpleNamespace(address=addresses[0]), host, feeder._stream)
             feeder._stream.synchronize()
             seen.append(host[:, 0])
@@ -424,6 +440,12 @@ def test_provider_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 # --- what is missing is named
+
+
+def test_why_a_provider_does_not_load(tmp_path: Path) -> None:
+    (tmp_path / "libonnxruntime_providers_cuda.so").write_bytes(b"")
+    assert "file too short" in provider_words(CUDA_PROVIDER, tmp_path)
+    assert "cannot open shared object file" in provider_words(TENSORRT_PROVIDER, tmp_path)
 
 
 def test_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,12 +31,19 @@ def make(version: str, **settings: Any) -> Any:
     """The double of a version.
 
     Settings: cores (DLA cores), fail (text of a failing build), gate (an Event that the build waits
-    for), refuse (deserialise returns None), refuse_timing (the timing cache is not taken), launch (who runs
+    for), refuse (deserialise returns None), refuse_memory (text of tensors that are not bound), refuse_timing (the timing cache is not taken), launch (who runs
     an enqueued engine).
     """
     api = API[version]
     state = SimpleNamespace(
-        calls=[], cores=0, fail="", gate=None, refuse=False, refuse_timing=False, parse_errors=[]
+        calls=[],
+        cores=0,
+        fail="",
+        gate=None,
+        refuse=False,
+        refuse_memory="",
+        refuse_timing=False,
+        parse_errors=[],
     )
     state.launch = lambda handle, work: work()
     state.__dict__.update(settings)
@@ -310,6 +317,9 @@ def make(version: str, **settings: Any) -> Any:
 
         def set_tensor_address(self, name: str, memory: int) -> bool:
             record("address", name, memory)
+            if state.refuse_memory:
+                self._engine._logger.log(SimpleNamespace(name="ERROR"), state.refuse_memory)
+                return False
             self._addresses[name] = memory
             return True
 
@@ -333,8 +343,8 @@ def make(version: str, **settings: Any) -> Any:
             return True
 
     class ICudaEngine(Guarded):
-        def __init__(self, plan: dict[str, Any]) -> None:
-            self._plan = plan
+        def __init__(self, plan: dict[str, Any], logger: Any) -> None:
+            self._plan, self._logger = plan, logger
             self._tensors = [*plan["inputs"], *plan["outputs"]]
 
         @property
@@ -386,7 +396,9 @@ def make(version: str, **settings: Any) -> Any:
                 plan = json.loads(bytes(serialized_engine))
             except ValueError:
                 return None
-            return None if state.refuse or plan["version"] != version else ICudaEngine(plan)
+            if state.refuse or plan["version"] != version:
+                return None
+            return ICudaEngine(plan, self._logger)
 
     module = SimpleNamespace(
         __version__=version,

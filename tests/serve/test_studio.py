@@ -10,11 +10,16 @@ from typing import Any
 import pytest
 from served import make_film, wait_for
 
+from edgepose.cli.console import Talk
+from edgepose.cli.loading import at_once
+from edgepose.cli.serve import _plan
+from edgepose.cli.serve_options import Serve
 from edgepose.engines import EngineOptions
 from edgepose.errors import UnknownNameError, UsageError
 from edgepose.estimators import EstimatorOptions
 from edgepose.io.sinks.rows import to_json
 from edgepose.networks.resolve import resolve
+from edgepose.options import NetworkChoice
 from edgepose.serve.engines import MAX_ENGINES, Choice, EnginePool
 from edgepose.serve.recorded import NoEvents
 from edgepose.serve.report import health, stats
@@ -159,3 +164,11 @@ def test_names_that_are_no_text_are_told(make: Callable[..., Studio], tmp_path: 
     studio.store.flush()  # type: ignore[union-attr]
     assert health(studio)["ok"]
     assert studio.recorded.log.sessions()[0].source.endswith("caf\\udce9.mp4")
+
+
+def test_plans_of_a_server_take_a_frame_of_each_camera() -> None:
+    for cameras, together in ((), 1), (("a=rtsp://127.0.0.1/1", "b=rtsp://127.0.0.1/2"), 2):
+        asked = Serve(sources=cameras, network=NetworkChoice(network="edgepose-lite-body"))
+        pool = _plan(asked, Talk(), {}).engines
+        assert pool._options.together == together
+    assert at_once(EstimatorOptions(batch=4), 9).together == 4
