@@ -1,6 +1,6 @@
 """Film to film and first picture: whole processes of posenet and of other programs in turn.
 
-usage: python benchmarks/peers.py [--rtmlib PYTHON] [--mediapipe PYTHON] [--pairs N] [--frames N]
+usage: python benchmarks/peers.py [--rtmlib PYTHON] [--mediapipe PYTHON] [--pairs N] [--frames N]       six minutes
 
 PYTHON is the interpreter of an environment with `rtmlib onnxruntime` or with `mediapipe<0.10.30` (later ones carry
 no networks); a peer that is not named is left out. rtmlib runs its RTMO class on the file that has the
@@ -74,6 +74,11 @@ class Cost(NamedTuple):
     memory: float
 
 
+def environment() -> dict[str, str]:
+    """Ours, with bytecode kept as an installation by pip keeps it: else a clone would be compiled at every start."""
+    return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+
+
 def run(command: Sequence[str]) -> Cost:
     """Run a whole process.
 
@@ -84,7 +89,7 @@ def run(command: Sequence[str]) -> Cost:
     with open(os.devnull, "wb") as nowhere:
         actions = [(os.POSIX_SPAWN_DUP2, nowhere.fileno(), 1)]
         actions += [(os.POSIX_SPAWN_DUP2, nowhere.fileno(), 2)]
-        pid = os.posix_spawn(command[0], list(command), os.environ, file_actions=actions)
+        pid = os.posix_spawn(command[0], list(command), environment(), file_actions=actions)
         _, status, used = os.wait4(pid, 0)
     if status:
         sys.exit(f"Ended with {os.waitstatus_to_exitcode(status)}: {' '.join(command)}")
@@ -109,7 +114,7 @@ def main() -> None:
     parser.add_argument("--rtmlib", default="", metavar="PYTHON")
     parser.add_argument("--mediapipe", default="", metavar="PYTHON")
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--frames", type=int, default=100_000)
+    parser.add_argument("--frames", type=int, default=200)
     args = parser.parse_args()
     folder, conditions, count = material(), machine(), str(args.frames)
     film = str(folder / "media/one-by-one-person-detection.mp4")
@@ -137,6 +142,7 @@ def main() -> None:
             theirs = [args.mediapipe, "-c", MEDIAPIPE_FILM, film, other, count]
             figures["film, MediaPipe"] = compare(ours, theirs, args.pairs)
     store("peers", figures, conditions)
+    print("README's table: python tools/make_figures.py")
 
 
 if __name__ == "__main__":

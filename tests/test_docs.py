@@ -20,7 +20,7 @@ COMPLETIONS = ROOT / "completions"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 # pages whose Python examples have tests of their own, which look at what they do
 TESTED_ELSEWHERE = ("networks.md", "json.md", "inputs-outputs.md")
-GENERATORS = ("command_pages", "completions", "api_page")
+GENERATORS = ("command_pages", "completions", "api_page", "figures")
 
 
 def ids(path: Path) -> str:
