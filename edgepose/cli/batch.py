@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edgepose.batch.files import Folder, held, running
+from edgepose.batch.files import PICTURES, Folder, held, running
 from edgepose.batch.finish import DAMAGED, DONE, FAILED, WAITING, finals, forget_failures
 from edgepose.batch.local import LocalPool
 from edgepose.batch.manifest import Manifest, check
@@ -139,6 +139,10 @@ def _run(
             talk.error(f"edgepose: {item.problem}")
     tasks = sum(1 for _ in to_do(items, folder))
     talk.info(f"{_in_words(items)}; parts to do: {tasks}.")
+    if job.track and sum(item.kind == PICTURES for item in items) > 1:
+        talk.info(
+            f"Pictures are tracked in shards of {job.shard}; track ids begin anew in each (--shard)."
+        )
     teller = Teller(talk, asked.progress == "json")
     with ExitStack() as stack:
         pool = stack.enter_context(_pool(asked, job, folder, items, run)) if tasks else _Nobody()
