@@ -209,6 +209,7 @@ _edgepose_collect() {
         '--store=''[Where the events are. (default\: fleet.db in EDGEPOSE_HOME)]:FILE|postgresql //...: ' \
         '--group=''[Share the work with other collectors of this name.]:NAME: ' \
         '--keep-days=''[Delete events that came earlier; 0 = never.]:NUMBER: ' \
+        '--poses=''[Take the poses of devices (`serve --fleet-poses`); needs EDGEPOSE_POSES_KEY.]:FOLDER:_files' \
         '--listen=''[Address of the page; none = no page. (default\: 127.0.0.1\:8443)]:HOST PORT|none: ' \
         '--cert=''[Certificate of the page; needed beyond loopback.]:FILE:_files' \
         '--key=''[Its key.]:FILE:_files' \
@@ -683,6 +684,8 @@ _edgepose_serve() {
         '--mqtt-discovery''[Have Home Assistant find cameras, people and zones by itself.]' \
         '--webhook=''[POST each event, signed with EDGEPOSE_WEBHOOK_SECRET.]:URL: ' \
         '--fleet=''[Deliver events to `edgepose collect`. (default\: EDGEPOSE_FLEET)]:mqtts //HOST/?device=NAME: ' \
+        '--fleet-poses=''[PUT the poses of every 15 minutes as Parquet. (default\: EDGEPOSE_FLEET_POSES)]:https //DEVICE PASSWORD@HOST/: ' \
+        '--fleet-disk=''[Room for poses and events; the oldest poses go first. (default\: 2G)]:SIZE: ' \
         '--log-level=''[silent, error, warning, info, verbose or debug. (default\: info)]:TEXT:(silent error warning info verbose debug)' \
         '(--verbose -v)'{--verbose,-v}'[The same as --log-level=verbose.]' \
         '(--quiet -q)'{--quiet,-q}'[Errors only.]' \

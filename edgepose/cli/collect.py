@@ -34,6 +34,7 @@ from edgepose.json_file import read_json
 from edgepose.web import server as web_server
 from edgepose.web.access import is_loopback
 
+LEAST_KEY = 16
 ANSWER = 10.0  # seconds that a broker has to take settings
 
 
@@ -48,6 +49,7 @@ def collect(asked: Collect) -> int:
     if not re.fullmatch(r"[\w.-]{0,64}", asked.group):
         raise UsageError("--group is a word of letters, digits, '-', '_' and '.'.")
     token = page_token(where[0]) if where else ""
+    _poses_key(asked)
     with ExitStack() as stack:
         terminate_as_interrupt()
         try:
@@ -62,7 +64,7 @@ def collect(asked: Collect) -> int:
             listening = web_server.bind(*where)
             stack.callback(listening.close)
             reader = stack.enter_context(open_store(asked.store, write=False))
-            server = _page_server(receiver, reader, token, web)
+            server = _page_server(receiver, reader, token, asked)
             scheme = "https" if web.cert else "http"
             say_address(
                 web_server.server_address(listening, where[0], scheme),
@@ -76,10 +78,33 @@ def collect(asked: Collect) -> int:
     return EXIT_DONE
 
 
-def _page_server(receiver: Receiver, reader: FleetStore, token: str, web: CollectWeb) -> Any:
-    app = web_server.load_app("edgepose.collect.app:fleet_app", receiver, reader, token)
+def _page_server(receiver: Receiver, reader: FleetStore, token: str, asked: Collect) -> Any:
+    app, web = (
+        web_server.load_app("edgepose.collect.app:fleet_app", receiver, reader, token),
+        asked.web,
+    )
+    if asked.poses is not None:
+        key = _poses_key(asked)
+        app = web_server.load_app("edgepose.collect.inbox:Inbox", app, asked.poses, key)
     tls = (str(web.cert), str(web.key)) if web.cert else None
     return web_server.make_server(app, lambda: None, tls)
+
+
+def _poses_key(asked: Collect) -> str:
+    """The key of the devices' passwords, "" where no poses are taken.
+
+    Raises:
+        UsageError: there is none, or nothing listens.
+    """
+    key = os.environ.get("EDGEPOSE_POSES_KEY", "")
+    if asked.poses is not None and len(key) < LEAST_KEY:
+        raise UsageError(
+            f"--poses needs EDGEPOSE_POSES_KEY, {LEAST_KEY} characters or more, for the devices' passwords: "
+            'export EDGEPOSE_POSES_KEY="$(openssl rand -hex 16)"'
+        )
+    if asked.poses is not None and asked.web.listen == "none":
+        raise UsageError("--poses takes files where --listen says; none listens nowhere.")
+    return key
 
 
 def _listen(web: CollectWeb) -> tuple[str, int] | None:

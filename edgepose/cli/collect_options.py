@@ -39,6 +39,7 @@ class Collect:
     store: Store = ""
     group: Annotated[str, Option("Share the work with other collectors of this name.", metavar="NAME")] = ""
     keep_days: Annotated[float, Option("Delete events that came earlier; 0 = never.", least=0, most=1e6)] = 0.0
+    poses: Annotated[Path | None, Option("Take the poses of devices (`serve --fleet-poses`); needs EDGEPOSE_POSES_KEY.", metavar="FOLDER")] = None
     web: CollectWeb = CollectWeb()
     talk: TalkChoice = TalkChoice()
 

@@ -25,6 +25,7 @@ from edgepose.events.tables import Retention
 from edgepose.events.zones import Zones, load_zones, parse_zones
 from edgepose.fleet.config import RemoteConfig, Settle
 from edgepose.fleet.link import FleetLink, fleet_broker
+from edgepose.fleet.poses import FleetPoses, size_of
 from edgepose.fleet.publish import PeoplePublisher
 from edgepose.fleet.webhook import WebHook
 from edgepose.io.sources import SCHEMES, open_source
@@ -168,7 +169,7 @@ def _plan(asked: Serve, talk: Talk, settings: Mapping[str, Any]) -> _Plan:
         source=camera_options(asked.camera),
     )
     pool = EnginePool(Choice(engine_with_progress(engine, talk), network), how)
-    return _Plan(channels, book, Retention(events.keep_days, events.keep_megabytes), pool)
+    return _Plan(channels, book, _retention(asked), pool)
 
 
 def _database(asked: Serve) -> Path | None:
@@ -296,9 +297,40 @@ def _deliver(asked: Serve, studio: Studio, remote: RemoteConfig | None) -> None:
     if wanted.webhook and database is not None:
         secret = os.environ.get("EDGEPOSE_WEBHOOK_SECRET", "")
         studio.deliver(WebHook(wanted.webhook, secret, database))
+    poses = _poses(asked, studio, database)
     if fleet and database is not None and remote is not None:
-        state = lambda: {**device_state(studio), "config": remote.state}  # noqa: E731
+
+        def state() -> dict[str, Any]:
+            kept = {"poses": poses.state} if poses else {}
+            return {**device_state(studio), "config": remote.state, **kept}
+
         studio.deliver(FleetLink(fleet, database, state=state, on_config=remote.take))
+
+
+def _poses(asked: Serve, studio: Studio, database: Path | None) -> FleetPoses | None:
+    """Keep poses and bring them to the centre, where that is asked for."""
+    url = _poses_url(asked)
+    if not url:
+        return None
+    if database is None:
+        raise UsageError("--fleet-poses keeps files beside the events: --db FILE, not none.")
+    poses = FleetPoses(url, database, size_of(asked.delivery.fleet_disk))
+    studio.deliver(poses)
+    studio.keep(poses.files.add)
+    return poses
+
+
+def _poses_url(asked: Serve) -> str:
+    return asked.delivery.fleet_poses or os.environ.get("EDGEPOSE_FLEET_POSES", "")
+
+
+def _retention(asked: Serve) -> Retention:
+    """What is kept of events; poses and events have one room, of which poses leave first."""
+    events, most = asked.events, asked.events.keep_megabytes
+    if _poses_url(asked):
+        quota = size_of(asked.delivery.fleet_disk) / 1e6
+        most = min(most or quota, quota)
+    return Retention(events.keep_days, most)
 
 
 def _fleet(asked: Serve) -> str:

@@ -58,6 +58,8 @@ class DeliveryChoice:
     mqtt_discovery: Annotated[bool, Option("Have Home Assistant find cameras, people and zones by itself.")] = False
     webhook: Annotated[str, Option("POST each event, signed with EDGEPOSE_WEBHOOK_SECRET.", metavar="URL")] = ""
     fleet: Annotated[str, Option("Deliver events to `edgepose collect`. [default: EDGEPOSE_FLEET]", metavar="mqtts://HOST/?device=NAME")] = ""
+    fleet_poses: Annotated[str, Option("PUT the poses of every 15 minutes as Parquet. [default: EDGEPOSE_FLEET_POSES]", metavar="https://DEVICE:PASSWORD@HOST/")] = ""
+    fleet_disk: Annotated[str, Option("Room for poses and events; the oldest poses go first.", metavar="SIZE")] = "2G"
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,9 @@ def problems(store: FleetStore) -> list[str]:
                 f"{device.name}: {delivered - stored - gone} of the {delivered} events that it delivered "
                 f"(run {run}) are not in the store"
             )
+        poses = _part(device.state, "poses")
+        if gone_poses := _figure(poses.get("dropped")):
+            found.append(f"{device.name}: {gone_poses} files of poses were deleted there")
         if dropped:
             found.append(
                 f"{device.name}: {dropped} events were lost there, before they were delivered"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Protocol
+import urllib.request
+from typing import Any, Protocol
 
 from edgepose.closing import Closing
 from edgepose.errors import StoreError
@@ -71,3 +72,10 @@ class Delivery(Closing):
         self._news.set()
         if self._thread.is_alive():
             self._thread.join(5)
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    """What is delivered goes where the user said, nowhere else."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None

@@ -24,7 +24,7 @@ from typing import Any
 from edgepose.errors import UsageError
 from edgepose.events.event import Event, iso_time
 from edgepose.events.outbox import Outbox
-from edgepose.fleet.delivery import Delivery
+from edgepose.fleet.delivery import Delivery, NoRedirect
 from edgepose.io.uri import parse
 from edgepose.version import __version__
 
@@ -93,7 +93,7 @@ class WebHook(Delivery):
         if uri.user:
             login = base64.b64encode(f"{uri.user}:{uri.password}".encode()).decode()
             self._login = f"Basic {login}"
-        self._opener = urllib.request.build_opener(_NoRedirect)
+        self._opener = urllib.request.build_opener(NoRedirect)
         self._delay, self.sent, self.gone = 0.0, 0, False
         self._outbox = Outbox(database, f"webhook {self._url}", from_start=False)
         self._thread.start()
@@ -150,10 +150,3 @@ class WebHook(Delivery):
         """End; what waits is sent at the next start."""
         super().close()
         self._outbox.close()
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Events go where the user said, nowhere else."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None

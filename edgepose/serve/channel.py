@@ -290,6 +290,8 @@ class Channel:
         self._people = _people(result, inside)
         self.poses, self._heard = result_row(result), now
         self.publish("poses", self.poses)
+        if self._options.poses is not None:
+            self._options.poses(result)
         if not self._history or now - self._history[-1][0] >= SAMPLE:
             self._history.append((now, len(inside)))
         if now - self._told >= FIGURES:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,10 @@ from edgepose.serve.zone_book import ZoneBook
 if TYPE_CHECKING:
     from edgepose.events.event import Event
     from edgepose.fleet.delivery import Target
+    from edgepose.networks.topology import Topology
+    from edgepose.types import Result
+
+    Keeper = Callable[[str, Result, Topology | None], None]
 
 CLOSE_SECONDS = 1.5
 
@@ -75,6 +80,7 @@ class Studio(Closing):
         self._guard = threading.RLock()  # of the channels
         self._closed = False
         self._targets: list[Target] = []
+        self._keepers: list[Keeper] = []
         self.store: EventStore | None = None
         if database is not None:
             self.store = EventStore(database, retention=retention, on_commit=self._committed)
@@ -116,12 +122,15 @@ class Studio(Closing):
         store = self.store if choice == self.engines.standard else None
         # nobody counts the people of a test picture or of the film beside the camera
         shows = name == EXAMPLE or parse(uri).scheme == "test"
+        topology = choice.network.topology
+        keeps = None if shows or store is None else partial(self._keep, name, topology)
+        zones = self.zones.of(name)
         return Channel(
             name,
             uri,
             self.displays[name],
             lambda: self.engines.get(choice),
-            replace(self._options, example=shows, camera=name, zones=self.zones.of(name)),
+            replace(self._options, example=shows, camera=name, zones=zones, poses=keeps),
             store,
         )
 
@@ -176,6 +185,14 @@ class Studio(Closing):
             channel = self.channel(name)
             channel.always = True
             channel.look()
+
+    def keep(self, keeper: Keeper) -> None:
+        """Give a keeper every result of the cameras, in whatever network they are; it must not wait."""
+        self._keepers.append(keeper)
+
+    def _keep(self, name: str, topology: Topology | None, result: Result) -> None:
+        for keeper in self._keepers:
+            keeper(name, result, topology)
 
     def deliver(self, target: Target) -> None:
         """Tell a target whenever there are new events; it is closed at the end."""

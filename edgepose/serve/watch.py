@@ -43,6 +43,7 @@ class ChannelOptions:
         source: how inputs are opened.
         linger: seconds for which it goes on after its last viewer.
         retry: seconds before an input that failed is opened again.
+        poses: takes every result, for keeping.
         camera: its name, for events. example: what is seen shows how it works: its events are left out unless they are asked for.
         denied: seconds before a password that was refused is tried again.
         clock: UTC seconds.
@@ -63,6 +64,7 @@ class ChannelOptions:
     retry: float = 2.0
     denied: float = 900.0
     example: bool = False
+    poses: Callable[[Result], None] | None = None
     camera: str = ""
     clock: Callable[[], float] = time.time
 
