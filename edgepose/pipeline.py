@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from edgepose.draw.on_device import DevicePainter
-from edgepose.estimators.base import Ahead, Estimator, Finish
+from edgepose.estimators.base import Ahead, Estimator, Finish, OnDevice
 from edgepose.io.base import Output, Sink, Source
 from edgepose.io.jetson_utils import to_host
 from edgepose.timing import RateMeter, Statistics, Stopwatch
@@ -158,6 +158,7 @@ class Pipeline:
         self._followers = [(stage, make) for stage, make in wanted if make is not None]
         self._made: dict[tuple[str, str], Follower] = {}
         self._per_source = isinstance(source, Group)
+        self._planes = isinstance(estimator, OnDevice) and estimator.on_device
         self.outputs = outputs
         self.sinks = sinks
         self.summary = Summary()
@@ -286,6 +287,8 @@ class Pipeline:
             watch = Stopwatch()
             with watch.stage("decode"):
                 frame = next(frames, None)
+                if frame is not None and not self._planes:
+                    frame = replace(frame, pixels=frame.pixels)  # here, beside the network
             if frame is None:
                 return
             yield _Job(frame, watch)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,13 +26,42 @@ Shape = tuple[int, ...]
 Box = tuple[float, float, float, float]
 
 
+@runtime_checkable
+class Planar(Protocol):
+    """Pixels as a decoder gave them, of which RGB is made for who needs it."""
+
+    @property
+    def shape(self) -> Shape:
+        """(height, width, 3)."""
+        ...
+
+    def rgb(self) -> Pixels:
+        """uint8 RGB (height, width, 3); made once."""
+        ...
+
+
+class _Rgb:
+    """`Frame.pixels`: what a frame was given, as RGB where that is `Planar`."""
+
+    def __get__(self, frame: Any, owner: type | None = None) -> Any:
+        if frame is None:
+            raise AttributeError("pixels")  # the field has no default
+        given = frame.as_given
+        return given.rgb() if isinstance(given, Planar) else given
+
+    def __set__(self, frame: Any, pixels: Any) -> None:
+        frame.__dict__["as_given"] = pixels
+
+
 @dataclass(frozen=True)
 class Frame:
     """One picture of a source.
 
     Attributes:
         pixels: uint8 RGB, shape (height, width, 3); a numpy array on the host, or anything with
-            `__cuda_array_interface__` on the device.
+            `__cuda_array_interface__` on the device. May be given as `Planar`: read as RGB then, made
+            at the first look.
+        as_given: the pixels as they were given, `Planar` too.
         index: number of the frame in its source, from 0; a file's own numbering, gaps where a live
             source dropped frames.
         pts: presentation time in seconds from the start of the source, None for still images.
@@ -41,27 +70,32 @@ class Frame:
         captured: `time.monotonic()` when a live frame arrived; None for files.
     """
 
-    pixels: Any
+    pixels: Any = _Rgb()
     index: int = 0
     pts: float | None = None
     source: str = ""
     name: str = ""
     captured: float | None = None
 
+    if TYPE_CHECKING:
+
+        @property
+        def as_given(self) -> Any: ...
+
     @property
     def height(self) -> int:
         """Height in pixels."""
-        return int(self.pixels.shape[0])
+        return int(self.as_given.shape[0])
 
     @property
     def width(self) -> int:
         """Width in pixels."""
-        return int(self.pixels.shape[1])
+        return int(self.as_given.shape[1])
 
     @property
     def on_device(self) -> bool:
         """True where the pixels live in GPU memory only."""
-        return not isinstance(self.pixels, np.ndarray)
+        return not isinstance(self.as_given, np.ndarray | Planar)
 
 
 @dataclass(frozen=True, slots=True)

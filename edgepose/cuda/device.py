@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -145,6 +146,10 @@ class DeviceRunner:
             Planes.packed(pixels[..., :], format)
             return Planes.packed(self.upload(pixels, stream), format)
         return Planes.packed(pixels, format)
+
+    def planes(self, picture: Planes, stream: Any = None) -> Planes:
+        """A picture that lies on the host, uploaded plane by plane."""
+        return replace(picture, planes=tuple(self.upload(p, stream) for p in picture.planes))
 
     def download(self, source: DeviceArray, stream: Any = None) -> NDArray[Any]:
         """A copy on the host; waits for the stream."""

@@ -110,6 +110,16 @@ class Estimator(Protocol):
 
 
 @runtime_checkable
+class OnDevice(Protocol):
+    """What estimators that may run on a GPU tell."""
+
+    @property
+    def on_device(self) -> bool:
+        """Frames are uploaded as they were given, and no RGB of planes is made for it."""
+        ...
+
+
+@runtime_checkable
 class Ahead(Protocol):
     """What estimators on a GPU offer besides: frames are prepared while others are under way."""
 

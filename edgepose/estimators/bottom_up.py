@@ -118,6 +118,11 @@ class BottomUp:
             return lambda: found
         return self._begin(self.device, frames, stopwatch)
 
+    @property
+    def on_device(self) -> bool:
+        """See `base.OnDevice`."""
+        return self._runner.device is not None
+
     def estimate(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> list[tuple[Pose, ...]]:
         """The poses of each frame; see `Estimator.estimate`."""
         poses: list[tuple[Pose, ...]] = []
@@ -136,7 +141,7 @@ class BottomUp:
 
     def _begin(self, device: DevicePath, frames: Sequence[Frame], stopwatch: Stopwatch) -> Finish:
         places = self._runner.places(frames)
-        pending = device.start([f.pixels for f in frames], [p.drawn for p in places], stopwatch)
+        pending = device.start([f.as_given for f in frames], [p.drawn for p in places], stopwatch)
 
         def finish() -> list[tuple[Pose, ...]]:
             with stopwatch.stage("network"):

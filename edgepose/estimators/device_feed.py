@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from edgepose.engines.base import Engine, Outputs, check_outputs
 from edgepose.errors import BackendUnavailable
 from edgepose.geometry import Affine
+from edgepose.io.planes import PlanarPixels
 from edgepose.networks.manifest import InputSpec
 from edgepose.timing import Stopwatch
+from edgepose.types import Planar
 
 if TYPE_CHECKING:
     from edgepose.cuda.pictures import Window
@@ -75,7 +77,7 @@ class DeviceFeed:
         """Infer once.
 
         Args:
-            pixels: pictures (H, W, 3), on the host or the device.
+            pixels: pictures (H, W, 3), on the host or the device, or `io.planes.PlanarPixels`.
             owners: for each row of the batch the number of its picture.
             places: picture -> input of each row, pixel centres at .5.
             watch: gets the times; the kernel's own runs within `network`.
@@ -121,13 +123,17 @@ class DeviceFeed:
             )
 
     def _picture(self, pixels: Any, stream: Any) -> Any:
+        if isinstance(pixels, PlanarPixels):
+            return self.kernels.runner.planes(pixels.planes, stream)
         form = "rgba8" if len(pixels.shape) == 3 and pixels.shape[2] == 4 else "rgb8"
         return self.kernels.runner.picture(pixels, form, stream)
 
     def _follow_makers(self, slot: _Slot, pictures: Sequence[Any]) -> None:
         """Pictures on the device may still be written: wait for the default stream, where jetson-utils
         and torch work, or for all where a picture names a stream of its own."""
-        made = [p.__cuda_array_interface__ for p in pictures if not isinstance(p, np.ndarray)]
+        made = [
+            p.__cuda_array_interface__ for p in pictures if not isinstance(p, np.ndarray | Planar)
+        ]
         if any(interface.get("stream") not in (None, 1, 2) for interface in made):
             self._engine.cuda.context.synchronize()
         elif made:

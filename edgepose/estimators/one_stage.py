@@ -68,6 +68,11 @@ class OneStage(OfPeople):
             lambda engine: cls(engine, network.manifest, topology, options),
         )
 
+    @property
+    def on_device(self) -> bool:
+        """See `base.OnDevice`."""
+        return self._runner.device is not None
+
     def estimate(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> list[tuple[Pose, ...]]:
         """The poses of each frame; see `Estimator.estimate`."""
         poses: list[tuple[Pose, ...]] = []

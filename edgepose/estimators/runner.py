@@ -120,7 +120,7 @@ class Runner:
         """Infer on whole pictures of one input size, each in its place, up to `batch`; see `run`."""
         if self.device is not None:
             maps = [place.drawn for place in places]
-            return self.device.run([f.pixels for f in frames], range(len(frames)), maps, watch)
+            return self.device.run([f.as_given for f in frames], range(len(frames)), maps, watch)
         with watch.stage("preprocess"):
             spec = self.spec_of(frames[0])
             feed = to_tensor([host_pixels(f) for f in frames], places, spec, self.dtype)

@@ -112,6 +112,11 @@ class TopDown(OfPeople):
             detector.close()
             raise
 
+    @property
+    def on_device(self) -> bool:
+        """See `base.OnDevice`."""
+        return self._runner.device is not None
+
     def estimate(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> list[tuple[Pose, ...]]:
         """The poses of each frame; see `Estimator.estimate`."""
         found = self.detector.detect(frames, stopwatch)
@@ -132,7 +137,7 @@ class TopDown(OfPeople):
             return [() for _ in frames]
         on_host = self._device is None
         pixels = [
-            host_pixels(f) if on_host and len(r.scores) else f.pixels
+            host_pixels(f) if on_host and len(r.scores) else f.as_given
             for f, r in zip(frames, found, strict=True)
         ]
         places = self._crops.places(found)

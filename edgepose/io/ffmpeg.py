@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import threading
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -16,8 +17,9 @@ from numpy.typing import NDArray
 
 from edgepose.errors import SourceError
 from edgepose.io.pixels import FLIPS, flip
+from edgepose.io.planes import PlanarPixels, planes_of
 from edgepose.io.uri import Uri
-from edgepose.types import Pixels
+from edgepose.types import Pixels, Planar
 
 SQUARE = (0.99, 1.01)  # shapes of pixels that are left as they are
 # counterclockwise degrees
@@ -92,7 +94,8 @@ class Converter:
     """
 
     def __init__(self, aspect: Any = None, device: bool = False, marked: bool = False) -> None:
-        self._marked = marked
+        self._marked, self._device = marked, device
+        self._lock = threading.Lock()
         # the flip by rotation: once it is asked, PyAV's side data keep their frame until the garbage is
         # collected, so only the first frame of each rotation is asked
         self._turns: dict[float, str] = {0: "none"} if device else {}
@@ -101,12 +104,26 @@ class Converter:
         oblong = SHAPES[0] < ratio < SHAPES[1] and not SQUARE[0] < ratio < SQUARE[1]
         self._stretch = ratio if oblong else 0.0
 
+    def planar(self, frame: Any) -> Pixels | Planar:
+        """A frame as its planes where nothing but the colour is to be changed and they are known, else RGB.
+
+        Raises:
+            SourceError: as of a call.
+        """
+        upright = not self._stretch and not self._marked and not self._device
+        planes = planes_of(frame) if upright and self._turn_of(frame) == "none" else None
+        return self(frame) if planes is None else PlanarPixels(planes, lambda: self(frame))
+
     def __call__(self, frame: Any) -> Pixels:
-        """Pixels (uint8 RGB HWC) of a frame.
+        """Pixels (uint8 RGB HWC) of a frame; from any thread.
 
         Raises:
             SourceError: its size or format cannot be: damage.
         """
+        with self._lock:  # the scaler serves one at a time
+            return self._rgb(frame)
+
+    def _rgb(self, frame: Any) -> Pixels:
         width = max(1, round(frame.width * self._stretch)) if self._stretch else None
         try:
             rgb = self._reformatter.reformat(frame, width=width, format="rgb24")
@@ -117,10 +134,13 @@ class Converter:
             pixels = pixels.copy()
         if self._marked:
             return flip(pixels, frame.opaque or "none")
+        return flip(pixels, self._turn_of(frame))
+
+    def _turn_of(self, frame: Any) -> str:
         rotation = frame.rotation
         if rotation not in self._turns:
             self._turns[rotation] = turn(frame)
-        return flip(pixels, self._turns[rotation])
+        return self._turns[rotation]
 
 
 def bare_pictures(container: Any, stream: Any) -> str:

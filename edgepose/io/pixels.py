@@ -105,6 +105,11 @@ class Transform:
         self.flip = flip_name(options.flip)
         self.size = (options.width, options.height)
 
+    @property
+    def idle(self) -> bool:
+        """Nothing is to be done."""
+        return self.flip == "none" and self.size == (0, 0)
+
     def __call__(self, pixels: Pixels) -> Pixels:
         pixels = flip(pixels, self.flip)
         height, width = pixels.shape[:2]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +28,7 @@ from edgepose.estimators.device_feed import DeviceFeed, device_feed
 from edgepose.estimators.runner import Runner
 from edgepose.estimators.top_down import TopDown
 from edgepose.geometry import Affine
+from edgepose.io.planes import PlanarPixels
 from edgepose.networks.manifest import InputSpec, Manifest
 from edgepose.networks.topology import Topology
 from edgepose.preprocess import fit, to_tensor
@@ -46,6 +48,10 @@ class Taking(PtxRunner):
     def picture(self, pixels: np.ndarray, form: Any, stream: Any = None) -> Planes:
         self.uploads += 1
         return Planes.packed(self.allow(pixels), form)
+
+    def planes(self, picture: Planes, stream: Any = None) -> Planes:
+        self.uploads += 1
+        return replace(picture, planes=tuple(self.allow(p) for p in picture.planes))
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +128,25 @@ def on_slots(runner: Runner, model: Path, rows: int, kernels: Any) -> HostSlots:
     fixed = max(slots.inputs[0].shape[0], 0)
     runner.device = DeviceFeed(slots, runner.spec, fixed, False, kernels)
     return slots
+
+
+def test_planes_are_uploaded_as_they_come(kernels: Any, make_pose: Callable[..., Path]) -> None:
+    slots = HostSlots(make_pose("simcc"), 2, kernels)
+    spec = InputSpec(name="x", width=48, height=64)
+    feed = DeviceFeed(slots, spec, 0, False, kernels)
+    grey = Planes.i420(
+        *(np.full(s, v, np.uint8) for s, v in (((80, 100), 126), ((40, 50), 128), ((40, 50), 128)))
+    )
+    told: list[str] = []
+    frame = Frame(PlanarPixels(grey, lambda: told.append("RGB was made") or picture()))
+    kernels.runner.uploads = 0
+    places = [Affine(0.48, 0.0, 0.0, 0.0, 0.8, 0.0)]
+    feed.run(
+        [frame.as_given, np.full((80, 100, 3), 128, np.uint8)], [0, 1], places * 2, Stopwatch()
+    )
+    assert (kernels.runner.uploads, told) == (2, [])
+    (made,) = slots._buffers.values()
+    assert np.abs(made[0] - made[1]).max() < 1 / 255
 
 
 @pytest.mark.parametrize("batch", ["batch", 4])

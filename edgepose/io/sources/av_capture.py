@@ -170,6 +170,8 @@ class AvCapture:
             time.sleep(min(rest, 0.1))
 
     def _pixels(self, frame: VideoFrame) -> Any:
+        if self._transform.idle and not self._address.eager:
+            return self._convert.planar(frame)
         return self._transform(self._convert(frame))
 
     def _decoded(self) -> Iterator[VideoFrame]:

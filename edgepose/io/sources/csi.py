@@ -11,21 +11,24 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from edgepose.cuda.pictures import Planes
 from edgepose.errors import BackendUnavailable, SourceError, SourceLost, UsageError
 from edgepose.io import jetson_utils
 from edgepose.io.base import Source, SourceOptions
 from edgepose.io.pixels import flip, flip_name
+from edgepose.io.planes import PlanarPixels
 from edgepose.io.sources.av_capture import silent
 from edgepose.io.sources.capture import Captured
 from edgepose.io.sources.jetson import open_jetson
 from edgepose.io.sources.live import LiveSource
 from edgepose.io.uri import Uri
+from edgepose.types import Pixels, Planar
 
 DEFAULT_SIZE = (1280, 720)
 DEFAULT_RATE = 30.0
@@ -87,9 +90,20 @@ class GstCapture:
         if os.fstat(self._log.fileno()).st_size > MOST_LOG:  # some drivers repeat themselves
             self._log.truncate(0)
         raw = self._read_exactly(width * height * 3 // 2)
-        return Captured(lambda: self._rgb(raw))
+        return Captured(partial(self._pixels, raw))
 
-    def _rgb(self, raw: bytearray) -> NDArray[np.uint8]:
+    def _pixels(self, raw: bytearray) -> Pixels | Planar:
+        width, height = self._size
+        if self._turn != "none" or width % 2 or height % 2:
+            return self._rgb(raw)
+        luma, u, v = np.split(
+            np.frombuffer(raw, np.uint8), [width * height, width * height * 5 // 4]
+        )
+        half = (height // 2, width // 2)
+        planes = Planes.i420(luma.reshape(height, width), u.reshape(half), v.reshape(half))
+        return PlanarPixels(planes, partial(self._rgb, raw))
+
+    def _rgb(self, raw: bytearray) -> Pixels:
         width, height = self._size
         planes = np.frombuffer(raw, np.uint8).reshape(height * 3 // 2, width)
         return flip(np.asarray(cv2.cvtColor(planes, cv2.COLOR_YUV2RGB_I420), np.uint8), self._turn)

@@ -117,7 +117,7 @@ class VideoSource(Source):
 
     def _frame(self, frame: Frame, index0: int, pts0: float) -> Frame:
         return Frame(
-            frame.pixels,
+            frame.as_given,
             index=frame.index + index0,
             pts=None if frame.pts is None else frame.pts + pts0,
             source=self.path,
@@ -228,11 +228,12 @@ class _Pass:
         if index < self._source._span.start or not self._in_slot(pts) or index < self._given:
             return None
         try:
-            pixels = convert(decoded)
+            transform = self._source._transform
+            pixels = convert.planar(decoded) if transform.idle else transform(convert(decoded))
         except SourceError:
             self._damage()
             return None
-        return Frame(self._source._transform(pixels), index=index, pts=pts)
+        return Frame(pixels, index=index, pts=pts)
 
     def _pts(self, decoded: Any, film: Film) -> float | None:
         """Seconds from the film's first frame; None for what damage has thrown out of order."""
