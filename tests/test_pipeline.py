@@ -10,8 +10,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from edgepose.cuda.pictures import Planes
 from edgepose.errors import EngineError, OutputError, SourceError
 from edgepose.estimators.base import Finish
+from edgepose.io.planes import PlanarPixels
 from edgepose.networks.manifest import Manifest
 from edgepose.networks.topology import Topology
 from edgepose.pipeline import Pipeline, frame_time, writable
@@ -72,6 +74,29 @@ class Dots:
         pass
 
 
+class PlanarNumbers(Numbers):
+    """Frames as a decoder of NV12 gives them."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        planes = Planes.nv12(np.zeros((4, 6), np.uint8), np.zeros((2, 3, 2), np.uint8))
+        for frame in super().__iter__():
+            pixels = np.full((4, 6, 3), frame.index, np.uint8)
+            yield Frame(PlanarPixels(planes, lambda rgb=pixels: rgb), frame.index)
+
+
+class DotsOnDevice(Dots):
+    """One that says its engine is on a GPU; keeps the frames as it got them."""
+
+    def __init__(self, on_device: bool) -> None:
+        super().__init__()
+        self.on_device = on_device
+        self.got: list[Frame] = []
+
+    def estimate(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> list[tuple[Pose, ...]]:
+        self.got += frames
+        return [()] * len(frames)
+
+
 class Keep:
     """An output and a sink that keep what they get; may fail at one of them, or be slow."""
 
@@ -98,6 +123,16 @@ def no_threads_left() -> bool:
             return True
         time.sleep(0.01)
     return False
+
+
+@pytest.mark.parametrize("on_device", [False, True])
+def test_planes_reach_engines_on_a_gpu_and_rgb_is_made_for_all_others(
+    on_device: bool,
+) -> None:
+    estimator, pictures = DotsOnDevice(on_device), Keep()
+    Pipeline(PlanarNumbers(3), estimator, outputs=[pictures]).run()
+    assert [isinstance(f.as_given, PlanarPixels) for f in estimator.got] == [on_device] * 3
+    assert [int(f.pixels[3, 5, 2]) for f in pictures.items] == [0, 1, 2]
 
 
 def test_every_frame_arrives_once_and_in_order() -> None:
