@@ -92,10 +92,16 @@ def file_digest(path: str | os.PathLike[str], algorithm: str = "sha256") -> str:
     Raises:
         OSError: it cannot be read. ValueError: hashlib has no such algorithm.
     """
+    return files_digest([path], algorithm)
+
+
+def files_digest(paths: Iterable[str | os.PathLike[str]], algorithm: str = "sha256") -> str:
+    """Hexadecimal digest of files one after the other; raises as `file_digest`."""
     digest = hashlib.new(algorithm)
-    with open(path, "rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
+    for path in paths:
+        with open(path, "rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
     return digest.hexdigest()
 
 

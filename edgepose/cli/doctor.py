@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from edgepose.cli.options import Doctor
-from edgepose.doctor import Check, run_checks, selftest
+from edgepose.doctor import Check, run_checks
 from edgepose.doctor.proof import Proof
 from edgepose.errors import EXIT_DONE, EXIT_FAILED, OutputError, UsageError
 from edgepose.files import write_atomically
@@ -36,6 +36,8 @@ def doctor(asked: Doctor) -> int:
 
 def _self_test(rows: list[Check], quick: bool, path: Path | None, json: bool) -> bool:
     """Run it, print each line as it comes, write the report; True where something failed."""
+    from edgepose.doctor import selftest  # with every stage of the program
+
     proofs: list[Proof] = []
     if not json:
         print("\nself-test", flush=True)

@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -42,6 +43,7 @@ RIVALS = (
     ("onnxruntime-gpu", "onnxruntime"),
     ("opencv-python-headless", "opencv-python", "opencv-contrib-python"),
 )
+RTX_PACKAGES = ("tensorrt-rtx-cu13", "tensorrt-rtx-cu12", "tensorrt-rtx")
 NEEDED_SPACE = 2e9  # bytes: a few networks and engines
 
 
@@ -253,20 +255,24 @@ def _tensorrt(place: Place) -> Iterator[Check]:
 
 
 def _tensorrt_rtx(place: Place) -> Iterator[Check]:
-    module, reason = _try_import("tensorrt_rtx")
-    if module is None:
-        if place.board is None:
-            fix = "with an RTX GPU: pip install tensorrt-rtx-cu13"
-            yield Check("TensorRT for RTX", "note", reason, "used on RTX GPUs only", fix)
-        return
-    version = getattr(module, "__version__", "version unknown")
+    gpu, without = None, ""
     try:
         gpu = find_gpu()
     except BackendUnavailable as e:
-        found = f"{version}: builds engines for GPUs, none here ({e})"
+        without = str(e)
+    if gpu is None and sys.modules.get("tensorrt_rtx", find_spec("tensorrt_rtx")) is not None:
+        # not imported, as it takes 170 MB
+        version = next(iter(package_versions(RTX_PACKAGES).values()), "version unknown")
+        found = f"{version}: builds engines for GPUs, none here ({without})"
         yield Check("TensorRT for RTX", "note", found, "networks run on the CPU")
         return
-    yield Check("TensorRT for RTX", "ok", f"{version} on {gpu.name}")
+    module, reason = _try_import("tensorrt_rtx")
+    if module is not None and gpu is not None:
+        version = getattr(module, "__version__", "version unknown")
+        yield Check("TensorRT for RTX", "ok", f"{version} on {gpu.name}")
+    elif place.board is None:
+        fix = "with an RTX GPU: pip install tensorrt-rtx-cu13"
+        yield Check("TensorRT for RTX", "note", reason, "used on RTX GPUs only", fix)
 
 
 def _cuda_binding(place: Place) -> Iterator[Check]:

@@ -29,12 +29,11 @@ from edgepose.estimators.runner import (
     made_of,
     topology_of,
 )
-from edgepose.geometry import keypoints_box
 from edgepose.networks.manifest import Manifest
 from edgepose.networks.topology import Topology
 from edgepose.preprocess import Placement
 from edgepose.timing import Stopwatch
-from edgepose.types import Frame, Link, Pose
+from edgepose.types import Float64Array, Frame, Link, Pose
 
 if TYPE_CHECKING:
     from edgepose.networks.resolve import Network
@@ -68,6 +67,7 @@ class BottomUp:
         self.engine = engine
         self.manifest = self._runner.manifest
         self.topology = topology
+        self._ends = np.array(topology.links, np.intp).reshape(-1, 2)
         self._min_keypoints = min(options.min_keypoints, largest_pose(topology))
         self._min_score = _first(options.min_score, float(manifest.decoder.get("min_score", 0.0)))
         self._params = params = _params(self.manifest, options)
@@ -190,34 +190,38 @@ class BottomUp:
         points, links = points[keep], np.array(decoded.links)[keep]
         points[:, :, :2] = np.clip(inside[keep], 0, (width, height))
         points[points[:, :, 2] <= 0] = (np.nan, np.nan, 0)
-        ends = np.array(self.topology.links, np.intp).reshape(-1, 2)
-        links[(points[:, ends, 2] <= 0).any(axis=2)] = 0
+        links[(points[:, self._ends, 2] <= 0).any(axis=2)] = 0
         # How much of a whole pose was found, and how surely: the sum of all keypoint and link scores,
         # over as many as the topology has. Ranking by it gives a higher AP than the mean of the
         # detected keypoints, which favours fragments.
         total = points[:, :, 2].sum(axis=1, dtype=float) + np.clip(links, 0, 1).sum(axis=1)
         scores = total / (points.shape[1] + links.shape[1])
+        boxes = boxes_of(points)
         near = SAME / min(place.answers.a, place.answers.e)
-        kept = [i for i in distinct(points, scores, near) if scores[i] >= self._min_score]
-        return tuple(
-            self._pose(number, points[i], links[i], float(scores[i]))
-            for number, i in enumerate(kept)
-        )
+        kept = unequal(points, boxes, scores, near)
+        rows = zip(links.tolist(), scores.tolist(), boxes.tolist(), strict=True)
+        found = [(points[i], *row) for i, row in enumerate(rows) if kept[i]]
+        found = [row for row in found if row[2] >= self._min_score]
+        return tuple(self._pose(number, *row) for number, row in enumerate(found))
 
     def _pose(
-        self, number: int, points: NDArray[np.float32], links: NDArray[np.float32], score: float
+        self,
+        number: int,
+        points: NDArray[np.float32],
+        links: Sequence[float],
+        score: float,
+        box: Sequence[float],
     ) -> Pose:
         pairs = self.topology.links
-        matched = tuple(
-            Link(*pairs[k], min(1.0, float(links[k]))) for k in np.flatnonzero(links > 0)
-        )
+        matched = tuple(Link(*pairs[k], min(1.0, link)) for k, link in enumerate(links) if link > 0)
+        left, top, right, bottom = box
         return Pose(
             id=number,
             points=points,
             names=self.topology.keypoints,
             links=matched,
             score=score,
-            box=keypoints_box(points),
+            box=(left, top, right, bottom),
         )
 
     def close(self) -> None:
@@ -233,17 +237,29 @@ def largest_pose(topology: Topology) -> int:
     return max(Counter(group).values())
 
 
-def distinct(points: NDArray[np.float32], scores: NDArray[np.floating], near: float) -> list[int]:
-    """Numbers of the poses (N, K, 3) to keep: of those with the same keypoints, each within `near`
-    pixels, only the first of the best score."""
+def boxes_of(points: NDArray[np.float32]) -> Float64Array:
+    """xyxy (N, 4) around the keypoints of poses (N, K, 3), NaN where one is missing."""
+    xy = points[:, :, :2].astype(np.float64)
+    return np.concatenate([np.fmin.reduce(xy, axis=1), np.fmax.reduce(xy, axis=1)], axis=1)
+
+
+def unequal(
+    points: NDArray[np.float32], boxes: Float64Array, scores: NDArray[np.floating], near: float
+) -> NDArray[np.bool_]:
+    """Which poses (N, K, 3) stay: of those with the same keypoints, each within `near` pixels, only the
+    first of the best score."""
+    kept = np.ones(len(points), bool)
+    # poses that are equal have equal boxes, and nearly always there are none
+    twins = np.abs(boxes[:, None] - boxes).max(axis=2) <= near
+    if np.count_nonzero(twins) <= len(points):
+        return kept
     seen = points[:, :, 2] > 0
-    gone = np.zeros(len(points), bool)
     for i in np.argsort(-scores, kind="stable"):
-        if not gone[i]:
+        if kept[i]:
             apart = np.abs(points[:, seen[i], :2] - points[i, seen[i], :2]).max(axis=(1, 2))
-            gone |= (seen == seen[i]).all(axis=1) & (apart <= near)
-            gone[i] = False
-    return [int(i) for i in np.flatnonzero(~gone)]
+            kept &= (seen != seen[i]).any(axis=1) | (apart > near)
+            kept[i] = True
+    return kept
 
 
 def _first(given: float | None, default: float) -> float:

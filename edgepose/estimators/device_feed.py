@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose.cuda.pictures import TensorLayout
 from edgepose.engines.base import Engine, Outputs, check_outputs
 from edgepose.errors import BackendUnavailable
 from edgepose.geometry import Affine
@@ -59,8 +60,6 @@ class DeviceFeed:
     def __init__(
         self, engine: SlotEngine, spec: InputSpec, rows: int, half: bool, kernels: Any
     ) -> None:
-        from edgepose.cuda.pictures import TensorLayout
-
         self._engine, self.kernels = engine, kernels
         self._name, self._rows = spec.name, rows
         self.guard = threading.RLock()  # the kernels serve one thread at a time

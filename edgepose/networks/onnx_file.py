@@ -7,7 +7,6 @@ that a large file costs milliseconds.
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edgepose.errors import NetworkFileError
+from edgepose.files import files_digest
 from edgepose.paths import is_safe_path
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -112,18 +112,12 @@ def model_digest(path: Path, external: tuple[str, ...] = ()) -> str:
     Raises:
         NetworkFileError: a file cannot be read, or lies outside the model's folder.
     """
-    digest = hashlib.sha256()
-    for name in ("", *sorted(external)):
-        part = _beside(path, name) if name else path
-        try:
-            with part.open("rb") as file:
-                while chunk := file.read(1 << 20):
-                    digest.update(chunk)
-        except OSError as e:
-            raise NetworkFileError(
-                f"Model {path} needs {part}, which cannot be read: {e.strerror}."
-            ) from e
-    return digest.hexdigest()
+    try:
+        return files_digest([path, *(_beside(path, name) for name in sorted(external))])
+    except OSError as e:
+        raise NetworkFileError(
+            f"Model {path} needs {e.filename}, which cannot be read: {e.strerror}."
+        ) from e
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:

@@ -258,8 +258,7 @@ def _sklearn(module: str) -> Any:
         BackendUnavailable: it is not installed.
     """
     try:
-        import sklearn.linear_model
-        import sklearn.model_selection
+        from sklearn import linear_model, model_selection  # noqa: F401
     except ImportError:
         raise BackendUnavailable(
             "Teaching needs scikit-learn. Install it: pip install edgepose[teach]"

@@ -15,7 +15,7 @@ from edgepose.decode.bottom_up_numpy import Decoded
 from edgepose.engines import EngineOptions, load_engine
 from edgepose.errors import EngineError, NetworkFileError
 from edgepose.estimators import EstimatorOptions, make_estimator
-from edgepose.estimators.bottom_up import distinct
+from edgepose.estimators.bottom_up import boxes_of, unequal
 from edgepose.networks.resolve import resolve
 from edgepose.networks.topology import load_topology
 from edgepose.preprocess import fit
@@ -178,8 +178,11 @@ def test_poses_at_the_same_place_are_one(xy: list[tuple[float, float]], copies: 
     far = points + np.float32([30, 0, 0])
     both = np.stack([*[points + np.float32([0.5 * i, 0, 0]) for i in range(copies)], far])
     scores = np.arange(len(both), 0, -1) / 10
-    assert distinct(both, scores, near=4.0) == [0, copies]
-    assert distinct(both, scores[::-1], near=4.0) == [copies - 1, copies]
+    boxes = boxes_of(both)
+    kept = unequal(both, boxes, scores, near=4.0)
+    assert np.flatnonzero(kept).tolist() == [0, copies]
+    kept = unequal(both, boxes, scores[::-1], near=4.0)
+    assert np.flatnonzero(kept).tolist() == [copies - 1, copies]
 
 
 def two_of_three(folder: Path, data: dict[str, Any], paf: str = "") -> tuple[Pose, ...]:
