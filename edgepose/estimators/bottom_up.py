@@ -250,7 +250,8 @@ def unequal(
     first of the best score."""
     kept = np.ones(len(points), bool)
     # poses that are equal have equal boxes, and nearly always there are none
-    twins = np.abs(boxes[:, None] - boxes).max(axis=2) <= near
+    across = boxes.T
+    twins = np.abs(across[:, :, None] - across[:, None]).max(axis=0) <= near
     if np.count_nonzero(twins) <= len(points):
         return kept
     seen = points[:, :, 2] > 0

@@ -193,3 +193,17 @@ def test_the_command_prints_rows_or_json() -> None:
     assert {"name", "state", "found", "means", "fix"} == set(data[0])
     failed = any(row["state"] == "fail" for row in data)
     assert plain.returncode == int(failed)
+
+
+def test_what_is_only_named_is_not_loaded(tmp_path: Path) -> None:
+    """TensorRT for RTX takes 170 MB without a GPU to serve, the self-test's stages 45 MB."""
+    (tmp_path / "tensorrt_rtx.py").write_text("raise SystemExit('loaded')")
+    code = (
+        "import sys; from pathlib import Path; import edgepose.cli.doctor; "
+        "from edgepose.doctor.checks import Place, _tensorrt_rtx; "
+        "print(*_tensorrt_rtx(Place(Path('/'), None, False)), {'cv2', 'tensorrt_rtx'} & set(sys.modules))"
+    )
+    alone = {**os.environ, "PYTHONPATH": str(tmp_path), "CUDA_VISIBLE_DEVICES": ""}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=alone)
+    assert "builds engines for GPUs, none here" in run.stdout, run.stderr
+    assert run.stdout.endswith("set()\n")
