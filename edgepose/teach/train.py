@@ -5,6 +5,7 @@ scikit-learn (extra `teach`) fits the classifier; what is stored runs with numpy
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -258,9 +259,8 @@ def _sklearn(module: str) -> Any:
         BackendUnavailable: it is not installed.
     """
     try:
-        from sklearn import linear_model, model_selection  # noqa: F401
+        return importlib.import_module(f"sklearn.{module}")
     except ImportError:
         raise BackendUnavailable(
             "Teaching needs scikit-learn. Install it: pip install edgepose[teach]"
         ) from None
-    return getattr(sklearn, module)
