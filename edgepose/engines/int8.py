@@ -2,7 +2,9 @@
 
 In front of every convolution and matrix product, its data and its weights go through a QuantizeLinear
 and a DequantizeLinear; the builder fuses them into int8 kernels. Scales are symmetric; those of weights
-are one a channel. Biases, results and everything else stay in float32.
+are one a channel. Biases, results and everything else stay in float32, and so do the last of them in front of
+the outputs where there are others: edgepose-lite-body on 103 pictures of COCO, its scales from twelve frames of
+a film, has AP .156, all in int8 .120, with the heads kept .143 (and .141 by the largest values).
 
 The scale of data comes from pictures: a histogram of each tensor's magnitudes, and the clipping point
 with the smallest mean squared error (clipped tail against rounding steps), as in Migacz, "8-bit
@@ -90,12 +92,31 @@ def quantise(model: Any, feeds: Iterator[Feeds]) -> Any:
     copy.CopyFrom(model)
     weights = {w.name: w for w in copy.graph.initializer if w.data_type == onnx.TensorProto.FLOAT}
     nodes = [n for n in copy.graph.node if n.op_type in _OPERATORS and n.input[1] in weights]
+    kept = heads(copy.graph)
+    nodes = [n for n in nodes if n.output[0] not in kept] or nodes
     names = sorted({n.input[0] for n in nodes} - set(weights))
     if not names:
         raise EngineError("no convolution or matrix product with weights of its own is in it")
     scales = observe(copy, names, feeds)
     _Writer(copy, weights, scales).run(nodes)
     return copy
+
+
+def heads(graph: Any) -> set[str]:
+    """What convolutions and products put out of which outputs are made with nothing of the kind in between."""
+    makers = {name: node for node in graph.node for name in node.output}
+    todo, found, seen = [o.name for o in graph.output], set(), set()
+    while todo:
+        name = todo.pop()
+        node = makers.get(name)
+        if node is None or name in seen:
+            continue
+        seen.add(name)
+        if node.op_type in _OPERATORS:
+            found.add(name)
+        else:
+            todo += node.input
+    return found
 
 
 def observe(model: Any, names: list[str], feeds: Iterator[Feeds]) -> dict[str, float]:
