@@ -28,6 +28,7 @@ from edgepose.serve.feed import FeedClosed, Listener
 from edgepose.serve.openapi import document
 from edgepose.serve.recorded import NoEvents
 from edgepose.serve.studio import Studio
+from edgepose.serve.watch import smaller
 from edgepose.serve.webrtc import Peers, TooMany, available
 from edgepose.serve.zone_book import ZonesHeld
 from edgepose.web.answers import Json, answer, json_of, time_of, values_of, whole, word_of
@@ -201,6 +202,8 @@ class _Site:
         picture = await run_in_threadpool(self.studio.recorded.snapshot, int(text))
         if picture is None:
             raise HTTPException(404, "There is no picture of that event.")
+        if "size" in request.query_params:
+            picture = await run_in_threadpool(smaller, picture, whole(request, "size", 160, 8192))
         return Response(picture, media_type="image/jpeg", headers={"cache-control": "no-store"})
 
     async def poses(self, request: Request) -> Response:

@@ -210,6 +210,8 @@ def _operations(sources: list[str]) -> tuple[Operation, ...]:
         "per-page": (PAGE_SCHEMA, "Events in a page."),
     }
     which: Query = {"source": (name, "Which input.")}
+    size: Schema = {"type": "integer", "minimum": 1, "maximum": 8192}
+    small: Query = {"size": (size, "Longest side in pixels.")}
     number: Query = {"number": ({"type": "integer", "minimum": 0}, "Of the event.")}
     current = _object(source=name, sources=_list(TEXT), webrtc=BOOL)
     result: Schema = {"type": ["object", "null"], "description": "As in docs/json.md."}
@@ -225,8 +227,8 @@ def _operations(sources: list[str]) -> tuple[Operation, ...]:
         Operation(api + "events", "Events, page by page", events, {**filters, **paging}, stored),
         Operation(api + "events/hours", "Counts by hour", hours, filters, stored),
         Operation(
-            api + "events/{number}/snapshot", "The picture stored with an event", TEXT, None,
-            (404, 503), kind="image/jpeg", inside=number,
+            api + "events/{number}/snapshot", "The picture stored with an event", TEXT, small,
+            (400, 404, 503), kind="image/jpeg", inside=number,
         ),
         Operation(api + "poses", "Poses of the newest frame", poses, which, (400, 404)),
         Operation(api + "stats", "States and speed", STATS),

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edgepose.draw.overlay import Overlay, parse_overlay
 from edgepose.events.detector import EventDetector
 from edgepose.events.event import ENTER, EXIT, Event
@@ -233,6 +235,14 @@ def encode(pixels: Any, longest: int, quality: int) -> bytes:
         pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     return bytes(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1])
+
+
+def smaller(jpeg: bytes, longest: int) -> bytes:
+    """A JPEG again, at most `longest` pixels wide or high; as it is where it cannot be read."""
+    import cv2
+
+    pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    return jpeg if pixels is None else encode(np.ascontiguousarray(pixels[..., ::-1]), longest, 80)
 
 
 class _LazyOverlay(Overlay):

@@ -49,9 +49,9 @@ HEADERS = (
 LOGIN = b"""<!doctype html><html lang="en"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>edgepose</title>
 <link rel="icon" href="/static/icon.svg"><link rel="stylesheet" href="/static/style.css"></head>
-<body class="login"><main><h1>edgepose</h1><form action="/"><label>Token <input name="token" type="password" required
+<body class="login"><main class="card"><h1><img src="/static/icon.svg" alt="" width="28" height="28">edgepose</h1><form action="/"><label>Token <input name="token" type="password" required
 autocomplete="current-password"></label> <button>Open</button></form>
-<p>It was printed when the server started.</p></main></body></html>
+<p class="quiet">It was printed when the server started.</p></main></body></html>
 """
 
 

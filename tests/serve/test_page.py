@@ -172,6 +172,125 @@ def test_the_picture_can_be_held(page: Any) -> None:
     wait_for(lambda: (clock(page) or held) != held, "moving pictures")
 
 
+def test_who_pauses_sees_nothing_move_and_misses_nothing(page: Any) -> None:
+    wait_for(lambda: float(text(page, "fps")) > 0, "figures")
+    page.find_element("id", "pause").click()
+    assert text(page, "connection") == "Paused"
+    assert text(page, "pause") == "Resume"
+    assert "Paused" in text(page, "asof")
+    assert page.execute_script("return document.getElementById('main').dataset.stale") == ""
+    page.execute_script("document.getElementById('people').textContent = 'held'")
+    heard = page.execute_script("return performance.now()")
+    wait_for(lambda: page.execute_script("return performance.now()") > heard + 600, "time")
+    assert text(page, "people") == "held"
+    page.find_element("id", "pause").click()
+    wait_for(lambda: text(page, "people") == "3", "figures again")
+    assert text(page, "connection") == "Live"
+    assert page.execute_script("return document.getElementById('asof').hidden")
+
+
+def test_a_test_picture_is_not_taken_for_a_camera(page: Any) -> None:
+    assert "not a camera" in text(page, "banner")
+    page.execute_script("document.querySelector('input[value=example]').click()")
+    wait_for(lambda: "figures.mp4" in text(page, "input"), "the film")
+    assert page.execute_script("return document.getElementById('banner').hidden")
+
+
+def spot(page: Any, key: str) -> tuple[float, float]:
+    """Where a point of a zone lies, in pixels of the page."""
+    box = page.execute_script(
+        f"const b = document.querySelector('[data-key=\"{key}\"] circle:last-child').getBoundingClientRect();"
+        "return [b.x + b.width / 2, b.y + b.height / 2]"
+    )
+    return float(box[0]), float(box[1])
+
+
+def test_zones_are_drawn_and_edited_on_the_picture(page: Any, server: Served) -> None:
+    def zones() -> Any:
+        return server.get("/api/v1/zones", source="camera")["zones"]
+
+    def click(id: str) -> None:
+        page.find_element("id", id).click()
+
+    assert zones() == []
+    wait_for(lambda: clock(page), "a picture")
+    click("edit")
+    click("add-zone")
+    page.switch_to.active_element.send_keys("counter\t")  # the name is selected
+    click("add-line")
+    page.switch_to.active_element.send_keys("door\t")
+    x, y = spot(page, "0-p0")
+    drag = webdriver.ActionChains(page)
+    drag.w3c_actions.pointer_action.move_to_location(round(x), round(y))
+    drag.w3c_actions.pointer_action.pointer_down()
+    drag.w3c_actions.pointer_action.move_to_location(round(x) - 60, round(y) - 40)
+    drag.w3c_actions.pointer_action.pointer_up()
+    drag.perform()
+    assert spot(page, "0-p0") == pytest.approx((x - 60, y - 40), abs=2)
+    # by keyboard: a point is moved, one is added, and all is undone step by step
+    keys = webdriver.Keys
+    corner = page.find_element("css selector", '[data-key="0-p1"]')
+    page.execute_script("arguments[0].focus()", corner)
+    for key in (keys.ARROW_RIGHT, keys.ARROW_RIGHT):
+        page.switch_to.active_element.send_keys(key)
+    assert "67 % from the left" in page.switch_to.active_element.get_attribute("aria-label")
+    page.execute_script("document.querySelector('[data-key=\"0-m1\"]').focus()")
+    page.switch_to.active_element.send_keys(keys.ENTER)
+    count = "return document.querySelectorAll('[data-key^=\"0-p\"]').length"
+    assert page.execute_script(count) == 5
+    click("undo")
+    assert page.execute_script(count) == 4
+    click("redo")
+    click("undo")
+    click("save")
+    wait_for(lambda: page.execute_script("return document.getElementById('editor').hidden"), "it")
+    counter, door = zones()
+    assert (counter["name"], door["name"], door["right"]) == ("counter", "door", "in")
+    assert counter["polygon"][1] == [0.67, 0.35]
+    assert counter["polygon"][0][0] < 0.3
+    wait_for(
+        lambda: (
+            "counter"
+            in str(
+                page.find_element("css selector", "#zones .zone-name").get_attribute("textContent")
+            )
+        ),
+        "its name on the picture",
+    )
+    # what cannot be meant is said, and nothing is lost
+    click("edit")
+    page.execute_script("document.getElementById('name-1').select()")
+    page.find_element("id", "name-1").send_keys("counter\t")
+    click("save")
+    assert "given twice" in wait_for(lambda: text(page, "editor-said").strip("Saving …"), "why")
+    click("cancel")
+    assert len(zones()) == 2
+    # undone after it was saved
+    click("edit")
+    for name_of in ("counter", "door"):
+        page.find_element("css selector", "#shapes li > button:last-of-type").click()
+        assert name_of not in [
+            e.get_attribute("value") for e in page.find_elements("css selector", "#shapes input")
+        ]
+    click("save")
+    wait_for(lambda: zones() == [], "none")
+    page.get_log("browser")  # the refusal is in there
+
+
+def test_hours_and_pictures_of_events(page: Any) -> None:
+    page.execute_script("document.querySelector('input[value=example]').click()")
+    thumbs = "return [...document.querySelectorAll('.thumb')].filter(x => x.naturalWidth).length"
+    wait_for(lambda: page.execute_script(thumbs), "a small picture of an event")
+    for days in ("1", "7"):
+        page.execute_script(
+            f"const s = document.getElementById('span'); s.value = '{days}'; s.onchange();"
+        )
+        chart = page.find_element("id", "chart")
+        wait_for(
+            lambda chart=chart: "most in the hour" in str(chart.get_attribute("aria-label")), "them"
+        )
+
+
 def test_the_video_comes_by_webrtc_too(page: Any, server: Served) -> None:
     if not server.get("/api/v1/source")["webrtc"]:
         pytest.skip("aiortc is not installed")
@@ -188,7 +307,7 @@ def test_the_video_comes_by_webrtc_too(page: Any, server: Served) -> None:
 def test_the_keyboard_reaches_everything(page: Any) -> None:
     keys = webdriver.Keys
     seen = []
-    for _ in range(14):
+    for _ in range(16):
         page.switch_to.active_element.send_keys(keys.TAB)
         e = page.switch_to.active_element
         seen.append(e.get_attribute("id") or e.get_attribute("value") or e.text)
@@ -229,7 +348,7 @@ def test_it_fits_a_phone_in_both_colours(page: Any) -> None:
 
 
 def test_it_comes_back_after_the_server_was_gone(browser: Any, tmp_path: Path) -> None:
-    words = ("test://people?size=160x120&rate=15&frames=12", "--db", str(tmp_path / "e.db"))
+    words = ("test://people?size=160x120&rate=15&frames=24", "--db", str(tmp_path / "e.db"))
     served = Served(tmp_path, *words)
     ids = "return [...document.querySelectorAll('#rows time')].map(x => x.dateTime)"
     again = None
@@ -238,6 +357,7 @@ def test_it_comes_back_after_the_server_was_gone(browser: Any, tmp_path: Path) -
         wait_for(lambda: len(browser.execute_script(ids)) >= 3, "events")
         served.process.kill()
         wait_for(lambda: text(browser, "connection") == "No connection", "the loss")
+        assert "No news" in text(browser, "asof")
         again = Served(tmp_path, *words, "--port", str(served.port))
         wait_for(lambda: text(browser, "connection") == "Live", "the return")
         # what was closed at the start, while the page was away, has been filled in

@@ -2,8 +2,9 @@
 // what was missed while there was no connection is asked of the API.
 
 import { $, ask, asked, color, dot, make, now, page, put, query, span } from "./base.js";
-import { show_chart, show_visits } from "./charts.js";
+import { load_hours, show_chart, show_visits } from "./charts.js";
 import { add_events, catch_up, forget_events, load_events } from "./events.js";
+import { count_zones, forget_zones, load_zones, take } from "./zones.js";
 import { forget_picture, hang_up, hide_picture, show_picture, use_webrtc } from "./picture.js";
 
 const NAMES = { camera: "Camera", example: "Example" };
@@ -14,6 +15,7 @@ const WORDS = {
   lost: ["Source lost", "Trying again …"],
   failed: ["Failed", ""],
   ended: ["Ended", "The film has ended."],
+  paused: ["Paused", ""],
   idle: ["Idle", "Waiting for the source …"],
 };
 const STAGES = ["decode", "preprocess", "network", "postprocess", "track", "overlay", "encode"];
@@ -25,7 +27,7 @@ function connect() {
   const socket = new WebSocket(`${scheme}//${location.host}/ws${query({ source: page.source })}`);
   page.socket = socket;
   let refused = "";
-  socket.onopen = () => { page.tries = 0; show_picture(); catch_up(); };
+  socket.onopen = () => { page.tries = 0; show_picture(); catch_up(); load_zones(); };
   socket.onmessage = (message) => { if (page.socket === socket) hear(JSON.parse(message.data)); };
   socket.onclose = (event) => {
     if (page.socket !== socket) return;
@@ -39,7 +41,10 @@ function connect() {
 }
 
 function hear(message) {
-  if (message.type === "state" || message.type === "figures") show_status(message);
+  page.heard = Date.now();
+  if (message.type === "zones") take(message);
+  else if (page.paused && message.type !== "source") return; // who resumes asks for all of it
+  else if (message.type === "state" || message.type === "figures") show_status(message);
   else if (message.type === "event") add_events([message.event], true);
   else if (message.type === "history") page.people = message.people.map(([ago, n]) => ({ t: now() - ago * 1000, n }));
   else if (message.type === "source" && message.source !== page.source) choose(message.source);
@@ -58,28 +63,62 @@ function choose(source) {
   page.source = source;
   for (const radio of document.getElementsByName("source")) radio.checked = radio.value === source;
   if (page.socket) { const old = page.socket; page.socket = null; old.close(); }
-  page.people = []; page.tries = 0; page.status = null;
+  page.people = []; page.tries = 0; page.status = null; page.told = 0;
+  if (page.paused) { page.paused = false; put("pause", "Pause"); $("pause").classList.remove("on"); }
   forget_picture(); // else the other input's last picture would stand under this one's name
   forget_events();
   set_state("connecting");
   connect();
   load_events();
+  forget_zones();
+  load_hours();
 }
 
 function set_state(state, reason = "") {
+  [page.state, page.reason] = [state, reason];
+  $("stage").toggleAttribute("data-cover", state !== "live" && !page.paused);
+  show_stale();
+  if (page.paused) state = "paused";
   const [word, advice] = WORDS[state] || [state, ""];
   $("connection").dataset.state = state;
   const label = $("connection").lastElementChild;
   if (label.textContent !== word) label.textContent = word;
-  $("stage").toggleAttribute("data-cover", state !== "live");
   const [title, text] = $("cover").children;
   title.textContent = word;
   text.textContent = reason ? `${reason} ${state === "failed" ? "" : advice}` : advice;
 }
 
+function show_stale() {
+  // grey is what may not be so any more
+  const silent = page.told && Date.now() - page.told > 5000;
+  const stale = page.paused || page.state !== "live" || silent;
+  $("main").toggleAttribute("data-stale", stale);
+  $("asof").hidden = !(stale && page.told);
+  if (page.told) put("asof", `${page.paused ? "Paused" : "No news"}: the figures are of ${new Date(page.told).toLocaleTimeString()}.`);
+}
+function pause(on) {
+  page.paused = on;
+  put("pause", on ? "Resume" : "Pause");
+  $("pause").classList.toggle("on", on);
+  if (on) {
+    hide_picture();
+    document.title = "Paused · edgepose";
+    set_state(page.state, page.reason);
+    return;
+  }
+  const old = page.socket;
+  page.socket = null;
+  old?.close();
+  set_state("connecting");
+  connect(); // tells what was missed: states, people, events
+}
+
 // figures --------------------------------------------------------------------------------------------
 function show_status(s) {
   page.status = s;
+  if (s.state === "live") page.told = Date.now();
+  count_zones(s.zones);
+  $("banner").hidden = !s.input.startsWith("test://");
   page.clock = Date.parse(s.time) - Date.now();
   set_state(s.state, s.reason);
   const live = s.state === "live";
@@ -163,11 +202,9 @@ $("picture").onerror = () => { // too many viewers, for example; while there is 
   if (page.status && page.socket?.readyState === WebSocket.OPEN) setTimeout(show_picture, 3000);
 };
 $("rtc").onclick = () => use_webrtc(!page.rtc);
-$("pause").onclick = () => {
-  page.paused = !page.paused;
-  $("pause").setAttribute("aria-pressed", page.paused);
-  (page.paused ? hide_picture : show_picture)();
-};
+$("pause").onclick = () => pause(!page.paused);
+$("span").onchange = () => { $("of").parentElement.hidden = !$("span").value || $("of").options.length < 2; load_hours(); };
+$("of").onchange = load_hours;
 $("full").hidden = !document.fullscreenEnabled;
 $("full").onclick = () => (document.fullscreenElement ? document.exitFullscreen() : $("stage").requestFullscreen());
 $("kind").onchange = () => { forget_events(); load_events(); };
@@ -184,5 +221,18 @@ window.onpagehide = () => {
 };
 window.onpageshow = (event) => { if (event.persisted) { page.tries = 0; connect(); } };
 document.onvisibilitychange = () => (document.hidden ? hide_picture : show_picture)();
-setInterval(() => { if (!document.hidden) { show_chart(); show_visits(); } }, 1000);
+setInterval(() => {
+  if (page.state === "live") show_stale();
+  // a connection that says nothing, not even pings, is none
+  if (page.socket?.readyState === WebSocket.OPEN && page.heard && Date.now() - page.heard > 40000) {
+    const old = page.socket;
+    page.socket = null;
+    page.heard = 0;
+    old.close();
+    set_state("offline");
+    connect();
+  }
+  if (!document.hidden && !page.paused) { show_chart(); show_visits(); }
+}, 1000);
+setInterval(() => { if (!document.hidden && !page.paused && $("span").value) load_hours(); }, 60000);
 start();

@@ -11,6 +11,8 @@ for (const name of ["device-name", "precision"]) {
 export const page = {
   source: "", socket: null, tries: 0, retry: 0, paused: false,
   rtc: false, peer: null, // video by WebRTC instead of MJPEG
+  state: "connecting", reason: "", told: 0, heard: 0, // when figures came, and anything
+  hours: null, // counts by hour, where more than five minutes are shown
   status: null, clock: 0, // server's time minus ours, ms
   people: [], // {t: ms of the server, n: people or null where it is not known}
   visits: new Map(), // by session and track: {track, from, to (null while inside)}

@@ -1,6 +1,7 @@
 // People and visits over time.
 
-import { $, SPAN, color, draw, now, page, span } from "./base.js";
+import { $, SPAN, ask, color, draw, now, page, span } from "./base.js";
+import { kind_of } from "./zones.js";
 
 function axis(svg, width, height, left, bottom) {
   const at = (t) => left + (width - left) * (1 - (now() - t) / 1000 / SPAN);
@@ -16,6 +17,10 @@ function axis(svg, width, height, left, bottom) {
 }
 
 export function show_chart() {
+  if ($("span").value) show_hours();
+  else show_minutes();
+}
+function show_minutes() {
   const svg = $("chart"), width = Math.max(200, svg.clientWidth), height = 130, left = 18, bottom = 20;
   const since = now() - SPAN * 1000;
   while (page.people.length > 1 && page.people[1].t < since) page.people.shift();
@@ -53,6 +58,58 @@ function pieces() {
   }
   if (part.length) parts.push([...part, { t: now(), n: part[part.length - 1].n }]);
   return parts;
+}
+
+// hours of the store: who entered, or crossed a line
+function first_day() {
+  const day = new Date();
+  day.setHours(0, 0, 0, 0);
+  day.setDate(day.getDate() - Number($("span").value) + 1);
+  return day;
+}
+export async function load_hours() {
+  page.hours = null;
+  const name = $("of").value, [source, days] = [page.source, $("span").value];
+  if (!days) return show_chart();
+  const wanted = { source, zone: name, event: kind_of(name), since: first_day().toISOString() };
+  let hours;
+  try {
+    hours = { rows: (await ask("/api/v1/events/hours", wanted)).hours };
+  } catch (error) {
+    hours = { rows: [], error: error.message };
+  }
+  if (source === page.source && days === $("span").value && name === $("of").value) page.hours = { ...hours, kind: wanted.event };
+  show_chart();
+}
+function show_hours() {
+  const svg = $("chart"), width = Math.max(200, svg.clientWidth), height = 130, left = 24, bottom = 20;
+  const begin = first_day(), days = Number($("span").value), { rows, kind, error } = page.hours || { rows: [], kind: "enter" };
+  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+  svg.replaceChildren();
+  const end = new Date(begin);
+  end.setDate(end.getDate() + days);
+  const at = (t) => left + (width - left) * (t - begin) / (end - begin);
+  const counts = rows.map((row) => row[kind]), most = Math.max(4, ...counts);
+  const y = (n) => height - bottom - (height - bottom - 10) * n / most;
+  for (const n of [0, Math.round(most / 2), most]) {
+    svg.append(draw("line", { class: "grid", x1: left, x2: width, y1: y(n), y2: y(n) }), draw("text", { x: left - 5, y: y(n) + 4, "text-anchor": "end" }, n));
+  }
+  for (let k = 0; k < (days > 1 ? days : 24); k += days > 1 ? 1 : 6) {
+    const t = new Date(begin);
+    if (days > 1) t.setDate(t.getDate() + k); else t.setHours(k);
+    svg.append(draw("text", { x: at(t), y: height - 4 }, days > 1 ? t.toLocaleDateString([], { weekday: "short" }) : t.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })));
+  }
+  const wide = Math.max(1.5, (width - left) / (days * 24) - (days > 1 ? 0.5 : 2));
+  rows.forEach((row, k) => {
+    const start = new Date(row.start), bar = draw("rect", { class: "hour", x: Math.max(left, at(start)), y: y(counts[k]), width: wide, height: y(0) - y(counts[k]) });
+    bar.append(draw("title", {}, `${start.toLocaleString([], { weekday: "short", hour: "2-digit", minute: "2-digit" })}: ${counts[k]}`));
+    svg.append(bar);
+  });
+  const sum = counts.reduce((a, b) => a + b, 0), top = counts.indexOf(Math.max(...counts));
+  const word = kind === "cross" ? "crossings" : "entered";
+  const text = error || (page.hours ? `${sum} ${word}` : "Loading …");
+  svg.append(draw("text", { x: width, y: 10, "text-anchor": "end" }, text));
+  svg.setAttribute("aria-label", `${days > 1 ? "Seven days" : "Today"} by hour: ${text}${top < 0 ? "" : `, most in the hour from ${new Date(rows[top].start).toLocaleString()}: ${counts[top]}`}`);
 }
 
 export function show_visits() {

@@ -77,14 +77,16 @@ function event_row(e) {
   const today = moment.toDateString() === new Date().toDateString();
   time.textContent = today ? moment.toLocaleTimeString() : moment.toLocaleString();
   when.append(time);
-  const what = make("td");
-  what.append(make("span", `${e.event} ${e.direction || e.gesture.replaceAll("_", " ")}`.trim(), `what ${e.event}`));
+  const what = make("td"), where = make("small", e.zone, "where"); // on phones, where the column has no room
+  what.append(make("span", `${e.event} ${e.direction || e.gesture.replaceAll("_", " ")}`.trim(), `what ${e.event}`), where);
   const who = make("td"), person = make("span", undefined, "person");
   if (e.track !== null) person.append(dot(e.track), `#${e.track}`);
   who.append(person);
   const stay = make("td", e.dwell === null ? "" : span(e.dwell), "number"), note = make("td", e.note);
   if (e.snapshot) {
-    const link = make("a", "picture");
+    const link = make("a"), small = make("img", undefined, "thumb");
+    Object.assign(small, { loading: "lazy", alt: `Picture: ${e.event} at ${time.textContent}`, src: `/api/v1/events/${e.id}/snapshot?size=160` });
+    link.append(small);
     link.href = `/api/v1/events/${e.id}/snapshot`;
     link.target = "_blank";
     link.rel = "noopener";
