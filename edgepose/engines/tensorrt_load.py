@@ -45,12 +45,29 @@ def library(name: str, load: Callable[[], Any]) -> Any:
 def probe_flavour(flavour: Callable[[], Flavour], options: EngineOptions) -> str:
     """Why a flavour cannot run here, "" where it can; the cheap questions come first."""
     try:
-        find_gpu(options.device)
-        flavour()
+        gpu = find_gpu(options.device)
+        check_gpu(flavour(), gpu)
         check_driver()
     except BackendUnavailable as e:
         return str(e).rstrip(".")
     return ""
+
+
+def check_gpu(flavour: Flavour, gpu: Gpu) -> None:
+    """See that a library has kernels for a GPU: TensorRT for RTX finds out only when a plan is built and loaded.
+
+    Raises:
+        BackendUnavailable: it names the GPUs it knows, and this one is not among them.
+    """
+    named = getattr(getattr(flavour.trt, "ComputeCapability", None), "__members__", {})
+    known = sorted(int(name[2:]) for name in named if name[:2] == "SM" and name[2:].isdigit())
+    here = int(gpu.compute_capability.replace(".", ""))
+    if known and here not in known and here < known[-1]:
+        several = ", ".join(f"{n // 10}.{n % 10}" for n in known)
+        raise BackendUnavailable(
+            f"{flavour.title} {flavour.version} has no kernels for {gpu.name} (compute capability "
+            f"{gpu.compute_capability}; it knows {several} and later ones)"
+        )
 
 
 def load_flavour(
@@ -58,6 +75,7 @@ def load_flavour(
 ) -> TensorRTEngine:
     """The engine of an ONNX file or of a plan; see `plans.obtain` for what it raises."""
     gpu = find_gpu(options.device)
+    check_gpu(flavour, gpu)
     cuda = cuda or open_cuda(gpu.index)
     return start(flavour, model, options, gpu, cuda)
 
@@ -107,6 +125,7 @@ def build_only(
         if flavour.name != "tensorrt_rtx":
             raise
         return obtain(flavour, model, options, Machine(), must_keep=must_keep)
+    check_gpu(flavour, gpu)
     cuda = open_cuda(gpu.index)
     with cuda.current():
         loader = Loader(flavour.trt)

@@ -6,12 +6,15 @@ import shutil
 import subprocess
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgepose.engines.gpu import Gpu, HostMemory, find_gpu, gpu_index, host_memory
+from edgepose.engines.plans import Flavour
+from edgepose.engines.tensorrt_load import check_gpu
 from edgepose.errors import BackendUnavailable, UsageError
 
 DRIVER = """
@@ -105,3 +108,29 @@ def test_memory(tmp_path: Path) -> None:
     meminfo.write_text("MemTotal: 1 kB\n")
     assert host_memory(meminfo) is None
     assert host_memory(tmp_path / "none") is None
+
+
+RTX_KNOWS = dict.fromkeys(("NONE", "CURRENT", "SM75", "SM80", "SM86", "SM89", "SM120"))
+
+
+@pytest.mark.parametrize(
+    ("capability", "runs"),
+    [("8.6", True), ("8.9", True), ("9.0", False), ("8.7", False), ("12.0", True), ("12.1", True)],
+)
+def test_a_gpu_that_the_library_has_no_kernels_for(capability: str, runs: bool) -> None:
+    """TensorRT for RTX builds for minutes, and only then refuses an H200 (9.0)."""
+    library = SimpleNamespace(
+        __version__="1.7.1", ComputeCapability=SimpleNamespace(__members__=RTX_KNOWS)
+    )
+    flavour = Flavour("tensorrt_rtx", "TensorRT for RTX", library)
+    gpu = Gpu(0, "NVIDIA H200", capability, "13.0", 2**37, False, 132)
+    if runs:
+        check_gpu(flavour, gpu)
+        return
+    with pytest.raises(BackendUnavailable, match=rf"NVIDIA H200 .*{capability}; it knows 7.5, 8.0"):
+        check_gpu(flavour, gpu)
+
+
+def test_tensorrt_itself_does_not_tell() -> None:
+    gpu = Gpu(0, "Orin", "8.7", "12.6", 2**33, True, 16)
+    check_gpu(Flavour("tensorrt", "TensorRT", SimpleNamespace(__version__="10.3")), gpu)
