@@ -351,6 +351,7 @@ STALE, TOKEN = f"{HEAD}:{PORT - 1}", {"RAY_AUTH_TOKEN": "0" * 64}
         ("auto", TOKEN | {"RAY_ADDRESS": STALE}, 1, "no Ray cluster can be joined there"),
         (STALE, {"RAY_AUTH_TOKEN_PATH": "/none"}, 2, "the token of the cluster is not here"),
     ],
+    ids=["stale", "auto", "no token"],  # processes that share the tests must find the same names
 )
 def test_an_address_where_nothing_is(
     address: str, more: dict[str, str], code: int, said: str, make_film: MakeFilm, tmp_path: Path
