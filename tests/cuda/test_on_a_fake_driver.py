@@ -64,6 +64,11 @@ def work(seed):
     batch = mine.preprocess([mine.runner.picture(f) for f in frames], [affine] * 12, layout)
     want = twins.preprocess([Planes.packed(f) for f in frames], [affine] * 12, layout)
     got = [mine.runner.download(out)[0] for out in outs]
+    luma, u, v = frames[0, :, :, 0], frames[1, :10, :20, 0], frames[2, :10, :20, 1]
+    planes = Planes.i420(*map(np.ascontiguousarray, (luma, u, v)))
+    there = mine.preprocess([mine.runner.planes(planes)], [affine], layout)
+    if not np.array_equal(mine.runner.download(there), twins.preprocess([planes], [affine], layout)):
+        wrong.append(seed)
     if not np.array_equal(got, want) or not np.array_equal(mine.runner.download(batch), want):
         wrong.append(seed)
 threads = [threading.Thread(target=work, args=(s,)) for s in range(3)]
@@ -109,7 +114,7 @@ print(fake.fake_launches(b"ep_preprocess"))
 def test_a_life_of_a_context(stand_in: StandIn, binding: str, integrated: str) -> None:
     run = stand_in.run(["-c", LIFE], binding, FAKE_INTEGRATED=integrated, FAKE_RACES="1")
     assert run.returncode == 0, run.stdout + run.stderr
-    assert run.stdout.split("\n")[:2] == ["shipped PTX", str(3 * 13)]
+    assert run.stdout.split("\n")[:2] == ["shipped PTX", str(3 * 14)]
     assert "clean-up" not in run.stderr
 
 
