@@ -137,7 +137,7 @@ def _gpu_is_here() -> bool:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests marked gpu run on a GPU; without one those who use `stand_in` run them in a process of its own."""
-    if config.option.markexpr or _gpu_is_here():
+    if "gpu" in config.option.markexpr or _gpu_is_here():
         return
     left_out = [item for item in items if item.get_closest_marker("gpu")]
     config.hook.pytest_deselected(items=left_out)

@@ -28,6 +28,8 @@ from edgepose.cuda import host
 from edgepose.cuda.context import BINDINGS, gpu_driver
 from edgepose.doctor.board import Board, detect, read
 from edgepose.engines.gpu import find_gpu
+from edgepose.engines.plans import Flavour
+from edgepose.engines.tensorrt_load import check_gpu
 from edgepose.errors import BackendUnavailable, EdgeposeError, built_for_other_numpy
 from edgepose.io import jetson_utils
 from edgepose.machine import package_versions
@@ -268,6 +270,11 @@ def _tensorrt_rtx(place: Place) -> Iterator[Check]:
         return
     module, reason = _try_import("tensorrt_rtx")
     if module is not None and gpu is not None:
+        try:
+            check_gpu(Flavour("tensorrt_rtx", "TensorRT for RTX", module), gpu)
+        except BackendUnavailable as e:
+            yield Check("TensorRT for RTX", "note", str(e), "another engine serves")
+            return
         version = getattr(module, "__version__", "version unknown")
         yield Check("TensorRT for RTX", "ok", f"{version} on {gpu.name}")
     elif place.board is None:
