@@ -75,9 +75,13 @@ def test_a_killed_broker_misses_nothing(broker: Broker, subscribe: Subscribe) ->
         wait_for(lambda: sink.counters["waiting"] == 39)  # type: ignore[attr-defined]
         seen.ready.clear()
         broker.start()
-        wait_for(lambda: set(seen.frames()) >= set(range(20, 40)), 30)
-    # what the sink sends before the subscriber is back, mosquitto has nobody to give to; the order
-    # of what arrives is kept
+        wait_for(seen.ready.is_set, 60)
+        for i in range(40, 60):
+            sink.write(result(i))
+        wait_for(lambda: set(seen.frames()) >= set(range(40, 60)), 60)
+        wait_for(lambda: sink.counters == {"sent": 60, "waiting": 0, "dropped": 0})  # type: ignore[attr-defined]
+    # what the sink sends before the subscriber is back, mosquitto acknowledges and has nobody to give
+    # to; the order of what arrives is kept
     frames = seen.frames()
     assert frames == sorted(frames)
 
