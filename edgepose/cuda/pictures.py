@@ -69,7 +69,7 @@ SHAPE = np.dtype(
 SHAPE_KINDS = ("capsule", "box", "filled box")  # as EpShapeKind
 Window = tuple[slice, slice]  # rows and columns of an output, from start to stop
 GREY = 127  # of output outside of a window (EP_GREY)
-_PLANE_KINDS = {kind: number for number, kind in enumerate(SHAPE_KINDS)}
+_SHAPE_NUMBERS = {kind: number for number, kind in enumerate(SHAPE_KINDS)}
 
 
 def address_of(array: Any) -> int:
@@ -348,11 +348,11 @@ def shape_records(shapes: Sequence[Shape]) -> NDArray[Any]:
     Shapes whose numbers are not finite or beyond a million pixels are left out.
     """
     numbers = np.array(
-        [(*s.start, *s.end, s.radius, *s.color, s.alpha, _PLANE_KINDS[s.kind]) for s in shapes]
+        [(*s.start, *s.end, s.radius, *s.color, s.alpha, _SHAPE_NUMBERS[s.kind]) for s in shapes]
     ).reshape(-1, 10)
     sane = (np.abs(numbers[:, [0, 1, 2, 3, 4, 8]]) < 1e6).all(axis=1)
     numbers = numbers[sane]
-    start, end, boxes = numbers[:, :2], numbers[:, 2:4], numbers[:, 9:] != _PLANE_KINDS["capsule"]
+    start, end, boxes = numbers[:, :2], numbers[:, 2:4], numbers[:, 9:] != _SHAPE_NUMBERS["capsule"]
     records = np.empty(len(numbers), SHAPE)
     records["from"] = np.where(boxes, np.minimum(start, end), start)
     records["to"] = np.where(boxes, np.maximum(start, end), end)
