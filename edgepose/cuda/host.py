@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import logging
 from pathlib import Path
 
 from edgepose.cuda import host_build
 from edgepose.errors import BackendUnavailable
+
+log = logging.getLogger(__name__)
 
 ADVICE = "run 'pip install' again where g++ is installed, or decode with numpy"
 
@@ -35,11 +38,24 @@ def load(path: Path) -> ctypes.CDLL:
     return library
 
 
-@functools.cache
 def library() -> ctypes.CDLL:
-    """The library that was built at install time; loaded once.
+    """The library that was built at install time; looked for once, also where it cannot be had.
 
     Raises:
         BackendUnavailable: see `load`.
     """
-    return load(host_build.FOLDER / host_build.LIBRARY)
+    found = attempt(host_build.FOLDER / host_build.LIBRARY)
+    if isinstance(found, str):
+        raise BackendUnavailable(found)
+    return found
+
+
+@functools.cache
+def attempt(path: Path) -> ctypes.CDLL | str:
+    """The library in a file, or why it cannot be had."""
+    # a decoder asks at every picture: a failure that is looked into each time costs more than decoding
+    try:
+        return load(path)
+    except BackendUnavailable as e:
+        log.debug("decoding with numpy: %s", e)
+        return str(e)

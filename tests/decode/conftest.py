@@ -68,6 +68,7 @@ def compiled() -> None:
     except BackendUnavailable:
         if problem := host_build.build_library():
             pytest.skip(f"the compiled decoder is not here: {problem}")
+        host.attempt.cache_clear()
 
 
 @pytest.fixture(params=["numpy", "host"])

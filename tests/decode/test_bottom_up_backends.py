@@ -167,6 +167,15 @@ def test_a_library_of_other_sources_or_none_at_all_is_refused(
         host.load(target)
 
 
+def test_a_library_that_cannot_be_had_is_looked_for_once(tmp_path: Path) -> None:
+    path = tmp_path / "_host.so"
+    why = host.attempt(path)
+    assert isinstance(why, str)
+    assert "was not built" in why
+    path.write_bytes(b"no library")  # would be another reason
+    assert host.attempt(path) == why
+
+
 def test_building_without_a_working_compiler_gives_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
