@@ -59,7 +59,7 @@ class Summary:
     """What a run did; filled while it runs, so that progress can be shown from it.
 
     Attributes:
-        frames, people: written frames and poses found in them.
+        frames, poses: written frames and poses found in them.
         seconds: wall time.
         stages: statistics of milliseconds by stage name.
         rate: frames a second over the last two seconds.
@@ -67,7 +67,7 @@ class Summary:
     """
 
     frames: int = 0
-    people: int = 0
+    poses: int = 0
     seconds: float = 0.0
     rate: float = 0.0
     stages: dict[str, Statistics] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class Summary:
     def count(self, result: Result) -> None:
         """Add one written frame."""
         self.frames += 1
-        self.people += len(result.poses)
+        self.poses += len(result.poses)
         for name, value in result.stages.items():
             self.stages.setdefault(name, Statistics()).add(value)
 
@@ -410,6 +410,6 @@ def overlay_stats(result: Result, rate: float) -> dict[str, object]:
     stats: dict[str, object] = {
         "frame": result.frame,
         "inference_ms": result.inference_ms,
-        "people": len(result.poses),
+        "poses": len(result.poses),
     }
     return {**stats, "fps": rate} if rate > 0 else stats

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from edgepose import EdgeposeError, PoseNet
 
-latest = {"frame": None, "people": []}
+latest = {"frame": None, "poses": []}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -29,8 +29,8 @@ def main(uri="test://people", port="8000"):
     print(f"http://127.0.0.1:{server.server_port}/", flush=True)
     with PoseNet("edgepose-lite-body") as net:
         for frame, poses in net.stream(uri):
-            people = [{k.name: [round(k.x), round(k.y)] for k in p.keypoints} for p in poses]
-            latest.update(frame=frame.index, people=people)
+            rows = [{k.name: [round(k.x), round(k.y)] for k in p.keypoints} for p in poses]
+            latest.update(frame=frame.index, poses=rows)
 
 
 if __name__ == "__main__":

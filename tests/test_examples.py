@@ -153,20 +153,20 @@ def test_live_json() -> None:
             assert process.stdout is not None
             url = process.stdout.readline().strip()
             assert url.startswith("http://127.0.0.1:")
-            data = next(with_people(url))
-            assert set(data["people"][0]) >= {"nose", "left_shoulder"}
+            data = next(with_poses(url))
+            assert set(data["poses"][0]) >= {"nose", "left_shoulder"}
         finally:
             process.kill()
 
 
-def with_people(url: str) -> Iterator[dict[str, list[dict[str, list[int]]]]]:
-    """Answers that have people in them; gives up after many."""
+def with_poses(url: str) -> Iterator[dict[str, list[dict[str, list[int]]]]]:
+    """Answers that have poses in them; gives up after many."""
     import time
 
     for _ in range(600):
         with urllib.request.urlopen(url, timeout=20) as answer:
             data = json.load(answer)
-        if data["people"]:
+        if data["poses"]:
             yield data
         time.sleep(0.05)
 

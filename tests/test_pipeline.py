@@ -141,7 +141,7 @@ def test_every_frame_arrives_once_and_in_order() -> None:
     assert [r.frame for r in rows.items] == list(range(60))
     assert [f.index for f in pictures.items] == list(range(60))
     assert [r.poses[0]["dot"].x for r in rows.items] == [float(i) for i in range(60)]
-    assert (summary.frames, summary.people) == (60, 60)
+    assert (summary.frames, summary.poses) == (60, 60)
     assert {"decode", "network", "output"} <= set(summary.stages)
     assert summary.stages["network"].count == 60
     assert no_threads_left()

@@ -216,7 +216,7 @@ def decode() -> dict[str, Any]:
             "device_ms": round(wall_ms(lambda: start().result()), 4),  # noqa: B023
             "copy_and_cpu_ms": round(wall_ms(partial(_all_maps, runner, on_cpu, maps, fields)), 4),
             "cpu_ms": round(wall_ms(lambda: on_cpu(cmap, paf)), 4),  # noqa: B023
-            "people_found": [len(pending.result()[0].keypoints) for pending in started][-1],
+            "poses_found": [len(pending.result()[0].keypoints) for pending in started][-1],
         }
     return out
 

@@ -223,7 +223,7 @@ class Worker(Closing):
             writer.metadata |= {"problems": problems}  # not one picture of the shard can be read
             writer.close()
             return 0, 0
-        return summary.frames, summary.people
+        return summary.frames, summary.poses
 
     def _open(self, task: Task, problems: list[list[str]]) -> Source:
         options = replace(

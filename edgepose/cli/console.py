@@ -147,7 +147,7 @@ class Ticker:
             self._bar.update(
                 self._task,
                 completed=summary.frames,
-                poses=summary.people,
+                poses=summary.poses,
                 fps=f"{summary.rate:.1f}",
             )
         elif time.monotonic() >= self._next:
@@ -156,7 +156,7 @@ class Ticker:
             self._next = time.monotonic() + self._every
             of = f" of {self._total}" if self._total else ""
             self._talk.info(
-                f"{summary.frames}{of} frames, {summary.people} poses, {summary.rate:.1f} frames/s"
+                f"{summary.frames}{of} frames, {summary.poses} poses, {summary.rate:.1f} frames/s"
             )
 
     @contextmanager

@@ -143,7 +143,7 @@ def _run(
         log.error("edgepose: %s", error)
     files = max(len(inputs), len(files_of(source, inputs)))
     kept = outputs if not isinstance(error, OutputError) else []
-    found = _count(summary.people, "pose", "poses")
+    found = _count(summary.poses, "pose", "poses")
     if trackers is not None:
         found += f" of {_count(trackers.people, 'person', 'people')}"
     _sum_up(summary, found, talk, kept, nothing=not pictures and not sinks)
@@ -229,9 +229,9 @@ def _teller(
         return None
 
     def tell(frame: Frame, result: Result) -> None:
-        people = len(result.poses)
+        count = len(result.poses)
         talk.info(
-            f"{os.path.basename(frame.source)}: {_count(people, 'pose', 'poses')}, "
+            f"{os.path.basename(frame.source)}: {_count(count, 'pose', 'poses')}, "
             f"{result.inference_ms:.1f} ms"
         )
         for pose in result.poses:

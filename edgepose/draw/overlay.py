@@ -89,7 +89,6 @@ class Overlay:
         alpha: int = 255,
     ) -> None:
         self.words = words
-        self._what = topology.name
         self._keypoint_scale = keypoint_scale
         self._link_scale = link_scale
         self._line_width = line_width
@@ -113,8 +112,8 @@ class Overlay:
         Args:
             pixels: the picture.
             poses: in its pixels; keypoints that are missing, not finite or outside are left out.
-            stats: for the word "stats": "frame", "inference_ms", "people", "fps" (any of them, in
-                this order), others as "name value". "people" is counted where it is missing.
+            stats: for the word "stats": "frame", "inference_ms", "poses", "fps" (any of them, in
+                this order), others as "name value". "poses" is counted where it is missing.
 
         Raises:
             ValueError: `pixels` is not a writable uint8 array of shape (H, W, 3).
@@ -227,7 +226,7 @@ class Overlay:
         height = max(MIN_TEXT, min(canvas.width, canvas.height) * TEXT_SCALE)
         taken = []
         if "stats" in self.words:
-            line = stats_text({"people": len(poses), **stats}, self._what)
+            line = stats_text({"poses": len(poses), **stats})
             taken.append(canvas.plate(line, (height / 2, height / 2), height))
         for pose in poses:
             box, text = _sane_box(pose), self._label(pose)
@@ -254,14 +253,12 @@ class Overlay:
         return "  ".join(parts)  # one space between two numbers is hard to see
 
 
-def stats_text(stats: Mapping[str, object], what: str = "person") -> str:
-    """One line of statistics, for example "frame 12  8.3 ms  3 people  31 FPS"."""
-    if stats.get("people") != 1:
-        what = "people" if what == "person" else f"{what}s"
+def stats_text(stats: Mapping[str, object]) -> str:
+    """One line of statistics, for example "frame 12  8.3 ms  3 poses  31 FPS"."""
     forms = {
         "frame": "frame {}",
         "inference_ms": "{:.1f} ms",
-        "people": "{} " + what,
+        "poses": "{} pose" if stats.get("poses") == 1 else "{} poses",
         "fps": "{:.0f} FPS",
     }
     known = [form.format(stats[key]) for key, form in forms.items() if key in stats]

@@ -1,4 +1,4 @@
-"""What another form of a network loses: people, places of keypoints, scores; no labels are needed."""
+"""What another form of a network loses: poses, places of keypoints, scores; no labels are needed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,9 @@ from edgepose.eval.run import PoseFinder
 from edgepose.timing import Stopwatch
 from edgepose.types import Float32Array, Frame, Pose
 
-SURE = (
-    0.5  # of the best score of all people: these are to be found again, and their keypoints alike
-)
+SURE = 0.5  # of the best score of all poses: these are to be found again, and their keypoints alike
 FAR = 0.2  # of a person's size: a pose farther off is somebody else
-MOST_LOST, MOST_MOVED = 0.05, 0.02  # of the people; median of a person's size
+MOST_LOST, MOST_MOVED = 0.05, 0.02  # of the poses; median of a person's size
 
 
 @dataclass(frozen=True)
@@ -23,13 +21,13 @@ class Loss:
     """How the poses of one network differ from those of another that is taken for right.
 
     Attributes:
-        people: the surer half of those that the right one finds.
+        poses: the surer half of those that the right one finds.
         lost: how many of them the other finds nowhere near.
         moved: median distance of the others' keypoints, as a part of the person's size.
         changed: mean change of their scores.
     """
 
-    people: int
+    poses: int
     lost: int
     moved: float
     changed: float
@@ -37,11 +35,11 @@ class Loss:
     @property
     def too_much(self) -> bool:
         """True where such a network should not be used without a look."""
-        return self.lost > MOST_LOST * self.people or self.moved > MOST_MOVED
+        return self.lost > MOST_LOST * self.poses or self.moved > MOST_MOVED
 
     def __str__(self) -> str:
         return (
-            f"{self.lost} of {self.people} people lost, keypoints move by {self.moved:.2%} of a "
+            f"{self.lost} of {self.poses} poses lost, keypoints move by {self.moved:.2%} of a "
             f"person's size, scores change by {self.changed:+.3f}"
         )
 

@@ -53,7 +53,7 @@ class Channel:
         store: where events go; None = nowhere.
 
     Attributes:
-        frames, found: frames inferred and people found in all of them. seen: people in the newest.
+        frames, found: frames inferred and poses found in all of them. seen: poses in the newest.
         always: runs without viewers too. was_down: did not deliver before the settings changed.
         inside: people by zone, "" = the picture. times: of the stages, as histograms.
         source_events: what the input said, counted. gestures: those that began, counted.

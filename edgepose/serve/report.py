@@ -136,11 +136,18 @@ def _free(path: Path) -> float:
 # the names of `posenet --metrics` (io/sinks/metrics.py), and what only a server has
 _FIGURES: dict[str, tuple[str, Callable[[Channel], float]]] = {
     "edgepose_frames_total": ("counter", lambda c: c.frames),
-    "edgepose_people": ("gauge", lambda c: c.seen),
+    "edgepose_poses": ("gauge", lambda c: c.seen),
+    "edgepose_poses_found_total": ("counter", lambda c: c.found),
+    "edgepose_people": ("gauge", lambda c: c.seen),  # the former names of these two, until 1.0
     "edgepose_people_found_total": ("counter", lambda c: c.found),
     "edgepose_source_up": ("gauge", lambda c: float(c.state == "live")),
     "edgepose_viewers": ("gauge", lambda c: c.viewers),
 }
+
+
+def quoted(text: str) -> str:
+    """A label's value: people choose the names of zones."""
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
 def metrics(studio: Studio) -> str:
@@ -150,6 +157,10 @@ def metrics(studio: Studio) -> str:
     for name, (kind, value) in _FIGURES.items():
         lines.append(f"# TYPE {name} {kind}")
         lines += [f"{name}{{{labels}}} {value(c)}" for c, labels in channels]
+    lines.append("# TYPE edgepose_people_inside gauge")
+    for c, labels in channels:
+        now = sorted(c.inside.items())
+        lines += [f'edgepose_people_inside{{{labels},zone="{quoted(z)}"}} {n}' for z, n in now]
     lines.append("# TYPE edgepose_source_events_total counter")
     for c, labels in channels:
         told = sorted(c.source_events.items())

@@ -79,7 +79,7 @@ def test_only_the_nearest_name_is_offered(capsys: pytest.CaptureFixture[str]) ->
 
 def test_progress_without_an_end_becomes_rare(capsys: pytest.CaptureFixture[str]) -> None:
     class Summary:
-        frames, people, rate = 1, 1, 1.0
+        frames, poses, rate = 1, 1, 1.0
 
     for total, most in ((None, 12), (10**6, 10**6)):
         ticker = Ticker(Talk(), total, every=0.001)

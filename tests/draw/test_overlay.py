@@ -270,12 +270,10 @@ def test_plates_leave_the_head_free(top: int) -> None:
 
 
 def test_the_line_of_statistics() -> None:
-    stats = {"fps": 30.6, "people": 3, "frame": 12, "inference_ms": 8.26, "engine": "openvino"}
-    assert stats_text(stats) == "frame 12  8.3 ms  3 people  31 FPS  engine openvino"
-    assert stats_text({"people": 2}, "hand") == "2 hands"
-    assert stats_text({"people": 1}, "hand") == "1 hand"
-    assert stats_text({"people": 1}) == "1 person"
-    assert stats_text({"people": 0}) == "0 people"
+    stats = {"fps": 30.6, "poses": 3, "frame": 12, "inference_ms": 8.26, "engine": "openvino"}
+    assert stats_text(stats) == "frame 12  8.3 ms  3 poses  31 FPS  engine openvino"
+    assert stats_text({"poses": 1}) == "1 pose"
+    assert stats_text({"poses": 0}) == "0 poses"
 
 
 def test_colours_of_tracks_in_a_row_differ() -> None:

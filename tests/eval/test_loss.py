@@ -49,10 +49,10 @@ def person(x: float, score: float = 0.8, dx: float = 0.0) -> Pose:
 def test_the_same_network_loses_nothing() -> None:
     people = Finder([person(0), person(200)])
     told = loss(people, people, FRAMES)
-    assert (told.people, told.lost, told.moved, told.changed) == (4, 0, 0, 0)
+    assert (told.poses, told.lost, told.moved, told.changed) == (4, 0, 0, 0)
     assert not told.too_much
     nobody = loss(Finder([]), people, FRAMES)
-    assert (nobody.people, nobody.too_much) == (0, False)
+    assert (nobody.poses, nobody.too_much) == (0, False)
 
 
 @settings(max_examples=30, deadline=None)
@@ -68,7 +68,7 @@ def test_moves_and_scores_are_measured(part: float, change: float) -> None:
 def test_lost_people_are_counted_but_weak_ones() -> None:
     right = Finder([person(0), person(200), person(400, score=0.1)])
     told = loss(right, Finder([person(0), person(230)]), FRAMES)
-    assert (told.people, told.lost) == (4, 2)
+    assert (told.poses, told.lost) == (4, 2)
     assert told.too_much
     assert "2 of 4 people lost" in str(told)
 

@@ -21,6 +21,7 @@ from edgepose.events.event import Event
 from edgepose.events.store import EventStore
 from edgepose.io.sinks import metrics
 from edgepose.io.sources.testsrc import read_clock
+from edgepose.serve.report import quoted
 
 NOW = 1_790_000_000.0
 RESULT_SCHEMA = Path(metrics.__file__).with_name("result.schema.json")
@@ -354,14 +355,24 @@ def test_health_and_metrics(server: Served) -> None:
     assert values["edgepose_events_dropped_total"] == "0"
 
 
+def test_any_name_of_a_zone_can_be_a_label() -> None:
+    name = 'the "back\\slash"\nroom'
+    (family,) = text_string_to_metric_families(f'inside{{zone="{quoted(name)}"}} 1\n')
+    assert family.samples[0].labels["zone"] == name
+
+
 def test_metrics_have_the_names_of_posenet(server: Served) -> None:
     list(pictures(server.http, "/camera_feed", 1))
     families = {f.name: f for f in text_string_to_metric_families(server.http.get("/metrics").text)}
     told = re.findall(r"^\| (edgepose_\w+) \|", str(metrics.__doc__), re.M)
     known = {name.removesuffix("_total") for name in told}
-    own = {"edgepose_viewers"} | {n for n in families if n.startswith("edgepose_events_")}
+    own = {"edgepose_viewers", "edgepose_people_inside"} | {
+        n for n in families if n.startswith("edgepose_events_")
+    }
     assert set(families) - own <= known
-    assert {"edgepose_frames", "edgepose_people_found", "edgepose_source_up"} <= set(families)
+    wanted = {"edgepose_frames", "edgepose_poses_found", "edgepose_people_found"}
+    assert wanted | {"edgepose_source_up"} <= set(families)
+    assert "" in {s.labels["zone"] for s in families["edgepose_people_inside"].samples}
     stages = families["edgepose_stage_seconds"]
     assert stages.type == "histogram"
     counts = [s.value for s in stages.samples if s.labels.get("stage") == "network"]

@@ -3,8 +3,10 @@
 | metric | labels | meaning |
 |---|---|---|
 | edgepose_frames_total | source | frames inferred |
-| edgepose_people | source | people in the last frame |
-| edgepose_people_found_total | source | people found in all frames |
+| edgepose_poses | source | poses in the last frame |
+| edgepose_poses_found_total | source | poses found in all frames |
+| edgepose_people | source | the former name of edgepose_poses, until 1.0 |
+| edgepose_people_found_total | source | the former name of edgepose_poses_found_total, until 1.0 |
 | edgepose_gestures_total | source, gesture | gestures that began, of tracked people |
 | edgepose_stage_seconds | stage | histogram of stage times (decode, preprocess, network, ...) |
 | edgepose_source_frames_total | source, state | read, taken, dropped, late (live sources) |
@@ -27,6 +29,7 @@ from edgepose.io.sinks.rows import valid
 from edgepose.types import Result
 
 PATH = "/metrics"
+FORMER = "people"  # the name of poses before; dashboards know it
 BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 UP = {"connected": 1, "back": 1, "lost": 0, "ended": 0, "waiting": 0}
 
@@ -75,10 +78,14 @@ class MetricsSink(Sink):
     def _make(self) -> None:
         p, r = self._prometheus, self._registry
         self._frames = p.Counter("edgepose_frames", "Frames inferred", ["source"], registry=r)
-        self._people = p.Gauge(
-            "edgepose_people", "People in the last frame", ["source"], registry=r
-        )
-        self._found = p.Counter("edgepose_people_found", "People found", ["source"], registry=r)
+        self._poses = [
+            p.Gauge(f"edgepose_{name}", "Poses in the last frame", ["source"], registry=r)
+            for name in ("poses", FORMER)
+        ]
+        self._found = [
+            p.Counter(f"edgepose_{name}_found", "Poses found", ["source"], registry=r)
+            for name in ("poses", FORMER)
+        ]
         self._gestures = p.Counter(
             "edgepose_gestures", "Gestures that began", ["source", "gesture"], registry=r
         )
@@ -94,8 +101,9 @@ class MetricsSink(Sink):
         """Count one result."""
         name = valid(result.name or result.source)
         self._frames.labels(name).inc()
-        self._people.labels(name).set(len(result.poses))
-        self._found.labels(name).inc(len(result.poses))
+        for gauge, counter in zip(self._poses, self._found, strict=True):
+            gauge.labels(name).set(len(result.poses))
+            counter.labels(name).inc(len(result.poses))
         for word, _, gesture in self._changes.update(result):
             if word == "begin":
                 self._gestures.labels(name, gesture.name).inc()

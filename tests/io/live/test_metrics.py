@@ -35,9 +35,9 @@ def test_results_events_and_counters(nothing_left: None) -> None:
     pose = Pose(0, np.zeros((1, 3), np.float32), ("nose",))
     sink: Any = open_sink("metrics", "127.0.0.1:0")
     sink.event({"event": "connected", "name": "door"})
-    for people in (2, 3):
+    for count in (2, 3):
         stages = {"network": 8.0, "output": 300.0}
-        sink.write(Result(0, 4, 4, (pose,) * people, name="door", stages=stages))
+        sink.write(Result(0, 4, 4, (pose,) * count, name="door", stages=stages))
     uri = "test://people?rate=200&size=64x48&people=0&frames=20"
     with open_source(uri, SourceOptions(on_event=sink.event)) as source:
         sink.attach(source)
@@ -46,8 +46,9 @@ def test_results_events_and_counters(nothing_left: None) -> None:
     sink.close()
     sink.close()
     assert values["edgepose_frames_total", "door"] == 2
-    assert values["edgepose_people", "door"] == 3
-    assert values["edgepose_people_found_total", "door"] == 5
+    for word in ("poses", "people"):  # the second is the former name
+        assert values[f"edgepose_{word}", "door"] == 3
+        assert values[f"edgepose_{word}_found_total", "door"] == 5
     assert values["edgepose_stage_seconds_sum", "network"] == pytest.approx(0.016)
     assert values["edgepose_stage_seconds_bucket", "0.01", "network"] == 2
     assert values["edgepose_stage_seconds_bucket", "0.2", "output"] == 0
