@@ -74,6 +74,11 @@ class EventDetector:
         self._now: float | None = None
 
     @property
+    def zones(self) -> Zones:
+        """The polygons and lines that it goes by."""
+        return self._zones
+
+    @property
     def inside(self) -> dict[str, tuple[int, ...]]:
         """Tracks that have entered and not left, by zone name, "" = the picture."""
         names = ("", *(z.name for z in self._zones.zones))

@@ -26,9 +26,9 @@ from edgepose.serve import report
 from edgepose.serve.channel import BOUNDARY, Channel
 from edgepose.serve.feed import FeedClosed, Listener
 from edgepose.serve.openapi import document
+from edgepose.serve.pictures import smaller
 from edgepose.serve.recorded import NoEvents
 from edgepose.serve.studio import Studio
-from edgepose.serve.watch import smaller
 from edgepose.serve.webrtc import Peers, TooMany, available
 from edgepose.serve.zone_book import ZonesHeld
 from edgepose.web.answers import Json, answer, json_of, time_of, values_of, whole, word_of

@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from edgepose.draw.overlay import Overlay, parse_overlay
 from edgepose.events.detector import EventDetector
 from edgepose.events.event import ENTER, EXIT, Event
@@ -17,6 +15,7 @@ from edgepose.io.base import Output, SourceOptions
 from edgepose.io.sources import open_source
 from edgepose.pipeline import Follower, Pipeline, Summary, frame_time
 from edgepose.serve.paced import Paced
+from edgepose.serve.pictures import encode, of_event
 from edgepose.track.tracker import Tracker
 from edgepose.types import Frame, Pose, Result
 
@@ -212,7 +211,7 @@ class Watch:
             return
         pictures: tuple[bytes, ...] = ()
         if self._options.snapshots and frame is not None:
-            pictures = (self._encode(frame),) * len(events)
+            pictures = tuple(self._seen(event, frame) for event in events)
         self._store.record(self._session, events, pictures)
 
     def _picture(self, frame: Frame) -> None:
@@ -225,24 +224,11 @@ class Watch:
     def _encode(self, frame: Frame) -> bytes:
         return encode(frame.pixels, self._options.longest, self._options.quality)
 
-
-def encode(pixels: Any, longest: int, quality: int) -> bytes:
-    """JPEG of uint8 RGB (H, W, 3), at most `longest` pixels wide or high."""
-    import cv2
-
-    scale = longest / max(pixels.shape[:2])
-    if scale < 1:
-        pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    return bytes(cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])[1])
-
-
-def smaller(jpeg: bytes, longest: int) -> bytes:
-    """A JPEG again, at most `longest` pixels wide or high; as it is where it cannot be read."""
-    import cv2
-
-    pixels = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
-    return jpeg if pixels is None else encode(np.ascontiguousarray(pixels[..., ::-1]), longest, 80)
+    def _seen(self, event: Event, frame: Frame) -> bytes:
+        """The picture of an event."""
+        shape = next((s for s in self._detector.zones.shapes if s.name == event.zone), None)
+        options = self._options
+        return of_event(frame.pixels, event, shape, options.longest, options.quality)
 
 
 class _LazyOverlay(Overlay):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from served import Served, make_film
@@ -26,3 +27,36 @@ def server(tmp_path_factory: pytest.TempPathFactory, film: Path) -> Iterator[Ser
     served = Served(home, *words, "--db", str(home / "events.db"), "--snapshots")
     yield served
     assert served.end() == 0, "".join(served.said)
+
+
+@pytest.fixture(scope="session")
+def estimator() -> Iterator[Any]:
+    """A network that channels share."""
+    from edgepose.estimators import EstimatorOptions, make_estimator
+    from edgepose.networks.resolve import resolve
+    from edgepose.serve.engines import SharedEstimator
+
+    network = resolve("edgepose-lite-body", download=False)
+    shared = SharedEstimator(make_estimator(network, EstimatorOptions()))
+    yield shared
+    shared.release()
+
+
+@pytest.fixture
+def make(estimator: Any) -> Iterator[Callable[..., Any]]:
+    """Makes channels of inputs, and ends them."""
+    from edgepose.serve.channel import Channel
+    from edgepose.serve.watch import ChannelOptions
+
+    made: list[Channel] = []
+
+    def build(uri: str, store: Any = None, **options: Any) -> Channel:
+        how = ChannelOptions(**{"linger": 0.3, "retry": 0.1, **options})
+        channel = Channel("camera", uri, uri, lambda: estimator, how, store)
+        made.append(channel)
+        return channel
+
+    yield build
+    for channel in made:
+        channel.close()
+        assert not channel._thread.is_alive()

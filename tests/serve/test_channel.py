@@ -7,49 +7,20 @@ import http.server
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from served import make_film, wait_for
 
 from edgepose.events.event import iso_time
 from edgepose.events.log import EventLog
 from edgepose.events.store import EventStore
 from edgepose.serve.channel import Channel
-from edgepose.serve.engines import SharedEstimator
 from edgepose.serve.feed import FeedClosed
-from edgepose.serve.watch import ChannelOptions, encode
+from edgepose.serve.pictures import encode
 
 CAMERA = "test://people?size=160x120&rate=15&people=1"
-
-
-@pytest.fixture(scope="session")
-def estimator() -> Iterator[SharedEstimator]:
-    from edgepose.estimators import EstimatorOptions, make_estimator
-    from edgepose.networks.resolve import resolve
-
-    network = resolve("edgepose-lite-body", download=False)
-    shared = SharedEstimator(make_estimator(network, EstimatorOptions()))
-    yield shared
-    shared.release()
-
-
-@pytest.fixture
-def make(estimator: SharedEstimator) -> Iterator[Callable[..., Channel]]:
-    made: list[Channel] = []
-
-    def build(uri: str, store: EventStore | None = None, **options: Any) -> Channel:
-        how = ChannelOptions(**{"linger": 0.3, "retry": 0.1, **options})
-        channel = Channel("camera", uri, uri, lambda: estimator, how, store)
-        made.append(channel)
-        return channel
-
-    yield build
-    for channel in made:
-        channel.close()
-        assert not channel._thread.is_alive()
 
 
 class Viewer:
