@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import os
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -325,6 +328,36 @@ def test_device_and_precision_are_passed_on(browser: Any, server: Served) -> Non
     browser.get_log("browser")  # the refused feed is in there
 
 
+# answers the next question for the list of events with a broken connection
+BREAK = """
+const real = window.fetch;
+window.fetch = (path, how) => {
+  if (!String(path).includes("/events?")) return real(path, how);
+  window.fetch = real;
+  return Promise.reject(new TypeError("broken"));
+};
+document.querySelector("input[value=example]").click();
+"""
+
+
+def test_a_list_of_events_that_never_came_is_asked_for_again(page: Any, server: Served) -> None:
+    page.execute_script("document.querySelector('input[value=example]').click()")
+    wait_for(lambda: server.get("/api/v1/events", source="example")["events"], "stored events")
+    page.execute_script("document.querySelector('input[value=camera]').click()")
+    wait_for(lambda: text(page, "input").startswith("test://"), "the camera")
+    rows = "return [...document.querySelectorAll('#rows tr')].length"
+    old = "return [...document.querySelectorAll('#rows tr:not(.new)')].length"
+    page.execute_script(BREAK)
+    wait_for(lambda: text(page, "no-events") == "broken" or page.execute_script(rows), "the break")
+    assert not page.execute_script(old)
+    # the connection ends, as when a server stops, and comes back by itself
+    page.execute_script("window.dispatchEvent(new PageTransitionEvent('pagehide'))")
+    page.execute_script(
+        "window.dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))"
+    )
+    wait_for(lambda: page.execute_script(old), "the stored events")
+
+
 def test_it_fits_a_phone_in_both_colours(page: Any) -> None:
     metrics = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
@@ -343,19 +376,32 @@ def test_it_fits_a_phone_in_both_colours(page: Any) -> None:
         page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
+def lasting_port() -> int:
+    """A free port that no other program gets by chance while the server is away: the system gives
+    those above 32767 to whoever asks for any.
+    """
+    for port in range(20000 + os.getpid() % 10000, 32000):
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no free port")
+
+
 def test_it_comes_back_after_the_server_was_gone(browser: Any, tmp_path: Path) -> None:
-    words = ("test://people?size=160x120&rate=15&frames=24", "--db", str(tmp_path / "e.db"))
+    words = ["test://people?size=160x120&rate=15&frames=24", "--db", str(tmp_path / "e.db")]
+    words += ["--port", str(lasting_port())]
     served = Served(tmp_path, *words)
     ids = "return [...document.querySelectorAll('#rows time')].map(x => x.dateTime)"
     again = None
     try:
         browser.get(served.url + "/")
         wait_for(lambda: len(browser.execute_script(ids)) >= 3, "events")
+        wait_for(lambda: float(text(browser, "fps").strip("–") or 0) > 0, "figures")
         served.process.kill()
         wait_for(lambda: text(browser, "connection") == "No connection", "the loss")
         assert "No news" in text(browser, "asof")
-        again = Served(tmp_path, *words, "--port", str(served.port))
-        wait_for(lambda: text(browser, "connection") == "Live", "the return")
+        again = Served(tmp_path, *words)
+        wait_for(lambda: text(browser, "connection") == "Live", "the return", 60)
         # what was closed at the start, while the page was away, has been filled in
         stored = {e["time"] for e in again.get("/api/v1/events", limit=1000)["events"]}
         wait_for(lambda: stored <= set(browser.execute_script(ids)), "all events")

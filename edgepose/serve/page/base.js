@@ -16,7 +16,7 @@ export const page = {
   status: null, clock: 0, // server's time minus ours, ms
   people: [], // {t: ms of the server, n: people or null where it is not known}
   visits: new Map(), // by session and track: {track, from, to (null while inside)}
-  newest: 0, cursor: "", known: new Set(), asking: 0, loaded: false,
+  newest: 0, cursor: "", known: new Set(), asking: 0, loaded: false, failed: false,
 };
 
 export const now = () => Date.now() + page.clock;

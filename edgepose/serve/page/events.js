@@ -18,6 +18,7 @@ const wanted = (more) => {
 
 export async function load_events(cursor = "") {
   const asking = cursor ? page.asking : ++page.asking;
+  page.failed = false;
   try {
     const answer = await ask("/api/v1/events", wanted({ limit: 100, ...(cursor ? { cursor } : {}) }));
     if (asking !== page.asking) return; // the source was changed meanwhile
@@ -26,19 +27,24 @@ export async function load_events(cursor = "") {
     $("older").hidden = !answer.cursor;
     add_events(answer.events, false);
   } catch (error) {
-    if (asking === page.asking) $("no-events").textContent = error.message;
+    if (asking !== page.asking) return;
+    page.failed = !page.loaded;
+    $("no-events").textContent = error.message;
   }
 }
 export async function catch_up() {
   // what happened while there was no connection, oldest first, page by page
+  if (page.failed) load_events(); // the list itself was never answered
   if (!page.loaded) return; // what is being loaded is newer than this connection
   const asking = page.asking;
   try {
+    let cursor = page.newest; // which what is heard meanwhile moves on
     for (let more = true; more;) {
-      const answer = await ask("/api/v1/events", wanted({ order: "oldest", cursor: page.newest, limit: 500 }));
+      const answer = await ask("/api/v1/events", wanted({ order: "oldest", cursor, limit: 500 }));
       if (asking !== page.asking) return;
       add_events(answer.events, true);
       more = answer.events.length === 500;
+      cursor = answer.events.at(-1)?.id;
     }
   } catch { /* the next connection asks again */ }
 }
