@@ -88,7 +88,7 @@ class Channel:
         self._rate, self._fps = RateMeter(), 0.0
         self._stages: dict[str, float] = {}
         self._people: list[dict[str, Any]] = []
-        self._names = ("", "")
+        self._names, self._what = ("", ""), "person"
         self._history: deque[tuple[float, int]] = deque(maxlen=HISTORY)
         self._told = self._heard = self._looked = 0.0
         self._watch: Watch | None = None
@@ -195,7 +195,9 @@ class Channel:
             lambda: bool(self.pictures.listeners),
         )
         options = self._options
-        watch = Watch(self._uri, self.display, self._make(), options, self._store, hooks)
+        estimator = self._make()
+        self._what = estimator.topology.name
+        watch = Watch(self._uri, self.display, estimator, options, self._store, hooks)
         self._watch = watch
         if self._options.zones is not options.zones:  # changed while it was being made
             self.rezone(self._options.zones or Zones())
@@ -329,6 +331,7 @@ class Channel:
             "fps": self.fps,
             "inference_ms": round(self._stages.get("network", 0.0), 2),
             "stages_ms": {k: round(v, 2) for k, v in list(self._stages.items())},
+            "what": self._what,
             "people": len(self._people),
             "inside": self._people,
             "zones": {name: count for name, count in self.inside.items() if name},

@@ -61,6 +61,7 @@ STATUS = _object(
     fps=NUMBER,
     inference_ms=NUMBER,
     stages_ms={"type": "object", "additionalProperties": NUMBER},
+    what=TEXT,
     people=WHOLE,
     inside=_list(PERSON),
     zones={"type": "object", "additionalProperties": WHOLE},

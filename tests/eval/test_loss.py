@@ -70,7 +70,7 @@ def test_lost_people_are_counted_but_weak_ones() -> None:
     told = loss(right, Finder([person(0), person(230)]), FRAMES)
     assert (told.poses, told.lost) == (4, 2)
     assert told.too_much
-    assert "2 of 4 people lost" in str(told)
+    assert "2 of 4 poses lost" in str(told)
 
 
 def test_a_ruined_int8_network_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -80,7 +80,7 @@ def test_a_ruined_int8_network_is_refused(tmp_path: Path, caplog: pytest.LogCapt
     good = (data_networks() / "movenet-multipose-int8.onnx").read_bytes()
     _check_loss(model, manifest, tmp_path, False, good)
     assert "int8 against float32" in caplog.text
-    assert "0 of 1 people lost" in caplog.text
+    assert "0 of 1 poses lost" in caplog.text
     ruined = onnx.load_from_string(good)
     for weight in ruined.graph.initializer:
         values: Any = numpy_helper.to_array(weight)

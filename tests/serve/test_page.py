@@ -328,14 +328,11 @@ def test_device_and_precision_are_passed_on(browser: Any, server: Served) -> Non
     browser.get_log("browser")  # the refused feed is in there
 
 
-# answers the next question for the list of events with a broken connection
+# questions for the list of events find no connection from here on
 BREAK = """
-const real = window.fetch;
-window.fetch = (path, how) => {
-  if (!String(path).includes("/events?")) return real(path, how);
-  window.fetch = real;
-  return Promise.reject(new TypeError("broken"));
-};
+window.real = window.fetch;
+window.fetch = (path, how) => String(path).includes("/events?")
+  ? Promise.reject(new TypeError("broken")) : window.real(path, how);
 document.querySelector("input[value=example]").click();
 """
 
@@ -350,8 +347,10 @@ def test_a_list_of_events_that_never_came_is_asked_for_again(page: Any, server: 
     page.execute_script(BREAK)
     wait_for(lambda: text(page, "no-events") == "broken" or page.execute_script(rows), "the break")
     assert not page.execute_script(old)
+    wait_for(lambda: text(page, "connection") == "Live", "the other connection")
     # the connection ends, as when a server stops, and comes back by itself
     page.execute_script("window.dispatchEvent(new PageTransitionEvent('pagehide'))")
+    page.execute_script("window.fetch = window.real")
     page.execute_script(
         "window.dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))"
     )
@@ -374,6 +373,20 @@ def test_it_fits_a_phone_in_both_colours(page: Any) -> None:
     finally:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_hands_are_not_called_people(browser: Any, tmp_path: Path) -> None:
+    served = Served(tmp_path, "test://people?size=64x48&rate=5", network="mediapipe-hand")
+    words = "return [...document.querySelectorAll('[data-noun]')].map(x => x.textContent)"
+    try:
+        browser.get(served.url + "/")
+        wait_for(lambda: text(browser, "nobody") == "No hands in view.", "the words")
+        assert browser.execute_script(words) == ["Hands", "Hands", "Hand"]
+        wait_for(lambda: browser.title == "0 hands · edgepose", "the title")
+    finally:
+        browser.get("about:blank")
+        browser.get_log("browser")
+        served.end()
 
 
 def lasting_port() -> int:

@@ -78,7 +78,7 @@ def main() -> None:
     kept = feeds[::4]
     count, lost, moved, changed = loss(people(model, kept), people(made, kept))
     print(
-        f"{lost} of {count} people lost on {len(kept)} pictures; keypoints move {100 * moved:.2f} % of a "
+        f"{lost} of {count} poses lost on {len(kept)} pictures; keypoints move {100 * moved:.2f} % of a "
         f"person's size, scores change by {changed:+.3f}"
     )
     if (lost > MOST_LOST * count or moved > MOST_MOVED) and not asked.force:

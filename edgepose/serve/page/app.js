@@ -1,7 +1,7 @@
 // The page of `edgepose serve`: pictures come as MJPEG into an <img>, figures and events over a WebSocket;
 // what was missed while there was no connection is asked of the API.
 
-import { $, ask, asked, color, dot, make, now, page, put, query, span } from "./base.js";
+import { $, ask, asked, capital, color, dot, make, noun, now, page, put, query, span } from "./base.js";
 import { load_hours, show_chart, show_visits } from "./charts.js";
 import { add_events, catch_up, forget_events, load_events } from "./events.js";
 import { count_zones, forget_zones, load_zones, take } from "./zones.js";
@@ -122,6 +122,11 @@ function show_status(s) {
   page.clock = Date.parse(s.time) - Date.now();
   set_state(s.state, s.reason);
   const live = s.state === "live";
+  for (const e of document.querySelectorAll("[data-noun]")) {
+    const word = capital(noun(Number(e.dataset.noun)));
+    if (e.textContent !== word) e.textContent = word;
+  }
+  put("nobody", s.what === "person" ? "Nobody is in view." : `No ${noun(0)} in view.`);
   put("people", live ? s.people : "–");
   put("fps", live ? s.fps.toFixed(1) : "–");
   put("inference", s.inference_ms ? s.inference_ms.toFixed(1) : "–");
@@ -129,7 +134,7 @@ function show_status(s) {
   put("input", s.input);
   put("network", s.network || "–");
   put("engine", s.engine);
-  document.title = live ? `${s.people} ${s.people === 1 ? "person" : "people"} · edgepose` : "edgepose";
+  document.title = live ? `${s.people} ${noun(s.people)} · edgepose` : "edgepose";
   show_inside(s.inside);
   show_stages(s.stages_ms);
   const last = page.people[page.people.length - 1];

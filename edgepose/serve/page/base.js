@@ -19,6 +19,13 @@ export const page = {
   newest: 0, cursor: "", known: new Set(), asking: 0, loaded: false, failed: false,
 };
 
+// whom the network finds: people, or hands
+export const noun = (n) => {
+  const one = page.status?.what || "person";
+  if (n === 1) return one;
+  return one === "person" ? "people" : `${one}s`;
+};
+export const capital = (word) => word[0].toUpperCase() + word.slice(1);
 export const now = () => Date.now() + page.clock;
 export const query = (more = {}) => {
   const all = new URLSearchParams(passed);

@@ -1,6 +1,6 @@
 // People and visits over time.
 
-import { $, SPAN, ask, color, draw, now, page, span } from "./base.js";
+import { $, SPAN, ask, capital, color, draw, noun, now, page, span } from "./base.js";
 import { kind_of } from "./zones.js";
 
 function axis(svg, width, height, left, bottom) {
@@ -46,7 +46,7 @@ function show_minutes() {
     svg.append(draw("path", { class: "trace", d: path }));
   }
   const last = page.people[page.people.length - 1];
-  svg.setAttribute("aria-label", `People in the last five minutes: now ${last && last.n !== null ? last.n : "not known"}, at most ${Math.max(0, ...page.people.map((p) => p.n || 0))}`);
+  svg.setAttribute("aria-label", `${capital(noun(0))} in the last five minutes: now ${last && last.n !== null ? last.n : "not known"}, at most ${Math.max(0, ...page.people.map((p) => p.n || 0))}`);
 }
 function pieces() {
   const parts = [];

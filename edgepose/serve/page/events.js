@@ -1,6 +1,6 @@
 // The table of events, and the visits that follow from them.
 
-import { $, ask, dot, make, page, span } from "./base.js";
+import { $, ask, capital, dot, make, noun, page, span } from "./base.js";
 
 const MAX_ROWS = 500;
 
@@ -60,8 +60,8 @@ export function add_events(events, fresh) {
     if (fresh) {
       row.className = "new";
       rows.prepend(row);
-      if (e.gesture) said.push(`Person ${e.track ?? ""}: ${e.gesture.replaceAll("_", " ")} ${e.event}s.`);
-      else if (!e.zone) said.push(`Person ${e.track ?? ""} ${e.event === "enter" ? "entered" : "left"}.`);
+      if (e.gesture) said.push(`${capital(noun(1))} ${e.track ?? ""}: ${e.gesture.replaceAll("_", " ")} ${e.event}s.`);
+      else if (!e.zone) said.push(`${capital(noun(1))} ${e.track ?? ""} ${e.event === "enter" ? "entered" : "left"}.`);
     } else rows.append(row);
   }
   while (fresh && rows.children.length > MAX_ROWS) rows.lastElementChild.remove();

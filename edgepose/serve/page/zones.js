@@ -1,6 +1,6 @@
 // Zones and lines over the picture, and their editor. Points are parts of the picture, 0..1.
 
-import { $, ask, draw, make, page, query } from "./base.js";
+import { $, ask, draw, make, noun, page, query } from "./base.js";
 
 const SVG = $("zones");
 const state = {
@@ -69,7 +69,7 @@ export function show_zones() {
     SVG.append(draw("text", { x, y, class: "zone-name" }, !state.editing && row.polygon && count !== undefined ? `${row.name} · ${count}` : row.name));
   });
   if (state.editing) rows.forEach((row, i) => handles(row, i, onto));
-  const named = rows.map((row) => (row.line ? `line ${row.name}` : `${row.name}: ${state.counts[row.name] ?? 0} people`));
+  const named = rows.map((row) => (row.line ? `line ${row.name}` : `${row.name}: ${state.counts[row.name] ?? 0} ${noun(state.counts[row.name] ?? 0)}`));
   SVG.setAttribute("role", state.editing ? "application" : "img");
   SVG.setAttribute("aria-label", state.editing ? "Points of the zones: Tab goes from one to the next, arrow keys move it, Delete removes it" : `Zones. ${named.join(", ") || "None"}`);
   if (focus) SVG.querySelector(`[data-key="${focus}"]`)?.focus({ preventScroll: true });
@@ -230,7 +230,7 @@ function list_shapes() {
   if (focus) $(focus)?.focus({ preventScroll: true });
 }
 function where(row, i) {
-  const box = make("label", "A person is at the"), select = make("select");
+  const box = make("label", `A ${noun(1)} is at the`), select = make("select");
   for (const [value, word] of [["bottom", "feet"], ["hips", "hips"], ["centre", "middle"]]) {
     const option = make("option", word);
     option.value = value;
