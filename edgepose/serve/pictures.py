@@ -13,10 +13,10 @@ from edgepose.events.event import Event
 from edgepose.events.zones import Line, Zone
 from edgepose.types import Box
 
-ZONE: RGBA = (125, 211, 252, 255)  # as on the page
-LINE: RGBA = (252, 211, 77, 255)
-WIDTH = 2.0  # of lines, and
-TEXT = 10.0  # height of a capital, in a picture of so many pixels on the longer side:
+ZONE_COLOR: RGBA = (125, 211, 252, 255)  # as on the page
+LINE_COLOR: RGBA = (252, 211, 77, 255)
+STROKE = 2.0  # of lines, and
+CAPITAL = 10.0  # height of a capital, in a picture of so many pixels on the longer side:
 USUAL = 640
 
 
@@ -70,10 +70,10 @@ def of_event(
 
 
 def _put_person(canvas: Canvas, box: Box, track: int | None, size: float) -> None:
-    canvas.outline(box, WIDTH * size, track_color(track))
+    canvas.outline(box, STROKE * size, track_color(track))
     if track is not None:
         at = ((box[0] + box[2]) / 2, box[1] - 2 * size)
-        canvas.plate(f"#{track}", at, TEXT * size, above=True)
+        canvas.plate(f"#{track}", at, CAPITAL * size, above=True)
 
 
 def _put_shape(canvas: Canvas, shape: Zone | Line, size: float) -> None:
@@ -81,7 +81,7 @@ def _put_shape(canvas: Canvas, shape: Zone | Line, size: float) -> None:
     closed = isinstance(shape, Zone)
     ends = [*points[1:], points[0]] if closed else points[1:]
     for a, b in zip(points, ends, strict=False):
-        canvas.line(a, b, WIDTH * size, ZONE if closed else LINE, caps=True)
+        canvas.line(a, b, STROKE * size, ZONE_COLOR if closed else LINE_COLOR, caps=True)
     x, y = min(points, key=lambda point: point[1])
     name = shape.name.encode("ascii", "replace").decode()
-    canvas.plate(name, (x, y + 2 * size), TEXT * size)
+    canvas.plate(name, (x, y + 2 * size), CAPITAL * size)

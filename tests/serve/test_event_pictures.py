@@ -17,7 +17,7 @@ from edgepose.events.snapshots import read
 from edgepose.events.store import EventStore
 from edgepose.events.zones import Line, Zone, Zones
 from edgepose.serve.channel import Channel
-from edgepose.serve.pictures import LINE, ZONE, of_event
+from edgepose.serve.pictures import LINE_COLOR, ZONE_COLOR, of_event
 from edgepose.types import Pixels
 
 LEFT = Zone("left half", ((0.05, 0.05), (0.5, 0.05), (0.5, 0.95), (0.05, 0.95)))
@@ -41,7 +41,11 @@ def is_like(pixel: Pixels, color: tuple[int, ...]) -> bool:
 def test_it_shows_who_it_was_and_where(longest: int) -> None:
     black: Pixels = np.zeros((480, 640, 3), np.uint8)
     part = longest / 640
-    for shape, at, color in ((LEFT, (320, 400), ZONE), (DOOR, (480, 300), LINE), (None, (), ())):
+    for shape, at, color in (
+        (LEFT, (320, 400), ZONE_COLOR),
+        (DOOR, (480, 300), LINE_COLOR),
+        (None, (), ()),
+    ):
         seen = decoded(of_event(black, EVENT, shape, longest, 95))
         assert seen.shape == (480 * part, longest, 3)
         assert is_like(seen[round(130 * part), round(120 * part)], track_color(7))
@@ -75,5 +79,5 @@ def test_a_camera_stores_them(make: Callable[..., Channel], tmp_path: Path) -> N
         enters = {
             e.zone: decoded(read(database, e.snapshot)) for e in log.all() if e.event == "enter"
         }
-    assert is_like(enters["hall"][120, round(0.98 * 320)], ZONE)
-    assert not is_like(enters[""][120, round(0.98 * 320)], ZONE)
+    assert is_like(enters["hall"][120, round(0.98 * 320)], ZONE_COLOR)
+    assert not is_like(enters[""][120, round(0.98 * 320)], ZONE_COLOR)
