@@ -1,18 +1,17 @@
-"""The page of gestures names every rule; the tutorial's lamp listens."""
+"""The page of gestures names every rule; a real broker's subscribers hear what begins and ends, and the lamp listens."""
 
 from __future__ import annotations
 
-import shutil
-import socket
+import json
 import subprocess
 import sys
-import threading
-import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from broker import Broker, Subscriber, need_mosquitto, wait_for
 
+from edgepose.cli.main import run_words
 from edgepose.gestures.builtin import BODY, HAND
 from edgepose.io.sinks import open_sink
 from edgepose.types import Gesture, Result
@@ -26,58 +25,55 @@ def test_the_page_names_every_rule() -> None:
     assert [rule.name for rule in (*BODY, *HAND) if f"`{rule.name}`" not in page] == []
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    need_mosquitto()
+    made = Broker(tmp_path).start()
+    yield made
+    made.kill()
 
 
-def test_a_lamp_by_hand_sign(tmp_path: Path) -> None:
-    paho = pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed (extra mqtt)")
-    program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
-    if program is None:
-        pytest.skip("mosquitto is not installed")
-    port, lamp, switched = free_port(), [], threading.Event()
-    (tmp_path / "m.conf").write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\n")
-    broker = subprocess.Popen([program, "-c", str(tmp_path / "m.conf")], stderr=subprocess.DEVNULL)
-    programs = [broker]
+@pytest.fixture
+def subscriber(broker: Broker) -> Iterator[Subscriber]:
+    made = Subscriber(broker.port)
+    yield made
+    made.close()
+
+
+def test_a_subscriber_hears_each_begin_and_end(broker: Broker, subscriber: Subscriber) -> None:
+    """Of people that a network finds in a film, from the command; at the end of the film all has ended."""
+    url = broker.url("camera/door") + "?qos=1"
+    words = ["--network", "movenet-multipose", "--gestures", "builtin", "--headless", "--mqtt", url]
+    assert run_words(["posenet", "test://people?frames=45&rate=0", *words]) == 0
+    wait_for(lambda: subscriber.texts("camera/door/status") == ["online", "offline"], "the goodbye")
+    heard = [json.loads(text) for text in subscriber.texts("camera/door/gestures")]
+    going: dict[tuple[int, str], float] = {}
+    for row in heard:
+        key, kind = (row["track"], row["gesture"]), row.pop("event")
+        assert set(row) == {"gesture", "track", "score", "seconds", "source", "frame", "pts"}
+        assert row["source"].startswith("test://people")
+        assert kind == ("end" if key in going else "begin")
+        if kind == "begin":
+            going[key] = row["pts"] - row["seconds"]
+        else:
+            assert going.pop(key) <= row["pts"]
+    assert "standing" in {row["gesture"] for row in heard}
+    assert going == {}
+
+
+def test_a_lamp_by_hand_sign(broker: Broker, subscriber: Subscriber) -> None:
+    lamp = [str(ROOT / "examples" / "lamp.py"), "127.0.0.1", "camera", "lamp/set", str(broker.port)]
+    switch = subprocess.Popen([sys.executable, *lamp], stdout=subprocess.PIPE, text=True)
     try:
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        words = [
-            sys.executable,
-            str(ROOT / "examples" / "lamp.py"),
-            "127.0.0.1",
-            "camera",
-            "lamp/set",
-            str(port),
-        ]
-        switch = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
-        programs.append(switch)
         assert switch.stdout is not None
         assert "open hand" in switch.stdout.readline()
-
-        def heard(client: Any, _: Any, message: Any) -> None:
-            lamp.append(message.payload.decode())
-            if len(lamp) == 2:
-                switched.set()
-
-        watcher = paho.Client(paho.CallbackAPIVersion.VERSION2)
-        watcher.on_message, watcher.on_connect = heard, lambda c, *_: c.subscribe("lamp/set")
-        watcher.connect("127.0.0.1", port)
-        watcher.loop_start()
         hand = pose(SIGNS["fist"], "mediapipe_hand", track=1)
-        with open_sink("mqtt", f"mqtt://127.0.0.1:{port}/camera?qos=1") as sink:
+        with open_sink("mqtt", broker.url("camera") + "?qos=1") as sink:
             for frame, name in enumerate(("open_hand", "open_hand", "pinch", "fist")):
                 one = hand.with_(gestures=(Gesture(name, 0.9, 0.4),))
                 sink.write(Result(frame, 640, 480, (one,), source="cam"))
-            assert switched.wait(20)
-        watcher.loop_stop()
+            wait_for(lambda: len(subscriber.texts("lamp/set")) == 2, "the lamp's switch")
     finally:
-        for one in reversed(programs):
-            one.kill()
-            one.wait()
-    assert lamp == ["ON", "OFF"]
+        switch.kill()
+        switch.communicate()
+    assert subscriber.texts("lamp/set") == ["ON", "OFF"]

@@ -138,17 +138,29 @@ def test_changes_are_told_once() -> None:
     changes = GestureChanges()
     up, sits = Gesture("hands_up", 1.0), Gesture("sitting", 1.0)
 
-    def told(*poses: Pose) -> list[tuple[str, int, str]]:
-        return [(word, track, g.name) for word, track, g in changes.update(result(*poses))]
+    def told(pts: float, *poses: Pose) -> list[tuple[str, int, str]]:
+        row = replace(result(*poses), pts=pts)
+        return [(word, track, g.name) for word, track, g in changes.update(row)]
 
-    assert told(person(1, up), person(2, sits, track=2)) == [
-        ("begin", 1, "hands_up"),
-        ("begin", 2, "sitting"),
-    ]
-    assert told(person(1, up), person(2, sits, track=2)) == []
-    assert told(person(2, sits, up, track=2)) == [("begin", 2, "hands_up"), ("end", 1, "hands_up")]
-    assert told() == [("end", 2, "sitting"), ("end", 2, "hands_up")]
+    both = person(1, up), person(2, sits, track=2)
+    assert told(0.0, *both) == [("begin", 1, "hands_up"), ("begin", 2, "sitting")]
+    assert told(0.1, *both) == []
+    # who is missed for a moment goes on; what a person who is seen does not do any more has ended
+    assert told(1.0, person(2, up, track=2)) == [("begin", 2, "hands_up"), ("end", 2, "sitting")]
+    assert told(2.0, person(1, up)) == []
+    assert told(3.5) == [("end", 2, "hands_up")]
+    assert told(4.5) == [("end", 1, "hands_up")]
     assert changes.update(result(person(1, up).with_(track=None))) == []
+    # a film that starts again; and what the end of a source ends
+    assert told(9.0, person(1, up)) == [("begin", 1, "hands_up")]
+    assert told(0.0, person(1, up), person(2, sits, track=2)) == [("begin", 2, "sitting")]
+    assert told(9.0) == [("end", 1, "hands_up"), ("end", 2, "sitting")]
+    assert told(9.1, person(1, up, sits)) == [("begin", 1, "hands_up"), ("begin", 1, "sitting")]
+    ends = {
+        source: [(w, t, g.name) for w, t, g in rows] for source, rows in changes.finish().items()
+    }
+    assert ends == {"a.mp4": [("end", 1, "hands_up"), ("end", 1, "sitting")]}
+    assert changes.finish() == {}
 
 
 def test_metrics_count_begins() -> None:

@@ -17,7 +17,8 @@ not yet given to its subscribers. No setting of the broker closes this gap. What
 | wait | 0 | 1: a broker that is absent at the start is no error |
 | ca, cert, key | | files for mqtts://, see `edgepose/io/mqtt.py` |
 
-Beside results, `TOPIC/gestures` has a message for each begin and end of a gesture of a tracked person,
+Beside results, `TOPIC/gestures` has a message for each begin and end of a gesture of a tracked person (the end
+comes two seconds after who vanishes, and at the end of the source),
 `TOPIC/events` has status events, and `TOPIC/status` says online or offline
 (retained; the broker itself says offline when we vanish: the last will).
 """
@@ -28,7 +29,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +44,7 @@ from edgepose.io.mqtt import (
     number,
     publish_topic,
 )
-from edgepose.io.sinks.gesture_changes import GestureChanges
+from edgepose.io.sinks.gesture_changes import Change, GestureChanges
 from edgepose.io.sinks.rows import plain, result_row, score, seconds, to_json
 from edgepose.io.sinks.spool import Spool
 from edgepose.types import Result
@@ -107,6 +108,7 @@ class MqttSink(Sink):
         self._settings = s = settings(target)
         self._spool = Spool(s.spool, s.queue)
         self._changes = GestureChanges()
+        self._last: dict[str, tuple[int, float | None]] = {}  # frame and time of each source
         self.sent = 0
         self._announced: dict[str, str] = {}
         self._connected, self._news = threading.Event(), threading.Event()
@@ -230,10 +232,15 @@ class MqttSink(Sink):
     def write(self, result: Result) -> None:
         """Queue one result, and what begins and ends in it."""
         self._queue(self._settings.topic, to_json(result_row(result)))
-        for word, track, gesture in self._changes.update(result):
+        self._last[result.source] = result.frame, result.pts
+        self._tell(result.source, self._changes.update(result))
+
+    def _tell(self, source: str, changes: Sequence[Change]) -> None:
+        frame, pts = self._last[source]
+        for word, track, gesture in changes:
             row = {"event": word, "gesture": gesture.name, "track": track}
             row |= {"score": score(gesture.score), "seconds": round(gesture.seconds, 3)}
-            row |= {"source": result.source, "frame": result.frame, "pts": seconds(result.pts)}
+            row |= {"source": source, "frame": frame, "pts": seconds(pts)}
             self._queue(f"{self._settings.topic}/gestures", to_json(row))
 
     def event(self, event: Mapping[str, Any]) -> None:
@@ -271,9 +278,11 @@ class MqttSink(Sink):
         return {"sent": self.sent, "waiting": len(self._spool), "dropped": self._spool.dropped}
 
     def close(self) -> None:
-        """Send what is queued for up to a second, say goodbye; a spool keeps the rest."""
+        """End the gestures that go on, send what is queued for up to a second, say goodbye; a spool keeps the rest."""
         if self._stop:
             return
+        for source, changes in self._changes.finish().items():
+            self._tell(source, changes)
         end = time.monotonic() + CLOSE_SECONDS
         while self._connected.is_set() and len(self._spool) and time.monotonic() < end:
             time.sleep(0.01)
