@@ -134,3 +134,8 @@ def _part(data: bytes) -> tuple[bytes, bytes] | None:
     end = int(length[1])
     assert body[end : end + 2 + len(END)] == b"\r\n" + END
     return body[:end], body[end + 2 :]
+
+
+def text(browser: Any, id: str) -> str:
+    """What an element of the page says."""
+    return str(browser.execute_script("return document.getElementById(arguments[0]).innerText", id))

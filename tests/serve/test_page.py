@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
-import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,16 +13,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from served import Served, wait_for
+from served import Served, text, wait_for
 
 from edgepose.io.sources.testsrc import read_clock
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--window-size=1280,1000",
-)  # fmt: skip
 # what the page's picture shows now, as a PNG
 GRAB = """
 const p = document.getElementById("picture"), c = document.createElement("canvas");
@@ -32,22 +26,6 @@ c.width = p.naturalWidth; c.height = p.naturalHeight;
 c.getContext("2d").drawImage(p, 0, 0);
 return c.toDataURL("image/png");
 """
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    driver = shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("chromium and chromedriver are not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    made = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    yield made
-    made.quit()
 
 
 @pytest.fixture
@@ -59,10 +37,6 @@ def page(browser: Any, server: Served) -> Iterator[Any]:
     said = [x for x in browser.get_log("browser") if x["level"] in ("SEVERE", "WARNING")]
     browser.get("about:blank")
     assert said == []
-
-
-def text(browser: Any, id: str) -> str:
-    return str(browser.execute_script("return document.getElementById(arguments[0]).innerText", id))
 
 
 def grab(browser: Any) -> Any:

@@ -149,7 +149,7 @@ function show_inside(inside) {
     let item = list.children[i];
     if (!item) {
       item = make("li");
-      item.append(dot(0), make("span"), make("span", "", "quiet"), make("span"));
+      item.append(dot(0), make("span"), make("span", "", "quiet"), make("span", "", "does"));
       list.append(item);
     }
     const [mark, who, since, does] = item.children;

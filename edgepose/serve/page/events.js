@@ -84,11 +84,15 @@ function event_row(e) {
   time.textContent = today ? moment.toLocaleTimeString() : moment.toLocaleString();
   when.append(time);
   const what = make("td"), where = make("small", e.zone, "where"); // on phones, where the column has no room
-  what.append(make("span", `${e.event} ${e.direction || e.gesture.replaceAll("_", " ")}`.trim(), `what ${e.event}`), where);
+  const word = make("span", `${e.event} ${e.direction || e.gesture.replaceAll("_", " ")}`.trim(), `what ${e.event}`);
+  word.dataset.gesture = e.gesture;
+  what.append(word, where);
   const who = make("td"), person = make("span", undefined, "person");
   if (e.track !== null) person.append(dot(e.track), `#${e.track}`);
   who.append(person);
-  const stay = make("td", e.dwell === null ? "" : span(e.dwell), "number"), note = make("td", e.note);
+  const stay = make("td", e.dwell === null ? "" : span(e.dwell), "number");
+  const sure = e.gesture && e.score ? `${Math.round(e.score * 100)} % sure` : "";
+  const note = make("td", [sure, e.note].filter(Boolean).join(", "));
   if (e.snapshot) {
     const link = make("a"), small = make("img", undefined, "thumb");
     Object.assign(small, { loading: "lazy", alt: `Picture: ${e.event} at ${time.textContent}`, src: `/api/v1/events/${e.id}/snapshot?size=160` });
