@@ -147,7 +147,7 @@ class Pose(Mapping[str, Keypoint]):
         track: track id where tracking runs, else None.
         handedness: "left" or "right" of hands where the network tells, else ""; of a mirrored picture
             the other one is meant.
-        gestures: what the person does, where that is asked for; the surest first.
+        gestures: what the person does, where that is asked for; the most telling first, as the rules are ordered.
 
     >>> import numpy as np
     >>> points = np.array([[12, 20, 0.9], [np.nan, np.nan, 0], [40, 22, 0.8]], np.float32)
@@ -172,7 +172,7 @@ class Pose(Mapping[str, Keypoint]):
 
     @property
     def gesture(self) -> str:
-        """Name of the surest gesture, "" where there is none."""
+        """Name of the most telling gesture, "" where there is none."""
         return self.gestures[0].name if self.gestures else ""
 
     @cached_property
