@@ -25,6 +25,7 @@ import numpy as np
 
 from edgepose.draw.on_device import DevicePainter
 from edgepose.estimators.base import Ahead, Estimator, Finish, OnDevice
+from edgepose.gestures.beside import Beside
 from edgepose.io.base import Output, Sink, Source
 from edgepose.io.jetson_utils import to_host
 from edgepose.timing import RateMeter, Statistics, Stopwatch
@@ -267,6 +268,9 @@ class Pipeline:
         finally:
             if stage == self._infer:
                 self._found.put(None)
+                for follower in self._made.values():
+                    if isinstance(follower, Beside):
+                        follower.close()
             if stage == self._write:
                 self._written.set()
                 self._stop.set()
@@ -340,10 +344,16 @@ class Pipeline:
         source = job.frame.source if self._per_source else ""
         for stage, make in self._followers:
             if (stage, source) not in self._made:
-                self._made[stage, source] = make()
+                self._made[stage, source] = self._never_late(make())
             with job.watch.stage(stage):
                 poses = self._made[stage, source].update(poses, frame_time(job.frame))
         return poses
+
+    def _never_late(self, follower: Follower) -> Follower:
+        """It, or what keeps live frames from waiting for it."""
+        return (
+            Beside(follower) if self.source.live and getattr(follower, "heavy", False) else follower
+        )
 
     def _write(self) -> None:
         for job in self._found:

@@ -26,6 +26,11 @@ class Judge(Protocol):
         """What the columns of the scores mean."""
         ...
 
+    @property
+    def work(self) -> int:
+        """Multiplications for a pose, where they are many; else 0."""
+        ...
+
     def scores(
         self, points: Float64Array, tracks: Sequence[int | None], now: float
     ) -> Float64Array:
@@ -43,7 +48,7 @@ def make_builtin(names: Sequence[str]) -> Judge | None:
 
 
 class _BodyJudge:
-    rules = BODY
+    rules, work = BODY, 0
 
     def __init__(self, numbers: Sequence[int | None]) -> None:
         self._take = _Take(numbers)
@@ -62,7 +67,7 @@ class _BodyJudge:
 
 
 class _HandJudge:
-    rules = HAND
+    rules, work = HAND, 0
 
     def __init__(self, numbers: Sequence[int]) -> None:
         self._take = _Take(numbers)

@@ -65,10 +65,10 @@ class Features:
             keypoints, (everything, tuple((a, b, 1.0) for a in everything for b in everything[:a]))
         )
         self._place = np.array(place)
-        self._a, self._b = (np.array([row[i] for row in size], np.intp) for i in (0, 1))
+        self._sizes = np.array([[row[i] for row in size] for i in (0, 1)], np.intp).ravel()
         self._times = np.array([[row[2]] for row in size])
-        self._i, self._j = np.triu_indices(len(keypoints), 1)
-        self.count = 2 * len(keypoints) * moments + len(self._i)
+        self._pairs = np.concatenate(np.triu_indices(len(keypoints), 1))
+        self.count = 2 * len(keypoints) * moments + len(self._pairs) // 2
         self.count += len(keypoints) if moments > 1 else 0
 
     def __call__(self, windows: Float64Array) -> Float64Array:
@@ -80,15 +80,14 @@ class Features:
         there = ~np.isnan(trunk)
         np.copyto(trunk, 0.0, where=~there)
         centre = np.add.reduce(trunk, axis=1) / np.add.reduce(there, axis=1)
-        sizes = _spans(newest, self._a, self._b) * self._times
-        unit = np.fmax.reduce(sizes)
+        unit = np.fmax.reduce(_spans(newest, self._sizes) * self._times)
         unit[~(unit > 0)] = np.nan
         moved = (places - centre[:, None, None]) / unit
         rows = np.empty((self.count, len(windows)))
         at = 2 * moved.shape[1] * moved.shape[2]
         rows[:at] = moved.transpose(2, 1, 0, 3).reshape(at, -1)
-        end = at + len(self._i)
-        rows[at:end] = _spans(moved[:, :, 0], self._i, self._j)
+        end = at + len(self._pairs) // 2
+        rows[at:end] = _spans(moved[:, :, 0], self._pairs)
         if windows.shape[1] > 1:  # a linear classifier cannot make it of the places
             steps = _length(moved[:, :, 1:] - moved[:, :, :-1])
             there = ~np.isnan(steps)
@@ -97,12 +96,15 @@ class Features:
         return np.transpose(rows)
 
 
-def _spans(places: Float64Array, a: Indices, b: Indices) -> Float64Array:
-    """Distances of keypoints (pairs, N) of places (2, K, N)."""
-    return _length(places.take(a, axis=1) - places.take(b, axis=1))
+def _spans(places: Float64Array, pairs: Indices) -> Float64Array:
+    """Distances of keypoints (P, N) of places (2, K, N); `pairs` has all first ones, then all second ones."""
+    ends, half = places.take(pairs, axis=1), len(pairs) // 2
+    return _length(ends[:, :half] - ends[:, half:])
 
 
 def _length(vectors: Float64Array) -> Float64Array:
-    squares = vectors * vectors
-    length: Float64Array = np.sqrt(squares[0] + squares[1])  # a third of the cost of hypot
-    return length
+    """Of vectors (2, ...), which are used up."""
+    vectors *= vectors
+    length: Float64Array = vectors[0]
+    length += vectors[1]
+    return np.sqrt(length, out=length)  # a third of the cost of hypot

@@ -6,6 +6,7 @@ judges (built-in rules, taught gestures) -> scores -> steady over time, a track 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -19,6 +20,9 @@ from edgepose.types import Float64Array, Gesture, Pose
 
 BUILTIN = "builtin"
 ENDING = ".gestures"
+HEAVY = (
+    1_000_000  # multiplications for a pose: more than the largest file for hands or bodies needs
+)
 KNOWN = tuple(dict.fromkeys(rule.name for rule in (*BODY, *HAND)))
 
 
@@ -29,12 +33,19 @@ class GestureFinder:
     itself.
 
     Args:
-        judges: of two gestures with the same name, the first judge's counts.
+        make_judges: of two gestures with the same name, the first judge's counts.
         names: gestures to tell; () = all.
+
+    Attributes:
+        heavy: a few people take as long as a frame.
     """
 
-    def __init__(self, judges: Sequence[Judge], names: Sequence[str] = ()) -> None:
-        self._judges = judges
+    def __init__(
+        self, make_judges: Callable[[], Sequence[Judge]], names: Sequence[str] = ()
+    ) -> None:
+        self._make_judges, self._judges = make_judges, make_judges()
+        judges = self._judges
+        self.heavy = sum(judge.work for judge in judges) > HEAVY
         rules = [rule for judge in judges for rule in judge.rules]
         self.names = tuple(rule.name for rule in rules)
         self._hold, self._memory = [r.hold for r in rules], [r.memory for r in rules]
@@ -56,7 +67,7 @@ class GestureFinder:
         if not poses:
             return ()
         if now < self._now:
-            self._steady = Steady(self._hold, self._memory)
+            self._steady, self._judges = Steady(self._hold, self._memory), self._make_judges()
         self._now = now
         tracks = [pose.track for pose in poses]
         points = np.concatenate([pose.points for pose in poses], dtype=np.float64)
@@ -71,25 +82,22 @@ class GestureFinder:
     ) -> list[tuple[Gesture, ...]]:
         known = [track for track in tracks if track is not None]
         if len(known) == len(tracks):
-            told = scores
-            on, scores, since = self._steady.update(known, told, now)
+            on, score, since = self._steady.update(known, scores, now)
             # what is only remembered gives way to what is seen instead of it
-            on &= ~(np.isnan(told) & ((told >= TRUE) @ self._either > 0))
+            remembered = on & (scores != scores)
+            if np.count_nonzero(remembered):
+                on ^= remembered & ((scores >= TRUE) @ self._either > 0)
         else:
-            on, since = scores >= TRUE, np.full(scores.shape, now)
+            on, score, since = scores >= TRUE, scores.copy(), np.full(scores.shape, now)
             rows = [i for i, track in enumerate(tracks) if track is not None]
             if rows:
-                on[rows], scores[rows], since[rows] = self._steady.update(known, scores[rows], now)
+                on[rows], score[rows], since[rows] = self._steady.update(known, scores[rows], now)
         found: list[list[Gesture]] = [[] for _ in tracks]
-        who, which = (on & self._wanted).nonzero()
-        for i, j, score, began in zip(
-            who.tolist(),
-            which.tolist(),
-            scores[who, which].tolist(),
-            since[who, which].tolist(),
-            strict=True,
-        ):
-            found[i].append(Gesture(self.names[j], score, now - began))
+        at = (on & self._wanted).ravel().nonzero()[0]
+        numbers = score.ravel().take(at).tolist(), (now - since.ravel().take(at)).tolist()
+        count = len(self.names)
+        for place, sure, seconds in zip(at.tolist(), *numbers, strict=True):
+            found[place // count].append(Gesture(self.names[place % count], sure, seconds))
         return [tuple(one) for one in found]
 
 
@@ -114,12 +122,12 @@ def make_finders(text: str, topology: Topology) -> Callable[[], GestureFinder]:
     if names:
         names += labels
 
-    def make() -> GestureFinder:
-        judges: list[Judge] = [TaughtJudge(t, topology.keypoints, f) for f, t in files.items()]
-        return GestureFinder([*judges, *([_builtin(topology)] if builtin else [])], names)
+    def judges() -> list[Judge]:
+        taught = [TaughtJudge(t, topology.keypoints, f) for f, t in files.items()]
+        return [*taught, *([_builtin(topology)] if builtin else [])]
 
-    make()  # says what does not fit before anything runs
-    return make
+    judges()  # says what does not fit before anything runs
+    return partial(GestureFinder, judges, names)
 
 
 def _check_names(names: Sequence[str], known: Sequence[str]) -> None:

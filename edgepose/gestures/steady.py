@@ -24,11 +24,13 @@ class Steady:
 
     def __init__(self, hold: Sequence[float], memory: Sequence[float]) -> None:
         self._hold, self._memory = np.array(hold), np.array(memory)
-        self._rows: dict[int, int] = {}
         # for each track and gesture: is it there, when did it begin, when was it last told, since when is it
-        # otherwise, what was its last score
+        # otherwise, what was its last score; of the tracks of the frame before, mostly those of the next one, too
+        self._tracks: list[int] = []
         self._state = np.zeros((5, 0, len(self._hold)))
-        self._seen = np.zeros(0)
+        self._now = 0.0
+        # of the others, (5, R) each, and when they were seen
+        self._away: dict[int, tuple[float, Float64Array]] = {}
 
     def update(
         self, tracks: Sequence[int], scores: Float64Array, now: float
@@ -40,53 +42,37 @@ class Steady:
             scores: (N, R) of this frame, NaN = cannot be told.
             now: seconds, never less than before.
         """
-        rows = self._rows_of(tracks, now)
-        state = self._state.take(rows, axis=1)
-        there, since, told, other, score = state
-        on = there > 0
-        unknown = np.isnan(scores)
-        np.copyto(score, scores, where=~unknown)
-        np.copyto(told, now, where=~unknown)
+        if tracks != self._tracks or now - self._now > FORGET:
+            self._change(tracks, now)
+        self._now = now
+        there, since, told, other, score = self._state
+        on, known = there > 0, scores == scores
+        np.copyto(score, scores, where=known)
+        np.copyto(told, now, where=known)
         want = scores >= np.where(on, END, BEGIN)
-        want |= unknown & on & (now - told <= self._memory)
+        hidden = on > known
+        if np.count_nonzero(hidden):
+            want |= hidden & (now - told <= self._memory)
         differs = want != on
         np.copyto(other, np.inf, where=~differs)
-        if differs.any():
+        if np.count_nonzero(differs):
             np.minimum(other, now, out=other, where=differs)
             turn = differs & (now - other >= self._hold)
             np.copyto(since, other, where=turn & want)
             other[turn] = np.inf
             on ^= turn
             there[:] = on
-        self._state[:, rows] = state
         return on, score, since
 
-    def _rows_of(self, tracks: Sequence[int], now: float) -> NDArray[np.intp]:
-        new = [track for track in tracks if track not in self._rows]
-        if new:
-            self._forget(tracks, now)
-            at, count = len(self._seen), len(new)
-            self._rows.update(zip(new, range(at, at + count), strict=True))
-            self._state = np.concatenate([self._state, self._fresh(count, now)], axis=1)
-            self._seen = np.append(self._seen, np.full(count, now))
-        rows = np.array([self._rows[track] for track in tracks], np.intp)
-        late = now - self._seen[rows] > FORGET
-        if late.any():
-            self._state[:, rows[late]] = self._fresh(int(late.sum()), now)
-        self._seen[rows] = now
-        return rows
-
-    def _fresh(self, count: int, now: float) -> Float64Array:
-        """What is known of tracks that were never seen."""
-        start = np.array([0.0, now, now, np.inf, 0.0])[:, None, None]
-        return np.broadcast_to(start, (5, count, len(self._hold)))
-
-    def _forget(self, tracks: Sequence[int], now: float) -> None:
-        """Give up the rows of tracks that have long been gone."""
-        keep = now - self._seen <= FORGET
-        keep[[self._rows[track] for track in tracks if track in self._rows]] = True
-        if keep.all():
-            return
-        place = np.cumsum(keep) - 1
-        self._rows = {track: int(place[row]) for track, row in self._rows.items() if keep[row]}
-        self._state, self._seen = self._state[:, keep], self._seen[keep]
+    def _change(self, tracks: Sequence[int], now: float) -> None:
+        """Put the tracks of the frame before away, and take out those of this one."""
+        for i, track in enumerate(self._tracks):
+            self._away[track] = self._now, self._state[:, i].copy()
+        known = {track: self._away.pop(track, None) for track in tracks}
+        fresh = np.array([0.0, now, now, np.inf, 0.0])[:, None]
+        fresh = np.broadcast_to(fresh, (5, len(self._hold)))
+        states = [
+            fresh if one is None or now - one[0] > FORGET else one[1] for one in known.values()
+        ]
+        self._away = {t: one for t, one in self._away.items() if now - one[0] <= FORGET}
+        self._tracks, self._state = list(tracks), np.stack(states, axis=1)

@@ -11,7 +11,6 @@ that label. What looks like no example has no label.
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from edgepose import json_file
 from edgepose.errors import NetworkFileError
 from edgepose.gestures.features import MOMENTS, Features, canonical
+from edgepose.gestures.past import Past
 from edgepose.gestures.rule import Rule
 from edgepose.types import Float64Array
 
@@ -33,7 +33,6 @@ MOST_MISSING = 0.4  # part of the keypoints that may be missing
 LARGEST_FILE = 20_000_000
 MOST_LABELS, MOST_EXAMPLES, MOST_SECONDS = 50, 2000, 10.0
 HOLD, MEMORY = 0.3, 0.6
-GONE = 2.0  # seconds after which a track that is not seen starts a new window
 
 
 @dataclass(frozen=True)
@@ -66,35 +65,52 @@ class Taught:
     def scores(self, rows: Float64Array) -> Float64Array:
         """Scores (N, L) of features (N, F): 0 for all labels but the likeliest, and for that where it is out of
         reach; NaN where too much is missing."""
-        missing = np.isnan(rows)
-        hidden = np.add.reduce(missing[:, : 2 * len(self.keypoints)], axis=1)
-        scaled = (rows - self.mean) / self.scale
+        # poses in the last dimension: what follows is one operation for rows of all of them
+        rows = rows.T
+        missing = rows != rows
+        hidden = np.add.reduce(missing[: 2 * len(self.keypoints)])
+        scaled = (rows - self._mean) * self._per_scale
         np.copyto(scaled, 0.0, where=missing)
-        logits = scaled @ self.weights.T + self.bias
-        likely = np.exp(logits - np.maximum.reduce(logits, axis=1, keepdims=True))
-        best, who = likely.argmax(axis=1), np.arange(len(rows))
-        near = self.distances(scaled)[who, best] <= self.reach[best]
-        out = np.zeros(likely.shape)
-        out[who, best] = near / np.add.reduce(likely, axis=1)  # the likeliest of them is 1
+        likely, distances = self._compared(scaled)
+        likely -= np.maximum.reduce(likely)
+        np.exp(likely, out=likely)
+        best, who = likely.argmax(axis=0), np.arange(len(hidden))
+        near = distances[best, who] <= self.reach[best]
+        out = np.zeros((len(hidden), len(likely)))
+        out[who, best] = near / np.add.reduce(likely)  # the likeliest of them is 1
         out[hidden > MOST_MISSING * 2 * len(self.keypoints)] = np.nan
         return out
 
-    def distances(self, scaled: Float64Array) -> Float64Array:
-        """Distance (N, L) of scaled features to the nearest example of each label."""
-        examples, squares, starts = self._by_label
-        apart = squares - scaled @ examples
-        nearest = np.minimum.reduceat(apart, starts, axis=1)
-        nearest += np.einsum("ij,ij->i", scaled, scaled)[:, None]
-        distances: Float64Array = np.sqrt(np.maximum(nearest, 0.0, out=nearest))
-        return distances
+    def _compared(self, scaled: Float64Array) -> tuple[Float64Array, Float64Array]:
+        """What the classifier gives for scaled features (F, N), and their distances to the nearest example of each
+        label; both (L, N)."""
+        table, constants, starts = self._by_label
+        # with the weights and all examples in one product: |a - b|^2 = |a|^2 - 2ab + |b|^2
+        found = table @ scaled
+        found += constants
+        nearest = np.minimum.reduceat(found, starts)
+        nearest += np.einsum("ij,ij->j", scaled, scaled)
+        np.sqrt(np.maximum(nearest, 0.0, out=nearest), out=nearest)
+        return found[: len(self.labels)], nearest
 
     @cached_property
     def _by_label(self) -> tuple[Float64Array, Float64Array, NDArray[np.intp]]:
-        """Twice the examples (F, E) in the order of their labels, their squares, and where each label starts."""
+        """Rows (L + E, F) that features are multiplied with: of the classifier, and -2 times the examples in the order of
+        their labels; what is added to the products; and the first row of each label's examples."""
         order = np.argsort(self.of, kind="stable")
         examples = self.examples[order]
-        starts = np.searchsorted(self.of[order], np.arange(len(self.labels)))
-        return np.ascontiguousarray(2 * examples.T), (examples**2).sum(axis=1), starts
+        table = np.concatenate([self.weights, -2 * examples])
+        constants = np.concatenate([self.bias, (examples**2).sum(axis=1)])[:, None]
+        starts = np.searchsorted(self.of[order], np.arange(len(self.labels))) + len(self.labels)
+        return table, constants, starts
+
+    @cached_property
+    def _mean(self) -> Float64Array:
+        return self.mean[:, None]
+
+    @cached_property
+    def _per_scale(self) -> Float64Array:
+        return 1.0 / self.scale[:, None]
 
 
 class TaughtJudge:
@@ -124,9 +140,10 @@ class TaughtJudge:
             Rule(label, "Taught.", (), hold=HOLD, memory=MEMORY) for label in taught.labels
         )
         self._numbers = np.array([numbers[own.index(name)] for name in taught.keypoints])
+        self.work = (len(taught.labels) + len(taught.examples)) * taught.examples.shape[1]
         self._taught = taught
         self._features = Features(taught.keypoints, taught.moments)
-        self._past: dict[int, deque[tuple[float, Float64Array]]] = {}
+        self._past = Past(taught.window, len(taught.keypoints))
 
     def scores(
         self, points: Float64Array, tracks: Sequence[int | None], now: float
@@ -140,42 +157,13 @@ class TaughtJudge:
         xy = places.T
         if not self._taught.window:
             return self._taught.scores(self._features(xy[:, None]))
-        windows = np.stack(
-            [self._window(one, track, now) for one, track in zip(xy, tracks, strict=True)]
-        )
+        windows = np.full((len(xy), MOMENTS, *xy.shape[1:]), np.nan)
+        windows[:, 0] = xy
+        known = [(i, track) for i, track in enumerate(tracks) if track is not None]
+        if known:
+            rows, followed = (list(column) for column in zip(*known, strict=True))
+            windows[rows] = self._past.update(followed, xy[rows], now)
         return self._taught.scores(self._features(windows))
-
-    def _window(self, xy: Float64Array, track: int | None, now: float) -> Float64Array:
-        """The poses (moments, K, 2) of a track, newest first; NaN where it is not known for so long."""
-        if track is None:
-            return np.concatenate([xy[None], np.full((MOMENTS - 1, *xy.shape), np.nan)])
-        past = self._past.setdefault(track, deque())
-        if past and now - past[-1][0] > GONE:
-            past.clear()
-        past.append((now, xy))
-        while now - past[0][0] > 1.5 * self._taught.window + 0.2:
-            past.popleft()
-        if len(self._past) > 1000:
-            self._past = {k: p for k, p in self._past.items() if now - p[-1][0] <= GONE}
-        return window_of(
-            [when for when, _ in past], [pose for _, pose in past], self._taught.window
-        )
-
-
-def window_of(times: Sequence[float], poses: Sequence[Float64Array], window: float) -> Float64Array:
-    """Poses (moments, K, 2) evenly over the `window` seconds before the last one, newest first.
-
-    Each is the one that was seen nearest to its moment; NaN where none was seen within half a step.
-    """
-    step = window / (MOMENTS - 1)
-    all_times = np.array(times)
-    picked = []
-    for moment in range(MOMENTS):
-        wanted = all_times[-1] - moment * step
-        nearest = int(np.abs(all_times - wanted).argmin())
-        near = abs(all_times[nearest] - wanted) <= 0.5 * step
-        picked.append(poses[nearest] if near else np.full(poses[-1].shape, np.nan))
-    return np.stack(picked)
 
 
 # the file ----------------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ import numpy as np
 
 from edgepose.errors import BackendUnavailable, UsageError
 from edgepose.gestures.features import MOMENTS, Features
-from edgepose.gestures.taught import Taught, window_of
+from edgepose.gestures.past import window_of
+from edgepose.gestures.taught import Taught
 from edgepose.networks.keypoint_names import HAND_KEYPOINTS
 from edgepose.teach.example_set import ExampleSet
 from edgepose.types import Float64Array, Int64Array

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgepose.gestures.finder import GestureFinder, make_finders
+from edgepose.gestures.past import GONE, Past
 from edgepose.gestures.steady import Steady
 from edgepose.track.tracker import Tracker
 from edgepose.types import Pose
@@ -104,6 +105,18 @@ def test_a_gesture_begins_and_ends_after_a_moment_and_tells_how_long_it_lasts() 
     assert found(finder, down, 1.1) == {}
 
 
+def test_a_score_in_between_begins_nothing_and_ends_nothing() -> None:
+    steady = Steady([0.3], [1.0])
+
+    def on(score: float, *times: float) -> bool:
+        return [bool(steady.update([1], np.array([[score]]), now)[0]) for now in times][-1]
+
+    assert not on(0.5, 0.0, 0.5, 1.0)
+    assert on(0.7, 1.1, 1.5)
+    assert on(0.5, 2.0, 2.5, 3.0)
+    assert not on(0.3, 3.1, 3.5)
+
+
 def test_what_cannot_be_told_goes_on_for_a_while() -> None:
     finder = make_finders("hands_up", topology_of("coco_17"))()
     up = FIGURES["hands_up"]
@@ -166,3 +179,35 @@ def test_tracks_do_not_disturb_each_other(frames: list[tuple[float, dict[int, fl
             assert on[i] == expected[0][0]
             if on[i]:
                 assert (score[i], since[i]) == (expected[1][0], expected[2][0])
+
+
+def test_a_window_holds_what_was_seen_nearest_to_its_moments() -> None:
+    """People who come, go, and come again, at an uneven rate; against the poses of each, one by one."""
+    random = np.random.default_rng(0)
+    past, seen, now = Past(0.6, 2), dict[int, list[tuple[float, np.ndarray]]](), 0.0
+    for frame in range(600):
+        now += random.choice([0.02, 0.033, 0.1, 0.4, 2.5], p=[0.3, 0.55, 0.1, 0.04, 0.01])
+        tracks = [
+            t for t in range(20 * (frame // 150), 20 * (frame // 150) + 20) if random.random() < 0.7
+        ]
+        poses = random.random((len(tracks), 2, 2))
+        windows = past.update(tracks, poses, now)
+        for track, one, window in zip(tracks, poses, windows, strict=True):
+            own = seen.setdefault(track, [])
+            if own and now - own[-1][0] > GONE:
+                own.clear()
+            own.append((now, one))
+            recent = [(t, p) for t, p in own if now - t <= 1.5 * 0.6 + 0.2]
+            for moment, found in enumerate(window):
+                wanted = now - moment * 0.2
+                when, nearest = min(recent, key=lambda row: abs(row[0] - wanted))
+                expected = nearest if abs(when - wanted) <= 0.1 else np.full((2, 2), np.nan)
+                np.testing.assert_array_equal(found, expected)
+
+
+def test_a_film_that_starts_again_makes_nobody_fall() -> None:
+    """Who stood at the end and lies at the start has not fallen, even if the track is the same."""
+    finder = make_finders("fallen", topology_of("coco_17"))()
+    for i in range(30):
+        found(finder, UP, 100 + i / 10)
+    assert [found(finder, DOWN, i / 10) for i in range(60)] == [{}] * 60

@@ -17,6 +17,8 @@ from edgepose.gestures.rule import Limit, Rule, Table
 from edgepose.networks.keypoint_names import hand_order, mirror_numbers
 from edgepose.networks.topology import Topology
 from edgepose.types import Pose
+from tests.gestures.hands3d import NAMES, OTHERS, seen
+from tests.gestures.hands3d import SIGNS as HAND_SIGNS
 from tests.gestures.people import (
     BODIES,
     FIGURES,
@@ -151,10 +153,64 @@ def without(*parts: str) -> tuple[str, ...]:
 def test_what_is_hidden_cannot_be_told(
     name: str, missing: tuple[str, ...], unknown: set[str]
 ) -> None:
-    found = dict(
-        zip([r.name for r in BODY], scores(FIGURES[name], "coco_17", missing=missing), strict=True)
-    )
-    assert unknown <= {rule for rule, score in found.items() if np.isnan(score)}
+    assert unknown <= untold(FIGURES[name], "coco_17", missing)
+
+
+def untold(points: Points, topology: str, missing: tuple[str, ...]) -> set[str]:
+    """The rules that cannot tell."""
+    found = scores(points, topology, missing=missing)
+    rules = judge_of(topology_of(topology).keypoints).rules
+    return {rule.name for rule, score in zip(rules, found, strict=True) if np.isnan(score)}
+
+
+# what each rule looks at: where it is hidden in who does it, the rule cannot tell
+NEEDS = {
+    "fallen": ("lying", without("hip")),
+    "hands_up": ("hands_up", without("wrist")),
+    "left_hand_up": ("left_hand_up", ("left_wrist",)),
+    "right_hand_up": ("right_hand_up", ("right_wrist",)),
+    "arms_crossed": ("arms_crossed", without("wrist")),
+    "pointing": ("pointing", ("left_wrist", "left_elbow")),
+    "leaning": ("leaning", without("hip")),
+    "lying": ("lying", without("shoulder")),
+    "crouching": ("crouching", without("knee")),
+    "sitting": ("sitting", without("knee")),
+    "standing": ("standing", without("knee", "ankle")),
+}
+HAND_NEEDS = {
+    "pinch": "thumb_tip",
+    "open_hand": "little_finger_tip",
+    "victory": "middle_finger_tip",
+    "pointing": "index_finger_tip",
+    "thumb_up": "thumb_tip",
+    "fist": "thumb_tip",
+}
+
+
+@pytest.mark.parametrize("rule", [rule.name for rule in BODY])
+def test_no_body_rule_guesses_what_it_needs(rule: str) -> None:
+    name, missing = NEEDS[rule]
+    assert rule in untold(FIGURES[name], "coco_17", missing)
+
+
+@pytest.mark.parametrize("rule", [rule.name for rule in HAND])
+def test_no_hand_rule_guesses_what_it_needs(rule: str) -> None:
+    assert rule in untold(SIGNS[rule], "mediapipe_hand", (HAND_NEEDS[rule],))
+
+
+def test_any_hand_is_told_the_same_wherever_how_large_and_mirrored() -> None:
+    """Hands in space, turned any way: every score is that of the hand moved, enlarged and mirrored."""
+    random = np.random.default_rng(11)
+    signs = [*HAND_SIGNS, *OTHERS]
+    hands = np.stack([seen(signs[i % len(signs)], random, angle=60).points for i in range(400)])
+    hands = hands.astype(np.float64)
+    hands[random.random(hands.shape[:2]) < 0.1] = (np.nan, np.nan, 0)
+    moved = hands * [-3.7, 3.7, 1] + [5000, -200, 0]
+    judge, tracks = judge_of(NAMES), [None] * len(hands)
+    with np.errstate(all="ignore"):
+        before, after = (judge.scores(points, tracks, 0.0) for points in (hands, moved))
+    np.testing.assert_allclose(after, before, atol=1e-9)
+    assert np.nanmean(before > 0.5) > 0.02  # they do make signs
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,8 @@ def waver(speed: float, number: int, seconds: float = 4.0) -> list[tuple[Pose, f
     return frames
 
 
-def test_motion_tells_waving_from_a_hand_that_is_held_up() -> None:
+def motion_set() -> ExampleSet:
+    """Four films of waving, four of a hand that is held up."""
     examples = ExampleSet(canonical(topology_of("coco_17").keypoints)[0])
     for label, speed in (("waving", 1.5), ("raised", 0.0)):
         for film in range(4):
@@ -131,7 +132,11 @@ def test_motion_tells_waving_from_a_hand_that_is_held_up() -> None:
                 label, Origin(f"{label}{film}.mp4", f"{label}{film}", False),
                 [p.points for p, _ in poses], [t for _, t in poses], [1] * len(poses),
             )  # fmt: skip
-    taught, report = train(examples)
+    return examples
+
+
+def test_motion_tells_waving_from_a_hand_that_is_held_up() -> None:
+    taught, report = train(motion_set())
     assert taught.window == 0.6
     assert report.accuracy >= 0.9
     judge = TaughtJudge(taught, topology_of("coco_17").keypoints, "x")
@@ -292,7 +297,57 @@ def test_gestures_of_other_keypoints_are_refused(
         make_finders(str(tmp_path / "bad.gestures"), topology_of("coco_17"))
 
 
+def test_a_set_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    save_set(hand_set(each=1), tmp_path / "s.npz")
+    with np.load(tmp_path / "s.npz") as file:
+        arrays = {name: file[name] for name in file.files}
+    meta = json.loads(arrays["meta"].tobytes())
+    text = json.dumps({**meta, "version": 2}).encode()
+    np.savez(tmp_path / "s.npz", **{**arrays, "meta": np.frombuffer(text, np.uint8)})
+    with pytest.raises(SourceError, match="update edgepose"):
+        load_set(tmp_path / "s.npz")
+
+
 # the command ------------------------------------------------------------------------------------
+def test_a_camera_is_collected_from_by_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All the people of a live source, each by its track, after the countdown."""
+    words = ["--to", str(tmp_path / "s.npz"), "--network", "edgepose-lite-body"]
+    words += ["--countdown", "1.5", "--seconds", "1.0"]
+    assert run_words(["teach", "collect", "walks", "test://people?rate=10", *words]) == 0
+    said = capsys.readouterr().err
+    assert said.index("2") < said.index("walks: go, for 1 seconds")
+    examples = load_set(tmp_path / "s.npz")
+    assert len(set(examples.track.tolist())) >= 2
+    assert 0 < examples.time.max() - examples.time.min() <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"version": 2}, "update edgepose"),
+        ({"keypoints": ["tail", "head"]}, "numbers that belong"),
+        ({"bias": [float("nan")]}, "not valid JSON"),
+        ({"labels": ["alone"]}, "two or more"),
+    ],
+)
+def test_the_command_says_in_a_line_what_is_wrong_with_a_file(
+    learned: tuple[Taught, Report],
+    change: dict[str, object],
+    words: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tmp_path / "x.gestures"
+    file.write_text(json.dumps({**as_json(learned[0]), **change}))
+    picture = str(ROOT / "examples/images/astronaut.jpg")
+    assert run_words(["posenet", picture, "--network", "hand", "--gestures", str(file)]) == 1
+    said = capsys.readouterr().err.strip()
+    assert words in said
+    assert len(said.replace("\n  ", " ").splitlines()) <= 2
+
+
 def test_the_command_collects_shows_and_refuses(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
