@@ -14,7 +14,7 @@ from typing import Protocol
 from edgepose.types import Gesture, Pose
 
 log = logging.getLogger(__name__)
-PATIENCE = 0.01  # seconds for which a frame waits for its own gestures
+LONGEST_WAIT = 0.01  # seconds for which a frame waits for its own gestures
 
 
 class Teller(Protocol):
@@ -32,7 +32,7 @@ class Beside:
         finder: called in the thread alone. patience: seconds.
     """
 
-    def __init__(self, finder: Teller, patience: float = PATIENCE) -> None:
+    def __init__(self, finder: Teller, patience: float = LONGEST_WAIT) -> None:
         self._finder, self._patience = finder, patience
         self._thread = ThreadPoolExecutor(1, "gestures")
         self._answer: Future[tuple[Pose, ...]] | None = None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from edgepose.gestures.features import MOMENTS
 from edgepose.types import AnyArray, Float64Array
 
-GONE = 2.0  # seconds after which a track that is not seen starts a new window
+AWAY = 2.0  # seconds after which a track that is not seen starts a new window
 _FRAMES, _PEOPLE = 64, 8  # room at the start; it grows where it must
 
 
@@ -82,13 +82,13 @@ class Past:
         if new:
             self._make_room(new, now)
         columns = np.array([self._columns[track] for track in tracks], np.intp)
-        self._seen[:, columns[now - self._last[columns] > GONE]] = False
+        self._seen[:, columns[now - self._last[columns] > AWAY]] = False
         self._last[columns] = now
         return columns
 
     def _make_room(self, new: Sequence[int], now: float) -> None:
         """Give new tracks the columns of those that are gone, or more."""
-        self._columns = {t: c for t, c in self._columns.items() if now - self._last[c] <= GONE}
+        self._columns = {t: c for t, c in self._columns.items() if now - self._last[c] <= AWAY}
         free = sorted(set(range(len(self._last))) - set(self._columns.values()))
         more = max(0, len(new) - len(free))
         if more:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgepose.gestures.finder import GestureFinder, make_finders
-from edgepose.gestures.past import GONE, Past
+from edgepose.gestures.past import AWAY, Past
 from edgepose.gestures.steady import Steady
 from edgepose.track.tracker import Tracker
 from edgepose.types import Pose
@@ -194,7 +194,7 @@ def test_a_window_holds_what_was_seen_nearest_to_its_moments() -> None:
         windows = past.update(tracks, poses, now)
         for track, one, window in zip(tracks, poses, windows, strict=True):
             own = seen.setdefault(track, [])
-            if own and now - own[-1][0] > GONE:
+            if own and now - own[-1][0] > AWAY:
                 own.clear()
             own.append((now, one))
             recent = [(t, p) for t, p in own if now - t <= 1.5 * 0.6 + 0.2]

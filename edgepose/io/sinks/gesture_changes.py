@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from edgepose.types import Gesture, Result
 
 Change = tuple[str, int, Gesture]  # "begin" or "end", track, gesture
-GONE = 2.0  # seconds for which a tracker remembers who is not seen
+MISSED = 2.0  # seconds for which a tracker remembers who is not seen
 
 
 class GestureChanges:
@@ -34,7 +34,7 @@ class GestureChanges:
             ended += _ends(pose.track, (g for name, g in before.items() if name not in doing))
             known[pose.track] = now, doing
         # a film that starts again ends what was done in it, too
-        gone = [track for track, (seen, _) in known.items() if not 0 <= now - seen <= GONE]
+        gone = [track for track, (seen, _) in known.items() if not 0 <= now - seen <= MISSED]
         for track in gone:
             ended += _ends(track, known.pop(track)[1].values())
         return begun + ended
