@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -330,7 +330,24 @@ def _retention(asked: Serve) -> Retention:
     if _poses_url(asked):
         quota = size_of(asked.delivery.fleet_disk) / 1e6
         most = min(most or quota, quota)
-    return Retention(events.keep_days, most)
+    return Retention(events.keep_days, most, _days_of_cameras(events.keep, _named(asked.sources)))
+
+
+def _days_of_cameras(words: Sequence[str], cameras: Collection[str]) -> dict[str, float]:
+    """Days by camera, from NAME=DAYS.
+
+    Raises:
+        UsageError: it is none, or there is no such camera.
+    """
+    found: dict[str, float] = {}
+    for word in words:
+        name, _, days = word.rpartition("=")
+        if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]+)?", days):
+            raise UsageError(f"--keep {word[:60]} is no NAME=DAYS. Example: --keep door=7")
+        if name not in cameras:
+            raise UnknownNameError("camera", name, sorted(cameras))
+        found[name] = float(days)
+    return found
 
 
 def _fleet(asked: Serve) -> str:

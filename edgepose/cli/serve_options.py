@@ -45,6 +45,7 @@ class EventsChoice:
     exit_after: Annotated[float, Option("Seconds unseen until left.", least=0, most=86400)] = 2.0
     snapshots: Annotated[bool, Option("Store a picture with each event.")] = False
     keep_days: Annotated[float, Option("Delete older events; 0 = never.", least=0, most=1e6)] = 0.0
+    keep: Annotated[tuple[str, ...], Option("Days for one camera, instead of --keep-days; repeatable.", metavar="NAME=DAYS")] = ()
     keep_megabytes: Annotated[float, Option("Delete the oldest beyond; 0 = never.", least=0, most=1e9)] = 0.0
 
 

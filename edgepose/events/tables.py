@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,6 +14,7 @@ from edgepose.events import snapshots
 from edgepose.events.event import BEGIN, END, ENTER, EXAMPLE, EXIT, LAST, Event, readable
 
 _PICTURES = "SELECT snapshot FROM "
+_OF_CAMERAS = "SELECT camera, count(*) FROM event JOIN session ON session.id = event.session GROUP BY camera ORDER BY 2 DESC LIMIT 1"
 STEP = 500  # rows deleted in a transaction
 HELD = 30 * 86400.0  # a target that was not used for so many seconds holds nothing back
 
@@ -24,11 +25,14 @@ class Retention:
 
     Attributes:
         days: age of the oldest event; one that is still to be delivered stays longer.
-        megabytes: size of the database and its pictures; beyond it the oldest go, delivered or not.
+        megabytes: size of the database and its pictures; beyond it the oldest of the camera that has most go,
+            delivered or not: a busy camera takes no room from a quiet one.
+        cameras: by name the days of a camera that has its own.
     """
 
     days: float = 0.0
     megabytes: float = 0.0
+    cameras: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -159,10 +163,10 @@ def clean(db: sqlite3.Connection, keep: Retention, now: float, path: Path) -> No
     transactions, which find room in the log of the database.
     """
     gone = 0
-    if keep.days:
-        held = "SELECT coalesce(min(upto), 9e18) FROM delivery WHERE seen > ?"
-        old = f"time < ? AND id <= ({held})"
-        gone = _delete(db, path, old, now - keep.days * 86400, now - HELD)
+    held = "SELECT coalesce(min(upto), 9e18) FROM delivery WHERE seen > ?"
+    for days, whose, names in _ages(keep):
+        old = f"time < ? AND id <= ({held}) AND session IN (SELECT id FROM session WHERE {whose})"
+        gone += _delete(db, path, old, now - days * 86400, now - HELD, *names)
     if keep.megabytes:
         gone += _shrink(db, path, keep.megabytes * 1e6)
     empty = "NOT EXISTS (SELECT 1 FROM event WHERE event.session = session.id)"
@@ -172,26 +176,34 @@ def clean(db: sqlite3.Connection, keep: Retention, now: float, path: Path) -> No
         db.executescript("PRAGMA incremental_vacuum")
 
 
+def _ages(keep: Retention) -> list[tuple[float, str, tuple[str, ...]]]:
+    """(days, condition of the session, its values) of the cameras that have their own, and of all others."""
+    own, marks = tuple(keep.cameras), ", ".join("?" * len(keep.cameras))
+    ages = [(days, "camera = ?", (name,)) for name, days in keep.cameras.items()]
+    return [age for age in [*ages, (keep.days, f"camera NOT IN ({marks})", own)] if age[0]]
+
+
 def _shrink(db: sqlite3.Connection, path: Path, limit: float) -> int:
     """Delete the oldest events until database and pictures have at most `limit` bytes; how many."""
     gone = 0
     pictures = sum(snapshots.size(path, row[0]) for row in db.execute(_PICTURES + "event"))
     while pictures + _bytes(db) > limit:
-        (count,) = db.execute("SELECT count(*) FROM event").fetchone()
-        if not count:
+        most = db.execute(_OF_CAMERAS).fetchone()
+        if most is None:
             break
-        oldest = "SELECT id FROM event ORDER BY id LIMIT ?"
-        step = max(1, count // 20)
-        found = db.execute(f"{_PICTURES} event WHERE id IN ({oldest})", (step,)).fetchall()
+        camera, count = most
+        oldest = "SELECT event.id FROM event JOIN session ON session.id = event.session WHERE camera = ? ORDER BY event.id LIMIT ?"
+        step = (camera, max(1, count // 20))
+        found = db.execute(f"{_PICTURES} event WHERE id IN ({oldest})", step).fetchall()
         pictures -= sum(snapshots.size(path, row[0]) for row in found)
         shown = f"SELECT id FROM session WHERE name LIKE '{EXAMPLE}-%'"
         lost = f"SELECT count(*) FROM event WHERE id > upto AND id IN ({oldest}) AND session NOT IN ({shown})"
-        db.execute(f"UPDATE delivery SET dropped = dropped + ({lost})", (step,))
-        gone += _delete(db, path, f"id IN ({oldest})", step)
+        db.execute(f"UPDATE delivery SET dropped = dropped + ({lost})", step)
+        gone += _delete(db, path, f"id IN ({oldest})", *step)
     return gone
 
 
-def _delete(db: sqlite3.Connection, path: Path, where: str, *values: float) -> int:
+def _delete(db: sqlite3.Connection, path: Path, where: str, *values: float | str) -> int:
     """Delete events and their snapshots; how many."""
     rows = db.execute(f"SELECT id, snapshot FROM event WHERE {where}", values).fetchall()
     for _, snapshot in rows:

@@ -23,7 +23,7 @@ from edgepose.events.event import iso_time
 from edgepose.events.log import Filter
 from edgepose.io.sinks.rows import to_json
 from edgepose.serve import report
-from edgepose.serve.channel import BOUNDARY, Channel
+from edgepose.serve.channel import BOUNDARY, Channel, jpeg_of
 from edgepose.serve.feed import FeedClosed, Listener
 from edgepose.serve.openapi import document
 from edgepose.serve.pictures import smaller
@@ -45,6 +45,7 @@ DEMO_NAMES = {"enter": "appeared", "exit": "disappeared"}
 MAX_PER_PAGE = 1000
 NEWS = ("state", "figures", "event", "source", "zones")
 PING = 15.0  # seconds of silence on a WebSocket
+STILL = 3.0  # seconds that a picture of a live input may take
 REPEAT = 5.0  # seconds after which a still picture is sent again, so that proxies keep the stream
 
 
@@ -64,6 +65,7 @@ def make_app(studio: Studio, token: str = "") -> App:
         Route("/api/v1/events", site.events),
         Route("/api/v1/events/hours", site.hours),
         Route("/api/v1/events/{number}/snapshot", site.snapshot),
+        Route("/api/v1/picture", site.picture),
         Route("/api/v1/poses", site.poses),
         Route("/api/v1/stats", site.stats),
         Route("/api/v1/networks", site.networks),
@@ -205,6 +207,24 @@ class _Site:
         if "size" in request.query_params:
             picture = await run_in_threadpool(smaller, picture, whole(request, "size", 160, 8192))
         return Response(picture, media_type="image/jpeg", headers={"cache-control": "no-store"})
+
+    async def picture(self, request: Request) -> Response:
+        """One picture, taken for who asks; nothing (204) while the input gives none."""
+        name = request.query_params.get("source", self.studio.current)
+        size = whole(request, "size", 0, 8192) if "size" in request.query_params else 0
+        channel = await self._channel(name, request)
+        self._check_room(channel.pictures.listeners)
+        channel.look()
+        items: list[bytes] = []
+        if channel.state == "live":
+            with channel.pictures.listen(replay=False) as listener, contextlib.suppress(FeedClosed):
+                items = await listener.get(STILL)
+        if not items:
+            return Response(status_code=204)
+        jpeg = jpeg_of(items[-1])
+        if size:
+            jpeg = await run_in_threadpool(smaller, jpeg, size)
+        return Response(jpeg, media_type="image/jpeg", headers={"cache-control": "no-store"})
 
     async def poses(self, request: Request) -> Response:
         name = request.query_params.get("source", self.studio.current)

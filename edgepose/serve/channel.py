@@ -35,11 +35,18 @@ log = logging.getLogger(__name__)
 HISTORY = 600  # points of the chart of people
 SAMPLE = 0.5  # seconds between them
 FIGURES = 0.25  # seconds between messages with figures
-HOUR = 3600.0
 STILL = 2.0  # a result is not the newest any more after so many seconds
 KEPT = ("event", "state", "source")
 BOUNDARY = "frame"
 _PART = b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
+_BEHIND = (
+    f"\r\n--{BOUNDARY}\r\n".encode()
+)  # lets browsers show a picture at once, not with the next one
+
+
+def jpeg_of(part: bytes) -> bytes:
+    """The JPEG in a part of a feed of pictures."""
+    return part.partition(b"\r\n\r\n")[2].removesuffix(_BEHIND)
 
 
 class Channel:
@@ -256,7 +263,7 @@ class Channel:
     def _say_now_and_then(self) -> None:
         """An input without an end is told once an hour, also while nothing changes."""
         now = time.monotonic()
-        if now - self._told_at < HOUR:
+        if now - self._told_at < self._options.tell:
             return
         self._told_at = now
         text = "%s: %s, %.1f frames/s, %d frames, %d people inside"
@@ -269,8 +276,7 @@ class Channel:
             self.messages.publish(to_json({"type": kind, **message}), kind)
 
     def _on_picture(self, jpeg: bytes) -> None:
-        # the boundary behind the picture lets browsers show it at once, not with the next one
-        self.pictures.publish(b"%s%s\r\n--%s\r\n" % (_PART % len(jpeg), jpeg, BOUNDARY.encode()))
+        self.pictures.publish(b"".join((_PART % len(jpeg), jpeg, _BEHIND)))
 
     def _on_result(self, result: Result, inside: Mapping[int, float]) -> None:
         if self.state == "connecting":  # films do not say that they are there

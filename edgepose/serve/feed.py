@@ -107,11 +107,15 @@ class Feed(Generic[T]):
         with self._guard:
             return any(x.kinds is None or kind in x.kinds for x in self._listeners)
 
-    def listen(self, kinds: Collection[str] | None = None) -> Listener[T]:
-        """A listener to some kinds, None = all; to be used as a context manager."""
+    def listen(self, kinds: Collection[str] | None = None, *, replay: bool = True) -> Listener[T]:
+        """A listener to some kinds, None = all; to be used as a context manager.
+
+        Args:
+            replay: False = what is old is not wanted, also where the feed replays.
+        """
         listener = Listener(self, kinds)
         with self._guard:
-            if self._replay:
+            if self._replay and replay:
                 for kind, item in self._latest.items():
                     listener.put(item, kind, False)
             self._listeners.add(listener)

@@ -40,6 +40,7 @@ EVENT = _object(
     box={"type": ["array", "null"], "items": NUMBER},
     source=TEXT,
     session=TEXT,
+    camera=TEXT,
     snapshot=TEXT,
     note=TEXT,
 )
@@ -129,6 +130,7 @@ NETWORK = _object(
 PAGE_SCHEMA: Schema = {"type": "integer", "minimum": 1, "maximum": 1000}
 TIME: Schema = {"type": "string", "format": "date-time"}
 TEXTS = {
+    204: "There is none now.",
     400: "A parameter or the body cannot be meant.",
     401: "A token is needed.",
     403: "It came from another origin.",
@@ -179,7 +181,8 @@ class Operation:
         codes = (401, 403, *self.errors) if self.token else self.errors
         for code in codes:
             schema = ERROR if self.token else self.answer
-            answers[str(code)] = {"description": TEXTS[code], "content": _json(schema)}
+            told = {} if code == 204 else {"content": _json(schema)}
+            answers[str(code)] = {"description": TEXTS[code], **told}
         return {**row, "responses": answers}
 
 
@@ -230,6 +233,10 @@ def _operations(sources: list[str]) -> tuple[Operation, ...]:
         Operation(
             api + "events/{number}/snapshot", "The picture stored with an event", TEXT, small,
             (400, 404, 503), kind="image/jpeg", inside=number,
+        ),
+        Operation(
+            api + "picture", "A picture of now", TEXT, {**which, **small}, (204, 400, 404, 503),
+            kind="image/jpeg",
         ),
         Operation(api + "poses", "Poses of the newest frame", poses, which, (400, 404)),
         Operation(api + "stats", "States and speed", STATS),

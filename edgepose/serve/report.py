@@ -87,7 +87,9 @@ def networks(studio: Studio) -> list[dict[str, Any]]:
     ]
 
 
-def health(studio: Studio, patience: float = LOST_SECONDS) -> dict[str, Any]:
+def health(
+    studio: Studio, patience: float = LOST_SECONDS, scarce: float = SCARCE
+) -> dict[str, Any]:
     """ok, degraded (the reasons say why), or failing: no camera works any more, or no event is kept.
 
     Nothing that is secret stands in it: it is told without a token.
@@ -102,7 +104,7 @@ def health(studio: Studio, patience: float = LOST_SECONDS) -> dict[str, Any]:
             "events cannot be written" if store.alive else "the writer of events has ended"
         )
     failing = not written or (bool(ill) and len(ill) == len({c.name for c in channels}))
-    if store is not None and _free(store.path) < SCARCE:
+    if store is not None and _free(store.path) < scarce:
         reasons.append("the disk of the events is nearly full")
     return {
         "ok": not reasons,

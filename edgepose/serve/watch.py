@@ -47,6 +47,7 @@ class ChannelOptions:
         poses: takes every result, for keeping.
         camera: its name, for events. example: what is seen shows how it works: its events are left out unless they are asked for.
         denied: seconds before a password that was refused is tried again.
+        tell: seconds between words about an input of which there is nothing new.
         clock: UTC seconds.
     """
 
@@ -64,6 +65,7 @@ class ChannelOptions:
     linger: float = 3.0
     retry: float = 2.0
     denied: float = 900.0
+    tell: float = 3600.0
     example: bool = False
     poses: Callable[[Result], None] | None = None
     camera: str = ""

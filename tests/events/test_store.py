@@ -488,6 +488,32 @@ def test_retention_by_size_keeps_the_newest(path: Path) -> None:
     assert path.stat().st_size < 1.1e6 < before
 
 
+def test_a_camera_may_have_days_of_its_own(path: Path) -> None:
+    day, ages = 86400.0, (9, 5, 3, 1)
+    with EventStore(path, clock=lambda: NOW) as recorder:
+        for n, camera in enumerate(("door", "desk", "roof")):
+            session = recorder.begin("a", NOW - 10 * day, camera=camera)
+            recorder.record(session, [enter(10 * n + k, NOW - k * day) for k in ages])
+    keep = Retention(days=4, cameras={"desk": 2, "roof": 0})  # 0 = never
+    with EventStore(path, retention=keep, clock=lambda: NOW):
+        left = {3, 1, 11, 29, 25, 23, 21}
+        assert eventually(lambda: {e.track for e in read(path)} == left)
+
+
+def test_a_busy_camera_takes_no_room_from_a_quiet_one(path: Path) -> None:
+    with EventStore(path) as recorder:
+        quiet, busy = (recorder.begin("a", camera=camera) for camera in ("quiet", "busy"))
+        recorder.record(quiet, [replace(enter(k), note="z" * 1000) for k in range(20)])
+        recorder.record(busy, [replace(enter(100 + k), note="z" * 1000) for k in range(1500)])
+    with EventStore(path, retention=Retention(megabytes=0.5)) as recorder:
+        assert eventually(lambda: len(read(path)) < 600)
+        recorder.flush()
+    tracks = [e.track for e in read(path)]
+    assert tracks[:20] == list(range(20))
+    assert tracks[20:] == list(range(1600 - len(tracks[20:]), 1600))
+    assert len(tracks) > 100
+
+
 def test_recording_costs_the_caller_next_to_nothing(path: Path) -> None:
     """No timed assertion: the calls never touch the database, so that a locked one does not hold them."""
     with EventStore(path) as recorder:

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from served import Served, pictures, wait_for
 
-from edgepose.cli.serve import _named
+from edgepose.cli.serve import _days_of_cameras, _named
 from edgepose.errors import EngineError, UsageError
+from edgepose.io.sources.testsrc import read_clock
 from edgepose.serve.engines import SharedEstimator
 from edgepose.serve.report import health
 from edgepose.timing import Stopwatch
@@ -98,6 +101,19 @@ def test_health_is_degraded_where_one_fails_and_failing_where_all_do() -> None:
     assert told(channel("desk", "lost", 30.0))["status"] == "ok"
 
 
+def test_a_disk_that_is_nearly_full_is_told(tmp_path: Any) -> None:
+    well = SimpleNamespace(name="door", state="live", lost_for=0.0, silent_for=0.0)
+    kept = SimpleNamespace(path=tmp_path / "e.db", alive=True, error=None, damaged=0)
+    studio: Any = SimpleNamespace(channels=(well,), store=kept)
+    assert health(studio, scarce=0)["status"] == "ok"
+    found = health(studio, scarce=1e30)
+    assert (found["status"], found["reasons"]) == (
+        "degraded", ["the disk of the events is nearly full"],
+    )  # fmt: skip
+    kept.error = OSError("full")
+    assert health(studio, scarce=1e30)["status"] == "failing"
+
+
 def test_a_server_with_two_cameras_of_which_one_is_absent(tmp_path: Any) -> None:
     words = ("door=test://people?size=320x240&rate=15", "desk=/dev/video97", "--always")
     served = Served(tmp_path, *words, "--db", "none")
@@ -113,3 +129,35 @@ def test_a_server_with_two_cameras_of_which_one_is_absent(tmp_path: Any) -> None
         assert 'edgepose_source_up{source="desk",channel="1"} 0' in metrics
     finally:
         assert served.end() == 0, "".join(served.said)
+
+
+def test_days_of_one_camera(tmp_path: Any) -> None:
+    assert _days_of_cameras(["door=7", "desk=0.5"], ["door", "desk"]) == {"door": 7.0, "desk": 0.5}
+    for word in ("door", "door=", "door=-1", "door=x", "roof=7", "=7"):
+        with pytest.raises(UsageError):
+            _days_of_cameras([word], ["door", "desk"])
+
+
+def test_pictures_one_by_one(tmp_path: Any) -> None:
+    """What the grid of the page asks for: fresh ones, small ones, and nothing of who is away."""
+    served = Served(tmp_path, "door=test://people?size=320x240&rate=15", "desk=/dev/video97")
+    try:
+
+        def picture(source: str, **query: Any) -> Any:
+            return served.http.get("/api/v1/picture", params={"source": source, **query})
+
+        wait_for(lambda: picture("door").status_code == 200, "a picture of who had been idle")
+        first, second = (decode(picture("door").content) for _ in range(2))
+        assert first.shape == (240, 320, 3)
+        assert read_clock(second) > read_clock(first)  # type: ignore[operator]
+        assert decode(picture("door", size=80).content).shape == (60, 80, 3)
+        assert picture("desk").status_code == 204
+        assert picture("roof").status_code == 404
+        assert picture("door", size="x").status_code == 400
+        assert served.state("door")["viewers"] == 0  # who asked is gone again
+    finally:
+        assert served.end() == 0, "".join(served.said)
+
+
+def decode(jpeg: bytes) -> Any:
+    return cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR_RGB)

@@ -92,6 +92,22 @@ def test_always_means_without_viewers_too(make: Callable[..., Channel]) -> None:
     wait_for(lambda: channel.state == "idle", "the end")
 
 
+def test_an_input_is_told_when_it_changes_and_now_and_then(
+    make: Callable[..., Channel], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "edgepose.serve.channel")
+    changes, often = make(CAMERA), make(CAMERA, tell=0.2)
+    for channel in (changes, often):
+        channel.always = True
+        channel.look()
+    told = "frames/s"
+    wait_for(lambda: caplog.text.count(told) >= 2, "words now and then")
+    wait_for(lambda: caplog.text.count(f"{CAMERA}: live\n") == 2, "words about the start of each")
+    first = caplog.text.partition(told)[2]
+    assert "live" in first
+    assert caplog.text.count(": live\n") == 2  # hundreds of frames, no further word
+
+
 def test_a_film_loops(make: Callable[..., Channel], tmp_path: Path) -> None:
     channel = make(str(make_film(tmp_path / "short.mp4", 3)))
     with Viewer(channel) as viewer:

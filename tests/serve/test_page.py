@@ -277,6 +277,40 @@ def test_the_video_comes_by_webrtc_too(page: Any, server: Served) -> None:
     wait_for(lambda: clock(page), "the MJPEG picture again")
 
 
+def test_all_cameras_at_a_glance(browser: Any, film: Path, tmp_path: Path) -> None:
+    words = [f"{name}={film}" for name in ("door", "desk")]
+    served = Served(tmp_path, *words, "roof=/dev/video97", "--db", str(tmp_path / "e.db"))
+    tile = "[...document.querySelectorAll('.tile')]"
+    try:
+        browser.get(served.url + "/?all")
+        live = f"return {tile}.filter(t => t.querySelector('img').naturalWidth === 320).length"
+        wait_for(lambda: browser.execute_script(live) == 2, "pictures of both")
+        wait_for(lambda: text(browser, "connection") == "2 of 3 live", "the sum")
+        said = f"return {tile}.map(t => t.innerText.replaceAll('\\n', ' ')).join('|')"
+        assert "roof" in browser.execute_script(said)
+        wait_for(lambda: "3 people" in browser.execute_script(said), "a tile's figures")
+        first = f"return {tile}[0].querySelector('img').src"
+        before = browser.execute_script(first)
+        wait_for(lambda: browser.execute_script(first) != before, "a later picture")
+        cameras = "return [...document.querySelectorAll('#rows .camera')].map(x => x.innerText)"
+        wait_for(lambda: {"door", "desk"} <= set(browser.execute_script(cameras)), "their events")
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= 1280
+        browser.execute_script(f"{tile}[1].click()")  # one of them, and back
+        wait_for(lambda: text(browser, "connection") == "Live", "the one")
+        checked = "return document.querySelector('[name=source]:checked').value"
+        assert browser.execute_script(checked) == "desk"
+        assert browser.execute_script("return document.getElementById('all').hidden")
+        browser.execute_script("document.querySelector('[name=source][value=\"\"]').click()")
+        wait_for(lambda: browser.execute_script(live) == 2, "all again")
+        assert [x for x in browser.get_log("browser") if x["level"] == "SEVERE"] == []
+        served.process.kill()
+        wait_for(lambda: text(browser, "connection") == "No connection", "the loss")
+    finally:
+        browser.get("about:blank")
+        browser.get_log("browser")
+        served.end()
+
+
 def test_the_keyboard_reaches_everything(page: Any) -> None:
     keys = webdriver.Keys
     seen = []

@@ -4,10 +4,12 @@
 import { $, ask, asked, capital, color, dot, make, noun, now, page, put, query, span } from "./base.js";
 import { load_hours, show_chart, show_visits } from "./charts.js";
 import { add_events, catch_up, forget_events, load_events } from "./events.js";
+import { hide_grid, show_grid } from "./grid.js";
 import { count_zones, forget_zones, load_zones, take } from "./zones.js";
 import { forget_picture, hang_up, hide_picture, show_picture, use_webrtc } from "./picture.js";
 
-const NAMES = { camera: "Camera", example: "Example" };
+const NAMES = { "": "All", camera: "Camera", example: "Example" };
+let cameras = [];
 const WORDS = {
   offline: ["No connection", "The server does not answer. Trying again …"],
   connecting: ["Connecting", "Opening the source …"],
@@ -60,18 +62,29 @@ function tab(name) {
 
 function choose(source) {
   if (source === page.source) return;
-  page.source = source;
+  page.source = source; // "" = all cameras
   for (const radio of document.getElementsByName("source")) radio.checked = radio.value === source;
   if (page.socket) { const old = page.socket; page.socket = null; old.close(); }
   page.people = []; page.tries = 0; page.status = null; page.told = 0;
   if (page.paused) { page.paused = false; put("pause", "Pause"); $("pause").classList.remove("on"); }
   forget_picture(); // else the other input's last picture would stand under this one's name
   forget_events();
+  forget_zones();
+  clearTimeout(page.retry);
+  show_all(!source);
+  load_events();
+  if (!source) return;
   set_state("connecting");
   connect();
-  load_events();
-  forget_zones();
   load_hours();
+}
+
+function show_all(on) {
+  $("main").toggleAttribute("data-all", on);
+  $("all").hidden = !on;
+  $("banner").hidden = true;
+  if (on) show_grid(cameras, choose, WORDS);
+  else hide_grid();
 }
 
 function set_state(state, reason = "") {
@@ -194,14 +207,16 @@ async function start() {
     setTimeout(start, 2000);
     return;
   }
-  for (const name of there.sources) $("sources").append(tab(name));
+  cameras = there.sources.filter((name) => name !== "example");
+  for (const name of cameras.length > 1 ? ["", ...there.sources] : there.sources) $("sources").append(tab(name));
   for (const radio of document.getElementsByName("source")) {
     radio.onchange = () => choose(radio.value);
   }
   $("sources").hidden = there.sources.length < 2;
   $("rtc").hidden = !(there.webrtc && window.RTCPeerConnection);
   const first = asked.get("source");
-  choose(there.sources.includes(first) ? first : there.source);
+  if (cameras.length > 1 && asked.has("all")) choose("");
+  else choose(there.sources.includes(first) ? first : there.source);
 }
 $("picture").onerror = () => { // too many viewers, for example; while there is no connection, that comes first
   if (page.status && page.socket?.readyState === WebSocket.OPEN) setTimeout(show_picture, 3000);
@@ -224,10 +239,10 @@ window.onpagehide = () => {
   hang_up();
   $("picture").removeAttribute("src");
 };
-window.onpageshow = (event) => { if (event.persisted) { page.tries = 0; connect(); } };
-document.onvisibilitychange = () => (document.hidden ? hide_picture : show_picture)();
+window.onpageshow = (event) => { if (event.persisted && page.source) { page.tries = 0; connect(); } };
+document.onvisibilitychange = () => { if (page.source) (document.hidden ? hide_picture : show_picture)(); };
 setInterval(() => {
-  if (page.state === "live") show_stale();
+  if (page.source && page.state === "live") show_stale();
   // a connection that says nothing, not even pings, is none
   if (page.socket?.readyState === WebSocket.OPEN && page.heard && Date.now() - page.heard > 40000) {
     const old = page.socket;
@@ -237,7 +252,7 @@ setInterval(() => {
     set_state("offline");
     connect();
   }
-  if (!document.hidden && !page.paused) { show_chart(); show_visits(); }
+  if (page.source && !document.hidden && !page.paused) { show_chart(); show_visits(); }
 }, 1000);
-setInterval(() => { if (!document.hidden && !page.paused && $("span").value) load_hours(); }, 60000);
+setInterval(() => { if (page.source && !document.hidden && !page.paused && $("span").value) load_hours(); }, 60000);
 start();

@@ -9,7 +9,7 @@ for (const name of ["device-name", "precision"]) {
 }
 
 export const page = {
-  source: "", socket: null, tries: 0, retry: 0, paused: false,
+  source: null, socket: null, tries: 0, retry: 0, paused: false,
   rtc: false, peer: null, // video by WebRTC instead of MJPEG
   state: "connecting", reason: "", told: 0, heard: 0, // when figures came, and anything
   hours: null, // counts by hour, where more than five minutes are shown

@@ -13,7 +13,7 @@ export function forget_events() {
 }
 const wanted = (more) => {
   const kind = $("kind").value;
-  return { source: page.source, ...(kind ? { event: kind } : {}), ...more };
+  return { ...(page.source ? { source: page.source } : {}), ...(kind ? { event: kind } : {}), ...more };
 };
 
 export async function load_events(cursor = "") {
@@ -102,6 +102,6 @@ function event_row(e) {
     link.rel = "noopener";
     note.append(" ", link);
   }
-  row.append(when, what, who, make("td", e.zone), stay, note);
+  row.append(when, what, who, make("td", e.zone), stay, make("td", e.camera, "camera"), note);
   return row;
 }
