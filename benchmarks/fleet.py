@@ -1,10 +1,18 @@
-"""A fleet on one machine: N simulated devices, a real mosquitto, the real collector; what is lost, and what an event costs.
+"""A fleet on one machine: simulated devices, a real mosquitto, the real collector; what is lost, and what an event costs.
 
-usage: python benchmarks/fleet.py [--devices N] [--events N] [--rate N] [--kill] [--idle SECONDS] [--json FILE]
+usage: python benchmarks/fleet.py WHAT... [--devices N] [--events N] [--rate N] [--seconds S] [--film FILM] [--json FILE]
 
-Devices are connections of one asyncio process, which speaks as much MQTT as they need and keeps every event until it is
-acknowledged, as `edgepose serve --fleet` does with its database. With --kill collector and broker are killed with
-SIGKILL a third and two thirds through, and are away for 3 s. Times are wall time, CPU is that of the collector.
+| WHAT | is | goal |
+|---|---|---|
+| steady | 1,000 devices, 2,000 events/s | p99 1 s; collector 150 us of CPU an event, 100 MB |
+| kills | the same, collector and broker killed with SIGKILL, each away for 3 s | 0 lost, 0 twice |
+| outage | the broker killed at the end, away for 3 s | all delivered after 15 s |
+| idle | 10,000 connections, a state each every 30 s | holds for 5 minutes |
+| offline | a real device's 2,000 events of a day | delivered in 10 s |
+| device | a real `edgepose serve --fleet`, killed with SIGKILL ten times | 0 lost, 0 twice |
+| poses | Parquet of a film (--film) | 80 bytes a pose |
+
+Times are by the clock, so on a machine without other work; CPU is that of the collector.
 """
 
 from __future__ import annotations
@@ -17,178 +25,27 @@ import random
 import resource
 import signal
 import socket
-import struct
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
-import uuid
-from contextlib import suppress
+from collections.abc import Callable, Iterable
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from common import material
+from fleet_devices import Device
+
 from edgepose.collect.store_sqlite import SqliteStore
-from edgepose.events.event import Event, iso_time
-from edgepose.fleet.messages import ACK, EVENTS, STATE, Batch, dump, dump_batch, fitting, topic_of
+from edgepose.events.event import Event
+from edgepose.events.store import EventStore
+from edgepose.fleet.link import FleetLink
+from edgepose.io.sinks.parquet import read_results
 
-RESEND, IN_FLIGHT, AWAY = 8.0, 4, 3.0
-COLLECT = """
-import sys
-from edgepose.cli.main import run_words
-sys.exit(run_words(["collect", sys.argv[1], "--store", sys.argv[2], "--listen", "none", "--log-level", "error"]))
-"""
-
-
-def text(word: str) -> bytes:
-    """A word as MQTT writes it."""
-    data = word.encode()
-    return struct.pack(">H", len(data)) + data
-
-
-def packet(kind: int, body: bytes) -> bytes:
-    """A packet with its length."""
-    length, size = b"", len(body)
-    while True:
-        size, digit = divmod(size, 128)
-        length += bytes([digit | (128 if size else 0)])
-        if not size:
-            return bytes([kind]) + length + body
-
-
-class Device:
-    """One connection, and the events that are not acknowledged."""
-
-    def __init__(self, number: int, port: int) -> None:
-        self.name, self.run, self._port = f"sim-{number:05}", uuid.uuid4().hex, port
-        self.made = self.done = 0
-        self.events: list[tuple[Event, float]] = []
-        self.flying: dict[int, tuple[Batch, float]] = {}
-        self.latencies: list[float] = []
-        self.resent = self.connects = 0
-        self._upto, self._number, self._mid = 0, int(time.time() * 1000), 0
-        self._writer: asyncio.StreamWriter | None = None
-
-    def make(self) -> None:
-        """Something happens in front of the camera."""
-        self.made += 1
-        event = Event(
-            "enter",
-            time.time(),
-            self.made,
-            frame=self.made,
-            box=(1.5, 2.5, 300.0, 400.5),
-            source="cam",
-        )
-        self.events.append((Event(**{**event.__dict__, "id": self.made}), time.monotonic()))
-        self.send()
-
-    def send(self) -> None:
-        """What is due: new batches while there is room, old ones again after 8 s."""
-        if self._writer is None:
-            return
-        now = time.monotonic()
-        for number, (batch, sent) in list(self.flying.items()):
-            if now - sent > RESEND:
-                self.resent += 1
-                self._publish(number, batch)
-        while len(self.flying) < IN_FLIGHT:
-            waiting = [e for e, _ in self.events if (e.id or 0) > self._upto][:200]
-            if not waiting:
-                return
-            texts = fitting(waiting)
-            self._number += 1
-            last = waiting[len(texts) - 1].id or 0
-            self._publish(
-                self._number,
-                Batch(self.run, self._number, self._upto + 1, last, tuple(waiting[: len(texts)])),
-            )
-            self._upto = last
-
-    def _publish(self, number: int, batch: Batch) -> None:
-        self.flying[number] = (batch, time.monotonic())
-        self.put(EVENTS, dump_batch(batch, fitting(batch.events), iso_time(time.time())))
-
-    def put(self, what: str, payload: bytes, retain: int = 0) -> None:
-        """Publish with qos 1."""
-        self._mid = self._mid % 65535 + 1
-        if self._writer is not None:
-            body = text(topic_of(self.name, what)) + struct.pack(">H", self._mid) + payload
-            self._writer.write(packet(0x32 | retain, body))
-
-    def acknowledged(self, payload: bytes) -> None:
-        """The collector has a batch."""
-        batch, _ = self.flying.pop(json.loads(payload)["batch"], (None, 0.0))
-        if batch is None:
-            return
-        now = time.monotonic()
-        gone = {e.id for e in batch.events}
-        self.latencies += [now - made for e, made in self.events if e.id in gone]
-        self.events = [(e, made) for e, made in self.events if e.id not in gone]
-        self.done += len(gone)
-        self.send()
-
-    async def live(self) -> None:
-        """Connect, listen, and come back after 1 to 3 s where the broker is away."""
-        while True:
-            with suppress(OSError, asyncio.IncompleteReadError):
-                await self._connected()
-            self._writer = None
-            await asyncio.sleep(random.uniform(1, 3))
-
-    async def _connected(self) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        try:
-            will = text(topic_of(self.name, STATE)) + text('{"v":1,"state":"offline"}')
-            head = text("MQTT") + bytes([4, 0x2E]) + struct.pack(">H", 120)
-            writer.write(packet(0x10, head + text(self.name) + will))
-            writer.write(packet(0x82, b"\0\1" + text(topic_of(self.name, ACK)) + b"\1"))
-            self.connects += 1
-            while True:
-                kind, body = await read_packet(reader)
-                if kind >> 4 == 9:  # subscribed: now acknowledgements are heard
-                    self._writer = writer
-                    self.flying = {n: (b, 0.0) for n, (b, _) in self.flying.items()}
-                    self.send()
-                elif kind >> 4 == 3:
-                    size = struct.unpack(">H", body[:2])[0]
-                    if kind & 6:
-                        writer.write(packet(0x40, body[2 + size : 4 + size]))
-                    self.acknowledged(body[2 + size + (2 if kind & 6 else 0) :])
-        finally:
-            writer.close()
-
-    def state(self) -> None:
-        """Say how it is."""
-        outbox = {"events": len(self.events), "delivered": self.done, "dropped": 0}
-        told = {
-            "v": 1,
-            "state": "online",
-            "run": self.run,
-            "time": iso_time(time.time()),
-            "outbox": outbox,
-        }
-        self.put(
-            STATE,
-            dump({**told, "version": "0", "sources": [{"name": "cam", "up": True, "fps": 15.0}]}),
-            1,
-        )
-
-    def ping(self) -> None:
-        """Keep the connection."""
-        if self._writer is not None:
-            self._writer.write(b"\xc0\0")
-
-
-async def read_packet(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    """(first byte, body)."""
-    kind = (await reader.readexactly(1))[0]
-    size = shift = 0
-    while True:
-        digit = (await reader.readexactly(1))[0]
-        size |= (digit & 127) << shift
-        shift += 7
-        if digit < 128:
-            return kind, await reader.readexactly(size) if size else b""
+AWAY = 3.0
+EDGEPOSE = (sys.executable, "-m", "edgepose")
 
 
 class Program:
@@ -204,24 +61,63 @@ class Program:
             self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
 
-    def look(self) -> None:
-        """Count what it has used so far."""
+    def look(self) -> float:
+        """CPU seconds since this start; notes the most memory."""
         with suppress(OSError):
             fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(") ")[2].split()
-            self.now = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
             status = Path(f"/proc/{self.process.pid}/status").read_text()
             self.memory = max(self.memory, int(status.partition("VmHWM:")[2].split()[0]))
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return 0.0
 
     def kill(self, number: int = signal.SIGKILL) -> None:
         """End it."""
-        self.look()
-        self.cpu += self.now
+        self.cpu += self.look()
         self.process.send_signal(number)
         self.process.wait(20)
 
 
-async def until(condition: Any, seconds: float) -> bool:
-    """Wait for it."""
+class Centre:
+    """A broker and a collector."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        config, self.store = folder / "mosquitto.conf", folder / "fleet.db"
+        lines = (f"listener {self.port} 127.0.0.1", "allow_anonymous true", "user root")
+        config.write_text("\n".join([*lines, "log_type error", "max_queued_messages 20000\n"]))
+        self.broker = Program("/usr/sbin/mosquitto", "-c", str(config))
+        time.sleep(1)
+        words = ("--store", str(self.store), "--listen", "none", "--log-level", "error")
+        self.collector = Program(*EDGEPOSE, "collect", f"mqtt://127.0.0.1:{self.port}", *words)
+
+    def end(self) -> dict[str, Any]:
+        """End both; what they used."""
+        self.collector.kill(signal.SIGTERM)
+        self.broker.kill()
+        both = {"collector": self.collector, "broker": self.broker}
+        cpu = {f"{name}_cpu_s": round(one.cpu, 2) for name, one in both.items()}
+        return cpu | {
+            f"{name}_memory_mb": round(one.memory / 1000, 1) for name, one in both.items()
+        }
+
+
+@contextmanager
+def centre(folder: Path) -> Any:
+    """One that is ended."""
+    made = Centre(folder)
+    try:
+        yield made
+    finally:
+        for program in (made.collector, made.broker):
+            if program.process.poll() is None:
+                program.process.kill()
+                program.process.wait(20)
+
+
+async def until(condition: Callable[[], Any], seconds: float) -> bool:
+    """Wait for it; False where it did not come in time."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -240,13 +136,12 @@ async def heard(device: Device) -> None:
     device.latencies.clear()
 
 
-async def steady(devices: list[Device], stop: asyncio.Event) -> None:
+async def live(devices: list[Device]) -> None:
     """States every 30 s, spread, and resends."""
     turn = 0
-    while not stop.is_set():
+    while True:
         for device in devices[turn % 30 :: 30]:
             device.state()
-            device.ping()
         for device in devices:
             device.send()
         turn += 1
@@ -263,82 +158,178 @@ async def produce(devices: list[Device], events: int, rate: float) -> None:
             await asyncio.sleep(wait)
 
 
-async def measure(words: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """One run."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    config = folder / "mosquitto.conf"
-    config.write_text(
-        f"listener {port} 127.0.0.1\nallow_anonymous true\nuser root\nlog_type error\nmax_queued_messages 20000\n"
-    )
-    broker = Program("/usr/sbin/mosquitto", "-c", str(config))
-    await asyncio.sleep(1)
-    store = folder / "fleet.db"
-    collector = Program(sys.executable, "-c", COLLECT, f"mqtt://127.0.0.1:{port}", str(store))
-    devices = [Device(n, port) for n in range(words.devices)]
-    stop = asyncio.Event()
+async def kill(programs: Iterable[tuple[Program, float]]) -> None:
+    """Kill programs, each so many seconds after the last one was back, and start them 3 s later."""
+    for program, pause in programs:
+        await asyncio.sleep(pause)
+        program.kill()
+        await asyncio.sleep(AWAY)
+        program.start()
+
+
+async def simulate(words: argparse.Namespace, at: Centre, killed: str = "") -> dict[str, Any]:
+    """Devices that make events."""
+    gate = asyncio.Semaphore(100)
+    devices = [Device(n, at.port, gate) for n in range(words.devices)]
     tasks = [asyncio.create_task(d.live()) for d in devices]
-    assert await until(lambda: all(d._writer for d in devices), 120), (
-        "not all devices are connected"
-    )
+    assert await until(lambda: all(d.up for d in devices), 300), "not all devices are connected"
     await heard(devices[0])
-    collector.look()
-    before = collector.now
-    tasks.append(asyncio.create_task(steady(devices, stop)))
-    start = time.monotonic()
-    work = asyncio.create_task(produce(devices, words.events, words.rate))
-    if words.kill:
-        for program, part in ((collector, 1 / 3), (broker, 2 / 3)):
-            await asyncio.sleep(
-                max(0.0, start + part * words.events / words.rate - time.monotonic())
-            )
-            program.kill()
-            await asyncio.sleep(AWAY)
-            program.start()
-    await work
+    before = at.collector.look()
+    tasks.append(asyncio.create_task(live(devices)))
+    start, seconds = time.monotonic(), words.events / words.rate
+    plans = {
+        "": (),
+        "kills": ((at.collector, seconds / 3), (at.broker, max(1.0, seconds / 3 - AWAY))),
+        "outage": ((at.broker, max(0.0, seconds - AWAY)),),
+    }
+    deaths = asyncio.create_task(kill(plans[killed]))
+    await produce(devices, words.events, words.rate)
+    await deaths
     made = time.monotonic() - start
-    whole = await until(lambda: all(not d.events for d in devices), 120)
+    whole = await until(lambda: not any(d.events for d in devices), 180)
     caught = time.monotonic() - start - made
-    if words.idle:
-        await asyncio.sleep(words.idle)
-    stop.set()
+    cost = at.collector.cpu + at.collector.look() - (0 if killed else before)
+    await asyncio.sleep(words.seconds)
+    held = sum(d.up for d in devices)
     for task in tasks:
         task.cancel()
-    held = sum(d._writer is not None for d in devices)
-    collector.kill(signal.SIGTERM)
-    broker.look()
-    broker.kill()
-    latencies = sorted(t for d in devices for t in d.latencies)
-    with SqliteStore(store, write=False) as found:
-        counts = found.counts()
-        rows = found._rows("SELECT count(*), count(DISTINCT origin || ' ' || seq) FROM event")[0]
-        size = store.stat().st_size
-    missing = sum(d.made - counts.get((d.name, d.run), (0, 0))[0] for d in devices)
+    used = at.end()
+    late = sorted(t for d in devices for t in d.latencies)
     return {
         "devices": words.devices,
         "events": words.events,
         "rate": words.rate,
-        "killed": words.kill,
+        "killed": killed,
         "all_acknowledged": whole,
-        "lost": missing,
-        "duplicate_rows": rows[0] - rows[1],
+        **stored(at.store, devices),
         "sent_again": sum(d.resent for d in devices),
         "seconds_making": round(made, 1),
         "seconds_until_all_acknowledged": round(caught, 1),
-        "p50_s": round(latencies[len(latencies) // 2], 3) if latencies else None,
-        "p99_s": round(latencies[int(len(latencies) * 0.99)], 3) if latencies else None,
-        "collector_cpu_us_an_event": round(
-            1e6 * (collector.cpu - (0 if words.kill else before)) / max(1, words.events)
-        ),
-        "collector_cpu_s": round(collector.cpu, 2),
-        "collector_memory_mb": round(collector.memory / 1000, 1),
-        "broker_cpu_s": round(broker.cpu, 2),
-        "broker_memory_mb": round(broker.memory / 1000, 1),
+        "p50_s": round(late[len(late) // 2], 3) if late else None,
+        "p99_s": round(late[int(len(late) * 0.99)], 3) if late else None,
+        "collector_cpu_us_an_event": round(1e6 * cost / words.events) if words.events else None,
+        **used,
         "connected_at_the_end": held,
         "connections_made": sum(d.connects for d in devices),
-        "store_bytes_an_event": round(size / max(1, words.events)),
+        "store_bytes_an_event": round(at.store.stat().st_size / max(1, words.events)),
     }
+
+
+def stored(file: Path, devices: list[Device]) -> dict[str, int]:
+    """What the store lacks, and what it has twice."""
+    with SqliteStore(file, write=False) as found:
+        counts = found.counts()
+        rows = found._rows("SELECT count(*), count(DISTINCT origin || ' ' || seq) FROM event")[0]
+    missing = sum(d.made - counts.get((d.name, d.run), (0, 0))[0] for d in devices)
+    return {"lost": missing, "duplicate_rows": rows[0] - rows[1]}
+
+
+def offline(at: Centre, folder: Path) -> dict[str, Any]:
+    """A day's events that wait on a device, and how long they take."""
+    database = folder / "events.db"
+    with EventStore(database) as store:
+        session = store.begin("cam")
+        start = time.time() - 86400
+        box = (1.5, 2.5, 300.0, 400.5)
+        store.record(session, [Event("enter", start + 43.2 * n, n, box=box) for n in range(2000)])
+    with FleetLink(f"mqtt://127.0.0.1:{at.port}/?device=first", folder / "other.db"):
+        pass  # the collector has started when a device can speak
+    time.sleep(3)
+    begin = time.monotonic()
+    with FleetLink(f"mqtt://127.0.0.1:{at.port}/?device=away", database) as device:
+        while device.waiting:
+            time.sleep(0.01)
+        seconds = time.monotonic() - begin
+    return {"events": 2000, "seconds_to_catch_up": round(seconds, 2), **at.end()}
+
+
+def device_kills(at: Centre, folder: Path, kills: int = 10) -> dict[str, Any]:
+    """A real device that is killed while it records and delivers."""
+    film = folder / "film.mp4"
+    _film(film)
+    database, target = folder / "events.db", f"mqtt://127.0.0.1:{at.port}/?device=killed"
+    words = ("serve", f"door={film}", "--always", "--no-pace", "--port", "0", "--db", str(database))
+    more = ("--network", "edgepose-lite-body", "--enter-after", "0", "--exit-after", "0.2")
+    device = Program(*EDGEPOSE, *words, *more, "--fleet", target)
+    for _ in range(kills):
+        before, end = _count(database), time.monotonic() + 120
+        while _count(database) < before + 40 and time.monotonic() < end:
+            time.sleep(0.1)
+        time.sleep(random.uniform(0, 1))
+        device.kill()
+        device.start()
+    device.kill(signal.SIGTERM)
+    with FleetLink(target, database) as link:
+        while link.waiting:
+            time.sleep(0.05)
+    at.end()
+    with sqlite3.connect(database) as db:
+        recorded = db.execute("SELECT id, event, track FROM event ORDER BY id").fetchall()
+    with SqliteStore(at.store, write=False) as found:
+        rows = found._rows("SELECT seq, event, track FROM event ORDER BY seq")
+    lost = len(set(recorded) - set(rows))
+    return {
+        "kills": kills,
+        "events": len(recorded),
+        "lost": lost,
+        "twice": len(rows) - len(set(rows)),
+    }
+
+
+def _count(database: Path) -> int:
+    try:
+        with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as db:
+            return int(db.execute("SELECT count(*) FROM event").fetchone()[0])
+    except sqlite3.Error:
+        return 0
+
+
+def _film(path: Path, frames: int = 6, rate: int = 10) -> None:
+    """Walking figures: who is in it enters and leaves at each turn."""
+    import av
+
+    from edgepose.io.sources.testsrc import Painter, TestPattern
+
+    painter = Painter(TestPattern(rate=rate, width=320, height=240))
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("libx264", rate=rate, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = 320, 240, "yuv420p"
+        for i in range(frames):
+            out.mux(stream.encode(av.VideoFrame.from_ndarray(painter.paint(i, i / rate), "rgb24")))
+        out.mux(stream.encode(None))
+
+
+def poses(film: Path, folder: Path) -> dict[str, Any]:
+    """Bytes of a pose on the disk."""
+    file = folder / "poses.parquet"
+    words = ("posenet", str(film), "--headless", "--network", "edgepose-lite-body", "--track")
+    subprocess.run([*EDGEPOSE, *words, "--parquet", str(file)], check=True)
+    count = sum(len(result.poses) for result in read_results(file))
+    return {
+        "film": film.name,
+        "poses": count,
+        "bytes_a_pose": round(file.stat().st_size / count, 1),
+    }
+
+
+def measure(what: str, words: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """One row of the table."""
+    if what == "poses":
+        film = words.film or material() / "media" / "one-by-one-person-detection.mp4"
+        return poses(film, folder)
+    with centre(folder) as at:
+        if what == "offline":
+            return offline(at, folder)
+        if what == "device":
+            return device_kills(at, folder)
+        usual = {"idle": (10_000, 0, 300.0), "outage": (1000, 20_000, 0.0)}
+        devices, events, seconds = usual.get(what, (1000, 60_000, 0.0))
+        words = argparse.Namespace(**vars(words))
+        words.devices = words.devices or devices
+        words.events = events if words.events is None else words.events
+        words.seconds = words.seconds or seconds
+        killed = what if what in ("kills", "outage") else ""
+        return asyncio.run(simulate(words, at, killed))
 
 
 def main() -> None:
@@ -346,24 +337,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--devices", type=int, default=1000)
-    parser.add_argument("--events", type=int, default=60_000)
+    kinds = ("steady", "kills", "outage", "idle", "offline", "device", "poses")
+    parser.add_argument("what", nargs="+", choices=kinds)
+    parser.add_argument("--devices", type=int)
+    parser.add_argument("--events", type=int)
     parser.add_argument("--rate", type=float, default=2000.0)
-    parser.add_argument("--kill", action="store_true")
-    parser.add_argument(
-        "--idle", type=float, default=0.0, help="seconds with states only, at the end"
-    )
-    parser.add_argument("--json", default="")
+    parser.add_argument("--seconds", type=float, help="with states only, at the end")
+    parser.add_argument("--film", type=Path)
+    parser.add_argument("--json", type=Path)
     words = parser.parse_args()
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    with tempfile.TemporaryDirectory() as folder:
-        found = asyncio.run(measure(words, Path(folder)))
-    print(json.dumps(found, indent=1))
-    if words.json:
-        path = Path(words.json)
-        kept = json.loads(path.read_text()) if path.exists() else []
-        path.write_text(json.dumps([*kept, found], indent=1) + "\n")
+    for what in words.what:
+        with tempfile.TemporaryDirectory() as folder:
+            found = {"what": what, **measure(what, words, Path(folder))}
+        print(json.dumps(found, indent=1), flush=True)
+        if words.json:
+            kept = json.loads(words.json.read_text()) if words.json.exists() else []
+            kept = [row for row in kept if row.get("what") != what]
+            words.json.write_text(json.dumps([*kept, found], indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -206,7 +206,7 @@ _edgepose_collect() {
         'devices:Show the devices: up, last seen, frames/s, events that wait, clock, version, settings'
     )
     _arguments -C \
-        '--store=''[Where the events are. (default\: fleet.db in EDGEPOSE_HOME)]:FILE|postgresql //...: ' \
+        '--store=''[Where the events are. (default\: EDGEPOSE_FLEET_STORE, else fleet.db in EDGEPOSE_HOME)]:FILE|postgresql //...: ' \
         '--group=''[Share the work with other collectors of this name.]:NAME: ' \
         '--keep-days=''[Delete events that came earlier; 0 = never.]:NUMBER: ' \
         '--poses=''[Take the poses of devices (`serve --fleet-poses`); needs EDGEPOSE_POSES_KEY.]:FOLDER:_files' \
@@ -232,7 +232,7 @@ _edgepose_collect() {
 }
 _edgepose_collect_check() {
     _arguments -s \
-        '--store=''[Where the events are. (default\: fleet.db in EDGEPOSE_HOME)]:FILE|postgresql //...: ' \
+        '--store=''[Where the events are. (default\: EDGEPOSE_FLEET_STORE, else fleet.db in EDGEPOSE_HOME)]:FILE|postgresql //...: ' \
         '(-h --help)'{-h,--help}'[help]' \
         '*:file:_files'
 }
@@ -244,7 +244,7 @@ _edgepose_collect_config() {
 }
 _edgepose_collect_devices() {
     _arguments -s \
-        '--store=''[Where the events are. (default\: fleet.db in EDGEPOSE_HOME)]:FILE|postgresql //...: ' \
+        '--store=''[Where the events are. (default\: EDGEPOSE_FLEET_STORE, else fleet.db in EDGEPOSE_HOME)]:FILE|postgresql //...: ' \
         '--json''[JSON on stdout.]' \
         '(-h --help)'{-h,--help}'[help]' \
         '*:file:_files'
@@ -679,6 +679,7 @@ _edgepose_serve() {
         '--exit-after=''[Seconds unseen until left. (default\: 2.0)]:NUMBER: ' \
         '--snapshots''[Store a picture with each event.]' \
         '--keep-days=''[Delete older events; 0 = never.]:NUMBER: ' \
+        '*''--keep=''[Days for one camera, instead of --keep-days; repeatable.]:NAME=DAYS: ' \
         '--keep-megabytes=''[Delete the oldest beyond; 0 = never.]:NUMBER: ' \
         '--mqtt=''[Publish people'\''s events and states.]:mqtt //HOST/TOPIC: ' \
         '--mqtt-discovery''[Have Home Assistant find cameras, people and zones by itself.]' \

@@ -26,7 +26,7 @@ from edgepose.cli.table import print_table
 from edgepose.collect.receive import Receiver
 from edgepose.collect.report import device_rows, problems
 from edgepose.collect.store import FleetStore
-from edgepose.collect.stores import open_store
+from edgepose.collect.stores import is_shared, open_store, place
 from edgepose.errors import EXIT_DONE, EXIT_FAILED, OutputError, UsageError
 from edgepose.fleet.messages import CONFIG, MOST_BATCH, check_device, dump_config, topic_of
 from edgepose.io.mqtt import KEEPALIVE_SECONDS, broker_of, make_client
@@ -42,7 +42,7 @@ def collect(asked: Collect) -> int:
     """Run the command."""
     talk, web = Talk.of(asked.talk), asked.web
     where = _listen(web)
-    if asked.group and not asked.store.startswith("postgres"):
+    if asked.group and not is_shared(place(asked.store)):
         raise UsageError(
             "--group shares a PostgreSQL: --store postgresql://... A file has one collector."
         )

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from edgepose.options import AsJson, Option, TalkChoice
 
-Store = Annotated[str, Option("Where the events are. [default: fleet.db in EDGEPOSE_HOME]", metavar="FILE|postgresql://...")]
+Store = Annotated[str, Option("Where the events are. [default: EDGEPOSE_FLEET_STORE, else fleet.db in EDGEPOSE_HOME]", metavar="FILE|postgresql://...")]
 
 
 @dataclass(frozen=True)

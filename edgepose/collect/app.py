@@ -85,7 +85,7 @@ class _Site:
         return Json({"devices": device_rows(devices, time.time()), **about})
 
     async def events(self, request: Request) -> Response:
-        given = values_of(request, ("event", "zone", "track", "device"))
+        given = values_of(request, ("event", "zone", "track", "device", "gesture", "camera"))
         query = request.query_params
         wanted = Wanted(
             given["device"],
@@ -94,6 +94,8 @@ class _Site:
             [int(t) for t in given["track"]],
             time_of(query.get("since"), "since"),
             time_of(query.get("until"), "until"),
+            given["gesture"],
+            given["camera"],
         )
         limit, oldest = whole(request, "limit", 50, MAX_PAGE), word_of(request, "order", ORDERS)
         rows = await run_in_threadpool(

@@ -1,6 +1,6 @@
 """From the broker into the store: gather, one transaction, acknowledge.
 
-    paho's thread: message -> bounded queue (full: it stops reading, and the broker holds back)
+    line's thread: messages -> bounded queue (full: it stops reading, and the broker holds back)
     our thread:    50 ms or 5,000 events -> one transaction -> one acknowledgement for each batch
 
 What is not on the disk is not acknowledged, so devices keep it and send it again.
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import queue
-import sys
 import threading
 import time
 import uuid
@@ -20,6 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from edgepose.closing import Closing
+from edgepose.collect.line import Line, Message
 from edgepose.collect.store import Arrival, BadValue, FleetStore, Stored
 from edgepose.errors import OutputError, StoreError
 from edgepose.events.event import iso_time, seconds_of
@@ -34,10 +34,9 @@ from edgepose.fleet.messages import (
     read_state,
     topic_of,
 )
-from edgepose.io.mqtt import KEEPALIVE_SECONDS, broker_of, certificate_trouble, make_client
+from edgepose.io.mqtt import broker_of
 
 log = logging.getLogger(__name__)
-Message = tuple[str, bytes, bool, float]  # topic, payload, retained, UTC seconds
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,8 @@ class Receiver(Closing):
         error: why nothing can be stored now, "" where all is well. connected: to the broker.
 
     Raises:
-        BackendUnavailable: no paho-mqtt. UsageError: the target. OutputError: the broker is absent, refuses us,
-            or its certificate is not to be trusted.
+        UsageError: the target. OutputError: the broker is absent, refuses us, or its certificate is not to be
+            trusted.
     """
 
     def __init__(
@@ -85,96 +84,54 @@ class Receiver(Closing):
         keep_days: float = 0.0,
         pace: ReceivePace | None = None,
     ) -> None:
-        self._broker, self._store, self._group = broker_of(target), store, group
+        self._broker, self._store = broker_of(target), store
         self._pace, self._keep_days = pace or ReceivePace(), keep_days
         self.counts: Counter[str] = Counter()
         self.error, self.connected = "", False
-        self._queue: queue.Queue[Message] = queue.Queue(self._pace.waiting)
-        self._refused = self._said = ""
-        self._heard = threading.Event()
-        self._stop = threading.Event()
-        self._client = self._make_client()
-        self._client.connect_async(
-            self._broker.host, self._broker.port, keepalive=KEEPALIVE_SECONDS
+        self._queue: queue.Queue[list[Message]] = queue.Queue()
+        self._come = self._taken = 0  # messages; each is counted by one thread
+        self._said = ""
+        self._heard, self._stop = threading.Event(), threading.Event()
+        share = f"$share/{group}/" if group else ""
+        self._line = Line(
+            self._broker,
+            f"edgepose-collect-{uuid.uuid4().hex[:8]}",
+            (f"{share}{topic_of('+', EVENTS)}", topic_of("+", STATE)),
+            take=self._take,
+            tell=self._told,
+            full=lambda: self.waiting >= self._pace.waiting,
         )
-        self._client.loop_start()
         self._wait_for_start()
         self._thread = threading.Thread(target=self._run, name="collect", daemon=True)
         self._thread.start()
-
-    def _make_client(self) -> Any:
-        client = make_client(self._broker, f"edgepose-collect-{uuid.uuid4().hex[:8]}")
-        client.max_inflight_messages_set(1000)
-        client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
-        client.on_subscribe = self._on_subscribe
-        client.on_connect_fail, client.on_message = self._on_connect_fail, self._on_message
-        return client
 
     def _wait_for_start(self) -> None:
         self._heard.wait(self._pace.patience)
         if not self.connected:
             self._stop.set()
-            self._client.disconnect()
-            self._client.loop_stop()
-            raise OutputError(f"{self._broker.shown}: {self._refused or 'no broker answers'}.")
+            self._line.close()
+            raise OutputError(f"{self._broker.shown}: {self._said or 'no broker answers'}.")
 
-    # in paho's thread ------------------------------------------------------------------------------
-    def _on_connect(self, client: Any, _: Any, flags: Any, reason: Any, properties: Any) -> None:
-        if reason.is_failure:
-            self._trouble(f"the broker refuses us ({reason})")
-            return
-        share = f"$share/{self._group}/" if self._group else ""
-        client.subscribe([(f"{share}{topic_of('+', EVENTS)}", 1), (topic_of("+", STATE), 1)])
-
-    def _on_subscribe(self, client: Any, _: Any, mid: int, reasons: Any, properties: Any) -> None:
-        if any(reason.is_failure for reason in reasons):
-            self._trouble(
-                "the broker lets us subscribe to nothing; give the collector's user the right"
-            )
-            return
-        if self._said:
-            log.info("%s: the broker is there again.", self._broker.shown)
-        self.connected, self._said = True, ""
+    # in the line's thread ---------------------------------------------------------------------------
+    def _told(self, up: bool, why: str) -> None:
+        """Say what is new."""
+        if self._heard.is_set() and not self._stop.is_set() and why != self._said:
+            if up:
+                log.info("%s: the broker is there again.", self._broker.shown)
+            else:
+                log.warning("%s: %s; devices keep their events.", self._broker.shown, why)
+        self.connected, self._said = up, why
         self._heard.set()
 
-    def _on_connect_fail(self, client: Any, _: Any) -> None:
-        error = sys.exc_info()[1]
-        trouble = certificate_trouble(error)
-        self._trouble(
-            f"no secure connection ({trouble})" if trouble else f"no broker answers ({error})"
-        )
-
-    def _on_disconnect(self, client: Any, _: Any, flags: Any, reason: Any, properties: Any) -> None:
-        if self.connected and not self._stop.is_set():
-            self._trouble("the broker is gone")
-        self.connected = False
-
-    def _trouble(self, text: str) -> None:
-        if not self._heard.is_set():
-            self._refused = text
-        elif text != self._said:
-            log.warning("%s: %s; devices keep their events.", self._broker.shown, text)
-        self._said = text
-        self._heard.set()
-
-    def _on_message(self, client: Any, _: Any, message: Any) -> None:
-        try:
-            item = (message.topic, message.payload, bool(message.retain), time.time())
-        except UnicodeDecodeError:  # paho decodes topics when they are read
-            self.counts["rejected"] += 1
-            return
-        while not self._stop.is_set():
-            try:
-                self._queue.put(item, timeout=0.5)
-                return
-            except queue.Full:  # wait: nothing more is read from the broker
-                continue
+    def _take(self, messages: list[Message]) -> None:
+        self._come += len(messages)
+        self._queue.put(messages)
 
     # in our own thread ------------------------------------------------------------------------------
     @property
     def waiting(self) -> int:
         """Messages in memory."""
-        return self._queue.qsize()
+        return self._come - self._taken
 
     def _run(self) -> None:
         upkeep = 0.0
@@ -189,20 +146,20 @@ class Receiver(Closing):
 
     def _gathered(self) -> list[Arrival]:
         """What has come, read."""
-        try:
-            messages = [self._queue.get(timeout=0.5)]
-        except queue.Empty:
-            return []
-        if self._queue.qsize() < self._pace.rows:
-            self._stop.wait(self._pace.gather)
-        arrivals, rows = [_arrival(*messages[0])], 0
+        arrivals, rows = list[Arrival](), 0
         while rows < self._pace.rows:
             try:
-                arrivals.append(_arrival(*self._queue.get_nowait()))
+                messages = self._queue.get(timeout=0 if rows else 0.5)
             except queue.Empty:
                 break
-            rows += len(arrivals[-1].batch.events) if arrivals[-1].batch else 1
-        return [a for a in arrivals if a is not None]
+            if not rows and self.waiting < self._pace.rows:
+                self._stop.wait(self._pace.gather)
+            self._taken += len(messages)
+            for message in messages:
+                arrivals.append(_arrival(*message))
+                batch = arrivals[-1].batch
+                rows += max(1, len(batch.events)) if batch else 1
+        return arrivals
 
     def _attempt(self, arrivals: Sequence[Arrival]) -> bool:
         """Store and acknowledge; False where nothing can be stored now."""
@@ -221,10 +178,11 @@ class Receiver(Closing):
             events=done.events, duplicates=done.duplicates, rejected=done.rejected, commits=1
         )
         now = iso_time(time.time())
-        for arrival in arrivals:
-            if arrival.batch is not None:
-                topic = topic_of(arrival.device, ACK)
-                self._client.publish(topic, dump_ack(arrival.batch, now), qos=1)
+        self._line.publish(
+            (topic_of(arrival.device, ACK), dump_ack(arrival.batch, now))
+            for arrival in arrivals
+            if arrival.batch is not None
+        )
         return True
 
     def _stored(self, arrivals: Sequence[Arrival]) -> Stored:
@@ -259,11 +217,10 @@ class Receiver(Closing):
         """Store what has come, and leave."""
         if self._stop.is_set():
             return
-        self._client.unsubscribe(topic_of("+", EVENTS))
+        self._line.silence()
         self._stop.set()
         self._thread.join(5)
-        self._client.disconnect()
-        self._client.loop_stop()
+        self._line.close()
 
 
 def _arrival(topic: str, payload: bytes, retained: bool, received: float) -> Arrival:

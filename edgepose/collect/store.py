@@ -109,6 +109,8 @@ class Wanted:
     tracks: Sequence[int] = ()
     since: float | None = None
     until: float | None = None
+    gestures: Sequence[str] = ()
+    cameras: Sequence[str] = ()
 
     def where(self) -> tuple[str, list[Any]]:
         """The condition in SQL, and its values."""
@@ -118,6 +120,8 @@ class Wanted:
             ("event.event", self.events),
             ("coalesce(event.zone, '')", self.zones),
             ("event.track", self.tracks),
+            ("event.gesture", self.gestures),
+            ("event.camera", self.cameras),
         )
         for column, wanted in lists:
             if wanted:

@@ -31,6 +31,7 @@ MOST_BATCH = 64 * 1024  # bytes of one
 MOST_NAME = 64  # characters of a device
 _NAME = re.compile(rf"[\w.-]{{1,{MOST_NAME}}}")
 _RUN = re.compile(r"[0-9A-Za-z-]{1,64}")
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 _SALVAGE = re.compile(rb'"(run|batch|last)"\s*:\s*"?([0-9A-Za-z-]{1,64})')
 
 
@@ -92,9 +93,7 @@ def device_of(topic: str) -> tuple[str, str]:
 # events and their acknowledgement ------------------------------------------------------------------
 def dump(message: dict[str, Any]) -> bytes:
     """A message as it is sent."""
-    return json.dumps(message, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(
-        "utf-8", "backslashreplace"
-    )
+    return _ENCODER.encode(message).encode("utf-8", "backslashreplace")
 
 
 def fitting(events: Sequence[Event], most: int = MOST_BATCH - 512) -> list[str]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
-from broker import Broker
+from broker import Broker, wait_for
 
 from edgepose.events.event import Event
 from edgepose.events.store import EventStore
@@ -65,14 +68,13 @@ class Dying(Base):
 store = Dying(where if where.startswith("postgresql") else Path(where), write=True)
 store.ready = True
 receiver = Receiver(f"mqtt://127.0.0.1:{port}", store, group=group, pace=ReceivePace(gather=0.01, rows=50))
-plain = receiver._client.publish
-def publish(*words, **more):
-    info = plain(*words, **more)
-    if step == "after ack":
-        info.wait_for_publish(5)
+plain = receiver._line.publish
+def publish(messages):
+    plain(messages)
+    while step == "after ack" and receiver._line.unsent:
+        time.sleep(0.001)
     die("after ack")
-    return info
-receiver._client.publish = publish
+receiver._line.publish = publish
 print("ready", flush=True)
 while True:
     time.sleep(1)
@@ -115,3 +117,36 @@ def drained(device: FleetLink, seconds: float = 30.0) -> None:
     while device.waiting:
         assert time.monotonic() < end, f"{device.waiting} events still wait after {seconds:g} s"
         time.sleep(0.02)
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("EDGEPOSE_")}
+    return {**kept, "EDGEPOSE_HOME": str(home), **more}
+
+
+class Running:
+    """`edgepose collect` in a process of its own."""
+
+    def __init__(self, home: Path, *words: str, **more: str) -> None:
+        command = [sys.executable, "-m", "edgepose", "collect", *words]
+        self.process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, env=environment(home, **more)
+        )
+        self.said: list[str] = []
+        threading.Thread(target=self._read, daemon=True).start()
+        self.url = wait_for(self._address, "the page", 60)
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        self.said += iter(self.process.stderr)
+
+    def _address(self) -> str:
+        assert self.process.poll() is None, "".join(self.said)
+        return next(
+            (m[1] for line in list(self.said) if (m := re.search(r"(https?://\S+)/", line))), ""
+        )
+
+    def end(self) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(20)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import ssl
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +14,7 @@ from typing import Any
 
 import pytest
 from broker import Broker, wait_for
-from fleet_peers import QUICK, drained, link, record
+from fleet_peers import QUICK, Running, drained, environment, link, record
 
 from edgepose.cli.main import run_words
 from edgepose.collect.receive import ReceivePace, Receiver
@@ -176,39 +173,6 @@ def test_who_a_device_is() -> None:
 
 
 # the command --------------------------------------------------------------------------------------
-def environment(home: Path, **more: str) -> dict[str, str]:
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("EDGEPOSE_")}
-    return {**kept, "EDGEPOSE_HOME": str(home), **more}
-
-
-class Running:
-    """`edgepose collect` in a process of its own."""
-
-    def __init__(self, home: Path, *words: str, **more: str) -> None:
-        command = [sys.executable, "-m", "edgepose", "collect", *words]
-        self.process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, text=True, env=environment(home, **more)
-        )
-        self.said: list[str] = []
-        threading.Thread(target=self._read, daemon=True).start()
-        self.url = wait_for(self._address, "the page", 60)
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        self.said += iter(self.process.stderr)
-
-    def _address(self) -> str:
-        assert self.process.poll() is None, "".join(self.said)
-        return next(
-            (m[1] for line in list(self.said) if (m := re.search(r"(https?://\S+)/", line))), ""
-        )
-
-    def end(self) -> int:
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(20)
-
-
 def test_the_page_and_its_data(broker: Broker, tmp_path: Path) -> None:
     record(tmp_path / "events.db", 60)
     file = tmp_path / "fleet.db"
@@ -460,7 +424,7 @@ def test_settings_are_pushed_over_the_broker(
         ):
             wait_for(lambda: camera.now == {"exit_after": 5}, "the settings")
             forged = dump_config(99, {"exit_after": 6}).replace(b"6}", b"7}")
-            receiver._client.publish("edgepose/v1/cam-push/config", forged, qos=1)
+            receiver._line.publish([("edgepose/v1/cam-push/config", forged)])
             time.sleep(0.3)
             assert camera.now == {"exit_after": 5}
         receiver.close()

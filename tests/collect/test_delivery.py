@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from broker import Broker, Subscriber, free_port, wait_for
 from fleet_peers import NOW, Collector, drained, link, record
+from postgres import Postgres
 
 from edgepose.collect.receive import ReceivePace, Receiver
 from edgepose.collect.store import FleetStore, Wanted
@@ -224,6 +226,31 @@ def test_the_broker_is_killed(database: Path, tmp_path: Path) -> None:
             assert tracks(store) == list(range(600))
     finally:
         broker.kill()
+
+
+def test_the_database_is_killed(broker: Broker, database: Path) -> None:
+    """A PostgreSQL that dies under the collector: nothing is acknowledged until it is there again."""
+    record(database, 300)
+    server = Postgres()
+    try:
+        server.start()
+        with (
+            PostgresStore(server.address, write=True) as store,
+            collector(broker, store) as receiver,
+            link(broker, database, "killed") as device,
+        ):
+            drained(device)
+            server.end(signal.SIGKILL)
+            record(database, 300, 300)
+            device.wake()
+            wait_for(lambda: receiver.counts["failures"], "a failure")
+            assert device.waiting == 300
+            server.start()
+            drained(device, 60)
+            assert tracks(store, "killed") == list(range(600))
+            assert receiver.error == ""
+    finally:
+        server.remove()
 
 
 def test_a_full_disk_at_the_centre_is_not_acknowledged(

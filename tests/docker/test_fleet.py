@@ -40,10 +40,14 @@ def test_every_file_that_the_services_mount_is_made_or_there() -> None:
     assert (FLEET / "acl").exists()
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+@pytest.mark.skipif(
+    shutil.which("openssl") is None or shutil.which("mosquitto_passwd") is None,
+    reason="openssl or mosquitto is not installed",
+)
 @pytest.mark.parametrize("host", ["broker.example.org", "192.0.2.7"])
 def test_the_keys_fit_the_host(tmp_path: Path, host: str) -> None:
-    shutil.copy(FLEET / "keys.sh", tmp_path)
+    for name in ("keys.sh", "passwd.sh"):
+        shutil.copy(FLEET / name, tmp_path)
     for _ in range(2):  # again changes nothing
         subprocess.run(["sh", str(tmp_path / "keys.sh"), host], check=True, capture_output=True)
     check = ["openssl", "verify", "-CAfile", "ca.crt", "server.crt"]

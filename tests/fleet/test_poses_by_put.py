@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -192,6 +195,32 @@ def test_a_file_that_is_refused_for_good_holds_up_no_other(centre: Centre, tmp_p
     assert [p.suffix for p in files.folder.iterdir()] == [".refused"]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_full_disk_at_the_centre(tmp_path: Path) -> None:
+    """507: nothing half-written stays there, the device keeps its file and brings it when there is room."""
+    disk, files = tmp_path / "disk", kept(tmp_path / "poses", 1)
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    centre = Centre(disk)
+    try:
+        ballast = disk / "ballast"
+        with suppress(OSError), ballast.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        with PosePut(centre.url("cam-1"), files, first_delay=0.01) as sender:
+            wait_for(lambda: "507" in sender.error, "the answer")
+            assert len(files.finished()) == 1
+            assert centre.files() == [ballast]
+            ballast.unlink()
+            wait_for(lambda: sender.sent == 1, "the file")
+        assert [p.parent.name for p in centre.files()] == ["cam-1"]
+    finally:
+        centre.close()
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
 @pytest.mark.parametrize(
     ("text", "size"), [("2G", 2 * 10**9), ("500m", 5 * 10**8), ("1.5TB", 15 * 10**11), ("7", 7)]
 )
@@ -215,7 +244,9 @@ def test_what_cannot_be_meant(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "EDGEPOSE_POSES_KEY" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["FLEET", "FLEET_POSES", "POSES_KEY", "WEBHOOK_SECRET"])
+@pytest.mark.parametrize(
+    "name", ["FLEET", "FLEET_POSES", "FLEET_STORE", "POSES_KEY", "WEBHOOK_SECRET"]
+)
 def test_a_variable_that_is_read_is_known(name: str, caplog: pytest.LogCaptureFixture) -> None:
     assert settings.load({"serve": ["fleet"]}, {f"EDGEPOSE_{name}": "x"}) == []
     assert caplog.text == ""

@@ -18,6 +18,7 @@ from edgepose.collect.store import Wanted
 from edgepose.collect.store_sqlite import SqliteStore
 from edgepose.errors import UsageError
 from edgepose.events.event import Event
+from edgepose.events.log import EventLog, Filter
 from edgepose.events.store import EventStore
 from edgepose.fleet.link import FleetLink
 from edgepose.fleet.messages import CONFIG, dump_config, topic_of
@@ -112,7 +113,8 @@ def test_gestures_go_the_same_ways(broker: Broker, hook: Hook, tmp_path: Path) -
         device.wake()
         sender.wake()
         wait_for(lambda: len(hook.got) == 2 and not device.waiting, "both ways")
-        rows = centre.events(Wanted(devices=["waves"]), oldest=True)
+        rows = centre.events(Wanted(devices=["waves"], gestures=["wave"]), oldest=True)
+        assert centre.events(Wanted(devices=["waves"], gestures=["clap"])) == []
     assert [e["type"] for e in hook.events()] == ["person.begin", "person.end"]
     for both in ([e["data"] for e in hook.events()], rows):
         assert [{k: e[k] for k in told} for e in both] == [told, told]
@@ -221,6 +223,70 @@ def test_serve_tells_everybody_and_takes_settings(
             receiver.close()
         wait_for(lambda: json.loads(seen.texts("site/hall/state")[-1])["people"] >= 0, "the end")
         assert seen.texts("site/status")[-1] == "offline"
+    seen.close()
+
+
+def test_a_killed_device_loses_nothing_and_tells_nothing_twice(
+    broker: Broker, tmp_path: Path
+) -> None:
+    """A real `edgepose serve`, killed while it delivers and started again: the store has what its database has."""
+    served_module = pytest.importorskip("served", reason="the serve extra is not installed")
+    film, database = served_module.make_film(tmp_path / "film.mp4", 6), tmp_path / "events.db"
+    target = f"mqtt://127.0.0.1:{broker.port}/?device=killed"
+    words = [f"door={film}", "--always", "--no-pace", "--db", str(database), "--fleet", target]
+    words += ["--enter-after", "0", "--exit-after", "0.2"]
+    mine = Wanted(devices=["killed"])
+    with SqliteStore(tmp_path / "fleet.db", write=True) as store:
+        with Receiver(f"mqtt://127.0.0.1:{broker.port}", store):
+            for run in (1, 2):
+                served = served_module.Served(tmp_path / "home", *words)
+                wait_for(
+                    lambda run=run: len(store.events(mine, limit=500)) > 20 * run, "events", 60
+                )
+                served.process.kill()
+                served.end()
+            with FleetLink(target, database) as device:  # what was left waits on the disk
+                wait_for(lambda: not device.waiting, "the rest")
+        rows = [{k: row[k] for k in ("event", "track", "time")} for row in events_of(store)]
+    recorded = [
+        {"event": e.event, "track": e.track, "time": e.time}
+        for e in EventLog(database).page(Filter(), limit=1000, newest_first=False).events
+    ]
+    assert len(recorded) > 40
+    assert [{**row, "time": pytest.approx(row["time"], abs=1e-3)} for row in rows] == recorded
+
+
+def events_of(store: SqliteStore) -> list[dict[str, Any]]:
+    return sorted(store.events(Wanted(devices=["killed"]), limit=1000), key=lambda row: row["seq"])
+
+
+@pytest.mark.long
+def test_settings_under_which_a_camera_stays_away_are_taken_back(
+    broker: Broker, tmp_path: Path
+) -> None:
+    """With the minute that a camera has in truth."""
+    served_module = pytest.importorskip("served", reason="the serve extra is not installed")
+    film, seen = served_module.make_film(tmp_path / "film.mp4", 30), Subscriber(broker.port)
+    words = [f"hall={film}", "--always", "--db", str(tmp_path / "events.db")]
+    words += ["--fleet", f"mqtt://127.0.0.1:{broker.port}/?device=cam-9"]
+    with SqliteStore(tmp_path / "fleet.db", write=True) as store:
+        receiver = Receiver(f"mqtt://127.0.0.1:{broker.port}", store)
+        served = served_module.Served(tmp_path / "home", *words)
+        try:
+            wait_for(lambda: store.devices() and served.frames("hall"), "frames", 60)
+            push(seen, "cam-9", 1, {"exit_after": 1.5})
+            wait_for(lambda: config(store)["have"] == 1, "settings that work", 60)
+            film.rename(tmp_path / "away.mp4")
+            push(seen, "cam-9", 2, {"exit_after": 3})
+            wait_for(lambda: config(store)["error"], "settings that do not", 120)
+            assert config(store) == {"wanted": 2, "have": 1, "error": "hall did not come up"}
+            (tmp_path / "away.mp4").rename(film)
+            wait_for(lambda: served.state("hall").get("state") == "live", "the camera")
+        finally:
+            assert served.end() == 0, "".join(served.said)
+            receiver.close()
+    kept = json.loads((tmp_path / "events-settings.json").read_text())
+    assert (kept["version"], kept["settings"]) == (1, {"exit_after": 1.5})
     seen.close()
 
 

@@ -32,7 +32,7 @@ function device(d) {
 }
 
 function event(e) {
-  const what = `${e.event} ${e.direction || ""}`.trim();
+  const what = `${e.event} ${e.direction || (e.gesture || "").replaceAll("_", " ")}`.trim();
   return row([
     [new Date(e.time).toLocaleString()], [e.device], [e.camera || ""], [what], [e.track === null ? "" : `#${e.track}`],
     [e.zone || ""], [e.dwell === null ? "" : e.dwell.toFixed(1)],
