@@ -35,7 +35,7 @@ CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK, UNSUBSCRIBE = 0x10, 2, 3, 
 PING, GOODBYE = b"\xc0\0", b"\xe0\0"
 RETAIN, QOS = 1, 6  # bits of a PUBLISH
 PIECE = 1 << 18  # bytes read at once
-MOST = (
+MOST_PACKET = (
     1 << 18
 )  # of a packet; what is behind is thrown away, and whoever reads the payload finds it cut
 REFUSALS = {
@@ -93,7 +93,7 @@ class Packets:
                 break
             size |= data[body] << shift
             body += 1
-            kept = min(size, MOST)
+            kept = min(size, MOST_PACKET)
             if end - body < kept:
                 break
             found.append((data[at], data[body : body + kept]))

@@ -16,7 +16,7 @@ from fleet_peers import drained, link, record
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgepose.collect.line import MOST, PUBLISH, Line, Message, Packets, packet, text
+from edgepose.collect.line import MOST_PACKET, PUBLISH, Line, Message, Packets, packet, text
 from edgepose.collect.receive import ReceivePace, Receiver
 from edgepose.collect.store import Stored
 from edgepose.collect.store_sqlite import SqliteStore
@@ -37,13 +37,13 @@ def test_packets_are_the_same_however_they_are_cut(
     assert found == bodies
 
 
-@pytest.mark.parametrize("piece", [1000, MOST, 10 * MOST])
+@pytest.mark.parametrize("piece", [1000, MOST_PACKET, 10 * MOST_PACKET])
 def test_of_a_packet_that_is_too_long_the_beginning_is_kept(piece: int) -> None:
-    long = bytes(range(256)) * (3 * MOST // 256)
+    long = bytes(range(256)) * (3 * MOST_PACKET // 256)
     whole = packet(0x32, b"a") + packet(0x32, long) + packet(0x30, b"b")
     reader = Packets()
     found = [p for at in range(0, len(whole), piece) for p in reader.feed(whole[at : at + piece])]
-    assert found == [(0x32, b"a"), (0x32, long[:MOST]), (0x30, b"b")]
+    assert found == [(0x32, b"a"), (0x32, long[:MOST_PACKET]), (0x30, b"b")]
 
 
 def test_a_length_that_is_none() -> None:
@@ -135,7 +135,7 @@ def test_a_message_of_a_megabyte_costs_a_megabyte_once(broker: Broker) -> None:
     wait_for(lambda: seen.texts("ours/2") == ["y"], "ours")
     line.close()
     seen.close()
-    assert [(topic, len(payload) < MOST) for topic, payload, _, _ in messages] == [
+    assert [(topic, len(payload) < MOST_PACKET) for topic, payload, _, _ in messages] == [
         ("big/1", True), ("big/2", True),
     ]  # fmt: skip
     assert messages[1][1] == b"small"
