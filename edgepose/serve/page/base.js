@@ -20,8 +20,7 @@ export const page = {
 };
 
 // whom the network finds: people, or hands
-export const noun = (n) => {
-  const one = page.status?.what || "person";
+export const noun = (n, one = page.status?.what || "person") => {
   if (n === 1) return one;
   return one === "person" ? "people" : `${one}s`;
 };

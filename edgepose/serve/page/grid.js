@@ -1,7 +1,7 @@
 // All cameras at a glance. Pictures are asked for one by one: a browser holds only six connections to a server, and a
 // stream for each tile would take them all.
 
-import { $, ask, make, page, put, query } from "./base.js";
+import { $, ask, make, noun, put, query } from "./base.js";
 import { catch_up } from "./events.js";
 
 const PICTURE = 250, TRY = 1500, FIGURES = 1000; // ms between pictures, tries and figures
@@ -58,8 +58,9 @@ async function follow(mine, words) {
 function tell(one, words, status) {
   one.state = status.state;
   one.people = status.state === "live" ? status.people : null;
+  one.what = status.what;
   const [word, advice] = words[status.state] || [status.state, ""];
-  const rate = one.people === null ? word : `${one.people} ${one.people === 1 ? "person" : "people"} · ${status.fps.toFixed(1)}/s`;
+  const rate = one.people === null ? word : `${one.people} ${noun(one.people, one.what)} · ${status.fps.toFixed(1)}/s`;
   one.open.dataset.state = status.state;
   one.words.lastElementChild.textContent = rate;
   one.cover.textContent = one.people === null ? `${word}. ${status.reason || advice}` : "";
@@ -68,13 +69,13 @@ function tell(one, words, status) {
 function sum_up(words) {
   const all = [...tiles.values()], live = all.filter((one) => one.people !== null);
   const gone = all.every((one) => one.state === "offline");
-  const people = live.reduce((sum, one) => sum + one.people, 0);
+  const people = live.reduce((sum, one) => sum + one.people, 0), found = `${people} ${noun(people, live[0]?.what)}`;
   $("connection").dataset.state = gone ? "offline" : live.length === all.length ? "live" : live.length ? "connecting" : "lost";
   const word = gone ? words.offline[0] : `${live.length} of ${all.length} live`;
   const label = $("connection").lastElementChild;
   if (label.textContent !== word) label.textContent = word;
-  put("all-people", live.length ? `${people} ${people === 1 ? "person" : "people"} in all` : "");
-  document.title = live.length ? `${people} ${people === 1 ? "person" : "people"} · edgepose` : "edgepose";
+  put("all-people", live.length ? `${found} in all` : "");
+  document.title = live.length ? `${found} · edgepose` : "edgepose";
 }
 
 async function look(mine, one) {
