@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from served import make_film, wait_for
 
 from edgepose.events.event import iso_time

@@ -269,6 +269,9 @@ def test_answers_are_as_openapi_says(server: Served, events: list[dict[str, Any]
             if path.endswith("/zones"):
                 body = {"zones": []}
             answer = server.http.request(method, path, json=body if method == "put" else None)
+            if answer.status_code == 204:  # a picture of who has been idle: test_cameras.py
+                assert "204" in operation["responses"]
+                continue
             assert answer.status_code == 200, path
             content = operation["responses"]["200"]["content"]
             kind = answer.headers["content-type"].partition(";")[0]
