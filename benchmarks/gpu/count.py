@@ -98,6 +98,13 @@ def decode(people: int) -> Case:
     return run
 
 
+def enlarge(on: Kernels, memory: PtxRunner) -> None:
+    """Maps of human-pose-estimation-0001, whose fields take as much for each of 38."""
+    maps = memory.allow(np.full((1, 18, 32, 57), 0.1, np.float32))
+    out = memory.empty((1, 18, 64, 114), np.dtype(np.float32))
+    on.enlarge(address_of(maps), (1, 18, 32, 57), maps.size, 2, address_of(out))
+
+
 CASES: dict[str, Case] = {
     "720p rgb8 to 224x224": preprocess((1280, 720), 224),
     "720p nv12 to 224x224": preprocess((1280, 720), 224, "nv12"),
@@ -109,6 +116,7 @@ CASES: dict[str, Case] = {
     "8 crops of 1080p to 192x256": crops(),
     "8 crops, half of each masked": crops((slice(0, 256), slice(48, 144))),
     "2 turned crops of 1080p to 224x224": turned_crops,
+    "18 maps of 32x57 enlarged twice": enlarge,
     "decode 5 people": decode(5),
     "decode 30 people": decode(30),
     "overlay of 15 people on 1080p": overlay,

@@ -16,7 +16,8 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 UNITS = ("host_kernels.cpp", "host_decode.cpp", "movenet.cpp")
-SOURCES = ("portable.h", "decode.h", "peaks.cu", "paf.cu", "preprocess.cu", "overlay.cu", *UNITS)
+KERNELS = ("peaks.cu", "paf.cu", "preprocess.cu", "overlay.cu", "enlarge.cu")
+SOURCES = ("portable.h", "decode.h", *KERNELS, *UNITS)
 LIBRARY = "_host.so"
 
 # No fused multiply-add and no reordering: results equal the numpy twins bit for bit. errno and

@@ -1,4 +1,5 @@
 // The kernels for the host: the same text, looped over the grid. What tests compare with the twins.
+#include "enlarge.cu"
 #include "overlay.cu"
 #include "paf.cu"
 #include "peaks.cu"
@@ -15,6 +16,13 @@ static void over_grid(int gx, int gy, int gz, int threads, Block block) {
         ep_block = {x, y, z, gx, threads};
         block();
       }
+}
+
+EP_EXPORT void host_ep_enlarge(int gx, int gy, int gz, int threads, const float* maps,
+                               long long batch_stride, int count, int height, int width, int factor,
+                               float* out) {
+  over_grid(gx, gy, gz, threads,
+            [&] { ep_enlarge(maps, batch_stride, count, height, width, factor, out); });
 }
 
 EP_EXPORT void host_ep_peaks(int gx, int gy, int gz, int threads, const float* cmap,

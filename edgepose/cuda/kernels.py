@@ -37,6 +37,7 @@ _TENSOR_ARGUMENT = f"{TENSOR.itemsize}s"
 
 # Arguments by kernel, in the letters of the struct module; "s" is a structure by value.
 ARGUMENTS = {
+    "ep_enlarge": "PqiiiiP",
     "ep_peaks": "PqiifiiPPq",
     "ep_line_scores": "PqiiPiPPiiPPiqPq",
     "ep_preprocess": f"{_IMAGES_ARGUMENT}{_TENSOR_ARGUMENT}i",
@@ -44,6 +45,7 @@ ARGUMENTS = {
     "ep_overlay": "PiiiiiPi",
 }
 THREADS = {
+    "ep_enlarge": 256,
     "ep_peaks": 256,
     "ep_line_scores": 128,
     "ep_preprocess": 128,
@@ -199,6 +201,27 @@ class Kernels:
             len(records),
         )
         self.runner.launch("ep_overlay", grid, arguments, stream)
+
+    def enlarge(
+        self,
+        maps: int,
+        shape: tuple[int, int, int, int],
+        batch_stride: int,
+        factor: int,
+        out: int,
+        stream: Any = None,
+    ) -> None:
+        """Enlarge maps by a whole factor; see `twins.enlarge`.
+
+        Args:
+            maps: address of float32 maps, items `batch_stride` values apart.
+            shape: (batch, maps, height, width) before.
+            out: address of float32 (batch, maps, height * factor, width * factor).
+        """
+        batch, count, height, width = shape
+        blocks = -(-height * width * factor // THREADS["ep_enlarge"])
+        arguments = (maps, batch_stride, count, height, width, factor, out)
+        self.runner.launch("ep_enlarge", (blocks, count, batch), arguments, stream)
 
     def peaks(
         self,

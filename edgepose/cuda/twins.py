@@ -1,4 +1,4 @@
-"""The preprocess and overlay kernels in numpy: their definition, float32 and in the same order.
+"""The kernels for pictures and maps in numpy: their definition, float32 and in the same order.
 
 The twins of the decoding kernels are `edgepose.decode.peaks` and `edgepose.decode.paf`.
 """
@@ -266,3 +266,34 @@ def _distance(shape: Any, x: Float32Array, y: Float32Array) -> Float32Array:
     ex, ey = np.maximum(outside_x, f32(0)), np.maximum(outside_y, f32(0))
     distance: Float32Array = np.sqrt(ex * ex + ey * ey) + inside
     return distance if shape["kind"] == 2 else np.abs(distance)
+
+
+def enlarge(maps: Float32Array, factor: int) -> Float32Array:
+    """Maps (C, H, W) enlarged by a whole factor by Keys' cubic (1981) with a = -.75, as OpenCV has it: cell
+    centres stay, the border is repeated."""
+    wide = _enlarged_rows(maps, factor).transpose(0, 2, 1)
+    high: Float32Array = _enlarged_rows(wide, factor).transpose(0, 2, 1)
+    return high
+
+
+def _enlarged_rows(maps: NDArray[Any], factor: int) -> NDArray[Any]:
+    size = maps.shape[2]
+    padded = np.pad(maps, ((0, 0), (0, 0), (2, 2)), "edge")
+    out = np.empty((*maps.shape, factor), np.float32)
+    for phase in range(factor):
+        first, weights = _cubic(phase, factor)
+        near = [padded[..., first + i : first + i + size] for i in range(4)]
+        out[..., phase] = sum(
+            (w * a for w, a in zip(weights[1:], near[1:], strict=True)), weights[0] * near[0]
+        )
+    return out.reshape((*maps.shape[:2], size * factor))
+
+
+def _cubic(phase: int, factor: int) -> tuple[int, list[np.float32]]:
+    """The first of four neighbours, in cells padded by two, and their weights."""
+    offset = (f32(phase) + f32(0.5)) / f32(factor) - f32(0.5)
+    before = bool(offset < 0)
+    f = offset + f32(1) if before else offset
+    g = f32(1) - f
+    inner = [(f32(1.25) * v - f32(2.25)) * v * v + f32(1) for v in (f, g)]
+    return (0 if before else 1), [f32(-0.75) * f * g * g, *inner, f32(-0.75) * g * f * f]

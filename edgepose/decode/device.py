@@ -1,4 +1,5 @@
-"""Bottom-up decoding on the GPU: peaks and line integrals from the engine's own output buffers.
+"""Bottom-up decoding on the GPU: peaks and line integrals from the engine's own output buffers, which are
+enlarged before where the network wants it.
 
 Only peaks and scores come back, in one copy to page-locked memory; assignment and assembly run on the
 CPU. Results equal the numpy twin's.
@@ -7,7 +8,7 @@ CPU. Results equal the numpy twin's.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -72,9 +73,11 @@ class Pending:
         done: Any,
         stream: Any,
         size: tuple[int, int],
+        spare: Sequence[DeviceArray] = (),
     ) -> None:
         self._decoder = decoder
         self._memory, self._far, self._host = memory, far, host
+        self._lent: tuple[DeviceArray | PinnedArray, ...] = (memory, far, host, *spare)
         self._done, self._stream, self._size = done, stream, size
         self._result: list[Decoded] | None = None
 
@@ -106,7 +109,7 @@ class Pending:
             self._decoder.rest(*unpack(block, item, more, self._size[1]), self._size)
             for item, more in zip(words, far, strict=True)
         ]
-        for memory in (self._memory, self._far, self._host):
+        for memory in self._lent:
             runner.pool.give(memory)
         return found
 
@@ -117,13 +120,17 @@ class DeviceDecoder:
     Args:
         topology, params: as of `BottomUpDecoder`.
         kernels: on a `DeviceRunner`; for one thread at a time.
+        factor: by which maps and fields are enlarged first; see `cuda.twins.enlarge`.
 
     Raises:
         BackendUnavailable: the kernels do not run on a GPU.
     """
 
-    def __init__(self, topology: Topology, params: BottomUpParams, kernels: Kernels) -> None:
+    def __init__(
+        self, topology: Topology, params: BottomUpParams, kernels: Kernels, factor: int = 1
+    ) -> None:
         self.topology, self.params, self._kernels = topology, params, kernels
+        self._factor = factor
         self.runner: DeviceRunner = kernels.runner  # type: ignore[assignment]
         if not hasattr(self.runner, "context"):
             raise BackendUnavailable("The device decoder needs kernels on a GPU.")
@@ -170,16 +177,25 @@ class DeviceDecoder:
                 f"Cannot decode maps of shape {maps} and fields of shape {fields} with the topology "
                 f"{self.topology.name!r}; it needs {self.block.keypoints} and {channels} channels."
             )
-        batch, size = maps[0], (maps[2], maps[3])
+        batch, size = maps[0], (maps[2] * self._factor, maps[3] * self._factor)
+        there = [(address_of(cmap), maps_step), (address_of(paf), fields_step)]
+        spare: list[DeviceArray] = []
+        if self._factor > 1:
+            counts = (self.block.keypoints, max(channels, 1))
+            spare = [
+                self._enlarged(*one, (batch, n, maps[2], maps[3]), where)
+                for one, n in zip(there, counts, strict=True)
+            ]
+            there = [(larger.address, math.prod(larger.shape[1:])) for larger in spare]
         block, pool = self.block, self.runner.pool
         memory = pool.device((batch, block.item_words), np.int32)
         far = pool.device((batch, block.far_words), np.float32)
         host = pool.pinned(memory.nbytes)
         params = self.params
         self._kernels.peaks(
-            address_of(cmap),
+            there[0][0],
             batch,
-            maps_step,
+            there[0][1],
             size,
             params.keypoint_threshold,
             params.window,
@@ -188,9 +204,9 @@ class DeviceDecoder:
             where,
         )
         self._kernels.line_scores(
-            address_of(paf),
+            there[1][0],
             batch,
-            fields_step,
+            there[1][1],
             size,
             self._table.address,
             params.samples,
@@ -203,7 +219,17 @@ class DeviceDecoder:
         with self.runner.context.active():
             driver.memcpy_dtoh_async(host.array[: memory.nbytes], memory.address, where)
             done = self.runner.context.mark(where)
-        return Pending(self, memory, far, host, done, where, size)
+        return Pending(self, memory, far, host, done, where, size, spare)
+
+    def _enlarged(
+        self, address: int, step: int, shape: tuple[int, int, int, int], stream: Any
+    ) -> DeviceArray:
+        """Queue the enlargement of so many maps of each item."""
+        *items, height, width = shape
+        size = (height * self._factor, width * self._factor)
+        larger = self.runner.pool.device((*items, *size), np.float32)
+        self._kernels.enlarge(address, shape, step, self._factor, larger.address, stream)
+        return larger
 
     @staticmethod
     def _checked(maps: Any, what: str) -> tuple[tuple[int, ...], int]:

@@ -1,6 +1,7 @@
 """Bottom-up where the engine is on a GPU: pixels go in, peaks and scores come back.
 
-    pixels -> preprocess kernel -> the engine's input -> network -> its outputs -> peaks, line integrals
+    pixels -> preprocess kernel -> the engine's input -> network -> its outputs (enlarged where the network
+    wants it) -> peaks, line integrals
     -> one small copy to page-locked memory -> assignment and assembly on the CPU
 
 Nothing waits before the end, so the next frame can be on its way (in the engine's other slot) while the
@@ -87,25 +88,23 @@ def device_path(
     upsample: int,
 ) -> DevicePath | None:
     """The path where the engine's outputs can be decoded in place, else None; the reason is logged."""
-    reason = _why_not(engine, bindings, upsample)
+    reason = _why_not(engine, bindings)
     if reason:
         log.debug("%s: its maps are decoded on the CPU, as %s", engine.name, reason)
         return None
     try:
         from edgepose.decode.device import DeviceDecoder
 
-        decoder = DeviceDecoder(topology, params, feed.kernels)
+        decoder = DeviceDecoder(topology, params, feed.kernels, upsample)
     except Exception as e:  # whatever a driver can think of: the way over the host is still there
         log.warning("%s: its maps are decoded on the CPU: %s", engine.name, str(e).rstrip("."))
         return None
     return DevicePath(engine, feed, decoder, *bindings)
 
 
-def _why_not(engine: Engine, bindings: Sequence[Binding], upsample: int) -> str:
+def _why_not(engine: Engine, bindings: Sequence[Binding]) -> str:
     """Why the kernels cannot read the engine's outputs, "" where they can."""
     dtypes = {t.name: t.dtype for t in engine.outputs}
-    if upsample > 1:
-        return f"they are enlarged {upsample} times first"
     for binding in bindings:
         if not binding.count:
             return "the topology has no links"

@@ -96,7 +96,7 @@ class StandIn:
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=900,  # a machine may be loaded
         )
 
     def _pycuda(self) -> str | None:

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from edgepose.cuda.kernels import DecodeBlock
 from edgepose.cuda.pictures import address_of
+from edgepose.cuda.twins import enlarge
 from edgepose.decode.bottom_up_numpy import BottomUpParams, decode_numpy, decode_rest, stages_numpy
 from edgepose.decode.device import DeviceDecoder, channels, unpack
 from edgepose.errors import BackendUnavailable, EngineError
+from edgepose.estimators.bottom_up import enlarge as by_opencv
 from edgepose.networks.topology import Topology
 
 SPECIAL = np.array([np.nan, np.inf, -np.inf, 3e38, 0.5, 0.5, 0.1], np.float32)
@@ -103,6 +105,41 @@ def test_kernels_equal_their_twins(on: Any, case: Any) -> None:
         whole = decode_numpy(cmap[item], paf[item], table, params)
         np.testing.assert_array_equal(decoded.keypoints, whole.keypoints)
         np.testing.assert_array_equal(decoded.links, whole.links)
+
+
+@given(
+    factor=st.integers(1, 4),
+    shape=st.tuples(*[st.integers(1, n) for n in (3, 4, 9, 9)]),
+    seed=st.integers(0, 2**32 - 1),
+    hurt=st.sampled_from([0.0, 0.1]),
+)
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_enlarged_maps_equal_their_twin(
+    on: Any, factor: int, shape: tuple[int, int, int, int], seed: int, hurt: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    maps = rng.normal(size=shape).astype(np.float32)
+    maps[rng.random(shape) < hurt] = rng.choice(SPECIAL)
+    batch, count, height, width = shape
+    there = on.put(maps)
+    made = on.put(
+        np.full((batch, count - count // 2, height * factor, width * factor), 7e7, np.float32)
+    )
+    asked = (batch, count - count // 2, height, width)  # the further maps of an item are not wanted
+    on.kernels.enlarge(address_of(there), asked, maps[0].size, factor, address_of(made))
+    with np.errstate(all="ignore"):
+        wanted = [enlarge(item[: asked[1]], factor) for item in maps]
+    np.testing.assert_array_equal(on.get(made), np.stack(wanted))
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 4])
+@pytest.mark.parametrize("shape", [(3, 32, 57), (1, 1, 1), (2, 1, 5), (2, 7, 2)])
+def test_enlarged_maps_are_those_of_opencv(factor: int, shape: tuple[int, int, int]) -> None:
+    """By which the host enlarges."""
+    maps = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+    np.testing.assert_allclose(enlarge(maps, factor), by_opencv(maps, factor), atol=3e-6)
 
 
 @pytest.fixture(scope="session")
