@@ -15,7 +15,7 @@ from edgepose.types import Float64Array
 
 BODY = (body.FALLEN, *body.RULES)
 HAND = hand.RULES
-_TILT, _LYING = body.MEASURES.index("torso_tilt"), [r.name for r in body.RULES].index("lying")
+_TILT, _LYING = body.MEASURES.index("trunk_aim"), [r.name for r in body.RULES].index("lying")
 
 
 class Judge(Protocol):

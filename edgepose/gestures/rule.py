@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from edgepose.types import Float64Array
 
+T = TypeVar("T")
 TRUE = 0.5  # a gesture is there from this score on
 
 
@@ -60,15 +62,23 @@ class Table:
     """
 
     def __init__(self, rules: Sequence[Rule], measures: Sequence[str]) -> None:
-        ways = [way for rule in rules for way in rule.ways]
-        limits = [limit for way in ways for limit in way]
+        # limits are rows, and all ways are as long as the longest, all rules have as many ways as the one with the
+        # most: a limit or a way that is there twice changes nothing, and one operation does for all of them
+        ways = max(len(rule.ways) for rule in rules)
+        longest = max(len(way) for rule in rules for way in rule.ways)
+        padded = [[_filled(_filled(r.ways, ways)[w], longest) for r in rules] for w in range(ways)]
+        limits = [
+            padded[w][r][i] for i in range(longest) for w in range(ways) for r in range(len(rules))
+        ]
+        self._shape = longest, ways, len(rules), -1
         self._columns = np.array([measures.index(limit.measure) for limit in limits])
-        self._no = np.array([[limit.no] for limit in limits])
-        self._slope = 1.0 / np.array([[limit.yes - limit.no] for limit in limits])
         # what cannot be told is NaN, and 1 where it is optional: fmin takes the number of the two
-        self._unknown = np.array([[1.0 if limit.optional else np.nan] for limit in limits])
-        self._way_starts = _starts([len(way) for way in ways])
-        self._rule_starts = _starts([len(rule.ways) for rule in rules])
+        rows = [
+            (row.no, 1.0 / (row.yes - row.no), 1.0 if row.optional else np.nan) for row in limits
+        ]
+        self._limits = np.array(rows).T[:, :, None]
+        # the same for each of so many poses, mostly as many as in the frame before: much faster than a column
+        self._for = self._limits
         names = [rule.name for rule in rules]
         # 1.0 where the rule of the column is stronger than that of the row
         self._beaten = np.array([[float(n in rule.unless) for n in names] for rule in rules])
@@ -76,21 +86,25 @@ class Table:
     def scores(self, measures: Float64Array) -> Float64Array:
         """Scores (N, rules) 0..1, NaN = cannot tell, of measures (N, M)."""
         met = measures.T.take(self._columns, axis=0)
-        met -= self._no
-        met *= self._slope
-        np.fmin(met, self._unknown, out=met)
-        np.minimum(np.maximum(met, 0.0, out=met), 1.0, out=met)
+        if self._for.shape[-1] != len(measures):
+            self._for = np.repeat(self._limits, len(measures), axis=2)
+        no, slope, unknown = self._for
+        met -= no
+        met *= slope
+        met = np.fmin(met, unknown, out=met).reshape(self._shape)
         # of what is seen and, NaN where anything is hidden, of all: the first counts where it decides
-        seen = np.fmin.reduceat(met, self._way_starts)
-        way = np.minimum.reduceat(met, self._way_starts)
+        seen, way = np.fmin.reduce(met), np.minimum.reduce(met)
         np.copyto(way, seen, where=seen < TRUE)
-        seen = np.fmax.reduceat(way, self._rule_starts)
-        best: Float64Array = np.maximum.reduceat(way, self._rule_starts)
+        seen = np.fmax.reduce(way)
+        best: Float64Array = np.maximum.reduce(way)
         sure = seen >= TRUE
         np.copyto(best, seen, where=sure)
-        best[self._beaten @ sure > 0] = 0.0
+        np.copyto(best, 0.0, where=self._beaten @ sure > 0)
+        # here and not of each limit: the least of them stays the least
+        np.minimum(np.maximum(best, 0.0, out=best), 1.0, out=best)
         return np.transpose(best)
 
 
-def _starts(lengths: Sequence[int]) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.intp)
+def _filled(items: Sequence[T], count: int) -> list[T]:
+    """The items, the last one again until there are so many."""
+    return [*items, *[items[-1]] * (count - len(items))]

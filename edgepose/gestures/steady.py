@@ -24,13 +24,15 @@ class Steady:
 
     def __init__(self, hold: Sequence[float], memory: Sequence[float]) -> None:
         self._hold, self._memory = np.array(hold), np.array(memory)
-        # for each track and gesture: is it there, when did it begin, when was it last told, since when is it
-        # otherwise, what was its last score; of the tracks of the frame before, mostly those of the next one, too
+        # of the tracks of the frame before, which mostly are those of the next one, too: for each gesture, whether it
+        # is there; when it began, when it was last told, since when it is otherwise, what was its last score
         self._tracks: list[int] = []
-        self._state = np.zeros((5, 0, len(self._hold)))
+        self._on = np.zeros((0, len(self._hold)), bool)
+        self._state = np.zeros((4, 0, len(self._hold)))
+        self._bar = np.zeros(0)  # what a score must be
         self._now = 0.0
-        # of the others, (5, R) each, and when they were seen
-        self._away: dict[int, tuple[float, Float64Array]] = {}
+        # of the others: when they were seen, and the same
+        self._away: dict[int, tuple[float, NDArray[np.bool_], Float64Array]] = {}
 
     def update(
         self, tracks: Sequence[int], scores: Float64Array, now: float
@@ -45,11 +47,11 @@ class Steady:
         if tracks != self._tracks or now - self._now > FORGET:
             self._change(tracks, now)
         self._now = now
-        there, since, told, other, score = self._state
-        on, known = there > 0, scores == scores
+        on, (since, told, other, score) = self._on, self._state
+        known = scores == scores
         np.copyto(score, scores, where=known)
         np.copyto(told, now, where=known)
-        want = scores >= np.where(on, END, BEGIN)
+        want = scores >= self._bar
         hidden = on > known
         if np.count_nonzero(hidden):
             want |= hidden & (now - told <= self._memory)
@@ -59,20 +61,20 @@ class Steady:
             np.minimum(other, now, out=other, where=differs)
             turn = differs & (now - other >= self._hold)
             np.copyto(since, other, where=turn & want)
-            other[turn] = np.inf
+            np.copyto(other, np.inf, where=turn)
             on ^= turn
-            there[:] = on
-        return on, score, since
+            self._bar = np.where(on, END, BEGIN)
+        return on.copy(), score, since
 
     def _change(self, tracks: Sequence[int], now: float) -> None:
         """Put the tracks of the frame before away, and take out those of this one."""
         for i, track in enumerate(self._tracks):
-            self._away[track] = self._now, self._state[:, i].copy()
-        known = {track: self._away.pop(track, None) for track in tracks}
-        fresh = np.array([0.0, now, now, np.inf, 0.0])[:, None]
-        fresh = np.broadcast_to(fresh, (5, len(self._hold)))
-        states = [
-            fresh if one is None or now - one[0] > FORGET else one[1] for one in known.values()
-        ]
-        self._away = {t: one for t, one in self._away.items() if now - one[0] <= FORGET}
-        self._tracks, self._state = list(tracks), np.stack(states, axis=1)
+            self._away[track] = self._now, self._on[i].copy(), self._state[:, i].copy()
+        start = np.array([now, now, np.inf, 0.0])[:, None]
+        fresh = now, np.zeros(len(self._hold), bool), np.broadcast_to(start, (4, len(self._hold)))
+        rows = [self._away.pop(track, fresh) for track in tracks]
+        rows = [row if now - row[0] <= FORGET else fresh for row in rows]
+        self._away = {t: row for t, row in self._away.items() if now - row[0] <= FORGET}
+        self._tracks, self._on = list(tracks), np.stack([on for _, on, _ in rows])
+        self._state = np.stack([state for _, _, state in rows], axis=1)
+        self._bar = np.where(self._on, END, BEGIN)
