@@ -49,26 +49,23 @@ struct EpTaps {
   float head, tail, norm;  // weight of the first; of the last of two and more
 };
 
+// The centre lies in the picture, from 0 to below `size`, so nothing is clamped twice.
 EP_INLINE EpTaps ep_taps(float centre, float scale, bool shrinks, int size) {
   EpTaps taps;
-  const float n = (float)size;
-  centre = ep_min(ep_max(centre, 0.f), n);
   if (shrinks && scale > 1.f) {
-    const float low = ep_max(centre - scale * 0.5f, 0.f), high = ep_min(centre + scale * 0.5f, n);
-    taps.first = ep_clamp((int)low, 0, size - 1);
+    const float low = ep_max(centre - scale * 0.5f, 0.f), high = ep_min(centre + scale * 0.5f, (float)size);
+    taps.first = (int)low;
     int last = (int)high;
     if ((float)last == high) --last;  // the box ends where that pixel begins
-    last = ep_clamp(last, taps.first, size - 1);
-    const float head = (float)taps.first, tail = (float)last;
     taps.count = last - taps.first + 1;
-    taps.head = ep_max(ep_min(high, head + 1.f) - ep_max(low, head), 0.f);
-    taps.tail = ep_max(ep_min(high, tail + 1.f) - ep_max(low, tail), 0.f);
+    taps.head = ep_min(high, (float)(taps.first + 1)) - low;
+    taps.tail = high - (float)last;
     taps.norm = 1.f / (high - low);
   } else {
     const float position = centre - 0.5f, whole = ep_floor(position);
     const int left = (int)whole;
-    taps.first = ep_clamp(left, 0, size - 1);
-    taps.count = ep_clamp(left + 1, 0, size - 1) - taps.first + 1;
+    taps.first = ep_max(left, 0);
+    taps.count = ep_min(left + 1, size - 1) - taps.first + 1;
     taps.tail = taps.count == 2 ? position - whole : 0.f;
     taps.head = 1.f - taps.tail;
     taps.norm = 1.f;
@@ -106,6 +103,12 @@ EP_INLINE void ep_store(const EpTensor& out, long long place, float r, float g, 
     float* const to = (float*)out.data + place;
     to[0] = v0, to[out.channel] = v1, to[2 * out.channel] = v2;
   }
+}
+
+// One byte's value for this thread's share of the pixels from `x` to `end` of a row.
+EP_INLINE void ep_fill(const EpTensor& out, long long row, int x, int end, float byte) {
+  EP_NO_UNROLL
+  for (; x < end; x += EP_THREAD_COUNT) ep_store(out, row + x * out.pixel, byte, byte, byte);
 }
 
 // Sixteen bytes of a row from byte `at` on: at once where addresses are multiples of 16, else by words, else
@@ -252,19 +255,24 @@ EP_KERNEL ep_preprocess(EpImages images, EpTensor out, int columns) {
     x1 = row_shown ? ep_clamp(image.right, x0, end) : end;
     row_inside = row_inside && x0 < x1;
   }
-  const bool yuv = ep_is_yuv(image.format), planar = image.format == EP_I420;
-  EpStrip full, half = {};
-  EpFour *u_sums = sums, *v_sums = sums;
-  if (row_inside) {
-    full = ep_strip(image, 0, ep_pixel_bytes(image.format), 1.f, x0, x1, centre_y);
-    if (yuv) {
-      half = ep_strip(image, 1, planar ? 1 : 2, 0.5f, x0, x1, centre_y);
-      u_sums = sums + ep_fours(full);
-      v_sums = u_sums + ep_fours(half);
+  const long long line = ep_place(out, image.slot, y * out.width);
+  EP_THREADS(t) {
+    if (image.masked) {
+      ep_fill(out, line, begin + t, x0, EP_GREY);
+      ep_fill(out, line, x1 + t, end, EP_GREY);
     }
+    if (!row_inside) ep_fill(out, line, x0 + t, x1, out.pad);
+  }
+  if (!row_inside) return;  // all of the block, before its barrier
+  const bool yuv = ep_is_yuv(image.format), planar = image.format == EP_I420;
+  EpStrip half, full = ep_strip(image, 0, ep_pixel_bytes(image.format), 1.f, x0, x1, centre_y);
+  EpFour *u_sums = sums, *v_sums = sums;
+  if (yuv) {
+    half = ep_strip(image, 1, planar ? 1 : 2, 0.5f, x0, x1, centre_y);
+    u_sums = sums + ep_fours(full);
+    v_sums = u_sums + ep_fours(half);
   }
   EP_THREADS(t) {
-    if (!row_inside) continue;
     ep_sum_strip(full, sums, t);
     EP_NO_UNROLL
     for (int plane = 1; plane < (yuv ? (planar ? 3 : 2) : 1); ++plane) {
@@ -274,12 +282,12 @@ EP_KERNEL ep_preprocess(EpImages images, EpTensor out, int columns) {
   }
   EP_BARRIER();
   EP_THREADS(t) {
-    long long place = ep_place(out, image.slot, y * out.width + x0 + t);
+    long long place = line + (x0 + t) * out.pixel;
     const int step = EP_THREAD_COUNT * out.pixel;
     for (int x = x0 + t; x < x1; x += EP_THREAD_COUNT, place += step) {
       const float at = (float)x + 0.5f, centre = at * image.inverse[0] + image.inverse[2];
       float rgb[3] = {out.pad, out.pad, out.pad};
-      if (row_inside && centre >= 0.f && centre < (float)image.width) {
+      if (centre >= 0.f && centre < (float)image.width) {
         if (yuv) {
           float luma, cbcr[2];
           ep_sample<1>(full, sums, at, &luma);
@@ -300,11 +308,6 @@ EP_KERNEL ep_preprocess(EpImages images, EpTensor out, int columns) {
       }
       ep_store(out, place, rgb[0], rgb[1], rgb[2]);
     }
-    if (!image.masked) continue;
-    EP_NO_UNROLL
-    for (int x = begin + t; x < end; x += EP_THREAD_COUNT)
-      if (x < x0 || x >= x1)
-        ep_store(out, ep_place(out, image.slot, y * out.width + x), EP_GREY, EP_GREY, EP_GREY);
   }
 }
 
