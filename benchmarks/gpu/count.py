@@ -25,12 +25,14 @@ from common import RESULTS, machine, store  # noqa: E402
 from frames import frame  # noqa: E402
 
 from edgepose.cuda.compile import digest, shipped_ptx  # noqa: E402
-from edgepose.cuda.kernels import DecodeBlock, Kernels  # noqa: E402
+from edgepose.cuda.kernels import DecodeBlock, Kernels, PeopleBlock  # noqa: E402
 from edgepose.cuda.pictures import Planes, Shape, TensorLayout, Window, address_of  # noqa: E402
+from edgepose.decode.movenet import MOST  # noqa: E402
 from edgepose.geometry import crop, letterbox, stretch  # noqa: E402
 from edgepose.networks.topology import load_topology  # noqa: E402
 from edgepose.paths import kernels_cache  # noqa: E402
 from tests.cuda.ptx_machine import PtxMachine, PtxRunner  # noqa: E402
+from tests.decode.movenet_maps import empty, put  # noqa: E402
 
 Case = Callable[[Kernels, PtxRunner], None]
 
@@ -105,6 +107,22 @@ def enlarge(on: Kernels, memory: PtxRunner) -> None:
     on.enlarge(address_of(maps), (1, 18, 32, 57), maps.size, 2, address_of(out))
 
 
+def movenet(people: int) -> Case:
+    """MoveNet's six maps of 384x384 pixels; people as high as half of the picture."""
+
+    def run(on: Kernels, memory: PtxRunner) -> None:
+        maps = empty(96, 96)
+        for i in range(people):
+            put(maps, 30 + 7 * (i % 5), 12 + 72 * i // people, half=24)
+        block = PeopleBlock(17, MOST)
+        words = memory.empty((1, block.item_words), np.dtype(np.int32))
+        candidates = memory.empty((96, 96), np.dtype(np.int32))
+        at = {name: address_of(memory.allow(m)) for name, m in maps.items()}
+        on.people(at, 1, (96, 96), 0.05, block, address_of(words), address_of(candidates))
+
+    return run
+
+
 CASES: dict[str, Case] = {
     "720p rgb8 to 224x224": preprocess((1280, 720), 224),
     "720p nv12 to 224x224": preprocess((1280, 720), 224, "nv12"),
@@ -119,6 +137,9 @@ CASES: dict[str, Case] = {
     "18 maps of 32x57 enlarged twice": enlarge,
     "decode 5 people": decode(5),
     "decode 30 people": decode(30),
+    "movenet 1 person": movenet(1),
+    "movenet 6 people": movenet(6),
+    "movenet 20 people": movenet(20),
     "overlay of 15 people on 1080p": overlay,
 }
 

@@ -25,7 +25,7 @@ from edgepose.files import write_atomically
 from edgepose.paths import kernels_cache
 
 FOLDER = Path(__file__).resolve().parent
-KERNELS = ("peaks.cu", "paf.cu", "preprocess.cu", "overlay.cu", "enlarge.cu")
+KERNELS = ("peaks.cu", "paf.cu", "movenet.cu", "preprocess.cu", "overlay.cu", "enlarge.cu")
 SHIPPED_PTX = FOLDER / "kernels.ptx"
 
 # No fused multiply-add: kernels, host build and numpy twins round alike, bit for bit.

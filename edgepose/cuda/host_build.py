@@ -16,8 +16,9 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 UNITS = ("host_kernels.cpp", "host_decode.cpp", "movenet.cpp")
-KERNELS = ("peaks.cu", "paf.cu", "preprocess.cu", "overlay.cu", "enlarge.cu")
-SOURCES = ("portable.h", "decode.h", *KERNELS, *UNITS)
+HEADERS = ("portable.h", "decode.h", "movenet.h")
+KERNELS = ("peaks.cu", "paf.cu", "movenet.cu", "preprocess.cu", "overlay.cu", "enlarge.cu")
+SOURCES = (*HEADERS, *KERNELS, *UNITS)
 LIBRARY = "_host.so"
 
 # No fused multiply-add and no reordering: results equal the numpy twins bit for bit. errno and

@@ -1,5 +1,6 @@
 // The kernels for the host: the same text, looped over the grid. What tests compare with the twins.
 #include "enlarge.cu"
+#include "movenet.cu"
 #include "overlay.cu"
 #include "paf.cu"
 #include "peaks.cu"
@@ -44,6 +45,23 @@ EP_EXPORT void host_ep_line_scores(int gx, int gy, int gz, int threads, const fl
   over_grid(gx, gy, gz, threads, [&] {
     ep_line_scores(paf, batch_stride, height, width, table, links, counts, peaks, max_peaks, samples,
                    starts, scores, near, item_words, far, far_words);
+  });
+}
+
+EP_EXPORT void host_ep_centers(int gx, int gy, int gz, int threads, const float* center,
+                               const float* scale, const float* offset, int height, int width,
+                               float threshold, int most, int* words, long long item_words,
+                               int* candidates) {
+  over_grid(gx, gy, gz, threads, [&] {
+    ep_centers(center, scale, offset, height, width, threshold, most, words, item_words, candidates);
+  });
+}
+
+EP_EXPORT void host_ep_joints(int gx, int gy, int gz, int threads, const float* heat,
+                              const float* regress, const float* offset, int keypoints, int height,
+                              int width, int points_at, int* words, long long item_words) {
+  over_grid(gx, gy, gz, threads, [&] {
+    ep_joints(heat, regress, offset, keypoints, height, width, points_at, words, item_words);
   });
 }
 

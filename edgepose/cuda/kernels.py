@@ -2,12 +2,12 @@
 
 A `Runner` is the GPU (`device.DeviceRunner`) or the host build
 (`host_kernels.HostRunner`); both take the same launches, so that tests on the host prove the launch
-logic too. Twins: `edgepose.cuda.twins`, `edgepose.decode.peaks` and `edgepose.decode.paf`.
+logic too. Twins: `edgepose.cuda.twins`, `edgepose.decode.peaks`, `edgepose.decode.paf` and `edgepose.decode.movenet`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Protocol
@@ -32,6 +32,8 @@ from edgepose.geometry import Affine
 
 MAX_IMAGES = 16  # EP_IMAGES: pictures of one launch
 STRIP = 2040  # source pixels that a block's shared memory holds in every format (EP_STRIP)
+MAX_SIDE = 512  # cells of a side of MoveNet's maps (EP_SIDE)
+PEOPLE = 16  # blocks of one keypoint, each for every so many-th person
 _IMAGES_ARGUMENT = f"{MAX_IMAGES * IMAGE.itemsize}s"
 _TENSOR_ARGUMENT = f"{TENSOR.itemsize}s"
 
@@ -40,6 +42,8 @@ ARGUMENTS = {
     "ep_enlarge": "PqiiiiP",
     "ep_peaks": "PqiifiiPPq",
     "ep_line_scores": "PqiiPiPPiiPPiqPq",
+    "ep_centers": "PPPiifiPqP",
+    "ep_joints": "PPPiiiiPq",
     "ep_preprocess": f"{_IMAGES_ARGUMENT}{_TENSOR_ARGUMENT}i",
     "ep_warp": f"{_IMAGES_ARGUMENT}{_TENSOR_ARGUMENT}",
     "ep_overlay": "PiiiiiPi",
@@ -48,6 +52,8 @@ THREADS = {
     "ep_enlarge": 256,
     "ep_peaks": 256,
     "ep_line_scores": 128,
+    "ep_centers": 256,
+    "ep_joints": 128,
     "ep_preprocess": 128,
     "ep_warp": 256,
     "ep_overlay": 256,
@@ -113,6 +119,29 @@ class DecodeBlock:
     def far_words(self) -> int:
         """Words of scores beyond the near ones, at most."""
         return max(self.links * self.max_peaks**2 - self.near, 1)
+
+
+@dataclass(frozen=True)
+class PeopleBlock:
+    """Where MoveNet's decoding leaves its results: one block of 4-byte words an item of the batch.
+
+    In an item: how many people, then each person as (cell, score of the centre, top, left, bottom, right;
+    in cells), then each keypoint of each person as (x, y, score).
+    """
+
+    keypoints: int
+    most: int
+    people: int = 4
+
+    @property
+    def points(self) -> int:
+        """Word at which the keypoints are."""
+        return self.people + 6 * self.most
+
+    @property
+    def item_words(self) -> int:
+        """Words of one item."""
+        return self.points + 3 * self.keypoints * self.most
 
 
 def strip_columns(scales: Sequence[float], width: int) -> int:
@@ -255,6 +284,34 @@ class Kernels:
             block.item_words,
         )
         self.runner.launch("ep_peaks", (block.keypoints, batch, 1), arguments, stream)
+
+    def people(
+        self,
+        maps: Mapping[str, int],
+        batch: int,
+        size: tuple[int, int],
+        least: float,
+        block: PeopleBlock,
+        memory: int,
+        candidates: int,
+        stream: Any = None,
+    ) -> None:
+        """MoveNet's maps to people; see `edgepose.decode.movenet`.
+
+        Args:
+            maps: address of each of the six float32 maps (batch, channels, height, width).
+            size: (height, width), at most `MAX_SIDE`.
+            least: people score more.
+            block: where people and keypoints go, from address `memory` on.
+            candidates: address of room for an int32 a cell of the batch.
+        """
+        centre = (maps[n] for n in ("center", "box_scale", "box_offset"))
+        found = (least, block.most, memory, block.item_words, candidates)
+        self.runner.launch("ep_centers", (batch, 1, 1), (*centre, *size, *found), stream)
+        heat = (maps[n] for n in ("kpt_heatmap", "kpt_regress", "kpt_offset"))
+        to = (block.points, memory, block.item_words)
+        grid = (PEOPLE, block.keypoints, batch)
+        self.runner.launch("ep_joints", grid, (*heat, block.keypoints, *size, *to), stream)
 
     def line_scores(
         self,

@@ -3,6 +3,8 @@
 // the search ends as soon as no cell beyond can win. Results are those of looking at every cell.
 #include <math.h>
 
+#include "movenet.h"
+
 #define EP_EXPORT extern "C" __attribute__((visibility("default")))
 
 #if !defined(EP_CLONES) && defined(__x86_64__) && defined(__gnu_linux__) && defined(__has_attribute)
@@ -32,7 +34,7 @@ struct MoveNet {
   Word* scratch;  // movenet_scratch_words(...)
 };
 
-static const float SPREAD = 0.3f, VISIBLE = 0.127f, CELL = 4.0f;
+static const float VISIBLE = 0.127f;
 
 namespace {
 
@@ -102,21 +104,16 @@ int find_centers(const MoveNet& job, const Room& room) {
 
 // ---- boxes -------------------------------------------------------------------------------------
 
-double clipped(double value, double limit) { return value < 0 ? 0 : value > limit ? limit : value; }
-
 void box_of(const MoveNet& job, const Room& room, int person) {
   const int cell = room.cells[person], map = job.rows * job.columns;
   const int place[2] = {cell / job.columns, cell % job.columns};
   const int size[2] = {job.rows, job.columns};
   for (int axis = 0; axis < 2; ++axis) {
-    const float scale = job.box_scale[axis * map + cell];
-    const float half = (scale > 0 ? scale : 0) / 2;
-    const double middle = place[axis] + (double)job.box_offset[axis * map + cell];
     float* limits = room.limits + person * 4 + axis;
-    limits[0] = (float)clipped(middle - half, size[axis]);
-    limits[2] = (float)clipped(middle + half, size[axis]);
-    job.boxes[person * 4 + 1 - axis] = limits[0] * CELL;
-    job.boxes[person * 4 + 3 - axis] = limits[2] * CELL;
+    ep_box_sides(place[axis], job.box_scale[axis * map + cell], job.box_offset[axis * map + cell],
+                 size[axis], limits, limits + 2);
+    job.boxes[person * 4 + 1 - axis] = limits[0] * EP_CELL;
+    job.boxes[person * 4 + 3 - axis] = limits[2] * EP_CELL;
   }
 }
 
@@ -128,18 +125,13 @@ EP_CLONES float highest_of(const float* cells, int count) {
   return most;
 }
 
-float weight(int at, double first, float spread) {
-  const double apart = at - first;
-  return (float)exp(-(apart * apart) / spread);
-}
-
 // A search along one axis: the cells of [low, high) of the box, and the one nearest to the first place.
 struct Span {
   int begin, end, middle;
 };
 
-Span span_of(int begin, int end, double first) {
-  const double near = rint(first);
+Span span_of(int begin, int end, float first) {
+  const float near = rintf(first);
   const int middle = !(near > begin) ? begin : near > end - 1 ? end - 1 : (int)near;
   return {begin, end, middle};
 }
@@ -158,12 +150,11 @@ struct Search {
   const float* heat;   // of the keypoint
   const float* row_highest;
   float* across;
-  double x;
-  float spread;
+  float x, spread;
   Span columns;
 
   float column_weight(int column) const {
-    if (across[column] < 0) across[column] = weight(column, x, spread);
+    if (across[column] < 0) across[column] = ep_falloff((float)column - x, spread);
     return across[column];
   }
 
@@ -186,13 +177,13 @@ struct Search {
 int best_cell(const MoveNet& job, const Room& room, int person, int k) {
   const int cell = room.cells[person], map = job.rows * job.columns;
   const int y = cell / job.columns, x = cell % job.columns;
-  const double first[2] = {y + (double)job.regress[2 * k * map + cell],
-                           x + (double)job.regress[(2 * k + 1) * map + cell]};
+  const float first[2] = {(float)y + job.regress[2 * k * map + cell],
+                          (float)x + job.regress[(2 * k + 1) * map + cell]};
   const float* limits = room.limits + person * 4;
-  int top = (int)ceilf(limits[0]), left = (int)ceilf(limits[1]);
-  int bottom = (int)ceilf(limits[2]), right = (int)ceilf(limits[3]);
+  int top = ep_first_cell(limits[0]), left = ep_first_cell(limits[1]);
+  int bottom = ep_first_cell(limits[2]), right = ep_first_cell(limits[3]);
   if (bottom <= top || right <= left) top = y, left = x, bottom = y + 1, right = x + 1;
-  const float spread = SPREAD * (float)(job.rows < job.columns ? job.rows : job.columns);
+  const float spread = EP_SPREAD * (float)ep_min(job.rows, job.columns);
   const Span rows = span_of(top, bottom, first[0]), columns = span_of(left, right, first[1]);
   for (int i = left; i < right; ++i) room.across[i] = -1.0f;
   const float* row_highest = room.highest + (Word)k * job.rows;
@@ -203,7 +194,7 @@ int best_cell(const MoveNet& job, const Room& room, int person, int k) {
   for (int step = 1; step >= -1; step -= 2) {
     const int from = step > 0 ? rows.middle : rows.middle - 1;
     for (int r = from; r >= rows.begin && r < rows.end; r += step) {
-      const float down = weight(r, first[0], spread);
+      const float down = ep_falloff((float)r - first[0], spread);
       if (most * down < best.value || down == 0) break;
       if (!(row_highest[r] * down < best.value)) search.row(r, down, &best);
     }
@@ -218,8 +209,8 @@ void place_person(const MoveNet& job, const Room& room, int person) {
   for (int k = 0; k < job.keypoints; ++k) {
     const int cell = best_cell(job, room, person, k);
     float* point = job.points + (person * job.keypoints + k) * 3;
-    point[0] = ((float)(cell % job.columns) + job.offset[(2 * k + 1) * map + cell]) * CELL;
-    point[1] = ((float)(cell / job.columns) + job.offset[2 * k * map + cell]) * CELL;
+    point[0] = ((float)(cell % job.columns) + job.offset[(2 * k + 1) * map + cell]) * EP_CELL;
+    point[1] = ((float)(cell / job.columns) + job.offset[2 * k * map + cell]) * EP_CELL;
     point[2] = job.heat[k * map + cell];
     if (point[2] > VISIBLE) sum += point[2], ++seen;
   }

@@ -1,4 +1,5 @@
 // Peaks of confidence maps and their refinement. Definition: edgepose/decode/peaks.py.
+#pragma once
 #include "decode.h"
 #include "portable.h"
 
@@ -45,6 +46,16 @@ EP_INLINE EpPeak ep_refine(const float* map, int height, int width, int cell, in
   return peak;
 }
 
+// What the threads counted in sums[0] becomes the sum up to each thread, in sums[the result].
+EP_INLINE int ep_prefix_sums(int (*sums)[EP_PEAK_THREADS]) {
+  int from = 0;
+  for (int step = 1; step < EP_THREAD_COUNT; step *= 2, from ^= 1) {
+    EP_THREADS(t) sums[from ^ 1][t] = sums[from][t] + (t >= step ? sums[from][t - step] : 0);
+    EP_BARRIER();
+  }
+  return from;
+}
+
 // One block of EP_PEAK_THREADS a map: grid (keypoints, batch). Each thread looks at a run of cells;
 // the runs are joined by a prefix sum, so that the peaks lie in row order and the first max_peaks of
 // them are kept whatever the timing. Maps lie map_stride cells apart (surplus channels are skipped by
@@ -65,11 +76,7 @@ EP_KERNEL ep_peaks(const float* cmap, long long batch_stride, int height, int wi
     sums[0][t] = found;
   }
   EP_BARRIER();
-  int from = 0;
-  for (int step = 1; step < EP_THREAD_COUNT; step *= 2, from ^= 1) {
-    EP_THREADS(t) sums[from ^ 1][t] = sums[from][t] + (t >= step ? sums[from][t - step] : 0);
-    EP_BARRIER();
-  }
+  const int from = ep_prefix_sums(sums);
   const int total = ep_min(sums[from][EP_THREAD_COUNT - 1], max_peaks);
   EP_THREADS(t) {
     if (t == 0) counts[keypoint] = total;

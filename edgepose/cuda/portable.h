@@ -24,6 +24,7 @@ EP_INLINE float ep_sqrt(float v) { return sqrtf(v); }
 EP_INLINE float ep_floor(float v) { return floorf(v); }
 EP_INLINE unsigned ep_word(const unsigned char* p) { return *(const unsigned*)p; }
 EP_INLINE int ep_lowest_bit(unsigned word) { return __ffs((int)word) - 1; }
+EP_INLINE float ep_float(int bits) { return __int_as_float(bits); }
 EP_INLINE unsigned short ep_half(float value) {
   unsigned short half;
   asm("cvt.rn.f16.f32 %0, %1;" : "=h"(half) : "f"(value));
@@ -66,6 +67,11 @@ EP_INLINE unsigned ep_word(const unsigned char* p) {
   return word;
 }
 EP_INLINE int ep_lowest_bit(unsigned word) { return __builtin_ctz(word); }
+EP_INLINE float ep_float(int bits) {
+  float value;
+  __builtin_memcpy(&value, &bits, 4);
+  return value;
+}
 
 // IEEE half precision by integer bits, rounded to nearest even, as the GPU does it; overflow is infinity.
 EP_INLINE unsigned short ep_half(float value) {

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +25,10 @@ from edgepose.networks.topology import Topology
 from edgepose.types import Float32Array
 
 if TYPE_CHECKING:
-    from edgepose.cuda.buffers import DeviceArray, PinnedArray
+    from edgepose.cuda.buffers import DeviceArray
     from edgepose.cuda.device import DeviceRunner
 
+DecodedItem = TypeVar("DecodedItem")
 Rest = Callable[[Peaks, Float32Array, Float32Array, Float32Array, tuple[int, int]], Decoded]
 
 
@@ -61,57 +62,50 @@ def total_scores(block: DecodeBlock, words: NDArray[np.int32]) -> int:
     return int(words[block.starts + block.links]) if block.links else 0
 
 
-class Pending:
-    """A decode under way on the GPU; `result` waits for it."""
+class Pending(Generic[DecodedItem]):
+    """A decode under way on the GPU; `result` waits for it.
+
+    Args:
+        runner: whose kernels were queued.
+        memory: int32 (batch, words) that they fill, copied to the host behind them and given back after.
+        stream: where they were queued.
+        finish: what was found, of the words of a batch; copies what it keeps.
+        others: more memory to be given back.
+    """
 
     def __init__(
         self,
-        decoder: DeviceDecoder,
+        runner: DeviceRunner,
         memory: DeviceArray,
-        far: DeviceArray,
-        host: PinnedArray,
-        done: Any,
         stream: Any,
-        size: tuple[int, int],
-        spare: Sequence[DeviceArray] = (),
+        finish: Callable[[NDArray[np.int32]], Sequence[DecodedItem]],
+        others: Sequence[DeviceArray] = (),
     ) -> None:
-        self._decoder = decoder
-        self._memory, self._far, self._host = memory, far, host
-        self._lent: tuple[DeviceArray | PinnedArray, ...] = (memory, far, host, *spare)
-        self._done, self._stream, self._size = done, stream, size
-        self._result: list[Decoded] | None = None
+        self._runner, self._memory, self._finish, self._others = runner, memory, finish, others
+        self._host = runner.pool.pinned(memory.nbytes)
+        with runner.context.active():
+            host = self._host.array[: memory.nbytes]
+            runner.context.driver.memcpy_dtoh_async(host, memory.address, stream)
+            self._done = runner.context.mark(stream)
+        self._result: list[DecodedItem] | None = None
 
     def wait(self) -> None:
         """Wait until the GPU is through; what is left to do is the CPU's."""
-        with self._decoder.runner.context.active():
+        with self._runner.context.active():
             if self._done is not None:
                 self._done.synchronize()
             self._done = None  # freed here, where its context is current: bindings cannot elsewhere
 
-    def result(self) -> list[Decoded]:
+    def result(self) -> list[DecodedItem]:
         """What was found in each item of the batch; safe to call again."""
         if self._result is None:
-            self._result = self._finish()
-        return self._result
-
-    def _finish(self) -> list[Decoded]:
-        runner, block = self._decoder.runner, self._decoder.block
-        self.wait()
-        with runner.context.active():
+            self.wait()
             words = self._host.view(self._memory.shape, np.dtype(np.int32))
-            crowded = any(total_scores(block, item) > block.near for item in words)
-            far = (
-                runner.download(self._far, self._stream)
-                if crowded
-                else np.zeros((len(words), 0), np.float32)
-            )
-        found = [
-            self._decoder.rest(*unpack(block, item, more, self._size[1]), self._size)
-            for item, more in zip(words, far, strict=True)
-        ]
-        for memory in self._lent:
-            runner.pool.give(memory)
-        return found
+            self._result = list(self._finish(words))
+            self._runner.pool.give(self._host)
+            for memory in (self._memory, *self._others):
+                self._runner.pool.give(memory)
+        return self._result
 
 
 class DeviceDecoder:
@@ -150,7 +144,7 @@ class DeviceDecoder:
                 peaks, positions, confidence, scores, table, params, size
             )
 
-    def start(self, cmap: Any, paf: Any, stream: Any = None) -> Pending:
+    def start(self, cmap: Any, paf: Any, stream: Any = None) -> Pending[Decoded]:
         """Queue the decode behind the inference on the same stream and return.
 
         Args:
@@ -163,8 +157,8 @@ class DeviceDecoder:
             EngineError: the maps do not fit the topology.
         """
         where = stream or self.runner.stream
-        maps, maps_step = self._checked(cmap, "maps")
-        fields, fields_step = self._checked(paf, "fields")
+        maps, maps_step = batch_of(cmap, "maps")
+        fields, fields_step = batch_of(paf, "fields")
         table = self.topology.table
         channels = int(table[:, :2].max()) + 1 if len(table) else 0
         if (
@@ -190,7 +184,6 @@ class DeviceDecoder:
         block, pool = self.block, self.runner.pool
         memory = pool.device((batch, block.item_words), np.int32)
         far = pool.device((batch, block.far_words), np.float32)
-        host = pool.pinned(memory.nbytes)
         params = self.params
         self._kernels.peaks(
             there[0][0],
@@ -215,11 +208,11 @@ class DeviceDecoder:
             far.address,
             where,
         )
-        driver = self.runner.context.driver
-        with self.runner.context.active():
-            driver.memcpy_dtoh_async(host.array[: memory.nbytes], memory.address, where)
-            done = self.runner.context.mark(where)
-        return Pending(self, memory, far, host, done, where, size, spare)
+
+        def finish(words: NDArray[np.int32]) -> list[Decoded]:
+            return self._finish(words, far, where, size)
+
+        return Pending(self.runner, memory, where, finish, [far, *spare])
 
     def _enlarged(
         self, address: int, step: int, shape: tuple[int, int, int, int], stream: Any
@@ -231,13 +224,17 @@ class DeviceDecoder:
         self._kernels.enlarge(address, shape, step, self._factor, larger.address, stream)
         return larger
 
-    @staticmethod
-    def _checked(maps: Any, what: str) -> tuple[tuple[int, ...], int]:
-        """Shape, and values from item to item of the batch."""
-        interface = maps.__cuda_array_interface__
-        shape = tuple(int(n) for n in interface["shape"])
-        strides = tuple(int(n) for n in interface.get("strides") or ())
-        return shape, _item_step(shape, strides, interface["typestr"], what)
+    def _finish(
+        self, words: NDArray[np.int32], far: DeviceArray, stream: Any, size: tuple[int, int]
+    ) -> list[Decoded]:
+        """Assignment and assembly of each item; the far scores are fetched where a crowd needs them."""
+        block, more = self.block, np.zeros((len(words), 0), np.float32)
+        if any(total_scores(block, item) > block.near for item in words):
+            more = self.runner.download(far, stream)
+        return [
+            self.rest(*unpack(block, item, rest, size[1]), size)
+            for item, rest in zip(words, more, strict=True)
+        ]
 
     def __call__(self, cmap: Any, paf: Any, stream: Any = None) -> list[Decoded]:
         """`start` and wait."""
@@ -263,6 +260,18 @@ class _Channels:
 def channels(tensor: Any, first: int, count: int) -> Any:
     """Channels [first, first + count) of a float32 tensor (batch, C, H, W) on the GPU, as a view."""
     return _Channels(tensor, first, count)
+
+
+def batch_of(maps: Any, what: str) -> tuple[tuple[int, ...], int]:
+    """Shape of maps on the GPU, and values from item to item of the batch.
+
+    Raises:
+        EngineError: no maps that the kernels read.
+    """
+    interface = maps.__cuda_array_interface__
+    shape = tuple(int(n) for n in interface["shape"])
+    strides = tuple(int(n) for n in interface.get("strides") or ())
+    return shape, _item_step(shape, strides, interface["typestr"], what)
 
 
 @lru_cache(64)

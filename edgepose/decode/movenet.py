@@ -33,6 +33,11 @@ CELL = 4  # input pixels to a cell
 SPREAD = 0.3  # variance of the weight around the guess, times the shorter side in cells
 VISIBLE = 0.127  # keypoints above count for a person's score
 MOST = 100  # people of one picture; the network was made for six
+# of the polynomial that is exp on [-ln 2 / 2, ln 2 / 2], from x**5 on down (S. Moshier's Cephes)
+POWERS = np.array(
+    [1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5],
+    np.float32,
+)
 MAPS = ("center", "box_scale", "box_offset", "kpt_heatmap", "kpt_regress", "kpt_offset")
 
 
@@ -71,6 +76,11 @@ def decode_numpy(maps: Mapping[str, Float32Array], least: float) -> MovenetPeopl
     points = np.zeros((len(cells), len(maps["kpt_heatmap"]), 3), np.float32)
     for person, cell, box in zip(points, cells, boxes, strict=True):
         person[:] = _keypoints(maps, cell, box)
+    return people_of(boxes, centres, points)
+
+
+def people_of(boxes: Float32Array, centres: Float32Array, points: Float32Array) -> MovenetPeople:
+    """People of boxes (N, 4) top, left, bottom, right in cells, scores of centres (N,) and points (N, K, 3)."""
     seen = points[..., 2] > VISIBLE
     means = (points[..., 2] * seen).sum(axis=1) / np.maximum(seen.sum(axis=1), 1)
     return MovenetPeople(boxes[:, [1, 0, 3, 2]] * CELL, centres * means, points)
@@ -96,12 +106,10 @@ def _boxes(maps: Mapping[str, Float32Array], cells: NDArray[np.intp]) -> Float32
     """(N, 4) top, left, bottom, right in cells, inside the map."""
     y, x = cells.T
     half = np.maximum(maps["box_scale"][:, y, x].T, 0) / 2
-    middle = cells + maps["box_offset"][:, y, x].T
+    middle = cells.astype(np.float32) + maps["box_offset"][:, y, x].T
     limit = np.array(maps["center"].shape[1:], np.float32)
-    corners = np.concatenate(
-        [np.clip(middle - half, 0, limit), np.clip(middle + half, 0, limit)], axis=1
-    )
-    return np.asarray(corners, np.float32)
+    corners = [np.clip(side, 0, limit) for side in (middle - half, middle + half)]
+    return np.asarray(np.concatenate(corners, axis=1), np.float32)
 
 
 def _keypoints(
@@ -111,24 +119,39 @@ def _keypoints(
     heat = maps["kpt_heatmap"]
     count, height, width = heat.shape
     y, x = cell
-    guess = cell + maps["kpt_regress"][:, y, x].reshape(count, 2)
+    guess = cell.astype(np.float32) + maps["kpt_regress"][:, y, x].reshape(count, 2)
     first = np.ceil(box[:2]).astype(int)  # cells whose number lies in [first, last)
     last = np.ceil(box[2:]).astype(int)
     if (last <= first).any():
         first, last = cell, cell + 1
     (top, left), (bottom, right) = first, last
-    spread = np.float32(SPREAD * min(height, width))
-    rows = np.exp(-((np.arange(top, bottom) - guess[:, :1]) ** 2) / spread)
-    columns = np.exp(-((np.arange(left, right) - guess[:, 1:]) ** 2) / spread)
-    near = heat[:, top:bottom, left:right] * rows.astype(np.float32)[:, :, None]
-    near *= columns.astype(np.float32)[:, None, :]
+    spread = np.float32(SPREAD) * np.float32(min(height, width))
+    rows, columns = (np.arange(*ends, dtype=np.float32) for ends in ((top, bottom), (left, right)))
+    near = heat[:, top:bottom, left:right] * falloff(rows - guess[:, :1], spread)[:, :, None]
+    near *= falloff(columns - guess[:, 1:], spread)[:, None, :]
     best = near.reshape(count, -1).argmax(axis=1)
     at_y, at_x = best // (right - left) + top, best % (right - left) + left
     k = np.arange(count)
     inside = maps["kpt_offset"].reshape(count, 2, height, width)[k, :, at_y, at_x]
-    return np.stack(
-        [(at_x + inside[:, 1]) * CELL, (at_y + inside[:, 0]) * CELL, heat[k, at_y, at_x]], axis=1
-    ).astype(np.float32)
+    places = [at.astype(np.float32) + inside[:, i] for at, i in ((at_x, 1), (at_y, 0))]
+    return np.stack([*(place * CELL for place in places), heat[k, at_y, at_x]], axis=1)
+
+
+def falloff(apart: Float32Array, spread: np.float32) -> Float32Array:
+    """exp(-apart**2 / spread) in float32, by the operations of cuda/movenet.h: the same bits everywhere."""
+    f32 = np.float32
+    with np.errstate(over="ignore"):
+        u = apart * apart / spread
+    counts = u <= 87
+    u = np.where(counts, u, f32(0))
+    twos = np.floor(u * f32(1.44269504) + f32(0.5))
+    x = twos * f32(-2.12194440e-4) - (u - twos * f32(0.693359375))
+    y = np.full_like(x, POWERS[0])
+    for power in POWERS[1:]:
+        y = y * x + power
+    scale = ((127 - twos.astype(np.int32)) << 23).view(np.float32)
+    near: Float32Array = np.where(counts, (y * (x * x) + x + f32(1)) * scale, f32(0))
+    return near
 
 
 class _Maps(ctypes.Structure):

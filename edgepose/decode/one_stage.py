@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.decode.movenet import MAPS, decode_movenet
+from edgepose.decode.movenet import MAPS, MovenetPeople, decode_movenet
 from edgepose.decode.nms import nms
 from edgepose.decode.yolo import is_list
 from edgepose.errors import EngineError, UnknownNameError
@@ -105,6 +105,11 @@ def _select(rows: _Rows, params: OneStageParams) -> People:
         )
     points = np.asarray(rows.points[hot[keep]], np.float32)
     return People(points, boxes[keep], scores[keep])
+
+
+def select_movenet(found: MovenetPeople, params: OneStageParams) -> People:
+    """The people of one picture that are kept, of those that MoveNet's maps were decoded to."""
+    return _select(_Rows(found.boxes, found.scores, found.points), params)
 
 
 def _wrong(kind: str, expected: str, outputs: Answers) -> EngineError:

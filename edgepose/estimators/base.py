@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from edgepose.errors import UsageError
 from edgepose.networks.manifest import Manifest
@@ -20,6 +20,7 @@ SCORES = (
     "threshold", "keypoint_threshold", "link_threshold", "min_score", "box_threshold",
     "nms_threshold",
 )  # fmt: skip
+Found = TypeVar("Found")  # of one frame, as it comes back from a GPU
 Finish = Callable[[], list[tuple[Pose, ...]]]  # waits for the poses of frames under way
 
 

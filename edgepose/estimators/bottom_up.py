@@ -6,7 +6,7 @@ decoding of NVIDIA's trt_pose (see `edgepose.decode.bottom_up`).
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -17,18 +17,11 @@ from numpy.typing import NDArray
 from edgepose.decode.bottom_up import BottomUpDecoder
 from edgepose.decode.bottom_up_numpy import BottomUpParams, Decoded
 from edgepose.engines.base import Engine, Outputs
-from edgepose.estimators.base import EstimatorOptions, Finish
-from edgepose.estimators.bottom_up_device import DevicePath, device_path
+from edgepose.estimators.ahead import FramesAhead
+from edgepose.estimators.base import EstimatorOptions
 from edgepose.estimators.maps import Maps, bind_outputs
 from edgepose.estimators.people import in_picture
-from edgepose.estimators.runner import (
-    Runner,
-    chunks,
-    frames_together,
-    load_for,
-    made_of,
-    topology_of,
-)
+from edgepose.estimators.runner import Runner, frames_together, load_for, made_of, topology_of
 from edgepose.networks.manifest import Manifest
 from edgepose.networks.topology import Topology
 from edgepose.preprocess import Placement
@@ -44,7 +37,7 @@ LEAST = 0.02
 DEFAULT_THRESHOLD = 0.15  # jetson-inference's; trt_pose's own script uses 0.1
 
 
-class BottomUp:
+class BottomUp(FramesAhead[Decoded]):
     """Bottom-up estimator.
 
     Args:
@@ -52,9 +45,6 @@ class BottomUp:
         manifest: input and outputs of the network.
         topology: keypoints, links and PAF channels.
         options: thresholds and sizes.
-
-    Attributes:
-        device: the way that frames stay on the GPU; None on the CPU, and where it cannot be had.
 
     Raises:
         NetworkFileError: the engine's outputs do not fit the topology.
@@ -74,9 +64,11 @@ class BottomUp:
         self._decoder = BottomUpDecoder(topology, params)
         self._maps = bind_outputs(self.manifest, topology, engine.outputs)
         self._upsample = int(manifest.decoder.get("upsample", 1))
-        self.device: DevicePath | None = None
+        self.device = None
         if self._runner.device is not None:
-            self.device = device_path(
+            from edgepose.estimators.device_path import bottom_up_path
+
+            self.device = bottom_up_path(
                 engine, self._runner.device, self._maps, topology, params, self._upsample
             )
 
@@ -99,67 +91,12 @@ class BottomUp:
         """What infers."""
         return self.engine.name
 
-    @property
-    def ahead(self) -> int:
-        """How many calls of `begin` may be under way before the first is asked for its poses."""
-        return 1 if self.device else 0
-
-    def begin(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> Finish:
-        """Start on frames, and return what waits for their poses; call it in the same order.
-
-        On a GPU the next frames are prepared while the network works on these. Elsewhere, and for
-        more frames than fit into a run, the work is done before this returns.
-
-        Raises:
-            EngineError: as `estimate`.
-        """
-        if self.device is None or not 0 < len(frames) <= self._runner.batch:
-            found = self.estimate(frames, stopwatch)
-            return lambda: found
-        return self._begin(self.device, frames, stopwatch)
-
-    @property
-    def on_device(self) -> bool:
-        """See `base.OnDevice`."""
-        return self._runner.device is not None
-
-    def estimate(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> list[tuple[Pose, ...]]:
-        """The poses of each frame; see `Estimator.estimate`."""
-        poses: list[tuple[Pose, ...]] = []
-        under_way: deque[Finish] = deque()
-        for rows in chunks(len(frames), self._runner.batch):
-            part = frames[rows]
-            if self.device is None:
-                poses += self._estimate(part, stopwatch)
-                continue
-            under_way.append(self._begin(self.device, part, stopwatch))
-            if len(under_way) > self.ahead:
-                poses += under_way.popleft()()
-        for finish in under_way:
-            poses += finish()
-        return poses
-
-    def _begin(self, device: DevicePath, frames: Sequence[Frame], stopwatch: Stopwatch) -> Finish:
-        places = self._runner.places(frames)
-        pending = device.start([f.as_given for f in frames], [p.drawn for p in places], stopwatch)
-
-        def finish() -> list[tuple[Pose, ...]]:
-            with stopwatch.stage("network"):
-                pending.wait()
-            with stopwatch.stage("postprocess"):
-                return [
-                    self.poses(decoded, place, frame.width, frame.height)
-                    for decoded, place, frame in zip(pending.result(), places, frames, strict=True)
-                ]
-
-        return finish
-
     def _estimate(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> list[tuple[Pose, ...]]:
         places = self._runner.places(frames)
         outputs = self._runner.run_placed(frames, places, stopwatch)
         with stopwatch.stage("postprocess"):
             return [
-                self.poses(self._decode(outputs, i), place, frame.width, frame.height)
+                self._poses_of(self._decode(outputs, i), place, frame)
                 for i, (frame, place) in enumerate(zip(frames, places, strict=True))
             ]
 
@@ -168,6 +105,9 @@ class BottomUp:
         if self._upsample > 1:
             cmap, paf = enlarge(cmap, self._upsample), enlarge(paf, self._upsample)
         return self._decoder(cmap, paf)
+
+    def _poses_of(self, found: Decoded, place: Placement, frame: Frame) -> tuple[Pose, ...]:
+        return self.poses(found, place, frame.width, frame.height)
 
     def poses(
         self, decoded: Decoded, place: Placement, width: int, height: int

@@ -1,4 +1,4 @@
-"""One-stage: boxes and keypoints of all people out of one run (RTMO, YOLO-pose)."""
+"""One-stage: boxes and keypoints of all people out of one run (MoveNet, RTMO, YOLO-pose)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from edgepose.decode.one_stage import ONE_STAGE_FORMATS, OneStageParams, People, decode_people
+from edgepose.decode.movenet import MovenetPeople
+from edgepose.decode.one_stage import (
+    ONE_STAGE_FORMATS,
+    OneStageParams,
+    People,
+    decode_people,
+    select_movenet,
+)
 from edgepose.engines.base import Engine
 from edgepose.errors import UnknownNameError
+from edgepose.estimators.ahead import FramesAhead
 from edgepose.estimators.base import EstimatorOptions
 from edgepose.estimators.people import Limits, OfPeople, make_poses
 from edgepose.estimators.runner import Runner, frames_together, load_for, made_of, topology_of
@@ -22,7 +30,7 @@ if TYPE_CHECKING:
     from edgepose.networks.resolve import Network
 
 
-class OneStage(OfPeople):
+class OneStage(OfPeople, FramesAhead[MovenetPeople]):
     """One-stage estimator.
 
     Args:
@@ -58,6 +66,17 @@ class OneStage(OfPeople):
         )
         self._limits = Limits.of(manifest, options, topology)
         self._around_keypoints = decoder.get("boxes") == "keypoints"
+        self.device = None
+        if kind == "movenet" and self._runner.device is not None:
+            from edgepose.estimators.device_path import movenet_path
+
+            self.device = movenet_path(
+                engine,
+                self._runner.device,
+                self._runner.spec,
+                self._params.keypoints,
+                self._params.score_threshold,
+            )
 
     @classmethod
     def load(cls, network: Network, options: EstimatorOptions) -> OneStage:
@@ -67,18 +86,6 @@ class OneStage(OfPeople):
             load_for(network, options, frames_together(options)),
             lambda engine: cls(engine, network.manifest, topology, options),
         )
-
-    @property
-    def on_device(self) -> bool:
-        """See `base.OnDevice`."""
-        return self._runner.device is not None
-
-    def estimate(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> list[tuple[Pose, ...]]:
-        """The poses of each frame; see `Estimator.estimate`."""
-        poses: list[tuple[Pose, ...]] = []
-        for part in self._runner.batches(frames):
-            poses += self._estimate(part, stopwatch)
-        return poses
 
     def _estimate(self, frames: Sequence[Frame], watch: Stopwatch) -> list[tuple[Pose, ...]]:
         places = self._runner.places(frames)
@@ -90,6 +97,9 @@ class OneStage(OfPeople):
             people = decode_people(outputs, params)[: len(frames)]
             rows = zip(people, places, frames, strict=True)
             return [self._poses(found, where, frame) for found, where, frame in rows]
+
+    def _poses_of(self, found: MovenetPeople, place: Placement, frame: Frame) -> tuple[Pose, ...]:
+        return self._poses(select_movenet(found, self._params), place, frame)
 
     def _poses(self, people: People, where: Placement, frame: Frame) -> tuple[Pose, ...]:
         points = people.points.copy()

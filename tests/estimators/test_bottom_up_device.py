@@ -73,7 +73,14 @@ def half(maps: Maps) -> Maps:
 class CpuNetwork(DeviceEngine):
     """A GPU engine whose network is ONNX Runtime's; remembers what went in and came out."""
 
-    def __init__(self, rows: int = 1, fixed: bool = False, shaped: Callable[[Maps], Maps] = apart):
+    def __init__(
+        self,
+        rows: int = 1,
+        fixed: bool = False,
+        shaped: Callable[[Maps], Maps] = apart,
+        model: Path = MODEL,
+        side: int = 256,
+    ):
         import onnxruntime
 
         from edgepose.cuda.buffers import open_cuda
@@ -82,14 +89,15 @@ class CpuNetwork(DeviceEngine):
         self.name, self.choice, self.max_batch = "double", Choice("double"), rows
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(str(MODEL), options)
+        self._session = onnxruntime.InferenceSession(str(model), options)
         self._shaped, self._rows = shaped, rows
         self.fed: list[np.ndarray] = []
         self.answers: list[Maps] = []
         self.slots: list[Any] = []
-        sample = self.compute(np.zeros((1, 3, 256, 256), np.float32))
+        picture = (3, side, side)
+        sample = self.compute(np.zeros((1, *picture), np.float32))
         batch = rows if fixed else -1
-        self.inputs = (TensorSpec("input", (batch, 3, 256, 256), F32),)
+        self.inputs = (TensorSpec("input", (batch, *picture), F32),)
         self.outputs = tuple(
             TensorSpec(n, (batch, *m.shape[1:]), m.dtype) for n, m in sample.items()
         )
@@ -109,7 +117,7 @@ class CpuNetwork(DeviceEngine):
         self.stream.synchronize()
         feed = np.empty(inputs["input"], np.float32)
         gpu.driver.memcpy_dtoh(feed, slot.inputs["input"].address)
-        answers = self.compute(np.nan_to_num(feed, posinf=0, neginf=0).clip(-9, 9))
+        answers = self.compute(np.nan_to_num(feed, posinf=0, neginf=0).clip(-9, 256))
         for name, maps in answers.items():
             assert maps.shape == outputs[name]
             gpu.put(slot.outputs[name].address, np.ascontiguousarray(maps))
@@ -434,7 +442,7 @@ def test_maps_that_the_kernels_do_not_read_come_to_the_cpu(
 
 @pytest.mark.gpu
 @pytest.mark.parametrize(
-    "what", ["edgepose.cuda.device.device_kernels", "edgepose.decode.device.DeviceDecoder"]
+    "what", ["edgepose.cuda.device.device_kernels", "edgepose.estimators.device_path.DeviceDecoder"]
 )
 @pytest.mark.parametrize("error", [BackendUnavailable("no luck."), RuntimeError("no luck")])
 def test_what_does_not_start_is_said_once_and_the_cpu_serves(
