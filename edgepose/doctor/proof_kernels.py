@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from edgepose.cuda import twins
 from edgepose.cuda.device import device_kernels
 from edgepose.cuda.host_kernels import HostRunner
-from edgepose.cuda.kernels import DecodeBlock, Kernels
+from edgepose.cuda.kernels import DecodeBlock, Kernels, PeopleBlock
 from edgepose.cuda.pictures import Planes, Shape, TensorLayout, address_of
 from edgepose.decode.bottom_up import BottomUpDecoder
 from edgepose.decode.bottom_up_numpy import BottomUpParams, Decoded, decode_numpy, decode_rest
 from edgepose.decode.device import unpack
+from edgepose.decode.movenet import MAPS, MOST
+from edgepose.decode.movenet import decode_numpy as decode_movenet_numpy
+from edgepose.decode.movenet_device import unpack_people
 from edgepose.doctor.proof import Proof, attempt
 from edgepose.geometry import Affine, letterbox, stretch
 from edgepose.networks.topology import Topology, load_topology
@@ -28,6 +31,7 @@ ProofMaps = NDArray[np.float32]
 TENSOR_BOUND = 1e-4  # of a normalised input, float32
 HALF_BOUND = 4e-3  # the same in float16: one step at 4
 LEVEL_BOUND = 1.0  # of 255, of a drawn pixel
+PIXEL_BOUND = 0.01  # of a coordinate in the network's input
 DECODE_BOUND = 1e-4  # of a coordinate as a fraction of the picture, and of a score
 
 
@@ -102,6 +106,7 @@ def _on_place(where: str, make: Callable[[], Place]) -> Iterator[Proof]:
         ("preprocess", _preprocess, {"float32": TENSOR_BOUND, "float16": HALF_BOUND}),
         ("overlay", _overlay, {"levels": LEVEL_BOUND}),
         ("peaks and lines", _decode, {"coordinates": DECODE_BOUND, "scores": DECODE_BOUND}),
+        ("people", _people, {"pixels": PIXEL_BOUND, "scores": DECODE_BOUND}),
     ):
         title = f"{name} kernel, {where}"
 
@@ -317,3 +322,30 @@ def _by_kernels(
     )
     found = unpack(block, place.get(memory)[0], place.get(far)[0], size[1])
     return decode_rest(*found, table, params, (size[0], size[1]))
+
+
+def _people(place: Place) -> dict[str, float]:
+    """MoveNet's maps with five people."""
+    rng, count, k, size = np.random.default_rng(5), 5, 17, (48, 64)
+    channels = dict(zip(MAPS, (1, 2, 2, k, 2 * k, 2 * k), strict=True))
+    maps = {n: rng.uniform(0, 0.04, (c, *size)).astype(np.float32) for n, c in channels.items()}
+    for y, x in rng.integers((8, 8), (40, 56), (count, 2)):
+        maps["center"][0, y, x] = rng.uniform(0.3, 1)
+        maps["box_scale"][:, y, x] = rng.uniform(8, 30, 2)
+        maps["kpt_regress"][:, y, x] = rng.uniform(-9, 9, 2 * k)
+    maps["kpt_heatmap"] += rng.uniform(0, 1, (k, *size)).astype(np.float32)
+    block = PeopleBlock(k, MOST)
+    memory = place.put(np.zeros((1, block.item_words), np.int32))
+    candidates = place.put(np.zeros((1, *size), np.int32))
+    there = {name: place.put(m[None]) for name, m in maps.items()}
+    addresses = {name: address_of(array) for name, array in there.items()}
+    place.kernels.people(addresses, 1, size, 0.1, block, address_of(memory), address_of(candidates))
+    got, want = unpack_people(block, place.get(memory)[0]), decode_movenet_numpy(maps, 0.1)
+    return {
+        "pixels": max(
+            _largest(got.points[..., :2], want.points[..., :2]), _largest(got.boxes, want.boxes)
+        ),
+        "scores": max(
+            _largest(got.points[..., 2], want.points[..., 2]), _largest(got.scores, want.scores)
+        ),
+    }

@@ -26,7 +26,7 @@ from edgepose.estimators.base import EstimatorOptions
 from edgepose.estimators.table import make_estimator
 from edgepose.io import jetson_utils
 from edgepose.machine import package_versions, resident_mb
-from edgepose.networks.resolve import resolve
+from edgepose.networks.resolve import Network
 from edgepose.timing import Stopwatch
 from edgepose.version import __version__
 
@@ -49,7 +49,7 @@ def run_proofs(*, frames: int = FRAMES) -> Iterator[Proof]:
         frames: for the memory test.
     """
     yield from proof_kernels.prove()
-    network = resolve(proof_engines.NETWORK, download=False)
+    network = proof_engines.NETWORK
     pictures = proof_engines.drawn(PICTURES)
     yield from proof_engines.prove(network, pictures)
     yield attempt("memory", lambda: _memory(network, frames))
@@ -57,7 +57,7 @@ def run_proofs(*, frames: int = FRAMES) -> Iterator[Proof]:
 
 
 # memory -------------------------------------------------------------------------------------------
-def _memory(network: Any, frames: int) -> Proof:
+def _memory(network: Network, frames: int) -> Proof:
     """Poses and overlay of many frames with the engine that `auto` takes."""
     if resident_mb() == 0:
         return Proof("memory", "absent", "this system does not tell a process's memory")

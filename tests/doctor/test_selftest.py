@@ -17,7 +17,6 @@ from edgepose.doctor.checks import Check
 from edgepose.doctor.proof import Proof, attempt
 from edgepose.engines.table import NAMES
 from edgepose.errors import BackendUnavailable, UsageError
-from edgepose.networks.resolve import resolve
 from tests.cuda.stand_in import StandIn
 
 
@@ -117,7 +116,7 @@ def test_a_wrong_kernel_is_seen() -> None:
     good = list(proof_kernels._on_place("host", proof_kernels.OnHost))
     if good[0].state == "absent":
         pytest.skip(f"no host kernels: {good[0].found}")
-    assert [p.state for p in good] == ["ok"] * 3
+    assert [p.state for p in good] == ["ok"] * 4
     assert all(p.figures and not any(p.figures.values()) for p in good)
     bad = list(proof_kernels._on_place("wrong", Wrong))
     assert [p.state for p in bad[:2]] == ["fail"] * 2
@@ -130,7 +129,7 @@ def test_kernels_are_proven_on_a_gpu(
 ) -> None:
     """On the stand-in for a driver, which executes the shipped PTX."""
     on_gpu = [row for row in made[1]["self_test"] if row["name"].endswith("kernel, GPU")]
-    assert [row["state"] for row in on_gpu] == ["ok"] * 3
+    assert [row["state"] for row in on_gpu] == ["ok"] * 4
     assert all("equals its twin (Fake, shipped PTX)" in row["found"] for row in on_gpu)
     memory = next(row for row in made[1]["self_test"] if row["name"] == "memory")
     assert memory["figures"]["gpu_growth_mb"] == 0
@@ -154,7 +153,7 @@ def test_differences_are_infinite_where_shapes_or_nan_differ() -> None:
 
 
 def test_an_engine_that_answers_wrongly_is_seen() -> None:
-    network = resolve(proof_engines.NETWORK, download=False)
+    network = proof_engines.NETWORK
     frames = proof_engines.drawn(1)
     options = proof_engines.EngineOptions(engine="onnxruntime", precision="fp32")
     reference = proof_engines.ask(network, options, frames)
@@ -185,8 +184,29 @@ def test_a_backend_that_is_not_here_is_no_failure() -> None:
     assert states == ["absent", "fail", "fail"]
 
 
+def test_every_disc_is_found_where_it_was_drawn() -> None:
+    frames = proof_engines.drawn(4)
+    options = proof_engines.EngineOptions(engine="onnxruntime", precision="fp32")
+    for poses, frame in zip(
+        proof_engines.ask(proof_engines.NETWORK, options, frames).poses, frames, strict=True
+    ):
+        assert [len(pose) for pose in poses] == [6] * proof_engines.CHAINS
+        for keypoint in (k for pose in poses for k in pose.keypoints):
+            colour = frame.pixels[round(keypoint.y), round(keypoint.x)]
+            assert tuple(colour) == proof_engines.COLOURS[keypoint.name]
+
+
+def test_its_network_is_what_the_tool_makes() -> None:
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    from tools.make_self_test import model
+
+    made = model().SerializeToString(deterministic=True)
+    assert proof_engines.NETWORK.model.read_bytes() == made
+    assert len(made) < 200_000
+
+
 def test_calibration_pictures_are_network_inputs() -> None:
-    network = resolve(proof_engines.NETWORK, download=False)
+    network = proof_engines.NETWORK
     calibration = proof_engines._calibration(network)
     feeds = list(calibration.batches())
     assert len(feeds) == calibration.count
