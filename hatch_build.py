@@ -14,7 +14,11 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-CUDA = Path(__file__).resolve().parent / "edgepose" / "cuda"
+ROOT = Path(__file__).resolve().parent
+CUDA = ROOT / "edgepose" / "cuda"
+NETWORKS = "data/networks"
+# trained on photographs partly meant for research only: in the repository, for who asks for it by --model
+LEFT_OUT = ("edgepose-lite-body.onnx",)
 
 
 def compile_host_library() -> str:
@@ -30,8 +34,15 @@ def compile_host_library() -> str:
         return f"{type(e).__name__}: {e}"
 
 
+def shipped_networks() -> dict[str, str]:
+    """The files of `data/networks` that wheels carry, and where."""
+    files = (ROOT / NETWORKS).iterdir()
+    names = sorted(f.name for f in files if f.is_file() and f.name not in LEFT_OUT)
+    return {f"{NETWORKS}/{name}": f"edgepose/{NETWORKS}/{name}" for name in names}
+
+
 class HostLibraryHook(BuildHookInterface[Any]):
-    """Adds `edgepose/cuda/_host.so` to wheels and to editable installs."""
+    """Adds networks to wheels, and `edgepose/cuda/_host.so` to wheels and to editable installs."""
 
     PLUGIN_NAME = "custom"
 
@@ -39,6 +50,8 @@ class HostLibraryHook(BuildHookInterface[Any]):
         """Called before a build; `EDGEPOSE_PURE=1` leaves the library out."""
         if self.target_name != "wheel":
             return
+        if version != "editable":  # which find them beside the package
+            build_data["force_include"].update(shipped_networks())
         problem = (
             "EDGEPOSE_PURE is set" if os.environ.get("EDGEPOSE_PURE") else compile_host_library()
         )

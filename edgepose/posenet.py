@@ -39,7 +39,7 @@ class PoseNet(Closing):
     """Finds poses in pictures.
 
     >>> from edgepose import PoseNet, loadImage
-    >>> net = PoseNet("edgepose-lite-body")
+    >>> net = PoseNet("fast")
     >>> (pose,) = net.process(loadImage("examples/images/astronaut.jpg"))
     >>> abs(pose["nose"].x - 227) < 15, pose.score > 0.3
     (True, True)
@@ -232,7 +232,7 @@ class PoseNet(Closing):
         gets the newest. Leaving the loop closes the source.
 
         >>> from edgepose import PoseNet
-        >>> with PoseNet("edgepose-lite-body") as net:
+        >>> with PoseNet("fast") as net:
         ...     counts = [len(poses) for frame, poses in net.stream("test://people?frames=3&rate=0")]
         >>> len(counts)
         3

@@ -64,10 +64,10 @@ class Poses(list[Pose]):
         result: the same as the data outputs write it (network, engine, milliseconds by stage, ...).
 
     >>> from edgepose import PoseNet
-    >>> with PoseNet("edgepose-lite-body") as net:
+    >>> with PoseNet("fast") as net:
     ...     poses = net.process("examples/images/astronaut.jpg")
     >>> len(poses), poses.points.shape, poses.boxes.shape, poses.scores.dtype.name
-    (1, (1, 18, 3), (1, 4), 'float32')
+    (1, (1, 17, 3), (1, 4), 'float32')
     >>> poses.to_dict()["poses"][0]["keypoints"]["nose"]["score"] > 0.3
     True
     >>> poses.draw().shape

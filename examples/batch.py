@@ -19,7 +19,7 @@ def main(folder: str = str(Path(__file__).parent / "images")) -> int:
     if not Path(folder).is_dir():
         raise EdgeposeError(f"{folder} is no folder.")
     pictures = iter(sorted(p for p in Path(folder).iterdir() if p.suffix in (".jpg", ".png")))
-    with PoseNet("edgepose-lite-body", options=EstimatorOptions(batch=SIZE)) as net:
+    with PoseNet("fast", options=EstimatorOptions(batch=SIZE)) as net:
         while group := list(islice(pictures, SIZE)):
             start = time.perf_counter()
             found = net.process(group)

@@ -24,7 +24,7 @@ def blur(pixels, pose):
 
 
 def main(uri, target):
-    with PoseNet("edgepose-lite-body") as net, open_output(target) as out:
+    with PoseNet("fast") as net, open_output(target) as out:
         for frame, poses in net.stream(uri):
             for pose in poses:
                 blur(frame.pixels, pose)

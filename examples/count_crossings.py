@@ -22,7 +22,7 @@ DOOR = {
 def main(uri="test://people?rate=0&frames=300"):
     counts = Counter()
     detector = EventDetector(parse_zones({"reference": "centre", "zones": [DOOR]}))
-    with PoseNet("edgepose-lite-body") as net:
+    with PoseNet("fast") as net:
         for number, (frame, people) in enumerate(net.track(uri)):
             now = number / 30 if frame.pts is None else frame.pts
             for event in detector.update(people, now, frame.width, frame.height, frame.index):

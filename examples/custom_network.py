@@ -1,7 +1,7 @@
 """Run an ONNX network of your own with a topology of your own.
 
 usage: python examples/custom_network.py [NETWORK.onnx] [SOURCE]
-It answers maps (1, K, H, W) and fields (1, 2 L, H, W). Here the package's own stands for yours."""
+It answers maps (1, K, H, W) and fields (1, 2 L, H, W). Here edgepose-lite-body of the repository stands for yours."""
 
 import json
 import sys

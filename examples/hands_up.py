@@ -17,7 +17,7 @@ def raised(pose):
 
 def main(uri="test://people?rate=0&frames=150"):
     seen = set()
-    with PoseNet("edgepose-lite-body") as net:
+    with PoseNet("fast") as net:
         for frame, poses in net.stream(uri):
             for pose in poses:
                 for side in raised(pose):

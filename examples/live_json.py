@@ -27,7 +27,7 @@ def main(uri="test://people", port="8000"):
     server = ThreadingHTTPServer(("127.0.0.1", int(port)), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(f"http://127.0.0.1:{server.server_port}/", flush=True)
-    with PoseNet("edgepose-lite-body") as net:
+    with PoseNet("fast") as net:
         for frame, poses in net.stream(uri):
             rows = [{k.name: [round(k.x), round(k.y)] for k in p.keypoints} for p in poses]
             latest.update(frame=frame.index, poses=rows)

@@ -12,7 +12,7 @@ from edgepose import EdgeposeError, PoseNet
 
 
 def main(folder: str, target: str = "poses.csv") -> None:
-    with PoseNet("edgepose-lite-body") as net, open(target, "w", newline="") as file:
+    with PoseNet("fast") as net, open(target, "w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["picture", "person", "keypoint", "x", "y", "score"])
         for frame, poses in net.stream(folder):

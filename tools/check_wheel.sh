@@ -38,8 +38,8 @@ use() { # FILE: install it alone and run it from an empty folder
         EDGEPOSE_CACHE=$work/run/cache
         export PATH EDGEPOSE_HOME EDGEPOSE_CACHE
         unset PYTHONPATH || true
-        posenet --network edgepose-lite-body photo.jpg out.jpg --json poses.jsonl
-        posenet --network edgepose-lite-body "test://people?rate=0&frames=5" people.mp4 --json - >people.jsonl
+        posenet --network fast photo.jpg out.jpg --json poses.jsonl
+        posenet --network fast "test://people?rate=0&frames=5" people.mp4 --json - >people.jsonl
         edgepose --version
         edgepose networks >/dev/null
         edgepose doctor --offline || test $? -eq 1

@@ -22,7 +22,7 @@ Everything on this page is imported from `edgepose`; names load on first use, so
 ```python
 from edgepose import PoseNet
 
-with PoseNet("edgepose-lite-body") as net:
+with PoseNet("fast") as net:
     poses = net.process("photo.jpg")    # a path or URL; numpy, PIL, torch; or a list of them
     print(poses.points.shape)           # (people, keypoints, 3): x, y, score
     poses.save("out.jpg")               # the picture with its poses; or .json, .csv, .parquet

@@ -74,9 +74,10 @@ def remove(asked: NetworksRemove) -> int:
 
 
 def size(weights: Weights) -> int:
-    """Bytes of a variant where they are published or the file is shipped, else 0."""
+    """Bytes of a variant where they are published or the file is shipped and there, else 0."""
     if weights.shipped:
-        return (data_networks() / weights.model).stat().st_size
+        path = data_networks() / weights.model
+        return path.stat().st_size if path.is_file() else 0
     return sum(d.bytes for d in weights.downloads)
 
 

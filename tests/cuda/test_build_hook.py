@@ -34,6 +34,10 @@ def hook(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     for source in (ROOT / "edgepose/cuda").iterdir():
         if source.suffix in (".h", ".cu", ".cpp", ".py"):
             (folder / source.name).write_bytes(source.read_bytes())
+    networks = tmp_path / "data/networks"
+    networks.mkdir(parents=True)
+    for network in ("a.json", "a.onnx", "edgepose-lite-body.json", "edgepose-lite-body.onnx"):
+        (networks / network).touch()
     script = tmp_path / "hatch_build.py"
     script.write_bytes((ROOT / "hatch_build.py").read_bytes())
     spec = importlib.util.spec_from_file_location("hatch_build_copy", script)
@@ -44,11 +48,19 @@ def hook(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     return module
 
 
-def run(hook: Any, target: str = "wheel") -> dict[str, Any]:
+def run(hook: Any, target: str = "wheel", version: str = "standard") -> dict[str, Any]:
     """What the hook asks hatchling for."""
-    data: dict[str, Any] = {"artifacts": [], "pure_python": True}
-    hook.HostLibraryHook(target).initialize("standard", data)
+    data: dict[str, Any] = {"artifacts": [], "pure_python": True, "force_include": {}}
+    hook.HostLibraryHook(target).initialize(version, data)
     return data
+
+
+def test_wheels_bring_the_networks_but_for_the_one_with_research_data(hook: Any) -> None:
+    names = ("a.json", "a.onnx", "edgepose-lite-body.json")
+    wanted = {f"data/networks/{name}": f"edgepose/data/networks/{name}" for name in names}
+    assert run(hook)["force_include"] == wanted
+    assert run(hook, version="editable")["force_include"] == {}
+    assert run(hook, "sdist")["force_include"] == {}
 
 
 def test_with_a_compiler_the_wheel_is_for_this_machine(hook: Any) -> None:
@@ -65,21 +77,21 @@ def test_without_a_compiler_the_wheel_is_pure(
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.delenv("CXX", raising=False)
-    assert run(hook) == {"artifacts": [], "pure_python": True}
+    assert run(hook)["artifacts"] == []
     assert "no C++ compiler" in capfd.readouterr().err
 
 
 def test_a_broken_source_does_not_stop_the_install(hook: Any) -> None:
     (hook.CUDA / "peaks.cu").write_text("this is not C++")
-    assert run(hook) == {"artifacts": [], "pure_python": True}
+    assert run(hook)["artifacts"] == []
     (hook.CUDA / "peaks.cu").unlink()
-    assert run(hook) == {"artifacts": [], "pure_python": True}
+    assert run(hook)["artifacts"] == []
 
 
 def test_pure_on_request_and_for_source_archives(
     hook: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert run(hook, "sdist") == {"artifacts": [], "pure_python": True}
+    assert run(hook, "sdist")["pure_python"] is True
     monkeypatch.setenv("EDGEPOSE_PURE", "1")
-    assert run(hook) == {"artifacts": [], "pure_python": True}
+    assert run(hook)["artifacts"] == []
     assert not (hook.CUDA / "_host.so").exists()

@@ -167,6 +167,7 @@ def test_files_are_written_for_people() -> None:
 
 
 def test_the_wheel_stays_small_enough() -> None:
-    """These files shrink by a tenth in a wheel, which is to have 45 MB at most."""
-    total = sum(file.stat().st_size for file in data_networks().iterdir())
-    assert total < 48.8e6
+    """These files shrink by a tenth in a wheel, which is to have 45 MB at most; hatch_build.py leaves one out."""
+    left_out = "edgepose-lite-body.onnx"
+    files = [file for file in data_networks().iterdir() if file.name != left_out]
+    assert sum(file.stat().st_size for file in files) < 46e6
