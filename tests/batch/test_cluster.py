@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from jobs import NETWORK, posenet_rows, rows_in
 
@@ -165,25 +167,30 @@ def status(out: Path) -> dict[str, Any]:
     return json.loads(told)  # type: ignore[no-any-return]
 
 
+def killed_at_work(out: Path, driver: subprocess.Popen[str], *names: str) -> list[str]:
+    """Kill whoever begins one of the parts until the driver has ended; the parts that did."""
+    killed: dict[int, str] = {}
+    while driver.poll() is None:
+        for tries in out.glob("work/*/*.tries"):
+            with contextlib.suppress(OSError, IndexError):
+                number = int(tries.read_text().split()[-1])
+                if tries.stem in names and number not in killed and is_actor(number):
+                    killed[number] = tries.stem
+                    kill(number)
+        time.sleep(0.02)
+    return list(killed.values())
+
+
 @pytest.mark.long
 def test_what_kills_its_worker_is_set_aside_and_the_others_are_done(
     cluster: Cluster, make_film: MakeFilm, tmp_path: Path
 ) -> None:
     out, poison, good = tmp_path / "out", make_film("avi", 96), make_film("ts")
     driver = cluster.drive(out, poison, good)
-    killed = set()
-    while driver.poll() is None:
-        for tries in out.glob("work/*/whole.tries"):
-            with contextlib.suppress(OSError, IndexError):
-                number = int(tries.read_text().split()[-1])
-                time.sleep(0.3)
-                if number not in killed and is_actor(number):
-                    killed.add(number)
-                    kill(number)
-        time.sleep(0.02)
+    killed = killed_at_work(out, driver, "whole")
     _, said = driver.communicate()
     assert driver.returncode == 3
-    assert len(killed) == 3
+    assert killed == ["whole"] * 3
     assert f"edgepose: {poison}: its worker died 3 times" in said.splitlines()
     assert rows_in(out) == posenet_rows(good, "--track")
     told = status(out)
@@ -193,6 +200,33 @@ def test_what_kills_its_worker_is_set_aside_and_the_others_are_done(
     _, said = driver.communicate(timeout=400)
     assert driver.returncode == 0, said
     assert rows_in(out, poison) == posenet_rows(poison, "--track")
+
+
+@pytest.mark.long
+def test_a_picture_that_kills_its_worker_is_set_aside_alone_on_a_cluster(
+    cluster: Cluster, make_film: MakeFilm, tmp_path: Path
+) -> None:
+    out, folder = tmp_path / "out", tmp_path / "pictures"
+    folder.mkdir()
+    capture = cv2.VideoCapture(str(make_film("mp4")))
+    for i in range(5):
+        cv2.imwrite(str(folder / f"{i}.png"), capture.read()[1])
+    # takes a second to read, so that its worker is met at it
+    poison = folder / "3.png"
+    cv2.imwrite(str(poison), np.zeros((8000, 8000), np.uint8))
+    driver = cluster.drive(out, folder)
+    # the shard is given up at once, and then done picture by picture
+    killed = killed_at_work(out, driver, "whole", "picture-000003")
+    _, said = driver.communicate()
+    assert driver.returncode == 3
+    assert killed == ["whole"] + ["picture-000003"] * 3
+    assert f"edgepose: {poison}: its worker died 3 times" in said.splitlines()
+    expected = posenet_rows(folder, "--track")
+    assert rows_in(out) == [row for row in expected if row["source"] != str(poison)]
+    assert check(Folder(out)) == []
+    (source,) = status(out)["sources"]
+    assert source["problems"] == [f"{poison}: its worker died 3 times"]
+    assert (source["status"], source["frames"]) == ("damaged", 4)
 
 
 ALONE = (
