@@ -42,6 +42,8 @@ ROUND = 5000  # tasks that are handed to Ray at a time
 SAMPLE = 1000  # inputs that are looked for on every node
 # how a client of HTTP/2 begins: a fixed text and a frame of settings (type 4), which is answered by one
 HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+# of glibc, read when a process starts: the many threads of Ray's workers share two heaps
+FEW_HEAPS = {"MALLOC_ARENA_MAX": "2"}
 PATIENCE = 300  # seconds that a node may take to answer; it may have to fetch the network
 
 
@@ -101,7 +103,8 @@ class RayPool(Closing):
             return
         address = _found() if shape.address == "auto" else shape.address
         _reach(address)  # Ray would wait for minutes
-        where = {"_node_ip_address": h} if _is_loopback(h := _host(address)) else {}
+        where: dict[str, Any] = {"_node_ip_address": h} if _is_loopback(h := _host(address)) else {}
+        where["runtime_env"] = {"env_vars": dict(FEW_HEAPS)}
         try:
             with _silent():
                 self._ray.init(address=address, **where, **common)
@@ -266,6 +269,8 @@ def _ray(address: str) -> Any:
     os.environ.setdefault("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    for name, value in FEW_HEAPS.items():
+        os.environ.setdefault(name, value)  # for the cluster of our own
     if os.environ["RAY_AUTH_MODE"] == "token" and not _has_token():
         if address:
             raise UsageError(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import logging
 import os
 import socket
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -32,6 +34,8 @@ from edgepose.wanted import estimator_options, find_detector, find_network, want
 log = logging.getLogger(__name__)
 
 LOCAL = "local"  # the run of a worker whose death is the driver's
+HEAPS = 2  # between which the threads of a worker share what they free
+M_ARENA_MAX = -8  # of glibc's mallopt
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,7 @@ class Worker(Closing):
     """
 
     def __init__(self, root: str, run: str = LOCAL, attempts: int = 3, mixed: bool = False) -> None:
+        _share_heaps()
         self.folder = Folder(root)
         job = stored(self.folder)
         if job is None:
@@ -247,6 +252,12 @@ class _Part(Sink):
 
     def close(self) -> None:
         """The worker closes the file."""
+
+
+def _share_heaps() -> None:
+    """Every part has new threads, and glibc would keep a heap with what was freed for many of them."""
+    with suppress(OSError, AttributeError):  # another library of C has no such heaps
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, HEAPS)
 
 
 def _here() -> str:

@@ -142,9 +142,12 @@ def test_two_nodes_give_the_rows_of_a_single_run(
     out, films = tmp_path / "out", [make_film("closed", 96), make_film("ts")]
     driver = cluster.drive(out, *films)
     seen: list[dict[str, Any]] = []
+    heaps = set()
     while driver.poll() is None and len(seen) < 3:  # whoever looks on disturbs nobody
         if list(out.glob("work/*/segment-*.parquet")):
             seen.append(status(out))
+            workers = [n for c in cluster.children for n in descendants(c.pid) if is_actor(n)]
+            heaps |= {b"MALLOC_ARENA_MAX=2" in environment(n) for n in workers}
         time.sleep(0.05)
     said, problems = driver.communicate()
     assert driver.returncode == 0, problems
@@ -156,6 +159,7 @@ def test_two_nodes_give_the_rows_of_a_single_run(
     assert seen[0]["running"]["pid"] == driver.pid
     done = [sum(row["parts"] for row in told["sources"]) + 12 * told["done"] for told in seen]
     assert 0 < done[0] < 12
+    assert heaps == {True}  # else a worker takes 70 MB more
     last = status(out)
     assert (last["running"], last["done"], last["frames"]) == (None, 2, 144)
 
@@ -323,6 +327,10 @@ def is_actor(number: int) -> bool:
         return b"MapWorker" in Path(f"/proc/{number}/cmdline").read_bytes()
     except OSError:
         return False
+
+
+def environment(number: int) -> list[bytes]:
+    return Path(f"/proc/{number}/environ").read_bytes().split(b"\0")
 
 
 def test_what_the_cluster_has_not_is_refused_at_once(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,6 +127,29 @@ def test_another_job_and_inputs_that_fail(film: Path, done: Path, tmp_path: Path
     said = batch("status", tmp_path / "out").stdout
     assert "1 done, 2 failed" in said
     assert all(f"{name} cannot be" in said for name in ("text.mp4", "a.png", "b.jpg"))
+
+
+# root reads every folder unless it gives up the right to
+PLAIN = ["setpriv", "--inh-caps=-all", "--bounding-set=-dac_override,-dac_read_search"]
+AS_USER = PLAIN if os.geteuid() == 0 else []
+
+
+@pytest.mark.skipif(
+    bool(AS_USER) and not shutil.which("setpriv"),
+    reason="setpriv (util-linux) is not there, and root reads every folder",
+)
+def test_a_folder_that_may_not_be_read_is_named_and_the_others_are_done(
+    film: Path, tmp_path: Path
+) -> None:
+    folder, out = tmp_path / "locked", tmp_path / "out"
+    folder.mkdir(0o000)
+    words = [*AS_USER, *BATCH, str(folder), str(film), "--out", str(out), *NETWORK]
+    ended = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert ended.returncode == 3
+    told = f"Folder {folder} cannot be read: Permission denied."
+    assert f"edgepose: {told}" in ended.stderr.splitlines()
+    sources = json.loads(batch("status", out, "--json").stdout)["sources"]
+    assert [(s["status"], s["problems"]) for s in sources] == [("failed", [told]), ("done", [])]
 
 
 def test_zones_give_events(film: Path, tmp_path: Path) -> None:
