@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import TypeVar
@@ -29,6 +29,38 @@ class Closing:
 
     def close(self) -> None:
         """Finish and release; safe to call twice."""
+
+
+class Worker(threading.Thread):
+    """A daemon thread whose end is known for sure, also where Ctrl-C comes while somebody waits for it.
+
+    Up to Python 3.12 `Thread.join` that `KeyboardInterrupt` leaves marks a thread as ended that still works.
+
+    Attributes:
+        begun: it was started.
+    """
+
+    def __init__(self, work: Callable[[], object], name: str) -> None:
+        super().__init__(target=work, name=name, daemon=True)
+        self.begun, self._over = False, threading.Event()
+
+    def start(self) -> None:
+        self.begun = True  # Ctrl-C may come while this waits for the thread to begin
+        super().start()
+
+    def run(self) -> None:
+        try:
+            super().run()
+        finally:
+            self._over.set()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for its end, at most so many seconds."""
+        self._over.wait(timeout)
+
+    def is_alive(self) -> bool:
+        """It was started and has not ended."""
+        return self.begun and not self._over.is_set()
 
 
 class Gate:

@@ -19,10 +19,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
+from edgepose.closing import Worker
 from edgepose.draw.on_device import DevicePainter
 from edgepose.estimators.base import Ahead, Estimator, Finish, OnDevice
 from edgepose.gestures.beside import Beside
@@ -186,14 +188,13 @@ class Pipeline:
             EdgeposeError: the first error of any stage, after the others have ended.
         """
         start = time.monotonic()
-        threads = [
-            threading.Thread(target=self._guard, args=(stage,), name=stage.__name__, daemon=True)
-            for stage in (self._read, self._infer, self._write)
-        ]
-        for thread in threads:
-            thread.start()
+        stages = (self._read, self._infer, self._write)
+        threads = [Worker(partial(self._guard, stage), stage.__name__) for stage in stages]
         while True:
-            try:  # around the whole wait: the signal may come anywhere in it
+            try:  # around the start and the whole wait: the signal may come anywhere in it
+                for thread in threads:
+                    if not thread.begun:
+                        thread.start()
                 self._wait(threads, start, tick)
                 break
             except KeyboardInterrupt:
@@ -230,7 +231,7 @@ class Pipeline:
                 taken.put(None)
 
         self._on_result = take
-        thread = threading.Thread(target=work, name="results", daemon=True)
+        thread = Worker(work, "results")
         thread.start()
         try:
             yield from taken
@@ -243,7 +244,7 @@ class Pipeline:
 
     def _wait(
         self,
-        threads: Sequence[threading.Thread],
+        threads: Sequence[Worker],
         start: float,
         tick: Callable[[Summary], None] | None,
     ) -> None:

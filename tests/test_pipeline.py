@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -180,6 +182,19 @@ def test_stop_from_another_thread_writes_what_was_inferred() -> None:
     assert 0 < summary.frames < 10_000
     assert [r.frame for r in rows.items] == list(range(summary.frames))
     assert no_threads_left()
+
+
+def test_after_a_signal_the_run_ends_when_everything_is_written() -> None:
+    """The signal comes while the run waits for its threads, which must not count as ended by it."""
+    pictures, rows = Keep(slow=0.05), Keep(slow=0.05)
+    pipeline = Pipeline(Numbers(10_000, pace=0.01), Dots(), outputs=[pictures], sinks=[rows])
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    summary = pipeline.run()
+    written = len(pictures.items), len(rows.items)
+    assert no_threads_left()
+    assert (len(pictures.items), len(rows.items)) == written == (summary.frames,) * 2
+    assert summary.interrupted
+    assert summary.frames > 0
 
 
 def test_a_live_source_is_read_where_it_is_used() -> None:

@@ -70,6 +70,31 @@ def interruptible(advice: str = "") -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def finishing() -> Iterator[None]:
+    """The first Ctrl-C (or its like) in the block is heard behind it; the second one at once."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDS)}
+    came: list[int] = []
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        restore()
+
+    for number, handler in before.items():
+        if callable(handler):  # neither ignored nor left to the system
+            signal.signal(number, hold)
+    try:
+        yield
+    finally:
+        restore()
+    if came:
+        raise KeyboardInterrupt
+
+
 def fail(message: str, code: int = EXIT_FAILED) -> int:
     """Print an error for people and return its exit code."""
     print(f"edgepose: {message}", file=sys.stderr)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
 
-from edgepose.cli.common import terminate_as_interrupt
+from edgepose.cli.common import finishing, terminate_as_interrupt
 from edgepose.cli.console import Talk, Ticker
 from edgepose.cli.inputs import OnEvent, behind_the_end, files_of, open_sources, split_positionals
 from edgepose.cli.loading import find_network, load_estimator
@@ -133,7 +133,8 @@ def _run(
             if not pipeline.summary.frames:
                 raise
             error = e
-    error = _finish([*pictures, *sinks], error)
+    with finishing():
+        error = _finish([*pictures, *sinks], error)
     summary = pipeline.summary  # the length of a film may be an estimate: its end says for sure
     if start and not (summary.frames or summary.interrupted or broken or error):
         error = behind_the_end(source, start)

@@ -21,6 +21,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
+from edgepose.closing import Worker
 from edgepose.engines import convert
 from edgepose.engines.build_plan import BuildPlan, check_calibration
 from edgepose.engines.messages import build_advice, parser_error_text
@@ -432,7 +433,7 @@ def _make_monitor(trt: Any, job: _BuildJob) -> Any:
 
 # --- the thread that builds, so that the main thread hears Ctrl-C
 
-_abandoned: list[threading.Thread] = []
+_abandoned: list[Worker] = []
 _for_life: list[
     Any
 ] = []  # monitors of cancelled builds, which threads of the builder may still call
@@ -454,9 +455,9 @@ def _in_thread(work: Callable[[], bytes], job: _BuildJob) -> bytes:
         except BaseException as e:  # handed to the waiting thread
             failure.append(e)
 
-    thread = threading.Thread(target=run, name="tensorrt-build", daemon=True)
+    thread = Worker(run, "tensorrt-build")
     try:
-        thread.start()  # Ctrl-C may come while this waits for the thread to begin
+        thread.start()
         while thread.is_alive():
             thread.join(0.1)
     except KeyboardInterrupt:
@@ -479,7 +480,7 @@ def _in_thread(work: Callable[[], bytes], job: _BuildJob) -> bytes:
     return result[0]
 
 
-def _wait(thread: threading.Thread, seconds: float = 30.0) -> None:
+def _wait(thread: Worker, seconds: float = 30.0) -> None:
     """Let the builder reach its next step; a second Ctrl-C, or too long a step, abandons it."""
     end = time.monotonic() + seconds
     try:
@@ -491,7 +492,7 @@ def _wait(thread: threading.Thread, seconds: float = 30.0) -> None:
         _abandon(thread)
 
 
-def _abandon(thread: threading.Thread) -> None:
+def _abandon(thread: Worker) -> None:
     """Before TensorRT 10 nothing stops a build; it ends with the process, which must not wait."""
     if not _abandoned:
         atexit.register(_leave_at_once)

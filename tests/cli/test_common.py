@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from edgepose.cli.common import run_app
+from edgepose.cli.common import ENDS, finishing, interruptible, run_app
 from edgepose.errors import EXIT_USAGE
 
 PICTURE = Path(__file__).resolve().parents[2] / "examples" / "images" / "astronaut.jpg"
@@ -70,6 +72,26 @@ def test_the_program_shows_its_help_where_a_command_is_missing(
     assert shown.startswith("Usage: edgepose")
     assert "See edgepose" not in shown
     assert shown.count("Usage:") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, *ENDS])
+def test_files_are_finished_before_a_signal_is_heard(number: signal.Signals) -> None:
+    done: list[int] = []
+
+    def finish(signals: int) -> None:
+        with finishing():
+            for came in range(signals):
+                os.kill(os.getpid(), number)
+                done.append(came)
+
+    with interruptible():
+        finish(0)
+        for signals in (1, 2):  # a second one ends it at once
+            with pytest.raises(KeyboardInterrupt):
+                finish(signals)
+        assert done == [0, 0]
+        with pytest.raises(KeyboardInterrupt):  # as it was before
+            os.kill(os.getpid(), number)
 
 
 def test_a_full_disk_behind_the_messages_ends_no_run() -> None:

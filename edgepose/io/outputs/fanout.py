@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from edgepose.closing import Worker
 from edgepose.errors import EdgeposeError, OutputError
 from edgepose.io.backoff import Backoff
 from edgepose.io.base import Output
@@ -74,7 +75,7 @@ class Lane:
         self._patience, self._new_backoff = patience, backoff
         self._backoff = backoff()
         self._not_before = 0.0
-        self._thread = threading.Thread(target=self._run, name=f"output {name}", daemon=True)
+        self._thread = Worker(self._run, f"output {name}")
         self._thread.start()
 
     def put(self, frame: Frame) -> None:
@@ -231,14 +232,13 @@ class FanOut(Output):
         return {lane.name: asdict(lane.counters) for lane in self.lanes}
 
     def close(self) -> None:
-        """Finish all outputs at once.
+        """Finish all outputs at once; where Ctrl-C comes meanwhile, call it again.
 
         Raises:
             OutputError: the first failure of a file.
         """
         if self._closed:
             return
-        self._closed = True
         for lane in self.lanes:
             lane.begin_close()
         failure: EdgeposeError | None = None
@@ -248,5 +248,6 @@ class FanOut(Output):
                 lane.end_close(deadline)
             except EdgeposeError as e:
                 failure = failure or e
+        self._closed = True
         if failure is not None:
             raise failure
