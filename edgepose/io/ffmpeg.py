@@ -100,6 +100,7 @@ class Converter:
         # collected, so only the first frame of each rotation is asked
         self._turns: dict[float, str] = {0: "none"} if device else {}
         self._reformatter = VideoReformatter()
+        self._shape = (0, 0, "")  # of the last planes
         ratio = float(aspect or 1)
         oblong = SHAPES[0] < ratio < SHAPES[1] and not SQUARE[0] < ratio < SQUARE[1]
         self._stretch = ratio if oblong else 0.0
@@ -112,7 +113,14 @@ class Converter:
         """
         upright = not self._stretch and not self._marked and not self._device
         planes = planes_of(frame) if upright and self._turn_of(frame) == "none" else None
-        return self(frame) if planes is None else PlanarPixels(planes, lambda: self(frame))
+        if planes is None:
+            return self(frame)
+        pixels = PlanarPixels(planes, lambda: self(frame))
+        shape = (frame.width, frame.height, frame.format.name)
+        if shape != self._shape:  # FFmpeg refuses by the shape: here, where it counts as damage
+            pixels.rgb()
+            self._shape = shape
+        return pixels
 
     def __call__(self, frame: Any) -> Pixels:
         """Pixels (uint8 RGB HWC) of a frame; from any thread.
