@@ -1,14 +1,18 @@
-"""A thread that brings recorded events to one target, for as long as the program lives."""
+"""A thread that brings what was recorded to one target, for as long as the program lives; how it posts it."""
 
 from __future__ import annotations
 
+import http.client
 import logging
 import threading
+import urllib.error
 import urllib.request
-from typing import Any, Protocol
+from typing import Protocol
+from urllib.parse import quote
 
 from edgepose.closing import Closing
 from edgepose.errors import StoreError
+from edgepose.networks.connection import Broken, Rejected, printable
 
 log = logging.getLogger(__name__)
 RETRY = 5.0  # seconds after a round that failed
@@ -74,8 +78,30 @@ class Delivery(Closing):
             self._thread.join(5)
 
 
-class NoRedirect(urllib.request.HTTPRedirectHandler):
-    """What is delivered goes where the user said, nowhere else."""
+def quoted(text: str) -> str:
+    """Path and query of an address as they travel: what is no part of addresses is percent-encoded."""
+    return quote(text, safe="%/:=&?~+!$,;'@()*[]")
 
-    def redirect_request(self, *_: Any) -> None:
-        return None
+
+def deliver(
+    opener: urllib.request.OpenerDirector, request: urllib.request.Request, timeout: float
+) -> tuple[str, int]:
+    """Send a request that wants no content back.
+
+    Args:
+        opener: see `connection.opener`. timeout: seconds without a sign of life.
+
+    Returns:
+        What went wrong, "" where it was taken; the code of the answer, 0 where there was none.
+    """
+    try:
+        with opener.open(request, timeout=timeout) as answer:
+            code = int(answer.status)
+    except urllib.error.HTTPError as e:
+        code = e.code
+        e.close()
+    except http.client.InvalidURL:  # its words have the whole address
+        return "the address holds what no address may hold", 0
+    except (Broken, Rejected, OSError, http.client.HTTPException, ValueError) as e:
+        return printable(str(getattr(e, "reason", e)) or type(e).__name__), 0
+    return ("" if 200 <= code < 300 else f"answered {code}"), code

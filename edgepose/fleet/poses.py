@@ -11,7 +11,6 @@ out, counted, where it is full. Files have a quota, too: the oldest go first, an
 from __future__ import annotations
 
 import base64
-import http.client
 import logging
 import os
 import queue
@@ -19,7 +18,6 @@ import random
 import re
 import ssl
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
@@ -32,10 +30,11 @@ from edgepose.closing import Closing
 from edgepose.errors import OutputError, UsageError
 from edgepose.events.event import iso_time
 from edgepose.files import PART, file_digest
-from edgepose.fleet.delivery import Delivery, NoRedirect
+from edgepose.fleet.delivery import Delivery, deliver, quoted
 from edgepose.fleet.messages import check_device
 from edgepose.io.sinks.parquet import ParquetWriter, arrow, describe
 from edgepose.io.uri import parse
+from edgepose.networks.connection import NoRedirect, Patience, opener
 from edgepose.networks.topology import Topology
 from edgepose.types import Result
 
@@ -226,16 +225,14 @@ class PosePut(Delivery):
         super().__init__(f"Poses to {uri.display}")
         host = f"[{uri.host}]" if ":" in uri.host else uri.host
         base = f"{uri.scheme}://{host}" + (f":{uri.port}" if uri.port else "")
-        self._base = f"{base}{uri.path.rstrip('/')}/poses/{quote(check_device(uri.user))}/"
+        self._base = f"{base}{quoted(uri.path.rstrip('/'))}/poses/{quote(check_device(uri.user))}/"
         login = base64.b64encode(f"{uri.user}:{uri.password}".encode()).decode()
         self._headers = {"authorization": f"Basic {login}"}
         try:
             context = ssl.create_default_context(cafile=uri.get("ca") or None)
         except OSError as e:
             raise UsageError(f"--fleet-poses: ca={uri.get('ca')} cannot be read: {e}.") from None
-        self._opener = urllib.request.build_opener(
-            urllib.request.HTTPSHandler(context=context), NoRedirect
-        )
+        self._opener = opener(Patience(PUT_TIMEOUT), NoRedirect(), context)
         self._files, self._first, self._delay = files, first_delay, 0.0
         self.sent, self.error = 0, ""
         self._thread.start()
@@ -273,16 +270,9 @@ class PosePut(Delivery):
                 request = urllib.request.Request(
                     self._base + quote(path.name), body, headers, method="PUT"
                 )
-                with self._opener.open(request, timeout=PUT_TIMEOUT) as answer:
-                    return (
-                        "" if answer.status in (200, 201, 204) else f"answered {answer.status}"
-                    ), 0
-        except FileNotFoundError:
-            return "", 0
-        except urllib.error.HTTPError as e:
-            return f"answered {e.code}", e.code
-        except (OSError, http.client.HTTPException) as e:
-            return str(getattr(e, "reason", e)) or type(e).__name__, 0
+                return deliver(self._opener, request, PUT_TIMEOUT)
+        except OSError as e:  # of the file itself
+            return ("" if isinstance(e, FileNotFoundError) else str(e.strerror or e)), 0
 
 
 class FleetPoses(Closing):

@@ -11,12 +11,9 @@ import base64
 import binascii
 import hashlib
 import hmac
-import http.client
 import json
 import random
-import ssl
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -24,8 +21,9 @@ from typing import Any
 from edgepose.errors import UsageError
 from edgepose.events.event import Event, iso_time
 from edgepose.events.outbox import Outbox
-from edgepose.fleet.delivery import Delivery, NoRedirect
+from edgepose.fleet.delivery import Delivery, deliver, quoted
 from edgepose.io.uri import parse
+from edgepose.networks.connection import NoRedirect, Patience, opener
 from edgepose.version import __version__
 
 TIMEOUT = 10.0
@@ -69,6 +67,7 @@ class WebHook(Delivery):
     Args:
         url: http:// or https://, credentials in it are sent as Basic. secret: see `secret_of`.
         database: the recorded events. first_delay: seconds after a try that failed; doubled to 5 minutes.
+        timeout: seconds for an answer.
 
     Attributes:
         sent: events that were taken. gone: the other side wants no more (410).
@@ -77,7 +76,15 @@ class WebHook(Delivery):
         UsageError: the address or the secret cannot be meant. StoreError: the events cannot be read.
     """
 
-    def __init__(self, url: str, secret: str, database: Path, *, first_delay: float = 1.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        secret: str,
+        database: Path,
+        *,
+        first_delay: float = 1.0,
+        timeout: float = TIMEOUT,
+    ) -> None:
         uri = parse(url)
         if uri.scheme not in ("http", "https") or not uri.host:
             raise UsageError(
@@ -88,12 +95,13 @@ class WebHook(Delivery):
         port = f":{uri.port}" if uri.port else ""
         query = url.partition("?")[1] + url.partition("?")[2].partition("#")[0]
         host = f"[{uri.host}]" if ":" in uri.host else uri.host
-        self._url = f"{uri.scheme}://{host}{port}{uri.path or '/'}{query}"
+        self._url = f"{uri.scheme}://{host}{port}{quoted((uri.path or '/') + query)}"
         self._login = ""
         if uri.user:
             login = base64.b64encode(f"{uri.user}:{uri.password}".encode()).decode()
             self._login = f"Basic {login}"
-        self._opener = urllib.request.build_opener(NoRedirect)
+        self._opener = opener(Patience(timeout), NoRedirect())
+        self._timeout = timeout
         self._delay, self.sent, self.gone = 0.0, 0, False
         self._outbox = Outbox(database, f"webhook {self._url}", from_start=False)
         self._thread.start()
@@ -137,14 +145,9 @@ class WebHook(Delivery):
         if self._login:
             headers["authorization"] = self._login
         request = urllib.request.Request(self._url, body, headers)
-        try:
-            with self._opener.open(request, timeout=TIMEOUT) as answer:
-                return "" if 200 <= answer.status < 300 else f"answered {answer.status}"
-        except urllib.error.HTTPError as e:
-            self.gone = e.code == GONE
-            return f"answered {e.code}"
-        except (OSError, http.client.HTTPException, ssl.SSLError) as e:
-            return str(getattr(e, "reason", e)) or type(e).__name__
+        trouble, code = deliver(self._opener, request, self._timeout)
+        self.gone = code == GONE
+        return trouble
 
     def close(self) -> None:
         """End; what waits is sent at the next start."""

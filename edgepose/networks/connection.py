@@ -35,8 +35,8 @@ class Patience:
     """
 
     timeout: float
-    slow_after: float
-    slow_rate: float
+    slow_after: float = 60.0
+    slow_rate: float = 0.0
 
 
 class Rejected(Exception):
@@ -150,9 +150,17 @@ class WatchedResponse(http.client.HTTPResponse):
         self.fp = io.BufferedReader(self.watched)
 
 
-def opener(patience: Patience, allow_http: bool) -> urllib.request.OpenerDirector:
-    """Opens addresses through the proxies of the environment, certificates verified."""
-    context = ssl.create_default_context()
+def opener(
+    patience: Patience,
+    redirects: urllib.request.HTTPRedirectHandler,
+    context: ssl.SSLContext | None = None,
+) -> urllib.request.OpenerDirector:
+    """Opens addresses through the proxies of the environment, certificates verified.
+
+    Args:
+        redirects: what becomes of them. context: of TLS, None = the system's authorities.
+    """
+    context = context or ssl.create_default_context()
     answer = partial(WatchedResponse, patience)
 
     def connect(kind: Callable[..., http.client.HTTPConnection], host: str, **more: Any) -> Any:
@@ -169,10 +177,10 @@ def opener(patience: Patience, allow_http: bool) -> urllib.request.OpenerDirecto
             kind = partial(http.client.HTTPSConnection, context=context)
             return self.do_open(partial(connect, kind), req)
 
-    return urllib.request.build_opener(_Redirects(allow_http), Http(), Https(context=context))
+    return urllib.request.build_opener(redirects, Http(), Https(context=context))
 
 
-class _Redirects(urllib.request.HTTPRedirectHandler):
+class SafeRedirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects, never from https to http and never to another kind of address."""
 
     def __init__(self, allow_http: bool) -> None:
@@ -189,6 +197,13 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
     http_error_308 = urllib.request.HTTPRedirectHandler.http_error_302
+
+
+class NoRedirect(urllib.request.HTTPRedirectHandler):
+    """What is delivered goes where the user said, nowhere else."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
 
 
 def check_address(url: str, allow_http: bool) -> None:

@@ -33,6 +33,7 @@ from edgepose.networks.connection import (
     Broken,
     Patience,
     Rejected,
+    SafeRedirects,
     Watched,
     WatchedResponse,
     check_address,
@@ -182,7 +183,8 @@ class _Transfer:
     def opener(self) -> urllib.request.OpenerDirector:
         """Opens addresses; see `connection.opener`."""
         o = self.options
-        return opener(Patience(o.timeout, o.slow_after, o.slow_rate), o.allow_http)
+        patience = Patience(o.timeout, o.slow_after, o.slow_rate)
+        return opener(patience, SafeRedirects(o.allow_http))
 
     # one address ----------------------------------------------------------------------------
     def from_address(self, url: str) -> None:

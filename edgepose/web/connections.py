@@ -22,7 +22,8 @@ RESERVE = (
     300  # files that are kept for cameras, pictures, the database and what was accepted at once
 )
 BACKLOG = 64  # connections accepted at once
-REQUEST_SECONDS = 15.0  # for a header, and again for a body
+REQUEST_SECONDS = 15.0  # for a header; of a body that is on its way, between two looks at its rate
+SLOWEST = 4096  # bytes a second of such a body
 LINES = 5  # of the same kind in the log...
 MINUTE = 60.0  # ...in so many seconds
 
@@ -43,7 +44,7 @@ class Gate:
 
     Args:
         most: that may be open. an_address: of them, from one address.
-        seconds: for a header, and for a body.
+        seconds: for a header, and for a body; a longer body must go on coming, `SLOWEST` or faster.
     """
 
     def __init__(self, most: int, an_address: int, seconds: float = REQUEST_SECONDS) -> None:
@@ -88,7 +89,7 @@ class Connection(H11Protocol):
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
         self._timer: asyncio.TimerHandle | None = None
-        self._timed = ""
+        self._timed, self._came = "", 0
         self.address = ""
 
     @property
@@ -114,6 +115,7 @@ class Connection(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """More of a request."""
         super().data_received(data)
+        self._came += len(data)
         self._watch()
 
     def on_response_complete(self) -> None:
@@ -138,13 +140,17 @@ class Connection(H11Protocol):
     def _time(self, what: str) -> None:
         if what == self._timed:
             return
-        self._timed = what
+        self._timed, self._came = what, 0
         if self._timer is not None:
             self._timer.cancel()
         self._timer = self.loop.call_later(self.gate.seconds, self._too_slow) if what else None
 
     def _too_slow(self) -> None:
-        self.transport.abort()
+        if self._timed == "body" and self._came >= self.gate.seconds * SLOWEST:
+            self._came = 0  # a large file: it may go on
+            self._timer = self.loop.call_later(self.gate.seconds, self._too_slow)
+        else:
+            self.transport.abort()
 
 
 def protocol(gate: Gate) -> type[Connection]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from edgepose.events.store import EventStore
 from edgepose.fleet.link import FleetLink
 from edgepose.fleet.messages import CONFIG, dump_config, topic_of
 from edgepose.fleet.webhook import WebHook, secret_of, signature
+from tests.conftest import hearing
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -128,6 +131,53 @@ def test_the_signature_is_that_of_the_standard() -> None:
     body = b'{"test": 2432232314}'
     made = signature(secret_of(SECRET), "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", body)
     assert made == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+HOSTILE = {
+    "100 without end": b"HTTP/1.1 100 Continue\r\n\r\n",
+    "a header without end": b"x",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("beginning", sorted(HOSTILE))
+def test_an_answer_without_end_is_given_up(tmp_path: Path, beginning: str) -> None:
+    """The other side drips or pours for as long as it lives; the sender says so and tries again."""
+    database, ended = tmp_path / "events.db", threading.Event()
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def pour(connection: socket.socket) -> None:
+        with connection, suppress(OSError):
+            connection.recv(65536)
+            while not ended.wait(0.01):
+                connection.sendall(HOSTILE[beginning])
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listening.accept()
+                threading.Thread(target=pour, args=(connection,), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}/"
+    with (
+        hearing() as lines,
+        WebHook(url, SECRET, database, first_delay=0.01, timeout=0.3) as sender,
+    ):
+        record(database, 1)
+        sender.wake()
+        wait_for(lambda: "tried again" in "".join(lines), "a word about it")
+    ended.set()
+    listening.close()
+
+
+def test_an_address_may_hold_any_character(hook: Hook, tmp_path: Path) -> None:
+    database = tmp_path / "events.db"
+    with hearing() as lines, WebHook(f"{hook.url}&token=a b\xe4%20", SECRET, database) as sender:
+        record(database, 1)
+        sender.wake()
+        wait_for(lambda: hook.got, "a post")
+    assert not lines
 
 
 @pytest.mark.parametrize("answer", [500, 404, 302, 429])

@@ -69,7 +69,8 @@ def hasty() -> Iterator[int]:
     """The port of a server that gives a request half a second."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        await receive()
+        while (await receive()).get("more_body"):
+            continue
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"ok"})
 
@@ -103,6 +104,20 @@ def test_dripping_bytes_do_not_move_the_limit(hasty: int) -> None:
                 connection.sendall(b"a")
                 time.sleep(0.05)
     assert time.monotonic() < end
+
+
+@pytest.mark.parametrize(("piece", "whole"), [(4096, True), (1, False)])
+def test_a_long_body_may_take_longer_but_not_drip(hasty: int, piece: int, whole: bool) -> None:
+    answer = b""
+    with socket.create_connection(("127.0.0.1", hasty)) as connection:
+        connection.sendall(HEAD + f"Content-Length: {30 * piece}\r\n\r\n".encode())
+        connection.settimeout(30)
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            for _ in range(30):  # 1.5 s, three times the limit
+                connection.sendall(b"a" * piece)
+                time.sleep(0.05)
+            answer = connection.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 200") is whole
 
 
 def test_a_connection_that_asks_in_time_is_kept(hasty: int) -> None:
