@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from broker import Broker, need_mosquitto
+from broker import Broker
 from postgres import Postgres
 
 
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    need_mosquitto()
     made = Broker(tmp_path_factory.mktemp("broker")).start()
     yield made
     made.kill()

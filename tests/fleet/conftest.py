@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from broker import Broker, need_mosquitto
+from broker import Broker
 
 
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    need_mosquitto()
     made = Broker(tmp_path_factory.mktemp("broker")).start()
     yield made
     made.kill()

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from broker import Broker, Subscriber, need_mosquitto, wait_for
+from broker import Broker, Subscriber, wait_for
 
 from edgepose.cli.main import run_words
 from edgepose.gestures.builtin import BODY, HAND
@@ -27,7 +27,6 @@ def test_the_page_names_every_rule() -> None:
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
-    need_mosquitto()
     made = Broker(tmp_path).start()
     yield made
     made.kill()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from broker import Broker, Subscriber, need_mosquitto
+from broker import Broker, Subscriber
 from hypothesis import given
 from hypothesis import strategies as st
 from peers import free_port, wait_for
@@ -29,7 +29,6 @@ def result(frame: int) -> Result:
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
-    need_mosquitto()
     made = Broker(tmp_path).start()
     yield made
     made.kill()
