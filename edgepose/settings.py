@@ -70,8 +70,10 @@ def read_file(path: Path) -> dict[str, dict[str, Any]]:
     """
     toml = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else "tomli")
     try:
-        data: dict[str, dict[str, Any]] = toml.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError) as e:
+        data: dict[str, dict[str, Any]] = toml.loads(path.read_text(encoding="utf-8-sig"))
+    except RecursionError:
+        raise UsageError(f"Configuration {path} is nested too deep.") from None
+    except (OSError, ValueError) as e:
         raise UsageError(f"Configuration {path} cannot be used: {e}.") from None
     for command, table in data.items():
         if not isinstance(table, dict):

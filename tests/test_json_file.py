@@ -43,6 +43,7 @@ def test_reads_what_json_writes(value: object) -> None:
         ("[Infinity]", "Infinity is not JSON"),
         (r'{"a\ud800": 1}', "half of a character"),
         (r'["\UD800", "\uD83d"]'.replace("U", "u"), "half of a character"),
+        ('{"a": 1, "b": {"c": 1, "c": 1}}', "names 'c' twice"),
         ("{", "line 1"),
         ("", "Expecting value"),
     ],

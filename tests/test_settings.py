@@ -64,6 +64,8 @@ def test_one_file_can_be_named(here: Path, monkeypatch: pytest.MonkeyPatch) -> N
         ('network = "x"', "outside a table"),
         ('[posenet]\nnetwrk = "x"', "Did you mean 'network'"),
         ("\0", "cannot be used"),
+        ("x = " + "[" * 100_000, "cannot be used|too deep"),
+        ("[posenet]\nthreshold = " + "9" * 5000, "cannot be used"),
     ],
 )
 def test_a_file_that_cannot_be_meant_is_named(here: Path, text: str, said: str) -> None:
@@ -71,6 +73,12 @@ def test_a_file_that_cannot_be_meant_is_named(here: Path, text: str, said: str) 
     with pytest.raises(UsageError, match=said) as error:
         values()
     assert "edgepose.toml" in str(error.value)
+
+
+def test_a_file_as_other_editors_write_it(here: Path) -> None:
+    data = b"\xef\xbb\xbf[posenet]\r\nthreshold = 0.25\r\n"
+    (here / "edgepose.toml").write_bytes(data)
+    assert values()["posenet"]["threshold"] == 0.25
 
 
 @hypothesis_settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)

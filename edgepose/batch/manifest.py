@@ -54,6 +54,8 @@ class Manifest:
         pa, parquet = arrow()
         try:
             with parquet.ParquetFile(folder.manifest) as file:  # read_table would load pandas
+                if file.schema_arrow.names != list(COLUMNS):
+                    return cls(folder)
                 rows = file.read().to_pylist()
             return cls(folder, {row["key"]: row for row in rows})
         except (OSError, pa.ArrowException, KeyError):
@@ -165,6 +167,9 @@ def check(folder: Folder) -> list[str]:
             told = read_metadata(path)
         except SourceError as e:
             problems.append(str(e))
+            continue
+        if not {"path", "key", "status"} <= told.keys():
+            problems.append(f"{path} is of no job.")
             continue
         if wrong:
             problems.append(f"{path}: {wrong}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import glob
 import json
 import logging
@@ -375,14 +376,17 @@ def to_do(items: Iterable[Item], folder: Folder) -> Iterator[Task]:
 def read_list(path: Path) -> list[str]:
     """The names in a file, one a line; empty lines and those that begin with # are passed over.
 
+    Names are bytes, as the disk has them; they need be no text.
+
     Raises:
         UsageError: it cannot be read.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as e:
-        raise UsageError(f"--list {path} cannot be read: {e}.") from None
-    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        lines = os.fsdecode(path.read_bytes().removeprefix(codecs.BOM_UTF8)).split("\n")
+    except OSError as e:
+        raise UsageError(f"--list {path} cannot be read: {e.strerror or e}.") from None
+    names = (line.strip(" \t\r") for line in lines if not line.startswith("#"))
+    return [name for name in names if name]
 
 
 def why(error: BaseException) -> str:

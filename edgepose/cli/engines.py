@@ -68,7 +68,7 @@ def prune(asked: EnginesPrune) -> int:
             freed = entry.size if asked.dry_run else cache.remove(entry)
             gone.append({"file": str(entry.path), "bytes": freed, "reason": reason})
     for path in cache.leftovers():
-        gone.append({"file": str(path), "bytes": path.stat().st_size, "reason": "unfinished"})
+        gone.append({"file": str(path), "bytes": path.lstat().st_size, "reason": "unfinished"})
         if not asked.dry_run:
             path.unlink(missing_ok=True)
     if asked.json:

@@ -27,6 +27,7 @@ from edgepose.json_file import read_json
 from edgepose.version import __version__
 
 FORMAT = 1
+MOST_SIDECAR = 1 << 22  # bytes
 SUFFIX = ".engine"
 
 
@@ -139,7 +140,9 @@ def read_sidecar(path: Path) -> Sidecar:
         NetworkFileError: missing, damaged, or of another format.
     """
     try:
-        data = read_json(path)
+        if path.exists() and not path.is_file():
+            raise NetworkFileError(f"Sidecar {path} is no file.")  # a pipe would never end
+        data = read_json(path, MOST_SIDECAR)
     except FileNotFoundError as e:
         raise NetworkFileError(f"Sidecar {path} is missing.") from e
     except (OSError, ValueError) as e:
@@ -269,6 +272,8 @@ class PlanCache:
         if key is not None and sidecar.key != key:
             return "its sidecar belongs to another plan: " + "; ".join(sidecar.key.differences(key))
         try:
+            if not path.is_file():
+                return "the plan is no file"
             size = path.stat().st_size
             if size != sidecar.bytes:
                 return f"the plan is cut off: {size} of {sidecar.bytes} bytes"
@@ -286,6 +291,11 @@ class PlanCache:
                 stays behind.
         """
         path = self.path(sidecar.name, sidecar.key)
+        for there in (path, sidecar_path(path)):
+            if (
+                there.exists() and not there.is_file()
+            ):  # nobody might ever read what goes into a pipe
+                raise OutputError(f"{there} is no file, so no engine is kept there; remove it.")
         write_plan(path, plan, sidecar)
         return path
 
@@ -314,6 +324,8 @@ class PlanCache:
         """Every plan in the folder, by name; checksums are not looked at (see `damage`)."""
         out = []
         for path in sorted(self.folder.glob(f"*{SUFFIX}")):
+            if path.is_dir():
+                continue
             try:
                 sidecar = read_sidecar(sidecar_path(path))
             except NetworkFileError as e:
@@ -340,7 +352,7 @@ class PlanCache:
     def leftovers(self, older_than: float = 3600) -> list[Path]:
         """Temporary files of builds that died, not touched for `older_than` seconds."""
         limit = time.time() - older_than
-        return [p for p in sorted(self.folder.glob(".*.part")) if p.stat().st_mtime < limit]
+        return [p for p in sorted(self.folder.glob(".*.part")) if p.lstat().st_mtime < limit]
 
 
 def sidecar_path(plan: Path) -> Path:

@@ -213,7 +213,7 @@ def load_colors(path: Path) -> tuple[Color, ...]:
         NetworkFileError: it cannot be read, is empty, or a line is not three or four numbers 0..255.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as e:
         raise NetworkFileError(f"Colours {path} cannot be read: {e}.") from None
     colors = []

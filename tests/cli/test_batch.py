@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 from films import write_kind
 
+from edgepose.batch.plan import read_list
+from edgepose.errors import UsageError
 from edgepose.io.sinks.parquet import read_results
 from edgepose.io.sources.testsrc import Painter, TestPattern
 
@@ -70,6 +72,15 @@ def test_refusals_are_one_line(words: list[str], code: int, said: str, tmp_path:
     assert said in ended.stderr
     assert len(ended.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_list_has_names_as_the_disk_has_them(tmp_path: Path) -> None:
+    names = [b"a b.jpg", b"caf\xe9.jpg", "\u2028.jpg".encode(), b"c.jpg"]
+    path = tmp_path / "list"
+    path.write_bytes(b"\xef\xbb\xbf# pictures\r\n\r\n" + b"\r\n".join(names))
+    assert read_list(path) == [os.fsdecode(name) for name in names]
+    with pytest.raises(UsageError, match="directory"):
+        read_list(tmp_path)
 
 
 def test_a_plan_is_only_said(film: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -366,6 +366,34 @@ def test_odd_names_stay_in_the_folder(cache: PlanCache) -> None:
         path = cache.store(PLAN, sidecar(name=name))
         assert path.parent == cache.folder
         assert cache.look_up(name, KEY).path == path
+
+
+@pytest.mark.parametrize("what", ["folder", "pipe", "loop", "dangling", "endless", "locked"])
+@pytest.mark.parametrize("suffix", [".engine", ".engine.json", ".lock", ".part"])
+def test_what_is_no_file_stops_nothing(cache: PlanCache, what: str, suffix: str) -> None:
+    """Something else than a file where the cache has one: others are found, and nothing waits for it."""
+    whole = cache.store(PLAN, sidecar(replace(KEY, precision="fp32")))
+    path = cache.path("resnet18", KEY)
+    at = path.with_suffix(suffix) if suffix != ".part" else path.with_name(".x.engine.1.part")
+    odd = {
+        "folder": at.mkdir,
+        "pipe": lambda: os.mkfifo(at),
+        "loop": lambda: at.symlink_to(at),
+        "dangling": lambda: at.symlink_to("nowhere/at all"),
+        "endless": lambda: at.symlink_to("/dev/zero"),
+        "locked": lambda: at.touch(mode=0o000),
+    }
+    odd[what]()
+    if suffix == ".engine.json":
+        path.write_bytes(PLAN)
+    assert cache.look_up("resnet18", KEY).path is None
+    assert whole in [e.path for e in cache.entries() if not e.damage]
+    assert [e.path for e in cache.find("fp32")] == [whole]
+    cache.calibrated("resnet18", KEY)
+    assert cache.leftovers(older_than=-60) == ([at] if suffix == ".part" else [])
+    with suppress(OutputError), cache.lock("resnet18", KEY, lambda: None):
+        cache.store(PLAN, sidecar())
+        assert cache.look_up("resnet18", KEY).path == path
 
 
 @pytest.mark.parametrize(

@@ -305,13 +305,29 @@ def _metadata(file: Any, path: str | os.PathLike[str]) -> Metadata:
         found: Metadata = parse_json((file.metadata.metadata or {}).get(KEY.encode(), b"{}"))
     except ValueError:
         found = {}
-    if (
-        not isinstance(found, dict)
-        or found.get("schema") != SCHEMA
-        or set(schema().names) - {*file.schema_arrow.names, *LATER}
-    ):
+    ours = isinstance(found, dict) and found.get("schema") == SCHEMA
+    if not ours or not _has_our_columns(file.schema_arrow) or not _names_keypoints(found):
         raise SourceError(f"{os.fspath(path)} does not hold poses of edgepose, schema {SCHEMA}.")
     return found
+
+
+def _has_our_columns(found: Any) -> bool:
+    """All columns of ours, each of its type; lists are looked at when they are read."""
+    pa, _ = arrow()
+    types = dict(zip(found.names, found.types, strict=True))
+    for rounded, exact in zip(schema(), schema(exact=True), strict=True):
+        there = types.get(rounded.name)
+        if there is None:
+            if rounded.name not in LATER:
+                return False
+        elif not pa.types.is_nested(there) and there not in (rounded.type, exact.type):
+            return False
+    return True
+
+
+def _names_keypoints(metadata: Metadata) -> bool:
+    names = metadata.get("keypoints", [])
+    return isinstance(names, list) and all(isinstance(name, str) for name in names)
 
 
 def _result(
@@ -320,7 +336,11 @@ def _result(
     first, names = rows[0], tuple(metadata.get("keypoints", ()))
     try:
         poses = tuple(_pose(row, names) for row in rows if row["pose"] is not None)
-    except (TypeError, ValueError):  # lists of wrong lengths: the head of a page
+        if any(names and len(p.points) != len(names) for p in poses) or None in (
+            first[name] for name in ("source", "frame", "width", "height")
+        ):
+            raise ValueError
+    except (TypeError, ValueError):  # lists of wrong lengths or kinds: the head of a page
         raise SourceError(f"{os.fspath(path)} is damaged at frame {first['frame']}.") from None
     return Result(
         frame=first["frame"],
