@@ -272,7 +272,7 @@ class PoseNet(Closing):
         Raises:
             UsageError: the picture is not a writable uint8 RGB array.
         """
-        drawer = self._style.overlay(overlay)
+        drawer = self._style.overlay(overlay, poses)
         if drawer is None:
             return
         pixels = np.asarray(image.pixels if isinstance(image, Frame) else image)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,8 @@ class Style:
     keypoint_scale: float = 0.0052
     link_scale: float = 0.0013
 
-    def overlay(self, words: str) -> Overlay | None:
-        """What draws these words; None where there is nothing to draw.
+    def overlay(self, words: str, poses: Sequence[Pose]) -> Overlay | None:
+        """What draws these words of these poses; None where there is nothing to draw.
 
         Raises:
             UnknownNameError: a word is none of them.
@@ -51,6 +52,7 @@ class Style:
             keypoint_scale=self.keypoint_scale,
             link_scale=self.link_scale,
             alpha=self.alpha,
+            tracked=any(pose.track is not None for pose in poses),
         )
 
 
@@ -168,7 +170,7 @@ class Poses(list[Pose]):
             raise UsageError(
                 f"Poses are drawn on uint8 RGB (height, width, 3); this is {pixels.dtype} {pixels.shape}."
             )
-        drawer = self._style.overlay(overlay)
+        drawer = self._style.overlay(overlay, self)
         if drawer is not None:
             drawer.draw(pixels, self, None)
         return pixels

@@ -140,9 +140,9 @@ def open_sinks(
 
 
 def make_overlay(
-    choice: OverlayChoice, words: frozenset[str], topology: Topology
+    choice: OverlayChoice, words: frozenset[str], topology: Topology, *, followed: bool
 ) -> Overlay | None:
-    """What draws poses; None where nothing is to be drawn."""
+    """What draws poses, of people who are followed or not; None where nothing is to be drawn."""
     if not words:
         return None
     return Overlay(
@@ -152,4 +152,5 @@ def make_overlay(
         link_scale=choice.link_scale,
         line_width=choice.line_width,
         alpha=choice.alpha,
+        tracked=followed,
     )

@@ -117,7 +117,7 @@ def _run(
     pipeline = Pipeline(
         source,
         estimator,
-        overlay=make_overlay(asked.overlay, words, estimator.topology),
+        overlay=make_overlay(asked.overlay, words, estimator.topology, followed=followed),
         tracker=trackers,
         gestures=finders,
         outputs=pictures,
@@ -145,8 +145,8 @@ def _run(
     files = max(len(inputs), len(files_of(source, inputs)))
     kept = outputs if not isinstance(error, OutputError) else []
     found = _count(summary.poses, "pose", "poses")
-    if trackers is not None:
-        found += f" of {_count(trackers.people, 'person', 'people')}"
+    if trackers is not None and summary.poses:
+        found += trackers.told
     _sum_up(summary, found, talk, kept, nothing=not pictures and not sinks)
     if asked.profile:
         print(profile_table(summary), file=sys.stderr)
@@ -205,7 +205,7 @@ class EventTeller:
 
 
 class _Trackers:
-    """Makes a tracker for each source, and knows how many people all of them have seen."""
+    """Makes a tracker for each source, and knows how many all of them have followed."""
 
     def __init__(self, topology: Topology, *, smooth: bool) -> None:
         self._topology, self._smooth = topology, smooth
@@ -216,9 +216,12 @@ class _Trackers:
         return self._made[-1]
 
     @property
-    def people(self) -> int:
-        """Track ids given so far."""
-        return sum(tracker.count for tracker in self._made)
+    def told(self) -> str:
+        """How many were followed, in words that go on behind the number of poses."""
+        count, one = sum(tracker.count for tracker in self._made), self._topology.name
+        if not count:
+            return ", none of them sure enough to be followed"
+        return f" of {_count(count, one, 'people' if one == 'person' else f'{one}s')}"
 
 
 # messages ---------------------------------------------------------------------------------------

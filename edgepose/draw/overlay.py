@@ -32,8 +32,10 @@ _MEANING: dict[str, frozenset[str]] = {
 # smallest radius and width in pixels, as jetson-inference has them
 MIN_RADIUS = 4.0
 MIN_WIDTH = 1.5
-# the dots of a face are at most this part of its width, so that a small one can still be seen
+# the dots of a face are at most this part of its width, those of a body of its size, so that small
+# people can still be seen
 FACE_DOT = 0.12
+BODY_DOT = 0.04
 LEAST_DOT = 1.5
 FACE = ("nose", "left_eye", "right_eye", "left_ear", "right_ear")
 HEAD_ABOVE_EYES = 0.7  # of the face's width
@@ -67,8 +69,8 @@ class Overlay:
     """Draws poses into pictures.
 
     The radius of a keypoint is max(W, H) * keypoint_scale but at least 4 pixels, the width of a link
-    max(W, H) * link_scale but at least 1.5 pixels (jetson-inference's rules); text grows with the
-    shorter side. A link has the colour of its endpoint with the higher number.
+    max(W, H) * link_scale but at least 1.5 pixels (jetson-inference's rules); keypoints of
+    small people are smaller. Text grows with the shorter side. A link has the colour of its endpoint with the higher number.
 
     Args:
         topology: for the colours.
@@ -76,6 +78,8 @@ class Overlay:
         keypoint_scale, link_scale: sizes as a part of the longer side.
         line_width: width of links in pixels instead, 0 = by `link_scale`.
         alpha: opacity 0..255 of links, keypoints and outlines, on top of the colours' own.
+        tracked: people are followed: a pose without a track has no number, as that of the frame would
+            be taken for a track's.
     """
 
     def __init__(
@@ -87,8 +91,9 @@ class Overlay:
         link_scale: float = 0.0013,
         line_width: float = 0,
         alpha: int = 255,
+        tracked: bool = False,
     ) -> None:
-        self.words = words
+        self.words, self._tracked = words, tracked
         self._keypoint_scale = keypoint_scale
         self._link_scale = link_scale
         self._line_width = line_width
@@ -173,6 +178,10 @@ class Overlay:
 
     def _skeleton(self, canvas: Canvas, pose: Pose, radius: float, width: float) -> None:
         points = _drawable(pose)
+        if len(points) > 2:  # where people are small the dots would be all that is seen
+            xs, ys = zip(*points.values(), strict=True)
+            size = max(max(xs) - min(xs), max(ys) - min(ys))
+            radius = min(radius, max(LEAST_DOT, size * BODY_DOT))
         if self._opaque:
             self._strokes(canvas, pose, points, radius, width)
             return
@@ -243,7 +252,7 @@ class Overlay:
 
     def _label(self, pose: Pose) -> str:
         parts = []
-        if "ids" in self.words:
+        if "ids" in self.words and not (self._tracked and pose.track is None):
             parts.append(f"id {pose.id}" if pose.track is None else f"#{pose.track}")
         if "scores" in self.words:
             parts.append(f"{pose.score:.0%}")

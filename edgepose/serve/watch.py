@@ -239,7 +239,7 @@ class _LazyOverlay(Overlay):
     def __init__(
         self, topology: Topology, words: str, hooks: Hooks, times: dict[str, float]
     ) -> None:
-        super().__init__(topology, parse_overlay(words))
+        super().__init__(topology, parse_overlay(words), tracked=True)
         self._hooks, self._times = hooks, times
 
     def draw(
@@ -250,10 +250,6 @@ class _LazyOverlay(Overlay):
             start = time.perf_counter()
             super().draw(pixels, poses, stats)
             self._times["overlay"] = (time.perf_counter() - start) * 1e3
-
-    def _label(self, pose: Pose) -> str:
-        """None while a track is tentative: the number in the frame would look like a track's."""
-        return "" if pose.track is None else super()._label(pose)
 
 
 class _Pictures(Output):

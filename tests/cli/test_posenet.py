@@ -89,6 +89,10 @@ def test_poses_are_counted_and_people_where_they_are_followed(tmp_path: Path) ->
     ids = {pose.get("track") for row in rows for pose in row.get("poses", ())} - {None}
     (line,) = [x for x in result.stderr.splitlines() if x.startswith("30 frames, ")]
     assert f" of {len(ids)} pe" in line
+    # in two frames nobody has been seen often enough to be followed
+    short = [words[0].replace("frames=30", "frames=2"), *words[1:], "--track"]
+    (line,) = [x for x in posenet(*short).stderr.splitlines() if x.startswith("2 frames, ")]
+    assert "poses, none of them sure enough to be followed, " in line
 
 
 def test_the_last_line_comes_behind_the_data(tmp_path: Path) -> None:

@@ -259,6 +259,15 @@ def test_small_faces_stay_visible(far: int) -> None:
     assert nose <= max(np.pi * 1.5**2, np.pi * (0.12 * far) ** 2) * 1.5
 
 
+@pytest.mark.parametrize("size", [20, 60, 200])
+def test_small_people_are_not_covered_by_their_dots(size: int) -> None:
+    body = pose((200, 100), (200, 100 + size / 2), (200, 100 + size), links=())
+    picture = black(400, 400)
+    Overlay(BODY, words("keypoints")).draw(picture, [body])
+    radius = min(4.0, max(1.5, 0.04 * size))
+    assert (picture.max(axis=2) > 127).sum() == pytest.approx(3 * np.pi * radius**2, rel=0.35)
+
+
 @pytest.mark.parametrize("top", [100, 12])
 def test_plates_leave_the_head_free(top: int) -> None:
     points = [(100, top + 10), (110, top), (90, top), (100, top + 80)]
@@ -267,6 +276,15 @@ def test_plates_leave_the_head_free(top: int) -> None:
     Overlay(FACES, words("ids,scores")).draw(picture, [body])
     assert picture.any()
     assert not picture[max(0, top - 13) : top + 82].any()
+
+
+def test_who_is_not_followed_yet_has_no_number_that_looks_like_a_tracks() -> None:
+    new, known = pose((30, 60), (60, 90)), pose((130, 60), (160, 90), track=3)
+    for tracked, numbers in ((False, 2), (True, 1)):
+        picture = black(200, 200)
+        Overlay(BODY, words("ids"), tracked=tracked).draw(picture, [new, known])
+        columns = picture.any(axis=(0, 2))
+        assert [columns[:100].any(), columns[100:].any()] == [numbers == 2, True]
 
 
 def test_the_line_of_statistics() -> None:
