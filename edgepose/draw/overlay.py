@@ -179,8 +179,7 @@ class Overlay:
     def _skeleton(self, canvas: Canvas, pose: Pose, radius: float, width: float) -> None:
         points = _drawable(pose)
         if len(points) > 2:  # where people are small the dots would be all that is seen
-            xs, ys = zip(*points.values(), strict=True)
-            size = max(max(xs) - min(xs), max(ys) - min(ys))
+            size = max(max(row) - min(row) for row in zip(*points.values(), strict=True))
             radius = min(radius, max(LEAST_DOT, size * BODY_DOT))
         if self._opaque:
             self._strokes(canvas, pose, points, radius, width)
