@@ -16,7 +16,7 @@ from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent
 UNITS = ("host_kernels.cpp", "host_decode.cpp", "movenet.cpp")
-HEADERS = ("portable.h", "decode.h", "movenet.h")
+HEADERS = ("host.h", "portable.h", "decode.h", "movenet.h")
 KERNELS = ("peaks.cu", "paf.cu", "movenet.cu", "preprocess.cu", "overlay.cu", "enlarge.cu")
 SOURCES = (*HEADERS, *KERNELS, *UNITS)
 LIBRARY = "_host.so"

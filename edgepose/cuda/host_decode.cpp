@@ -1,22 +1,9 @@
 // Bottom-up decoding for the CPU in one call: the same results as the numpy twin, arranged for cache
-// and vector units. Refinement is the kernels' own text; assignment is edgepose/decode/assignment.py,
+// and vector units. Refinement is the kernels' own text; assignment is edgepose/matching.py,
 // operation for operation.
+#include "host.h"
 #include "paf.cu"
 #include "peaks.cu"
-
-#define EP_EXPORT extern "C" __attribute__((visibility("default")))
-
-// Where the compiler can choose between instruction sets at load time, wide vectors are used.
-#if !defined(EP_CLONES) && defined(__x86_64__) && defined(__gnu_linux__) && defined(__has_attribute)
-#if __has_attribute(target_clones)
-#define EP_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#endif
-#endif
-#ifndef EP_CLONES
-#define EP_CLONES
-#endif
-
-typedef long long Word;
 
 // What decoding needs and where everything goes; the caller owns all memory. Mirrors `_Job` in host.py.
 struct Job {

@@ -1,12 +1,11 @@
 // The kernels for the host: the same text, looped over the grid. What tests compare with the twins.
 #include "enlarge.cu"
+#include "host.h"
 #include "movenet.cu"
 #include "overlay.cu"
 #include "paf.cu"
 #include "peaks.cu"
 #include "preprocess.cu"
-
-#define EP_EXPORT extern "C" __attribute__((visibility("default")))
 
 // Runs a block function for every block of the grid.
 template <class Block>

@@ -3,20 +3,8 @@
 // the search ends as soon as no cell beyond can win. Results are those of looking at every cell.
 #include <math.h>
 
+#include "host.h"
 #include "movenet.h"
-
-#define EP_EXPORT extern "C" __attribute__((visibility("default")))
-
-#if !defined(EP_CLONES) && defined(__x86_64__) && defined(__gnu_linux__) && defined(__has_attribute)
-#if __has_attribute(target_clones)
-#define EP_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
-#endif
-#endif
-#ifndef EP_CLONES
-#define EP_CLONES
-#endif
-
-typedef long long Word;
 
 // The caller owns all memory. Mirrors `_Job` in movenet.py; maps are (channels, rows, columns).
 struct MoveNet {
