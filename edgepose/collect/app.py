@@ -6,29 +6,21 @@ import time
 from pathlib import Path
 from typing import Any
 
-from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from edgepose.collect.receive import Receiver
 from edgepose.collect.report import device_rows, metrics
 from edgepose.collect.store import MAX_PAGE, FleetStore, Wanted
-from edgepose.errors import StoreError, UsageError
 from edgepose.events.event import iso_time
-from edgepose.web.answers import Json, answer, time_of, values_of, whole, word_of
-from edgepose.web.security import App, Guard
+from edgepose.web.answers import Json, time_of, values_of, whole, word_of
+from edgepose.web.security import App
+from edgepose.web.site import Page, prometheus, site_app
 
 FLEET_PAGE = Path(__file__).parent / "page"
 LOOKS = Path(__file__).parents[1] / "serve" / "page"  # the same as those of `edgepose serve`
-STATIC = {
-    "fleet.js": (FLEET_PAGE, "text/javascript"),
-    "fleet.css": (FLEET_PAGE, "text/css"),
-    "style.css": (LOOKS, "text/css"),
-    "icon.svg": (LOOKS, "image/svg+xml"),
-}
 
 
 def fleet_app(receiver: Receiver, store: FleetStore, token: str = "") -> App:
@@ -38,17 +30,16 @@ def fleet_app(receiver: Receiver, store: FleetStore, token: str = "") -> App:
         receiver: what collects. store: to read from. token: what requests beyond loopback must carry.
     """
     site = _Site(receiver, store)
+    page = Page(FLEET_PAGE, LOOKS / "style.css", LOOKS / "icon.svg")
     routes = [
-        Route("/", site.index),
-        Route("/static/{name}", site.static),
+        *page.routes,
         Route("/healthz", site.healthz),
         Route("/metrics", site.metrics),
         Route("/api/v1/devices", site.devices),
         Route("/api/v1/events", site.events),
         Route("/api/v1/rejected", site.rejected),
     ]
-    errors: Any = {HTTPException: answer(), UsageError: answer(400), StoreError: answer(503)}
-    return Guard(Starlette(routes=routes, exception_handlers=errors), token)
+    return site_app(routes, token)
 
 
 class _Site:
@@ -56,16 +47,6 @@ class _Site:
 
     def __init__(self, receiver: Receiver, store: FleetStore) -> None:
         self._receiver, self._store = receiver, store
-
-    async def index(self, request: Request) -> Response:
-        return FileResponse(FLEET_PAGE / "index.html", headers={"cache-control": "no-cache"})
-
-    async def static(self, request: Request) -> Response:
-        name = request.path_params["name"]
-        if name not in STATIC:
-            raise HTTPException(404, "There is no such file.")
-        folder, kind = STATIC[name]
-        return FileResponse(folder / name, media_type=kind, headers={"cache-control": "no-cache"})
 
     async def healthz(self, request: Request) -> Response:
         receiver = self._receiver
@@ -75,8 +56,7 @@ class _Site:
 
     async def metrics(self, request: Request) -> Response:
         devices = await run_in_threadpool(self._store.devices)
-        text = metrics(self._receiver, devices, time.time())
-        return Response(text, media_type="text/plain; version=0.0.4")
+        return prometheus(metrics(self._receiver, devices, time.time()))
 
     async def devices(self, request: Request) -> Response:
         devices = await run_in_threadpool(self._store.devices)

@@ -10,15 +10,14 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from edgepose.errors import BackendUnavailable, OutputError, StoreError, UsageError
+from edgepose.errors import BackendUnavailable, OutputError, UsageError
 from edgepose.events.event import iso_time
 from edgepose.events.log import Filter
 from edgepose.io.sinks.rows import to_json
@@ -31,19 +30,25 @@ from edgepose.serve.recorded import NoEvents
 from edgepose.serve.studio import Studio
 from edgepose.serve.webrtc import Peers, TooMany, available
 from edgepose.serve.zone_book import ZonesHeld
-from edgepose.web.answers import Json, answer, json_of, time_of, values_of, whole, word_of
-from edgepose.web.security import App, Guard
+from edgepose.web.answers import Json, json_of, time_of, values_of, whole, word_of
+from edgepose.web.security import App
+from edgepose.web.site import Page, prometheus, site_app
 
 if TYPE_CHECKING:
     from edgepose.events.event import Event
 
 PAGE = Path(__file__).parent / "page"
-MEDIA = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
-STATIC = {file.name: MEDIA[file.suffix] for file in PAGE.iterdir() if file.suffix in MEDIA}
 # the words of the application that edgepose replaces, for the same two events
 DEMO_NAMES = {"enter": "appeared", "exit": "disappeared"}
 MAX_PER_PAGE = 1000
 NEWS = ("state", "figures", "event", "source", "zones")
+ERRORS: dict[type[Exception], int] = {
+    NoEvents: 404,
+    TooMany: 503,
+    ZonesHeld: 409,
+    OutputError: 503,
+    BackendUnavailable: 501,
+}
 PING = 15.0  # seconds of silence on a WebSocket
 STILL = 3.0  # seconds that a picture of a live input may take
 REPEAT = 5.0  # seconds after which a still picture is sent again, so that proxies keep the stream
@@ -53,8 +58,7 @@ def make_app(studio: Studio, token: str = "") -> App:
     """The ASGI application around a studio; `token` = what requests beyond loopback must carry."""
     site = _Site(studio)
     routes = [
-        Route("/", site.index),
-        Route("/static/{name}", site.static),
+        *Page(PAGE).routes,
         Route("/camera_feed", site.camera_feed),
         Route("/example_video", site.example_video),
         WebSocketRoute("/ws", site.live),
@@ -73,17 +77,7 @@ def make_app(studio: Studio, token: str = "") -> App:
         Route("/api/v1/zones", site.zones, methods=["GET", "PUT"]),
         Route("/api/v1/webrtc", site.webrtc, methods=["POST"]),
     ]
-    errors = {
-        HTTPException: answer(),
-        NoEvents: answer(404),
-        TooMany: answer(503),
-        UsageError: answer(400),
-        ZonesHeld: answer(409),
-        OutputError: answer(503),
-    }
-    errors[BackendUnavailable] = answer(501)
-    app = Starlette(routes=routes, exception_handlers={**errors, StoreError: answer(503)})
-    return Guard(app, token)
+    return site_app(routes, token, ERRORS)
 
 
 class _Site:
@@ -92,17 +86,6 @@ class _Site:
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
         self.peers = Peers()
-
-    # pages --------------------------------------------------------------------------------------
-    async def index(self, request: Request) -> Response:
-        return FileResponse(PAGE / "index.html", headers={"cache-control": "no-cache"})
-
-    async def static(self, request: Request) -> Response:
-        name = request.path_params["name"]
-        if name not in STATIC:
-            raise HTTPException(404, "There is no such file.")
-        headers = {"cache-control": "no-cache"}
-        return FileResponse(PAGE / name, media_type=STATIC[name], headers=headers)
 
     # pictures -----------------------------------------------------------------------------------
     async def camera_feed(self, request: Request) -> Response:
@@ -279,7 +262,7 @@ class _Site:
         return Json(health, 503 if health["status"] == "failing" else 200)
 
     async def metrics(self, request: Request) -> Response:
-        return Response(report.metrics(self.studio), media_type="text/plain; version=0.0.4")
+        return prometheus(report.metrics(self.studio))
 
 
 async def _parts(listener: Listener[bytes]) -> AsyncIterator[bytes]:
