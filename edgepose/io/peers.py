@@ -18,9 +18,11 @@ from typing import Any, TypeVar
 
 from edgepose.errors import BackendUnavailable
 from edgepose.io import web
+from edgepose.io.uri import Uri
 from edgepose.json_file import parse_json
 
 T = TypeVar("T")
+DEFAULT_PORT = 8554
 ANSWER_SECONDS = 10.0
 CONNECT_SECONDS = 12.0  # for which an offer may take a place without connecting
 MAX_PEERS = 8  # each has an encoder of its own
@@ -82,6 +84,17 @@ def require() -> Any:
             f"webrtc:// needs aiortc ({e}). Install it: pip install edgepose[webrtc]"
         ) from None
     return aiortc
+
+
+def send_video(peer: Any, track: Any, mime: str) -> None:
+    """Send a track, in that codec where the browser takes it.
+
+    Comes before the offer is read: else VP8 is sent, whatever was asked.
+    """
+    known = require().RTCRtpSender.getCapabilities("video").codecs
+    wanted = [c for c in known if c.mimeType == mime]
+    transceiver = peer.addTransceiver(track, direction="sendonly")
+    transceiver.setCodecPreferences(wanted + [c for c in known if c not in wanted])
 
 
 async def connect(
@@ -192,20 +205,34 @@ class Loop:
 
 
 class Peers:
-    """The open peer connections of one path, and the HTTP route that makes them.
+    """The page at an address, and the peer connections that are made there.
 
     Args:
-        title: of the page. sends: the browser sends (else it receives).
+        uri: `webrtc://user:password@host:port/path`.
+        sends: the browser sends (else it receives).
         prepare: a coroutine called with each new connection before the offer is read.
+
+    Attributes:
+        open: the connections. port: where it listens.
+
+    Raises:
+        BackendUnavailable: no aiortc. OutputError: the port cannot be opened.
     """
 
-    def __init__(self, title: str, sends: bool, prepare: Any, credentials: str = "") -> None:
-        self._aiortc = require()
-        self._prepare = prepare
-        self._page = page(title, sends)
-        self._loop = Loop.acquire()
+    def __init__(self, uri: Uri, sends: bool, prepare: Any) -> None:
+        require()
+        self._prepare, self._page = prepare, page(uri.name, sends)
         self.open: set[Any] = set()
-        self.route = web.Route(self._answer, credentials)
+        self._path = uri.path
+        credentials = f"{uri.user}:{uri.password}" if uri.user else ""
+        port = uri.port if uri.port or "?" in uri.text else DEFAULT_PORT
+        self._loop = Loop.acquire()
+        try:
+            self._server = web.add(uri.host, port, self._path, web.Route(self._answer, credentials))
+        except BaseException:
+            Loop.release()
+            raise
+        self.port = self._server.port
 
     def _answer(self, request: web.Request, method: str) -> None:
         if method == "GET":
@@ -235,7 +262,8 @@ class Peers:
         return answer
 
     def close(self) -> None:
-        """Hang up on everybody."""
+        """Take the page away, and hang up on everybody."""
+        web.remove(self._server, self._path)
 
         async def hang_up() -> None:
             await asyncio.gather(*(p.close() for p in list(self.open)), return_exceptions=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgepose.errors import UsageError
-from edgepose.io.peers import CONNECT_SECONDS, MAX_PEERS, connect, require
+from edgepose.io.peers import CONNECT_SECONDS, MAX_PEERS, connect, require, send_video
 from edgepose.serve.feed import FeedClosed, Listener
 
 if TYPE_CHECKING:
@@ -65,7 +65,8 @@ class Peers:
 
         async def prepare(peer: Any) -> None:
             self.open.add(peer)
-            _send(peer, listener)
+            track = _track(listener, lambda: asyncio.ensure_future(peer.close()))
+            send_video(peer, track, "video/H264")  # VP8 takes three times the processor
 
         try:
             _, answer = await connect(str(offer.get("sdp")), prepare, gone, self._seconds)
@@ -73,16 +74,6 @@ class Peers:
             raise UsageError(str(e)) from None
         channel.look()
         return answer
-
-
-def _send(peer: Any, listener: Listener[bytes]) -> None:
-    """Add the pictures to a connection, H.264 before VP8, which takes three times the processor."""
-    a = require()
-    track = _track(listener, lambda: asyncio.ensure_future(peer.close()))
-    transceiver = peer.addTransceiver(track, direction="sendonly")
-    known = a.RTCRtpSender.getCapabilities("video").codecs
-    h264 = [c for c in known if c.mimeType == "video/H264"]
-    transceiver.setCodecPreferences(h264 + [c for c in known if c not in h264])
 
 
 def _track(listener: Listener[bytes], on_end: Any) -> Any:

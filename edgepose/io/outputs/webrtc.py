@@ -12,16 +12,14 @@ import av
 import numpy as np
 
 from edgepose.errors import UsageError
-from edgepose.io import web
 from edgepose.io.base import Output, OutputOptions
 from edgepose.io.outputs.formats import CLOCK
 from edgepose.io.outputs.live_encoder import Pacer
-from edgepose.io.peers import Peers, require
+from edgepose.io.peers import Peers, require, send_video
 from edgepose.io.pixels import letterbox, size_for
 from edgepose.io.uri import Uri
 from edgepose.types import Frame
 
-DEFAULT_PORT = 8554
 CODECS = {"h264": "video/H264", "vp8": "video/VP8"}
 POLL_SECONDS = 0.005
 
@@ -45,16 +43,8 @@ class WebrtcOutput(Output):
         self._picture: tuple[int, float, Any] | None = None
         self._count = 0
         self._pacer = Pacer()
-        self._path = uri.path.rstrip("/") or "/"
-        credentials = f"{uri.user}:{uri.password}" if uri.user else ""
-        self._peers = Peers(uri.name, False, self._prepare, credentials)
-        port = uri.port if uri.port or "?" in uri.text else DEFAULT_PORT
-        try:
-            self._server = web.add(uri.host, port, self._path, self._peers.route)
-        except BaseException:
-            self._peers.close()
-            raise
-        self.port = self._server.port
+        self._peers = Peers(uri, False, self._prepare)
+        self.port = self._peers.port
         self._closed = False
 
     @property
@@ -86,19 +76,13 @@ class WebrtcOutput(Output):
         return picture
 
     async def _prepare(self, peer: Any) -> None:
-        aiortc = require()
-        transceiver = peer.addTransceiver(_track(self), direction="sendonly")
-        known = aiortc.RTCRtpSender.getCapabilities("video").codecs
-        wanted = [c for c in known if c.mimeType == self._mime]
-        # must come before the offer is read, or VP8 is sent whatever was asked
-        transceiver.setCodecPreferences(wanted + [c for c in known if c.mimeType != self._mime])
+        send_video(peer, _track(self), self._mime)
 
     def close(self) -> None:
         """Hang up and take the page away."""
         if self._closed:
             return
         self._closed = True
-        web.remove(self._server, self._path)
         self._peers.close()
 
 

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any
 
 from edgepose.errors import SourceError, SourceLost
-from edgepose.io import web
 from edgepose.io.base import Source, SourceOptions
 from edgepose.io.ffmpeg import Converter
 from edgepose.io.peers import Peers
@@ -21,7 +20,6 @@ from edgepose.io.sources.capture import Capture, Captured
 from edgepose.io.sources.live import LiveSource
 from edgepose.io.uri import Uri
 
-DEFAULT_PORT = 8554
 WAITING = 2  # pictures between the network's thread and the capture thread
 
 
@@ -31,18 +29,11 @@ class Browser:
     def __init__(self, uri: Uri) -> None:
         self.shown = uri.display
         self.pictures: queue.Queue[Any] = queue.Queue(WAITING)
-        credentials = f"{uri.user}:{uri.password}" if uri.user else ""
-        self._peers = Peers(uri.name, True, self._prepare, credentials)
-        self._path = uri.path.rstrip("/") or "/"
-        port = uri.port if uri.port or "?" in uri.text else DEFAULT_PORT
         try:
-            self._server = web.add(uri.host, port, self._path, self._peers.route)
-        except BaseException as e:
-            self._peers.close()
-            if isinstance(e, OSError):
-                raise SourceError(str(e)) from None
-            raise
-        self.port = self._server.port
+            self._peers = Peers(uri, True, self._prepare)
+        except OSError as e:
+            raise SourceError(str(e)) from None
+        self.port = self._peers.port
 
     async def _prepare(self, peer: Any) -> None:
         @peer.on("track")  # type: ignore[untyped-decorator,unused-ignore]
@@ -72,7 +63,6 @@ class Browser:
 
     def close(self) -> None:
         """Take the page away and hang up."""
-        web.remove(self._server, self._path)
         self._peers.close()
 
 
