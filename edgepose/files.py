@@ -143,6 +143,11 @@ def locked(
         lock.release()
 
 
+def valid(text: str) -> str:
+    """A name as valid Unicode: the bytes of a file name that are none are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def identity(path: str | os.PathLike[str]) -> tuple[int, int, str]:
     """What a file is, however it is named: two paths with the same identity are one file.
 

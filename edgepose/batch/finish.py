@@ -18,9 +18,8 @@ from edgepose.batch.plan import Job
 from edgepose.errors import OutputError, SourceError
 from edgepose.events.detector import EventDetector
 from edgepose.events.zones import parse_zones
-from edgepose.files import locked, write_atomically
+from edgepose.files import locked, valid, write_atomically
 from edgepose.io.sinks.parquet import ParquetWriter, read_metadata, read_results
-from edgepose.io.sinks.rows import valid
 from edgepose.networks.topology import Topology
 from edgepose.track.one_euro import OneEuro
 from edgepose.track.tracker import Tracker

@@ -18,9 +18,8 @@ from edgepose.errors import (
     SourceError,
     UsageError,
 )
-from edgepose.files import replacing
+from edgepose.files import replacing, valid
 from edgepose.io.sinks.parquet import arrow, read_metadata
-from edgepose.io.sinks.rows import valid
 
 COLUMNS = (
     "path",

@@ -18,10 +18,9 @@ from edgepose.batch.plan import digests, gesture_files, stored, why
 from edgepose.closing import Closing
 from edgepose.errors import EngineError, NetworkFileError, OutputError, SourceError, UsageError
 from edgepose.estimators import make_estimator
-from edgepose.files import locked, write_atomically
+from edgepose.files import locked, valid, write_atomically
 from edgepose.io.base import Sink, Source
 from edgepose.io.sinks.parquet import ParquetWriter, describe
-from edgepose.io.sinks.rows import valid
 from edgepose.io.sources.images import ImageSource
 from edgepose.io.sources.segments import NotAsPlanned
 from edgepose.io.sources.video import VideoSource

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgepose.errors import BackendUnavailable, OutputError, UnknownNameError, UsageError
-from edgepose.io.sinks.rows import valid
+from edgepose.files import valid
 from edgepose.io.uri import parse
 
 KEEPALIVE_SECONDS = 20

@@ -22,10 +22,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from edgepose.errors import BackendUnavailable, UsageError
+from edgepose.files import valid
 from edgepose.io import web
 from edgepose.io.base import Output, Sink, SinkOptions, Source
 from edgepose.io.sinks.gesture_changes import GestureChanges
-from edgepose.io.sinks.rows import valid
 from edgepose.types import Result
 
 PATH = "/metrics"

@@ -28,17 +28,9 @@ from typing import Any
 import numpy as np
 
 from edgepose.errors import BackendUnavailable, OutputError, SourceError, UsageError
-from edgepose.files import refuse_input, replacing
+from edgepose.files import refuse_input, replacing, valid
 from edgepose.io.base import Closing, Sink, SinkOptions
-from edgepose.io.sinks.rows import (
-    PIXEL_DIGITS,
-    SCORE_DIGITS,
-    gesture_rows,
-    pixel,
-    score,
-    seconds,
-    valid,
-)
+from edgepose.io.sinks.rows import PIXEL_DIGITS, SCORE_DIGITS, gesture_rows, pixel, score, seconds
 from edgepose.io.targets import check_folder
 from edgepose.json_file import parse_json
 from edgepose.networks.topology import Topology

@@ -98,11 +98,6 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, (bool, int, str)) else str(value)
 
 
-def valid(text: str) -> str:
-    """A name as valid Unicode: the bytes of a file name that are none are escaped."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
 def to_json(row: Any) -> str:
     """Compact JSON on one line, ASCII only (file names need not be valid text)."""
     return json.dumps(row, separators=(",", ":"), allow_nan=False)
