@@ -54,14 +54,13 @@ def load_estimator(
     options = estimator_options(choice, network, talk, download=not names.no_download)
     options = at_once(options, together)
     estimator = make_estimator(network, replace(options, engine=engine_with_progress(engine, talk)))
-    loaded: Engine | None = getattr(estimator, "engine", None)
-    if loaded is not None:
-        _check_tensor_names(names, loaded, network.manifest.name)
-    made = getattr(loaded, "choice", None)
-    talk.info(f"{network.manifest.name} on {estimator.engine_name}{_why(made, engine.engine)}")
-    for line in made.lines() if made is not None else ():
+    _check_tensor_names(names, estimator.engine, network.manifest.name)
+    made = estimator.engine.choice
+    why = _why(made) if engine.engine == "auto" else ""
+    talk.info(f"{network.manifest.name} on {estimator.engine_name}{why}")
+    for line in made.lines():
         talk.verbose(f"  {line}")
-    for note in made.notes if made is not None else ():
+    for note in made.notes:
         talk.once(note)
     return estimator
 
@@ -96,9 +95,7 @@ def _check_tensor_names(names: NetworkChoice, engine: Engine, network: str) -> N
             )
 
 
-def _why(choice: Choice | None, asked: str) -> str:
-    """Why this engine, where edgepose chose it, and why better ones that could be here are not."""
-    if choice is None or asked != "auto":
-        return ""
+def _why(choice: Choice) -> str:
+    """Why edgepose chose this engine, and why better ones that could be here are not."""
     over = choice.not_here()
     return f": {choice.because}" + (f"; {over}" if over else "")

@@ -27,13 +27,17 @@ _contexts: dict[int, Context] = {}
 BINDINGS = {"PyCUDA": "pycuda.driver", "cuda-bindings": "edgepose.cuda.cuda_bindings"}
 
 
+class DriverFails(BackendUnavailable):
+    """A binding is installed, and NVIDIA's driver is missing or does not start."""
+
+
 def gpu_driver() -> Any:
     """`pycuda.driver`, or what speaks like it, initialised.
 
     Raises:
-        BackendUnavailable: there is no binding, NVIDIA driver or GPU.
+        DriverFails: there is no NVIDIA driver or GPU. BackendUnavailable: there is no binding that loads.
     """
-    reasons = []
+    reasons: dict[str, bool] = {}  # whether it is the driver
     for name, module in BINDINGS.items():
         try:
             driver = importlib.import_module(module)
@@ -41,17 +45,18 @@ def gpu_driver() -> Any:
             continue
         except Exception as e:  # its C part was built for other libraries than are here
             why = built_for_other_numpy(e, name)
-            reasons.append(why or f"{name} does not load: {e}. Is the NVIDIA driver here?")
+            reasons[why or f"{name} does not load: {e}. Is the NVIDIA driver here?"] = not why
             continue
         try:
             driver.init()
         except driver.Error as e:
-            reasons.append(f"The NVIDIA driver does not start: {e}")
+            reasons[f"The NVIDIA driver does not start: {e}"] = True
             continue
         for reason in reasons:
             log.debug("%s; %s serves", reason, name)
         return driver
-    raise BackendUnavailable(
+    kind = DriverFails if any(reasons.values()) else BackendUnavailable
+    raise kind(
         f"{'; '.join(reasons).rstrip('.')}."
         if reasons
         else "Neither cuda-bindings nor PyCUDA is installed; run 'pip install edgepose[gpu]' "

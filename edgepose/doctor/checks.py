@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 from edgepose import paths
 from edgepose.cuda import host
-from edgepose.cuda.context import BINDINGS, gpu_driver
+from edgepose.cuda.context import BINDINGS, DriverFails, gpu_driver
 from edgepose.doctor.board import Board, detect, read
 from edgepose.engines.gpu import find_gpu
 from edgepose.engines.plans import Flavour
@@ -93,7 +93,7 @@ def run_checks(root: Path = Path("/"), *, network: bool = True) -> list[Check]:
     for check in CHECKS:
         try:
             rows += check(place)
-        except Exception as e:
+        except Exception as e:  # a check that breaks is a finding itself
             name = check.__name__.strip("_").replace("_", " ")
             rows.append(Check(name, "warn", f"could not be checked: {type(e).__name__}: {e}"))
     return rows
@@ -290,7 +290,8 @@ def _cuda_binding(place: Place) -> Iterator[Check]:
         name = next(name for name, module in BINDINGS.items() if module == driver.__name__)
         found = f"{name}: {driver.Device.count()} device(s)"
     except BackendUnavailable as e:
-        fix = "reboot; check nvidia-smi" if "driver" in str(e) else "pip install 'edgepose[gpu]'"
+        fails = isinstance(e, DriverFails)
+        fix = "reboot; check nvidia-smi" if fails else "pip install 'edgepose[gpu]'"
         yield Check("CUDA binding", state, str(e), "TensorRT and the kernels need it", fix)
         return
     yield Check("CUDA binding", "ok", found)

@@ -36,9 +36,14 @@ DECODE_BOUND = 1e-4  # of a coordinate as a fraction of the picture, and of a sc
 
 
 class Place(Protocol):
-    """Where kernels run, and how arrays get there and back."""
+    """Where kernels run, and how arrays get there and back.
+
+    Attributes:
+        name: of the place, "" where its title says it.
+    """
 
     kernels: Kernels
+    name: str
 
     def put(self, array: NDArray[Any]) -> Any:
         """The array where kernels reach it."""
@@ -57,7 +62,7 @@ class OnHost:
     """
 
     def __init__(self) -> None:
-        self.kernels = Kernels(HostRunner())
+        self.kernels, self.name = Kernels(HostRunner()), ""
 
     def put(self, array: NDArray[Any]) -> NDArray[Any]:
         """The array itself."""
@@ -117,7 +122,7 @@ def _on_place(where: str, make: Callable[[], Place]) -> Iterator[Proof]:
         ) -> Proof:
             nonlocal place
             place = place or make()
-            return _judged(title, run(place), bounds, getattr(place, "name", ""))
+            return _judged(title, run(place), bounds, place.name)
 
         yield attempt(title, proof)
 

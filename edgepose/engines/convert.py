@@ -30,7 +30,7 @@ def to_fp16(model: Path) -> bytes:
 
     try:
         return bytes(convert(onnx.load(str(model))).SerializeToString())
-    except Exception as e:
+    except Exception as e:  # onnx and protobuf raise anything for a broken graph
         raise EngineError(
             f"{model} cannot be converted to fp16: {first_line(e)}. Use --precision fp32."
         ) from e
@@ -52,7 +52,7 @@ def to_int8(model: Path, calibration: Calibration) -> bytes:
         return bytes(quantise(equal, calibration.batches()).SerializeToString())
     except ImportError as e:
         raise BackendUnavailable(f"int8 needs onnxruntime to measure ranges: {e}.") from e
-    except Exception as e:
+    except Exception as e:  # as above
         raise EngineError(
             f"{model} cannot be quantised to int8: {first_line(e)}. Use --precision fp16."
         ) from e

@@ -84,7 +84,7 @@ class _Converter:
         """Names of the float32 tensors."""
         try:
             inferred = self.onnx.shape_inference.infer_shapes(self.model).graph
-        except Exception as e:
+        except Exception as e:  # onnx raises whatever its C++ does
             raise EngineError(f"The network is not valid ONNX: {e}") from e
         typed = [*inferred.input, *inferred.output, *inferred.value_info]
         names = {v.name for v in typed if v.type.tensor_type.elem_type == self.float}

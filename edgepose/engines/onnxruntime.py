@@ -158,7 +158,7 @@ class OnnxRuntimeEngine:
         checked = check_feeds(feeds, self.inputs)
         try:
             results = session.run(self._names, checked)
-        except Exception as e:
+        except Exception as e:  # its errors have no common class of their own
             raise EngineError(f"onnxruntime failed: {first_line(e)}.") from e
         return check_outputs(dict(zip(self._names, results, strict=True)))
 

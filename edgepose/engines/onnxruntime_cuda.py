@@ -214,7 +214,7 @@ class OrtCudaEngine(DeviceEngine):
         names = [s.name for s in self.outputs]
         try:
             results = self._session.run(names, zeros)
-        except Exception as e:
+        except Exception as e:  # its errors have no common class of their own
             raise EngineError(f"onnxruntime failed: {first_line(e)}.") from e
         return {n: tuple(r.shape) for n, r in zip(names, results, strict=True)}
 
@@ -241,7 +241,7 @@ class OrtCudaEngine(DeviceEngine):
             )
         try:
             self._session.run_with_iobinding(binding, self._run_options)
-        except Exception as e:
+        except Exception as e:  # as above
             raise EngineError(f"onnxruntime failed: {first_line(e)}.") from e
 
     def release(self) -> None:

@@ -66,7 +66,7 @@ def load(model: Path, options: EngineOptions) -> OpenVinoEngine:
     core = ov.Core()
     try:
         network = core.read_model(str(model))
-    except Exception as e:
+    except Exception as e:  # its errors have no common class of their own
         raise NetworkFileError(f"Model {model} cannot be used: {_readable(e)}.") from e
     _reshape(network, options.shape)
     check_inputs(
@@ -117,7 +117,7 @@ def _reshape(network: Any, size: tuple[int, int] | None) -> None:
             shapes[port] = shape
     try:
         network.reshape(shapes)
-    except Exception as e:
+    except Exception as e:  # as above
         raise UsageError(
             f"The network cannot run at {size[0]}x{size[1]}: {_readable(e)}. "
             "Leave the shape out, or choose a multiple of the network's stride."
@@ -127,7 +127,7 @@ def _reshape(network: Any, size: tuple[int, int] | None) -> None:
 def _compile(core: Any, network: Any, model: Path, device: str, options: EngineOptions) -> Any:
     try:
         return core.compile_model(network, device, configuration(device, options))
-    except Exception as e:
+    except Exception as e:  # as above
         there = ", ".join(core.available_devices) or "none"
         if device.partition(".")[0] not in {*there.split(", "), "CPU"}:
             raise BackendUnavailable(

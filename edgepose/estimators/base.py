@@ -13,7 +13,7 @@ from edgepose.timing import Stopwatch
 from edgepose.types import Frame, Pose
 
 if TYPE_CHECKING:
-    from edgepose.engines import EngineOptions
+    from edgepose.engines import Engine, EngineOptions
     from edgepose.networks.resolve import Network
 
 SCORES = (
@@ -107,6 +107,15 @@ class Estimator(Protocol):
 
     def close(self) -> None:
         """Release the engines; safe to call twice."""
+        ...
+
+
+class Loaded(Estimator, Protocol):
+    """An estimator with the engine of its pose network."""
+
+    @property
+    def engine(self) -> Engine:
+        """The engine of the pose network."""
         ...
 
 

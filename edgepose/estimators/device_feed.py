@@ -8,7 +8,7 @@ import math
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,7 @@ class _Slot(Protocol):
     def host_result(self, name: str) -> NDArray[Any]: ...
 
 
+@runtime_checkable
 class SlotEngine(Protocol):
     """An engine whose buffers can be filled on the device (`engines.device.DeviceEngine`)."""
 
@@ -164,9 +165,8 @@ class DeviceFeed:
 
 def device_feed(engine: Engine, spec: InputSpec, rows: int) -> DeviceFeed | None:
     """A feed for GPU engines, None for others; and where none can be had, which is said."""
-    if not hasattr(engine, "slot"):
+    if not isinstance(engine, SlotEngine):
         return None
-    slots: Any = engine
     dtype = next(t.dtype for t in engine.inputs if t.name == spec.name)
     try:
         if dtype not in (np.float32, np.float16):
@@ -174,7 +174,7 @@ def device_feed(engine: Engine, spec: InputSpec, rows: int) -> DeviceFeed | None
         from edgepose.cuda.device import device_kernels
 
         return DeviceFeed(
-            slots, spec, rows, dtype == np.float16, device_kernels(slots.cuda.context)
+            engine, spec, rows, dtype == np.float16, device_kernels(engine.cuda.context)
         )
     except Exception as e:  # whatever a driver can think of: the way over the host is still there
         log.warning("%s: pictures are prepared on the CPU: %s", engine.name, str(e).rstrip("."))

@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from edgepose.errors import UsageError
-from edgepose.estimators.base import Estimator, EstimatorOptions
+from edgepose.estimators.base import EstimatorOptions, Loaded
 
 if TYPE_CHECKING:
     from edgepose.networks.resolve import Network
@@ -25,7 +25,7 @@ UNUSED = {
 }
 
 
-def make_estimator(network: Network, options: EstimatorOptions) -> Estimator:
+def make_estimator(network: Network, options: EstimatorOptions) -> Loaded:
     """The estimator for a network's family.
 
     Raises:

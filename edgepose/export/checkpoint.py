@@ -67,8 +67,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             f"runs no code from a file ({reason}). Where you trust it, save it again with "
             "torch.save(model.state_dict(), FILE)."
         ) from None
-    except Exception as e:
-        # torch raises RuntimeError, EOFError, KeyError, ValueError, ... for damaged files
+    except Exception as e:  # torch raises RuntimeError, EOFError, KeyError, ... for damaged files
         reason = str(e).split("\n")[0][:160]
         raise NetworkFileError(
             f"Checkpoint {path} cannot be read as a PyTorch file: {type(e).__name__} {reason}."

@@ -60,7 +60,7 @@ class ByName(Output, Sink):
         for writer in self._writers.values():
             try:
                 writer.close()
-            except Exception as e:
+            except Exception as e:  # the others are closed first
                 error = error or e
         if error:
             raise error

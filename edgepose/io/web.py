@@ -242,7 +242,7 @@ class WebServer:
             route.answer(request, method)
         except OSError:
             request.close_connection = True  # the client went away
-        except Exception:
+        except Exception:  # one answer must not end the server
             log.exception("the answer at %s failed", request.path)
             request.reply(500, "text/plain", b"internal error\n")
 

@@ -133,7 +133,7 @@ class Lane:
             return
         try:
             self.output.write(frame)
-        except Exception as e:
+        except Exception as e:  # one output must not end the others
             self._failed(e)
             return
         self.counters.written += 1
@@ -163,7 +163,7 @@ class Lane:
     def _finish(self) -> None:
         try:
             self.output.close()
-        except Exception as e:
+        except Exception as e:  # one output must not end the others
             if self.error is None:
                 self._failed(e)
 

@@ -44,7 +44,7 @@ class JetsonOutput(Output):
                 argv=LOG_OPTIONS,
                 options={k: v for k, v in settings.items() if v},
             )
-        except Exception as e:
+        except Exception as e:  # jetson-utils raises plain Exception
             raise OutputError(
                 f"{uri.display} cannot be opened through jetson-utils "
                 f"({str(e).replace(uri.text, uri.display)}). EDGEPOSE_VIDEO=pyav "
@@ -65,7 +65,7 @@ class JetsonOutput(Output):
         image = frame.pixels if frame.on_device else self._utils.cudaFromNumpy(frame.pixels)
         try:
             self._output.Render(image)
-        except Exception as e:
+        except Exception as e:  # jetson-utils raises plain Exception
             raise OutputError(f"{self._shown}: {e}.") from None
 
     def status(self, text: str) -> None:

@@ -38,7 +38,7 @@ class JetsonCapture:
         self._copies: list[Any] = []
         try:
             self._source = utils.videoSource(address, argv=LOG_OPTIONS, options=_settings(options))
-        except Exception as e:
+        except Exception as e:  # jetson-utils raises plain Exception
             raise SourceLost(
                 f"{shown} cannot be opened through jetson-utils ({str(e).replace(address, shown)}). EDGEPOSE_VIDEO=pyav tries "
                 "without it."

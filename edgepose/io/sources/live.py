@@ -410,7 +410,7 @@ class _Reader(threading.Thread):
             except EdgeposeError as e:
                 source.on_broken(self, e)
                 return
-            except Exception as e:
+            except Exception as e:  # in a thread that nobody else watches
                 error = SourceError(f"{source.uri}: {type(e).__name__}: {e}")
             self.deadline = None
             if not source.on_lost(self, error):
