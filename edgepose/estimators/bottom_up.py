@@ -122,19 +122,21 @@ class BottomUp(FramesAhead[Decoded]):
         if not points.size:
             return ()
         inside = place.to_image(points[:, :, :2] * (spec.width, spec.height))
-        inside[points[:, :, 2] <= 0] = np.nan
-        points[~in_picture(inside, width, height)] = 0
-        keep = np.flatnonzero((points[:, :, 2] > 0).sum(axis=1) >= self._min_keypoints)
+        missing = points[:, :, 2] <= 0
+        inside[missing] = np.nan
+        missing |= ~in_picture(inside, width, height)
+        keep = np.flatnonzero((~missing).sum(axis=1) >= self._min_keypoints)
         if not keep.size:
             return ()
-        points, links = points[keep], np.array(decoded.links)[keep]
+        points, missing, links = points[keep], missing[keep], np.array(decoded.links)[keep]
         points[:, :, :2] = np.clip(inside[keep], 0, (width, height))
-        points[points[:, :, 2] <= 0] = (np.nan, np.nan, 0)
-        links[(points[:, self._ends, 2] <= 0).any(axis=2)] = 0
+        points[missing] = (np.nan, np.nan, 0)
+        links[missing[:, self._ends].any(axis=2)] = 0
+        np.clip(links, 0, 1, out=links)
         # How much of a whole pose was found, and how surely: the sum of all keypoint and link scores,
         # over as many as the topology has. Ranking by it gives a higher AP than the mean of the
         # detected keypoints, which favours fragments.
-        total = points[:, :, 2].sum(axis=1, dtype=float) + np.clip(links, 0, 1).sum(axis=1)
+        total = points[:, :, 2].sum(axis=1, dtype=float) + links.sum(axis=1)
         scores = total / (points.shape[1] + links.shape[1])
         boxes = boxes_of(points)
         near = SAME / min(place.answers.a, place.answers.e)
@@ -152,8 +154,8 @@ class BottomUp(FramesAhead[Decoded]):
         score: float,
         box: Sequence[float],
     ) -> Pose:
-        pairs = self.topology.links
-        matched = tuple(Link(*pairs[k], min(1.0, link)) for k, link in enumerate(links) if link > 0)
+        pairs = zip(self.topology.links, links, strict=True)
+        matched = tuple(Link(a, b, sure) for (a, b), sure in pairs if sure > 0)
         left, top, right, bottom = box
         return Pose(
             id=number,
