@@ -1,4 +1,4 @@
-"""The `>>>` examples in the docstrings of the public classes work as they stand."""
+"""The `>>>` examples in docstrings work as they stand, and the classes that programs begin with have one."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from edgepose import Pose, PoseNet, videoOutput, videoSource
+from edgepose.track.tracker import Tracker
+
 ROOT = Path(__file__).resolve().parents[1]
-MODULES = (
-    "edgepose.types",
-    "edgepose.track.tracker",
-    "edgepose.posenet",
-    "edgepose.jetson_inference",
+MODULES = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    for path in (ROOT / "edgepose").rglob("*.py")
+    if ">>> " in path.read_text()
 )
 
 
@@ -23,3 +25,8 @@ def test_examples_work(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     failed, tried = doctest.testmod(importlib.import_module(name))
     assert tried > 0, "no example is left"
     assert failed == 0
+
+
+@pytest.mark.parametrize("known", [PoseNet, Pose, Tracker, videoSource, videoOutput])
+def test_what_programs_begin_with_shows_how(known: type) -> None:
+    assert ">>> " in (known.__doc__ or "")

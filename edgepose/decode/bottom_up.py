@@ -6,6 +6,7 @@ assemble. With its parameters it gives its connections and objects; scores are a
 
 from __future__ import annotations
 
+import logging
 from typing import Literal, Protocol
 
 from edgepose.decode.bottom_up_numpy import BottomUpParams, Decoded, check_maps, decode_numpy
@@ -14,6 +15,7 @@ from edgepose.errors import BackendUnavailable, UsageError
 from edgepose.networks.topology import Topology
 from edgepose.types import Float32Array
 
+log = logging.getLogger(__name__)
 Backend = Literal["auto", "host", "numpy"]
 
 
@@ -31,7 +33,6 @@ class BottomUpDecoder:
 
     Attributes:
         backend: the one in use, "host" or "numpy".
-        backend_reason: why "auto" did not take the compiled one, "" where it did.
 
     Raises:
         BackendUnavailable: "host" was asked for and the compiled library is not there.
@@ -48,20 +49,19 @@ class BottomUpDecoder:
         self.params = params or BottomUpParams()
         if backend not in ("auto", "host", "numpy"):
             raise UsageError(f"Unknown decoder backend {backend!r}; known: auto, host, numpy.")
-        self._decode, self.backend, self.backend_reason = self._choose(backend)
+        self._decode, self.backend = self._choose(backend)
 
-    def _choose(self, backend: Backend) -> tuple[_Decode, str, str]:
-        """The decoding function, its name, and why a better one was passed over."""
-        reason = ""
+    def _choose(self, backend: Backend) -> tuple[_Decode, str]:
+        """The decoding function and its name."""
         if backend != "numpy":
             try:
-                return HostDecoder(self.topology.table, self.params), "host", ""
+                return HostDecoder(self.topology.table, self.params), "host"
             except BackendUnavailable as e:
                 if backend == "host":
                     raise
-                reason = str(e)
+                log.debug("%s Poses are decoded with numpy.", e)
         table, params = self.topology.table, self.params
-        return (lambda cmap, paf: decode_numpy(cmap, paf, table, params)), "numpy", reason
+        return (lambda cmap, paf: decode_numpy(cmap, paf, table, params)), "numpy"
 
     def __call__(self, cmap: Float32Array, paf: Float32Array) -> Decoded:
         """Decode the maps of one picture.

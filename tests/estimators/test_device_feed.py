@@ -38,6 +38,13 @@ from tests.cuda.ptx_machine import RACES, PtxMachine, PtxRunner, machine_folder
 
 DOTS = Topology("person", ("red", "green", "blue"), ((0, 1), (1, 2)))
 ENGINE = EngineOptions(engine="onnxruntime", threads=1)
+Make = Callable[..., Path]
+
+
+def each_way(test: Any) -> Any:
+    """With engines of an open and a fixed batch, with and without the flip test."""
+    flips = pytest.mark.parametrize("flip", [False, True])
+    return pytest.mark.parametrize("batch", ["batch", 4])(flips(test))
 
 
 class Taking(PtxRunner):
@@ -130,7 +137,7 @@ def on_slots(runner: Runner, model: Path, rows: int, kernels: Any) -> HostSlots:
     return slots
 
 
-def test_planes_are_uploaded_as_they_come(kernels: Any, make_pose: Callable[..., Path]) -> None:
+def test_planes_are_uploaded_as_they_come(kernels: Any, make_pose: Make) -> None:
     slots = HostSlots(make_pose("simcc"), 2, kernels)
     spec = InputSpec(name="x", width=48, height=64)
     feed = DeviceFeed(slots, spec, 0, False, kernels)
@@ -149,14 +156,9 @@ def test_planes_are_uploaded_as_they_come(kernels: Any, make_pose: Callable[...,
     assert np.abs(made[0] - made[1]).max() < 1 / 255
 
 
-@pytest.mark.parametrize("batch", ["batch", 4])
-@pytest.mark.parametrize("flip", [False, True])
+@each_way
 def test_the_same_poses_as_over_the_host(
-    batch: int | str,
-    flip: bool,
-    kernels: Any,
-    make_detector: Callable[..., Path],
-    make_pose: Callable[..., Path],
+    batch: int | str, flip: bool, kernels: Any, make_detector: Make, make_pose: Make
 ) -> None:
     boxes = make_detector([(8, 10, 44, 58, 0.9), (52, 12, 88, 60, 0.8), (1, 1, 99, 79, 0.7)])
     model = make_pose("simcc", batch)
@@ -192,7 +194,7 @@ def test_the_same_poses_as_over_the_host(
 
 
 def test_a_picture_is_brought_to_the_gpu_once_for_all_its_people(
-    kernels: Any, make_pose: Callable[..., Path]
+    kernels: Any, make_pose: Make
 ) -> None:
     model = make_pose("keypoints")
     slots = HostSlots(model, 40, kernels)
@@ -205,14 +207,9 @@ def test_a_picture_is_brought_to_the_gpu_once_for_all_its_people(
     assert answers["keypoints"].shape == (40, 3, 2)
 
 
-@pytest.mark.parametrize("batch", ["batch", 4])
-@pytest.mark.parametrize("flip", [False, True])
+@each_way
 def test_crops_are_masked_as_on_the_host(
-    batch: int | str,
-    flip: bool,
-    kernels: Any,
-    make_detector: Callable[..., Path],
-    make_pose: Callable[..., Path],
+    batch: int | str, flip: bool, kernels: Any, make_detector: Make, make_pose: Make
 ) -> None:
     boxes, model = make_detector([]), make_pose("simcc", batch)
     detector = Manifest("boxes", "detector", input=InputSpec(width=100, height=80))
@@ -250,6 +247,6 @@ def test_letterbox_and_mirror_lie_where_the_host_puts_them(kernels: Any) -> None
     np.testing.assert_allclose(turned[..., ::-1], found, atol=1e-3)
 
 
-def test_engines_without_slots_go_over_the_host(make_pose: Callable[..., Path]) -> None:
+def test_engines_without_slots_go_over_the_host(make_pose: Make) -> None:
     engine = load_engine(make_pose("simcc"), ENGINE)
     assert device_feed(engine, InputSpec(name="x"), 0) is None
