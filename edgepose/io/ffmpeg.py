@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edgepose.errors import SourceError
 from edgepose.io.pixels import FLIPS, flip
-from edgepose.io.planes import PlanarPixels, planes_of
+from edgepose.io.planes import PlanarPixels, copied, planes_of
 from edgepose.io.uri import Uri
 from edgepose.types import Pixels, Planar
 
@@ -89,12 +89,19 @@ class Converter:
 
     Args:
         aspect: width of a pixel by its height, where the stream says so (`sample_aspect_ratio`).
-        device: the frames are a driver's, which turns nothing, and whose memory must not outlive it.
+        device: the frames are a camera's, which turns nothing.
         marked: the flip of each frame (a name of `pixels.FLIPS`) is its `opaque`.
+        borrowed: the memory of frames is a driver's, which soon writes it again.
     """
 
-    def __init__(self, aspect: Any = None, device: bool = False, marked: bool = False) -> None:
-        self._marked, self._device = marked, device
+    def __init__(
+        self,
+        aspect: Any = None,
+        device: bool = False,
+        marked: bool = False,
+        borrowed: bool = False,
+    ) -> None:
+        self._marked, self._borrowed = marked, borrowed
         self._lock = threading.Lock()
         # the flip by rotation: once it is asked, PyAV's side data keep their frame until the garbage is
         # collected, so only the first frame of each rotation is asked
@@ -108,10 +115,14 @@ class Converter:
     def planar(self, frame: Any) -> Pixels | Planar:
         """A frame as its planes where nothing but the colour is to be changed and they are known, else RGB.
 
+        Borrowed planes are copied.
+
         Raises:
             SourceError: as of a call.
         """
-        upright = not self._stretch and not self._marked and not self._device
+        upright = not self._stretch and not self._marked
+        if upright and self._borrowed:
+            frame = copied(frame) or frame
         planes = planes_of(frame) if upright and self._turn_of(frame) == "none" else None
         if planes is None:
             return self(frame)

@@ -54,12 +54,25 @@ def planes_of(frame: Any) -> Planes | None:
         return None
     if min(plane.line_size for plane in frame.planes) <= 0:  # upside down
         return None
-    arrays = [
-        _samples(plane, 2 if kind == "nv12" and i else 1) for i, plane in enumerate(frame.planes)
-    ]
-    if kind == "nv12":
-        return Planes.nv12(*arrays, matrix=matrix, full_range=full)
-    return Planes.i420(*arrays, matrix=matrix, full_range=full)
+    make = Planes.nv12 if kind == "nv12" else Planes.i420
+    return make(*_arrays(frame), matrix=matrix, full_range=full)
+
+
+def copied(frame: Any) -> Any:
+    """An NV12 or I420 frame in memory of its own, None for others: a driver's memory is soon written again."""
+    if frame.format.name not in _FORMATS:
+        return None
+    copy = type(frame)(frame.width, frame.height, frame.format.name)
+    for own, plane in zip(_arrays(copy), _arrays(frame), strict=True):
+        own[...] = plane
+    copy.colorspace, copy.color_range = frame.colorspace, frame.color_range
+    return copy
+
+
+def _arrays(frame: Any) -> list[NDArray[np.uint8]]:
+    """The planes of an NV12 or I420 frame, without a copy."""
+    two = frame.format.name == "nv12"
+    return [_samples(plane, 2 if two and i else 1) for i, plane in enumerate(frame.planes)]
 
 
 def _samples(plane: Any, channels: int) -> NDArray[np.uint8]:

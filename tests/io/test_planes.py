@@ -93,6 +93,18 @@ def test_what_kernels_do_not_know_is_rgb(kind: str, matrix: int) -> None:
         assert isinstance(Converter().planar(frame), np.ndarray)
 
 
+@pytest.mark.parametrize("kind", ["yuv420p", "nv12"])
+def test_borrowed_planes_are_copied(kind: str) -> None:
+    frame = bars(kind, Colorspace.ITU709, True)
+    planar = Converter(borrowed=True).planar(frame)
+    assert isinstance(planar, PlanarPixels)
+    before = Converter()(frame)
+    for plane in frame.planes:  # the driver writes the next picture
+        plane.update(bytes(plane.buffer_size))
+    np.testing.assert_array_equal(planar.rgb(), before)
+    assert np.abs(as_kernels_see(planar.planes)[24, 8::16] - BARS).max() <= 3
+
+
 def test_odd_sizes_and_padded_rows() -> None:
     frame = av.VideoFrame(101, 35, "nv12")
     for plane in frame.planes:

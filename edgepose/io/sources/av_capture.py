@@ -109,7 +109,10 @@ class AvCapture:
                 )
             self._pictures = "" if address.device else bare_pictures(self._container, self._stream)
             self._convert = Converter(
-                self._stream.codec_context.sample_aspect_ratio, address.device, bool(self._pictures)
+                self._stream.codec_context.sample_aspect_ratio,
+                address.device,
+                bool(self._pictures),
+                address.eager,
             )
             self._stream.thread_type = "SLICE"  # frame threads would delay every picture
             rate = float(self._stream.guessed_rate or self._stream.average_rate or 0)
@@ -170,7 +173,7 @@ class AvCapture:
             time.sleep(min(rest, 0.1))
 
     def _pixels(self, frame: VideoFrame) -> Any:
-        if self._transform.idle and not self._address.eager:
+        if self._transform.idle:
             return self._convert.planar(frame)
         return self._transform(self._convert(frame))
 

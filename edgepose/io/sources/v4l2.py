@@ -26,12 +26,12 @@ from edgepose.io.uri import Uri
 
 DEFAULT_SIZE = (1280, 720)
 
-# fourcc -> FFmpeg's name, in the order of preference: raw first (no decoding), then compressed
+# fourcc -> FFmpeg's name, in the order of preference: what GPUs read as it comes, raw (no decoding), compressed
 PIXEL_FORMATS = {
-    "YUYV": "yuyv422",
-    "UYVY": "uyvy422",
     "NV12": "nv12",
     "YU12": "yuv420p",
+    "YUYV": "yuyv422",
+    "UYVY": "uyvy422",
     "RGB3": "rgb24",
     "BGR3": "bgr24",
     "GREY": "gray",

@@ -1,6 +1,7 @@
 /* A stand-in for a camera, for the tests: $FAKE_CAMERA (a path that need not exist) becomes a V4L2
  * capture device on a memfd, so that mmap and the descriptor's flags are the kernel's own.
- * It offers YUYV 640x480 and 320x240 at 30 and 15 frames/s and YUYV 1280x720 at 10.
+ * It offers YUYV 640x480 and 320x240 at 30 and 15 frames/s and YUYV 1280x720 at 10; NV12 instead of YUYV
+ * where $FAKE_CAMERA_NV12 is set.
  * While the file $FAKE_CAMERA_UNPLUGGED exists the device is gone; while $FAKE_CAMERA_SILENT exists
  * no frame comes; while $FAKE_CAMERA_BUSY exists formats are refused with EBUSY.
  * The luma of frame n is n in every pixel.
@@ -36,6 +37,10 @@ static int marked(const char *variable) {
   const char *path = getenv(variable);
   return path && !access(path, F_OK);
 }
+
+static int planar(void) { return getenv("FAKE_CAMERA_NV12") != 0; }
+static unsigned kind(void) { return planar() ? V4L2_PIX_FMT_NV12 : V4L2_PIX_FMT_YUYV; }
+static int bytes(void) { return planar() ? width * height * 3 / 2 : width * height * 2; }
 
 static int ours(const char *path) {
   const char *name = getenv("FAKE_CAMERA");
@@ -122,10 +127,10 @@ static void format(struct v4l2_format *f) {
   memset(p, 0, sizeof *p);
   p->width = width;
   p->height = height;
-  p->pixelformat = V4L2_PIX_FMT_YUYV;
+  p->pixelformat = kind();
   p->field = V4L2_FIELD_NONE;
-  p->bytesperline = width * 2;
-  p->sizeimage = width * height * 2;
+  p->bytesperline = planar() ? width : width * 2;
+  p->sizeimage = bytes();
 }
 
 static int set_format(struct v4l2_format *f) {
@@ -143,7 +148,7 @@ static int set_format(struct v4l2_format *f) {
 
 static void describe(struct v4l2_buffer *b, int i) {
   b->index = i;
-  b->length = width * height * 2;
+  b->length = bytes();
   b->bytesused = b->length;
   b->m.offset = (unsigned)i * MOST;
   b->flags = V4L2_BUF_FLAG_MAPPED | V4L2_BUF_FLAG_TIMESTAMP_MONOTONIC;
@@ -170,8 +175,11 @@ static int dequeue(int fd, struct v4l2_buffer *b) {
   int i = queue[0];
   memmove(queue, queue + 1, --queued * sizeof *queue);
   unsigned char *picture = memory + (long)i * MOST;
-  memset(picture, 128, width * height * 2);
-  for (long k = 0; k < width * height * 2; k += 2) picture[k] = sequence;
+  memset(picture, 128, bytes());
+  if (planar())
+    memset(picture, sequence, width * height);
+  else
+    for (long k = 0; k < width * height * 2; k += 2) picture[k] = sequence;
   describe(b, i);
   b->sequence = sequence++;
   b->timestamp.tv_sec = due.tv_sec;
@@ -205,14 +213,14 @@ static int answer(int fd, unsigned request, void *data) {
     case VIDIOC_ENUM_FMT: {
       struct v4l2_fmtdesc *f = data;
       if (f->index || f->type != V4L2_BUF_TYPE_VIDEO_CAPTURE) return fail(EINVAL);
-      f->pixelformat = V4L2_PIX_FMT_YUYV;
+      f->pixelformat = kind();
       f->flags = 0;
-      strcpy((char *)f->description, "YUYV 4:2:2");
+      strcpy((char *)f->description, planar() ? "NV12" : "YUYV 4:2:2");
       return 0;
     }
     case VIDIOC_ENUM_FRAMESIZES: {
       struct v4l2_frmsizeenum *s = data;
-      if (s->index >= sizeof SIZES / sizeof *SIZES || s->pixel_format != V4L2_PIX_FMT_YUYV)
+      if (s->index >= sizeof SIZES / sizeof *SIZES || s->pixel_format != kind())
         return fail(EINVAL);
       s->type = V4L2_FRMSIZE_TYPE_DISCRETE;
       s->discrete.width = SIZES[s->index].width;

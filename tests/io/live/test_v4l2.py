@@ -132,10 +132,11 @@ def run(frames, until=None, **options):
 """
 
 
-def camera_script(library: Path, folder: Path, text: str) -> Any:
+def camera_script(library: Path, folder: Path, text: str, **more: str) -> Any:
     """Run a script with the stand-in for a camera; the JSON that it prints."""
     environment = {
         **os.environ,
+        **more,
         "LD_PRELOAD": str(library),
         "FAKE_CAMERA": "/dev/video0",
         "FAKE_CAMERA_UNPLUGGED": str(folder / "unplugged"),
@@ -183,6 +184,29 @@ print(json.dumps(out))
     assert greys == sorted(greys)
     assert [shape[:2] for shape in out["large"]] == [[720, 1280]] * 2
     assert "in use by" in out["busy"]
+
+
+def test_planes_of_a_camera_are_its_own_copies(fake_camera: Path, tmp_path: Path) -> None:
+    """The driver has eight buffers, which go round."""
+    text = """
+from edgepose.io.planes import PlanarPixels
+with open_source("/dev/video0", SourceOptions(width=320, height=240, rate=30, frames=12)) as source:
+    frames = list(source)
+out["planar"] = [isinstance(f.as_given, PlanarPixels) for f in frames]
+out["luma"] = [sorted({*f.as_given.planes.planes[0].ravel().tolist()}) for f in frames]
+out["rgb"] = [[*f.pixels.shape, int(f.pixels.min()), int(f.pixels.max())] for f in frames]
+print(json.dumps(out))
+"""
+    out = camera_script(fake_camera, tmp_path, text, FAKE_CAMERA_NV12="1")
+    assert out["planar"] == [True] * 12
+    numbers = [luma[0] for luma in out["luma"]]
+    assert all(len(luma) == 1 for luma in out["luma"])
+    assert numbers == sorted({*numbers})
+    black = [max(0, round((n - 16) * 255 / 219)) for n in numbers]  # of luma from 16 to 235
+    assert all(
+        rgb[:3] == [240, 320, 3] and abs(rgb[3] - b) <= 1 and abs(rgb[4] - b) <= 1
+        for rgb, b in zip(out["rgb"], black, strict=True)
+    )
 
 
 def test_unplugged_and_plugged_in_again(fake_camera: Path, tmp_path: Path) -> None:
