@@ -35,8 +35,13 @@ class Planar(Protocol):
         """(height, width, 3)."""
         ...
 
-    def rgb(self) -> Pixels:
-        """uint8 RGB (height, width, 3); made once."""
+    @property
+    def on_device(self) -> bool:
+        """Whether they, and the RGB of them, live in GPU memory."""
+        ...
+
+    def rgb(self) -> Any:
+        """uint8 RGB (height, width, 3), on the device where they are there; made once."""
         ...
 
 
@@ -95,7 +100,8 @@ class Frame:
     @property
     def on_device(self) -> bool:
         """True where the pixels live in GPU memory only."""
-        return not isinstance(self.as_given, np.ndarray | Planar)
+        given = self.as_given
+        return given.on_device if isinstance(given, Planar) else not isinstance(given, np.ndarray)
 
 
 @dataclass(frozen=True, slots=True)

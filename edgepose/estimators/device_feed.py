@@ -20,7 +20,6 @@ from edgepose.geometry import Affine
 from edgepose.io.planes import PlanarPixels
 from edgepose.networks.manifest import InputSpec
 from edgepose.timing import Stopwatch
-from edgepose.types import Planar
 
 if TYPE_CHECKING:
     from edgepose.cuda.pictures import Window
@@ -124,16 +123,16 @@ class DeviceFeed:
 
     def _picture(self, pixels: Any, stream: Any) -> Any:
         if isinstance(pixels, PlanarPixels):
-            return self.kernels.runner.planes(pixels.planes, stream)
+            planes = pixels.planes
+            return planes if pixels.on_device else self.kernels.runner.planes(planes, stream)
         form = "rgba8" if len(pixels.shape) == 3 and pixels.shape[2] == 4 else "rgb8"
         return self.kernels.runner.picture(pixels, form, stream)
 
     def _follow_makers(self, slot: _Slot, pictures: Sequence[Any]) -> None:
         """Pictures on the device may still be written: wait for the default stream, where jetson-utils
         and torch work, or for all where a picture names a stream of its own."""
-        made = [
-            p.__cuda_array_interface__ for p in pictures if not isinstance(p, np.ndarray | Planar)
-        ]
+        given = [p.planes.planes[0] if isinstance(p, PlanarPixels) else p for p in pictures]
+        made = [p.__cuda_array_interface__ for p in given if not isinstance(p, np.ndarray)]
         if any(interface.get("stream") not in (None, 1, 2) for interface in made):
             self._engine.cuda.context.synchronize()
         elif made:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.cuda.pictures import Planes
-from edgepose.types import Pixels
 
 # FFmpeg's numbers; where a stream says nothing FFmpeg takes BT.601 and a limited range, and so do we
 _MATRICES: dict[int, Literal["bt601", "bt709"]] = {1: "bt709", 2: "bt601", 5: "bt601", 6: "bt601"}
@@ -19,21 +18,24 @@ _FORMATS = ("yuv420p", "yuvj420p", "nv12")
 
 
 class PlanarPixels:
-    """A `types.Planar` that lies on the host.
+    """A `types.Planar`.
 
     Args:
         planes: NV12 or I420; its memory stays as it is as long as this object lives.
-        convert: makes uint8 RGB (height, width, 3) of the same picture.
+        convert: makes uint8 RGB (height, width, 3) of the same picture, where it lies.
+        owner: what the memory of planes on the device belongs to; None where they lie on the host.
     """
 
-    def __init__(self, planes: Planes, convert: Callable[[], Pixels]) -> None:
+    def __init__(self, planes: Planes, convert: Callable[[], Any], owner: Any = None) -> None:
         self.planes = planes
         self.shape = (planes.height, planes.width, 3)
-        self._convert: Callable[[], Pixels] | None = convert
-        self._rgb: Pixels | None = None
+        self.on_device = owner is not None
+        self._owner = owner
+        self._convert: Callable[[], Any] | None = convert
+        self._rgb: Any = None
         self._lock = threading.Lock()
 
-    def rgb(self) -> Pixels:
+    def rgb(self) -> Any:
         """See `types.Planar`; from any thread."""
         with self._lock:
             if self._rgb is None and self._convert is not None:

@@ -4,6 +4,7 @@
 //  - Device addresses are shifted, so that neither side can read the other's memory by accident, and
 //    every access of a kernel must lie in a live allocation.
 //  - Every call needs a context that is current in its thread.
+//  - Who waits for an event must sleep: without the flag for it a driver's wait keeps a core busy.
 #include <dlfcn.h>
 
 #include <cstdint>
@@ -31,6 +32,7 @@ struct Stream {
 struct Event {
   Stream* stream = nullptr;
   long long at = 0;
+  bool sleeps = false;
 };
 struct Module {
   std::string image;
@@ -271,9 +273,10 @@ EP_API cuStreamWaitEvent(void* handle, void* event, unsigned) {
   });
   return OK;
 }
-EP_API cuEventCreate(void** out, unsigned) {
+EP_API cuEventCreate(void** out, unsigned flags) {
   NEED_CONTEXT;
   Event* event = new Event;
+  event->sleeps = flags & 1;  // CU_EVENT_BLOCKING_SYNC
   events.insert(event);
   return *out = event, OK;
 }
@@ -291,6 +294,7 @@ EP_API cuEventRecord(void* event, void* handle) {
 EP_API cuEventSynchronize(void* event) {
   NEED_CONTEXT;
   Event* e = (Event*)event;
+  if (!e->sleeps) fatal("a wait that keeps a core busy");
   if (e->stream && streams.count(e->stream)) run_until(e->stream, e->at);
   return OK;
 }

@@ -238,16 +238,23 @@ utils, why = jetson_utils.find()
 assert utils is not None, why
 capture = JetsonCapture(utils, "file://" + sys.argv[1], "film", SourceOptions(timeout=20))
 runtime = ctypes.CDLL("libcudart.so.13")
-held, shapes = [], set()
+held, shapes, greys = [], set(), []
 for number in range(12):
     image = capture.read().load()
+    assert image.on_device and image.planes.format in ("nv12", "i420"), "the decoder's own planes"
+    rgb = image.rgb()
+    luma = image.planes.planes[0]
+    seen = (ctypes.c_uint8 * (luma.shape[0] * luma.shape[1])).from_address(luma.address)
+    assert max(seen) - min(seen) <= 2, "a picture of one grey"
+    greys.append(seen[0])
     held = [*held, image][-3:]
     shapes.add(image.shape)
     if number == 7:
         before = runtime.ep_host_allocations()
 assert runtime.ep_host_allocations() == before, "page-locked memory is made for a frame"
 (shape,) = shapes
-assert jetson_utils.to_host(held[-1]).shape == shape
+assert jetson_utils.to_host(held[-1].rgb()).shape == shape
+assert greys == sorted(greys) and len(set(greys)) > 5
 late = capture.read()
 capture.close()
 del capture

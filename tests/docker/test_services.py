@@ -45,6 +45,17 @@ def test_the_page_is_asked_where_it_listens() -> None:
     assert str(WebChoice().port) == port[1]
 
 
+@pytest.mark.parametrize("name", ["edgepose.service", "Dockerfile.jetson"])
+def test_the_driver_keeps_its_kernels_where_it_may_write(name: str) -> None:
+    """By default in ~/.nv, which a service has not: every start would compile the PTX."""
+    text = (FOLDER / name).read_text()
+    found = dict(re.findall(r"(EDGEPOSE_CACHE|CUDA_CACHE_PATH)=(\S+)", text))
+    assert found["CUDA_CACHE_PATH"].startswith(found["EDGEPOSE_CACHE"] + "/")
+    if name.endswith(".service"):
+        assert "SupplementaryGroups=video render" in text
+        assert f"CacheDirectory={Path(found['EDGEPOSE_CACHE']).name}" in text
+
+
 def test_services_start_again_and_stop_in_order() -> None:
     assert COMPOSE.count("restart: unless-stopped") == 2  # ours by the anchor, and the broker
     assert COMPOSE.count("<<: *edgepose") == 2

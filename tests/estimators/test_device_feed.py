@@ -154,6 +154,14 @@ def test_planes_are_uploaded_as_they_come(kernels: Any, make_pose: Make) -> None
     assert (kernels.runner.uploads, told) == (2, [])
     (made,) = slots._buffers.values()
     assert np.abs(made[0] - made[1]).max() < 1 / 255
+    for plane in grey.planes:
+        kernels.runner.allow(plane)
+    before = made[0].copy()
+    there = PlanarPixels(grey, picture, owner=grey)  # those of a decoder on the GPU
+    made[0] = 7e7
+    feed.run([there], [0], places, Stopwatch())
+    assert kernels.runner.uploads == 2
+    np.testing.assert_array_equal(made[0], before)
 
 
 @each_way

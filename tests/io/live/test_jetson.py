@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import shutil
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 from peers import wait_for
 
+from edgepose.cuda.pictures import address_of
 from edgepose.doctor.board import Board
 from edgepose.doctor.checks import Place, _jetson_utils
 from edgepose.errors import (
@@ -99,18 +101,51 @@ def test_images_that_nobody_holds_are_written_again(utils: Any) -> None:
     utils.frames_to_give = 60
     with open_source("csi://0", SourceOptions(reconnect=False, frames=40)) as source:
         held, values = [], []
-        for frame in source:
+        for number, frame in enumerate(source):
+            if number == 20:
+                before = utils.calls.count(("cudaMallocMapped",))
             held = [*held, frame.pixels][-3:]
             values = [*values, int(jetson_utils.to_host(frame.pixels)[0, 0, 0])][-3:]
             assert [int(jetson_utils.to_host(p)[0, 0, 0]) for p in held] == values
-    assert utils.calls.count(("cudaMallocMapped",)) <= 6
+    assert utils.calls.count(("cudaMallocMapped",)) == before
+
+
+@pytest.mark.parametrize("kind", ["nv12", "i420"])
+def test_planes_stay_as_they_come_until_somebody_looks(utils: Any, kind: str) -> None:
+    utils.raw_format = kind
+    conversion = ("cudaConvertColor", kind, "rgb8")
+    with open_source("csi://0", SourceOptions(reconnect=False, frames=3)) as source:
+        frames = list(source)
+    assert conversion not in utils.calls
+    for frame in frames:
+        given = frame.as_given
+        assert frame.on_device
+        assert (given.planes.format, frame.width, frame.height) == (kind, 32, 24)
+        addresses = [address_of(plane) for plane in given.planes.planes]
+        assert [a - addresses[0] for a in addresses] == [0, 32 * 24, 32 * 24 * 5 // 4][
+            : len(addresses)
+        ]
+        luma = np.ctypeslib.as_array((ctypes.c_uint8 * (32 * 24)).from_address(addresses[0]))
+        assert (jetson_utils.to_host(frame.pixels) == luma[0]).all()
+        assert frame.pixels is frame.pixels, "what was drawn into it stays"
+    assert utils.calls.count(conversion) == 3
+    assert len({int(jetson_utils.to_host(f.pixels)[0, 0, 0]) for f in frames}) == 3
+
+
+@pytest.mark.parametrize("kind", ["yuyv", None])
+def test_what_kernels_do_not_read_is_rgb_at_once(utils: Any, kind: str | None) -> None:
+    """None: an older jetson-utils that always converts."""
+    utils.raw_format = kind
+    with open_source("csi://0", SourceOptions(reconnect=False, frames=2)) as source:
+        assert [f.as_given.format for f in source] == ["rgb8", "rgb8"]
+    assert utils.calls.count(("cudaConvertColor", "yuyv", "rgb8")) == (2 if kind else 0)
 
 
 def test_a_picture_of_a_source_that_is_no_more(utils: Any) -> None:
     capture = JetsonCapture(utils, "csi://0", "csi://0", SourceOptions())
     picture = capture.read()
     assert picture is not None
-    ring = capture._source._ring
+    ring = capture._source._rings["nv12"]
     capture.close()
     del capture
     gc.collect()
@@ -166,7 +201,9 @@ def test_a_window_shows_device_images_without_a_copy(
         window._output.Close()  # type: ignore[attr-defined]
         assert fan.closed
     assert isinstance(host.seen[0], np.ndarray)
-    assert next(c for c in utils.calls if c[0] == "videoOutput")[3]["width"] == 320
+    _, _, argv, settings = next(c for c in utils.calls if c[0] == "videoOutput")
+    assert argv == ("--log-level=error", "--log-file=stderr")
+    assert settings["width"] == 320
     with pytest.raises(OutputError, match="EDGEPOSE_VIDEO=pyav"):
         jetson_output.open_jetson(utils, parse("rtp://absent:5"), OutputOptions())
 

@@ -18,6 +18,7 @@ frames_to_give = 10
 frame_pause = 0.005
 stall_after: int | None = None
 kernels_run = True
+raw_format = "nv12"  # what decoders and cameras give; None: an old one, which always converts
 
 
 class cudaImage:
@@ -25,7 +26,10 @@ class cudaImage:
         self.width, self.height, self.format, self.channels = width, height, format, 3
         self.shape = (height, width, 3)
         self.mapped, self.timestamp = True, time.monotonic_ns()
-        self._array = np.zeros(self.shape, np.uint8) if array is None else array
+        planar = (height * 3 // 2, width)
+        self._array = np.zeros(planar if format in ("nv12", "i420") else self.shape, np.uint8)
+        if array is not None:
+            self._array = array
         self._freed = False  # memory of a source that is no more
 
     @property
@@ -43,7 +47,7 @@ def cudaMemcpy(dst, src=None):
     if src is None:
         calls.append(("cudaMallocMapped",))
         return cudaImage(dst.width, dst.height, dst.format, dst._array.copy())
-    if dst.shape != src.shape:
+    if dst._array.nbytes != src._array.nbytes:
         raise TypeError("jetson.utils -- src and dst need to have the same size")
     dst._array[:] = src._array
     dst.timestamp = src.timestamp
@@ -51,13 +55,18 @@ def cudaMemcpy(dst, src=None):
 
 
 def cudaAllocMapped(width, height, format="rgb8"):
+    calls.append(("cudaMallocMapped",))
     return cudaImage(width, height, format)
 
 
 def cudaConvertColor(input, output):
     if not kernels_run:
         raise Exception("jetson.utils -- no kernel image is available for execution on the device")
-    output._array[:] = input._array[..., ::-1]
+    calls.append(("cudaConvertColor", input.format, output.format))
+    if input.format in ("nv12", "i420"):  # grey, full range
+        output._array[:] = input._array[: input.height, :, None]
+    else:
+        output._array[:] = input._array[..., ::-1]
 
 
 def cudaToNumpy(image):
@@ -91,7 +100,7 @@ class videoSource:
             raise Exception(f"unknown option {unknown}")
         if "absent" in uri:
             raise Exception("jetson.utils -- failed to create videoSource device")
-        self._ring = [cudaImage(32, 24) for _ in range(RING)]
+        self._rings = {}
         self._count, self._open = 0, True
 
     def Capture(self, format="rgb8", timeout=1000, stream=0):
@@ -101,8 +110,13 @@ class videoSource:
         if self._count >= frames_to_give or not self._open:
             self._open = False
             raise Exception("jetson.utils -- videoSource failed to capture image")
+        if format == "unknown" and raw_format is None:
+            raise Exception("jetson.utils -- videoSource failed to capture image")
         time.sleep(frame_pause)
-        image = self._ring[self._count % RING]
+        kind = raw_format if format == "unknown" else format
+        if kind not in self._rings:
+            self._rings[kind] = [cudaImage(32, 24, kind) for _ in range(RING)]
+        image = self._rings[kind][self._count % RING]
         image._array[:] = self._count
         self._count += 1
         return image
@@ -124,8 +138,9 @@ class videoSource:
         calls.append(("videoSource.Close",))
 
     def __del__(self):
-        for image in getattr(self, "_ring", ()):
-            image._freed = True
+        for ring in getattr(self, "_rings", {}).values():
+            for image in ring:
+                image._freed = True
 
 
 class videoOutput:
