@@ -60,7 +60,7 @@ def site_app(
         token: what requests beyond loopback must carry.
         errors: further kinds of errors, and the status that each is answered with.
     """
-    known = {UsageError: 400, StoreError: 503, **(errors or {})}
+    known: dict[type[Exception], int] = {UsageError: 400, StoreError: 503, **(errors or {})}
     handlers: dict[Any, Any] = {kind: answer(status) for kind, status in known.items()}
     handlers[HTTPException] = answer()
     return Guard(Starlette(routes=routes, exception_handlers=handlers), token)
