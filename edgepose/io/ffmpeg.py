@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import struct
 import threading
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from edgepose.types import Pixels, Planar
 SQUARE = (0.99, 1.01)  # shapes of pixels that are left as they are
 # counterclockwise degrees
 _TURNS = {90: "counterclockwise", -90: "clockwise", 180: "rotate-180", -180: "rotate-180"}
+RESERVED, UNSPECIFIED = 3, 2  # matrices of colours
 SHAPES = (0.2, 5.0)  # beyond, the shape is a mistake of the file
 
 # FFmpeg demuxers that draw text as if it were a film
@@ -144,9 +146,15 @@ class Converter:
 
     def _rgb(self, frame: Any) -> Pixels:
         width = max(1, round(frame.width * self._stretch)) if self._stretch else None
+        if int(frame.colorspace) == RESERVED:  # says as little as "unspecified"
+            frame.colorspace = UNSPECIFIED
         try:
             rgb = self._reformatter.reformat(frame, width=width, format="rgb24")
         except (av.FFmpegError, OSError, ValueError) as e:
+            if getattr(e, "errno", 0) == errno.EOPNOTSUPP:
+                raise SourceError(
+                    f"Its colours (matrix {int(frame.colorspace)}) are of a kind that cannot be read."
+                ) from None
             raise SourceError(f"A damaged picture of {frame.width}x{frame.height}: {e}.") from None
         pixels = _rows(rgb)
         if rgb is frame:  # already RGB: its memory may be a camera driver's

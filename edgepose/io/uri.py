@@ -54,6 +54,9 @@ def hide(text: str) -> str:
     before, at, after = text.rpartition("@")
     if at and (":" in before or re.match(_MISSPELT, text)):
         return f"{HIDDEN}@{_hidden('', after).removeprefix('://')}"
+    if misspelt := re.match(rf"{_MISSPELT}[/\\]*", text):
+        rest = _hidden("", text[misspelt.end() :]).removeprefix("://")
+        return misspelt[0] + rest
     return text
 
 

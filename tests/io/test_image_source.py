@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -459,3 +460,17 @@ def test_damaged_png_is_refused_or_read(data: st.DataObject) -> None:
         whole[data.draw(st.integers(8, len(whole) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(SourceError):
         assert decode_image(bytes(whole)).ndim == 3
+
+
+def test_of_an_icon_the_largest_picture_counts(tmp_path: Path) -> None:
+    shapes = (16, 48, 32)
+    pictures = [cv2.imencode(".png", np.full((n, n, 3), n, np.uint8))[1].tobytes() for n in shapes]
+    head, at = struct.pack("<HHH", 0, 1, len(shapes)), 6 + 16 * len(shapes)
+    for n, data in zip(shapes, pictures, strict=True):
+        head += struct.pack("<BBBBHHII", n, n, 0, 0, 1, 24, len(data), at)
+        at += len(data)
+    path = tmp_path / "a.ico"
+    path.write_bytes(head + b"".join(pictures))
+    (frame,) = open_source(str(path))
+    assert frame.pixels.shape == (48, 48, 3)
+    assert (frame.pixels == 48).all()

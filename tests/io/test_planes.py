@@ -13,6 +13,7 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 
 from edgepose.cuda.pictures import Planes, TensorLayout
 from edgepose.cuda.twins import preprocess
+from edgepose.errors import SourceError
 from edgepose.geometry import stretch
 from edgepose.io.base import SourceOptions
 from edgepose.io.ffmpeg import Converter
@@ -135,10 +136,11 @@ def test_a_frame_gives_rgb_of_planes_once() -> None:
         Frame()  # the pixels have no default
 
 
-def film(path: Path, rotate: int = 0) -> str:
+def film(path: Path, matrix: int = 2) -> str:
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", 10)
+        stream = container.add_stream("mpeg4" if matrix == 2 else "libx264", 10)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.colorspace = matrix
         for level in (60, 120, 180):
             picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), level, np.uint8), "rgb24")
             container.mux(stream.encode(picture))
@@ -159,3 +161,34 @@ def test_a_film_gives_planes_unless_its_pictures_are_changed(tmp_path: Path) -> 
         assert all(isinstance(f.as_given, np.ndarray) for f in changed)
     flipped = list(VideoSource(path, SourceOptions(flip="horizontal")))
     assert (flipped[1].pixels == plain[1].pixels[:, ::-1]).all()
+
+
+def test_a_matrix_that_says_nothing_is_as_good_as_none(tmp_path: Path) -> None:
+    with VideoSource(film(tmp_path / "film.mp4", 3), SourceOptions()) as source:
+        levels = [float(f.pixels.mean()) for f in source]
+    assert np.abs(np.subtract(levels, (60, 120, 180))).max() < 6
+
+
+def test_a_film_whose_colours_nobody_can_read_is_not_called_damaged(tmp_path: Path) -> None:
+    told: list[Exception] = []
+    options = SourceOptions(on_error=lambda _, e: told.append(e))
+    with VideoSource(film(tmp_path / "film.mp4", 8), options) as source:  # YCgCo
+        with pytest.raises(
+            SourceError, match=r"no frame that can be read\. Its colours \(matrix 8\)"
+        ):
+            list(source)
+    assert told == []
+
+
+def test_of_each_shape_the_first_frame_shows_whether_rgb_can_be_made() -> None:
+    """Where a frame is read its damage is counted; behind that it would end the run."""
+    convert, made = Converter(), []
+    for size in (SIZE, SIZE, (64, 48), (64, 48), SIZE):
+        frame = av.VideoFrame(*size, "yuv420p")
+        frame.colorspace = 1
+        for plane in frame.planes:
+            plane.update(bytes(plane.buffer_size))
+        planar = convert.planar(frame)
+        assert isinstance(planar, PlanarPixels)
+        made.append(planar._rgb is not None)
+    assert made == [True, False, True, False, True]

@@ -150,6 +150,26 @@ def test_a_forgotten_host_shows_no_password() -> None:
     assert "S3CRET" not in str(error.value)
 
 
+@pytest.mark.parametrize("lead", ["rtsp:/", "rtsp:", "RTSP :/", " http:\\\\", "mqtts:///"])
+@pytest.mark.parametrize(
+    "rest",
+    [
+        "cam/video?user=admin&pass=S3CRET",
+        "cam:554/user=admin_password=S3CRET_channel=1",
+        "[fe80::1%eth0]:80/?password=S3CRET",
+        "u:S3CRET@cam/live",
+        "cam/#S3CRET",
+    ],
+)
+def test_an_address_without_its_slashes_shows_no_password(lead: str, rest: str) -> None:
+    said = hide(lead + rest)
+    try:
+        said += repr(parse(lead + rest))
+    except UsageError as e:
+        said += str(e)
+    assert "S3CRET" not in said
+
+
 def test_what_is_no_secret_is_shown() -> None:
     for text in (
         "rtsp://10.0.0.7:554/cam/realmonitor?channel=1&subtype=0",

@@ -311,3 +311,11 @@ def test_a_real_film(shared: Path) -> None:
     assert [(f.index, f.pts) for f in frames] == [(100, 10.0), (101, 10.1), (102, 10.2)]
     assert frames[0].pixels.shape == (432, 768, 3)
     assert film_picture(1).shape == (48, 64, 3)
+
+
+def test_a_list_of_other_files_is_no_film(tmp_path: Path) -> None:
+    """FFmpeg would follow it, and says "permission denied" of names that it does not follow."""
+    path = tmp_path / "film.mp4"
+    path.write_text("ffconcat version 1.0\nfile '/etc/hostname'\n")
+    with pytest.raises(SourceError, match="cannot be opened as an image or film"):
+        open_source(str(path))

@@ -16,12 +16,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgepose.engines.cache import PlanCache, PlanKey, Sidecar, sidecar_path
 from edgepose.errors import EdgeposeError
+from edgepose.gestures.features import Features
+from edgepose.gestures.taught import Taught, as_json, load_taught
 from edgepose.networks import measured
 from edgepose.networks.bundle import install_bundle
 from edgepose.networks.folders import RECORD, damaged_files
@@ -107,6 +110,26 @@ def shipped(name: str) -> bytes:
     return (data_networks() / name).read_bytes()
 
 
+def taught() -> bytes:
+    """Two signs of a hand, as `edgepose teach train` writes them."""
+    names = load_topology("mediapipe_hand").keypoints
+    count = Features(names, 1).count
+    rows = np.arange(2.0 * count).reshape(2, count) / count
+    signs = Taught(
+        ("a", "b"),
+        names,
+        0.0,
+        rows[0],
+        rows[0] + 1,
+        rows,
+        rows[:, 0],
+        rows,
+        rows[:, 0],
+        rows[:, 0] + 1,
+    )
+    return json.dumps(as_json(signs)).encode()
+
+
 RECORDED = {"network": "n", "files": {"a.onnx": {"bytes": 3, "sha256": "0" * 64}}}
 SIDECAR = Sidecar(KEY, "net", "/net.onnx", len(PLAN), "0" * 64, 1.0, 2.0, {"x": ["f", [1]]})
 PIN = "\t".join(["0" * 64, "12", "2026-01-01T00:00:00Z", "https://h/a", "n/FP32/a.onnx"]) + "\n"
@@ -115,6 +138,7 @@ JSON_READERS = (
     Reader("topology.json", shipped("human_pose.json"), load_topology),
     Reader("net.engine.json", json.dumps(SIDECAR.to_json()).encode(), read_sidecars),
     Reader(RECORD, json.dumps(RECORDED).encode(), lambda p: damaged_files(p.parent)),
+    Reader("a.gestures", taught(), load_taught),
     Reader("measured", b'{"a": {"ms": 1.5, "engine": "x"}}', read_measured),
 )
 READERS = (

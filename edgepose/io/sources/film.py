@@ -136,7 +136,7 @@ def open_film(path: str) -> Any:
 
 
 def _why_damaged(path: str, error: Exception) -> str:
-    if isinstance(error, PermissionError):
+    if isinstance(error, PermissionError) and not os.access(path, os.R_OK):
         return f"{path} cannot be read: permission denied."
     if not os.path.exists(path):
         return f"{path} does not exist."

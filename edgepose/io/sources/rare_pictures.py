@@ -43,7 +43,8 @@ def decode(data: bytes, kind: str, extension: str, name: str) -> Pixels | None:
         with open_container(io.BytesIO(data)) as container:
             if container.format.name in NOT_PICTURES or not container.streams.video:
                 return None
-            stream = container.streams.video[0]
+            # an icon holds one picture in several sizes
+            stream = max(container.streams.video, key=lambda s: (s.width or 0) * (s.height or 0))
             stream.codec_context.options = limit
             return _first(container.decode(stream))
     except (av.FFmpegError, OSError, ValueError, IndexError):

@@ -154,6 +154,7 @@ class _Pass:
         self._damaged_after = 0
         self._pictures = ""  # their kind where the film is nothing but pictures
         self._broken = 0  # packets that cannot be decoded
+        self._unread, self._why = 0, ""  # frames whose colours or size cannot be
 
     def __iter__(self) -> Iterator[Frame]:
         try:
@@ -230,7 +231,8 @@ class _Pass:
         try:
             transform = self._source._transform
             pixels = convert.planar(decoded) if transform.idle else transform(convert(decoded))
-        except SourceError:
+        except SourceError as e:
+            self._unread, self._why = self._unread + 1, str(e)
             self._damage()
             return None
         return Frame(pixels, index=index, pts=pts)
@@ -332,6 +334,8 @@ class _Pass:
         path = self._source.path
         if not self.index:
             raise SourceError(f"{path} holds no frame that can be decoded.")
+        if self._unread == self.index:
+            raise SourceError(f"{path} holds no frame that can be read. {self._why}")
         found = []
         if self._damaged:
             found.append(f"damaged in {self._damaged} place(s) from frame {self._damaged_after} on")
