@@ -122,7 +122,7 @@ def _up(side: str) -> tuple[Limit, ...]:
     """A hand is up: the wrist is about as high as the eyes, and the forearm points up."""
     return (
         Limit(f"{side}_rise", 0.15, 0.55),
-        Limit(f"{side}_forearm_aim", 80, 50),
+        Limit(f"{side}_forearm_aim", 70, 40),
         Limit("trunk_aim", 70, 50, True),
     )
 
@@ -133,11 +133,12 @@ def _stretched(side: str, other: str) -> tuple[tuple[Limit, ...], ...]:
         Limit(f"{side}_elbow", 130, 160),
         Limit(f"{side}_arm_length", 0.6, 0.9),
         Limit(f"{side}_arm_aim", 50, 70),
-        Limit(f"{side}_arm_aim", 125, 105),
+        Limit(f"{side}_arm_aim", 120, 100),
+        Limit("trunk_aim", 40, 25, True),
     )
     hangs, bent = (
-        Limit(f"{other}_arm_aim", 110, 140, True),
-        Limit(f"{other}_arm_length", 1.05, 0.75, True),
+        Limit(f"{other}_arm_aim", 130, 155, True),
+        Limit(f"{other}_arm_length", 0.8, 0.55, True),
     )
     return (*out, hangs), (*out, bent)
 
@@ -203,6 +204,8 @@ RULES = (
                 Limit("leg_drop", 0.9, 0.7),
                 Limit("leg_drop", 0.2, 0.35),
                 Limit("thigh_drop", 0.6, 0.4),
+                # of who kneels, the knees are as low as the feet
+                Limit("thigh_share", 0.72, 0.58, True),
             ),
         ),
         unless=("lying",),
@@ -220,6 +223,13 @@ RULES = (
             (
                 Limit("trunk_aim", 65, 45),
                 Limit("thigh_most", 130, 115),
+                Limit("leg_drop", 1.35, 1.1, True),
+            ),
+            # the thighs point to the camera, and the feet are hidden
+            (
+                Limit("trunk_aim", 40, 25),
+                Limit("thigh_drop_most", 0.55, 0.4),
+                Limit("thigh_share", 0.46, 0.38, True),
                 Limit("leg_drop", 1.35, 1.1, True),
             ),
         ),
