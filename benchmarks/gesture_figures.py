@@ -1,10 +1,11 @@
-"""Precision and recall of the built-in rules of bodies on people who were labelled by eye.
+"""Precision and recall of the built-in rules on people and hands who were labelled by eye.
 
-    python benchmarks/gesture_figures.py                 # with the keypoints of the data sets' labels
+    python benchmarks/gesture_figures.py                 # bodies, with the keypoints of the data sets' labels
     python benchmarks/gesture_figures.py --network fast  # with those that a network finds
+    python benchmarks/gesture_figures.py --hands         # hands, as the network finds them
 
 The pictures (coco-mini and people of EDGEPOSE_TEST_MATERIAL or ../shared) are not part of the project; the labels
-are (tests/data/gesture_labels.json, which says who labelled and how).
+are (tests/data/gesture_labels.json and hand_labels.json, which say who labelled and how).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import cv2
 import numpy as np
 
 from edgepose.geometry import box_iou
+from edgepose.gestures.builtin import HAND
 from edgepose.gestures.finder import make_finders
 from edgepose.networks.topology import Topology
 from edgepose.posenet import PoseNet
@@ -27,6 +29,7 @@ from edgepose.types import Box, Pose
 
 ROOT = Path(__file__).resolve().parents[1]
 LABELS = ROOT / "tests" / "data" / "gesture_labels.json"
+HAND_LABELS = LABELS.with_name("hand_labels.json")
 FILES = {"coco-mini": "coco-mini/person_keypoints.json", "people/val": "people/val.json"}
 POSTURES = ("standing", "sitting", "crouching", "lying")
 HANDS = {"none": set(), "one": {"left_hand_up", "right_hand_up"}, "both": {"hands_up"}}
@@ -92,6 +95,28 @@ def nearest(poses: list[Pose], box: Box) -> Pose | None:
     return poses[int(overlap.argmax())] if overlap.max() >= SAME else None
 
 
+def signs(folder: Path, limits_set: bool) -> dict[str, tuple[int, int, int]]:
+    """By sign of hands: told rightly, told wrongly, missed."""
+    net, seen = PoseNet("hand", gestures="builtin"), dict[str, list[Pose]]()
+    rows = [
+        r for r in json.loads(HAND_LABELS.read_text())["hands"] if r["limits_set"] == limits_set
+    ]
+    print(f"{len(rows)} hands, limits {'' if limits_set else 'not '}set on them")
+    counts = {rule.name: [0, 0, 0] for rule in HAND}
+    for row in rows:
+        if row["image"] not in seen:
+            picture = cv2.imread(str(folder / row["image"]))
+            seen[row["image"]] = list(net.process(picture[:, :, ::-1].copy()))
+        found = nearest(seen[row["image"]], row["box"])
+        told = set() if found is None else {g.name for g in found.gestures}
+        for name, count in counts.items():
+            real = row["sign"] == name
+            count[0] += real and name in told
+            count[1] += name in told and not real
+            count[2] += real and name not in told
+    return {name: (count[0], count[1], count[2]) for name, count in counts.items()}
+
+
 def truth(row: Row, name: str) -> bool | None:
     """Whether a person does it; None where that could not be decided by eye."""
     if name in POSTURES:
@@ -125,18 +150,27 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--network", default="")
+    parser.add_argument("--hands", action="store_true")
     asked = parser.parse_args()
+    if asked.hands:
+        for limits_set in (False, True):
+            show(signs(material(), limits_set))
+        return
     answers = list(told(material(), asked.network))
     for which in FILES:
         part = [(row, names) for row, names in answers if row["set"] == which]
         print(f"{which}: {len(part)} people, {asked.network or 'keypoints as labelled'}")
-        print("| gesture | there | precision | recall |\n|---|---|---|---|")
-        for name, (right, wrong, missed) in figures(part).items():
-            share = [
-                f"{right / n:.2f} ({right}/{n})" if n else "-"
-                for n in (right + wrong, right + missed)
-            ]
-            print(f"| {name} | {right + missed} | {share[0]} | {share[1]} |")
+        show(figures(part))
+
+
+def show(counts: dict[str, tuple[int, int, int]]) -> None:
+    """Print a table."""
+    print("| gesture | there | precision | recall |\n|---|---|---|---|")
+    for name, (right, wrong, missed) in counts.items():
+        share = [
+            f"{right / n:.2f} ({right}/{n})" if n else "-" for n in (right + wrong, right + missed)
+        ]
+        print(f"| {name} | {right + missed} | {share[0]} | {share[1]} |")
 
 
 if __name__ == "__main__":

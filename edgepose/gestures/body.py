@@ -173,7 +173,7 @@ RULES = (
     ),
     Rule(
         "pointing",
-        "One arm is straight and between 30 degrees above level and 25 below; the other one is not stretched.",
+        "The torso is upright, one arm straight and between 30 degrees above level and 20 below; the other one hangs or is strongly bent.",
         (*_stretched("left", "right"), *_stretched("right", "left")),
     ),
     Rule(
@@ -196,7 +196,7 @@ RULES = (
     ),
     Rule(
         "crouching",
-        "The torso is upright or leans forward, a knee is strongly bent, the hips are low above the ankles.",
+        "The torso is upright or leans forward, a knee is strongly bent and above the feet, the hips are low above the ankles.",
         (
             (
                 Limit("trunk_aim", 75, 55),
@@ -212,13 +212,13 @@ RULES = (
     ),
     Rule(
         "sitting",
-        "The torso is upright, and the thighs are level, or they look shorter than the shanks and the feet are not far below.",
+        "The torso is upright, and the thighs are level, or they look shorter than the shanks, or short where the feet are hidden.",
         (
             (
                 Limit("trunk_aim", 65, 45),
                 Limit("thigh_drop_most", 0.7, 0.5),
                 Limit("thigh_share", 0.46, 0.38),
-                Limit("leg_drop", 1.35, 1.1),
+                Limit("leg_drop", 1.5, 1.25),
             ),
             (
                 Limit("trunk_aim", 65, 45),

@@ -74,24 +74,30 @@ def _straight(*fingers: str) -> tuple[Limit, ...]:
     return tuple(
         limit
         for finger in fingers
-        for limit in (Limit(f"{finger}_bend", 75, 40), Limit(f"{finger}_reach", 0.05, 0.25))
+        for limit in (Limit(f"{finger}_bend", 60, 30), Limit(f"{finger}_reach", 0.05, 0.25))
     )
 
 
 def _folded(*fingers: str) -> tuple[Limit, ...]:
-    return tuple(Limit(f"{finger}_reach", 0.2, 0.0) for finger in fingers)
+    return tuple(Limit(f"{finger}_reach", 0.1, -0.1) for finger in fingers)
 
 
 RULES = (
     Rule(
         "pinch",
         "The tips of thumb and index finger touch, and the index finger is not folded into the palm.",
-        ((Limit("gap", 0.4, 0.2), Limit("index_out", 0.35, 0.55)),),
+        (
+            (
+                Limit("gap", 0.3, 0.15),
+                Limit("index_out", 0.35, 0.55),
+                Limit("index_reach", -0.05, 0.1),
+            ),
+        ),
     ),
     Rule(
         "open_hand",
         "All four fingers are straight and the thumb is away from them.",
-        ((*_straight(*_FINGERS), Limit("thumb_out", 0.4, 0.65)),),
+        ((*_straight(*_FINGERS), Limit("thumb_out", 0.4, 0.65), Limit("thumb_in", 0.45, 0.7)),),
         unless=("pinch",),
     ),
     Rule(

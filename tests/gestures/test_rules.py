@@ -210,7 +210,7 @@ def test_any_hand_is_told_the_same_wherever_how_large_and_mirrored() -> None:
     with np.errstate(all="ignore"):
         before, after = (judge.scores(points, tracks, 0.0) for points in (hands, moved))
     np.testing.assert_allclose(after, before, atol=1e-9)
-    assert np.nanmean(before > 0.5) > 0.02  # they do make signs
+    assert np.count_nonzero(before > 0.5) > 10  # they do make signs
 
 
 @pytest.mark.parametrize(
