@@ -21,7 +21,7 @@ complete -c edgepose -f -n '__fish_seen_subcommand_from batch; and not __fish_se
 complete -c edgepose -f -n '__fish_seen_subcommand_from batch; and not __fish_seen_subcommand_from check export status' -a export -d 'Write the results of a job as posenet would have written them'
 complete -c edgepose -f -n '__fish_seen_subcommand_from batch; and not __fish_seen_subcommand_from check export status' -a status -d 'Say how far a job is; from any machine that sees its folder, while it runs'
 complete -c edgepose -n '__fish_seen_subcommand_from batch; and not __fish_seen_subcommand_from check export status' -l out -s o -r -F -d 'Folder of the results; with --cluster one that all nodes share.'
-complete -c edgepose -n '__fish_seen_subcommand_from batch; and not __fish_seen_subcommand_from check export status' -l dry-run -s n -d 'Only say what there is to do, and about how long it takes.'
+complete -c edgepose -n '__fish_seen_subcommand_from batch; and not __fish_seen_subcommand_from check export status' -l dry-run -d 'Only say what there is to do, and about how long it takes.'
 complete -c edgepose -n '__fish_seen_subcommand_from batch; and not __fish_seen_subcommand_from check export status' -l retry-failed -d 'Try again what was set aside.'
 complete -c edgepose -n '__fish_seen_subcommand_from batch; and not __fish_seen_subcommand_from check export status' -l overwrite -d 'Delete the results of an earlier job in DIR and begin anew.'
 complete -c edgepose -n '__fish_seen_subcommand_from batch; and not __fish_seen_subcommand_from check export status' -l segment -r -d 'Films are cut into parts of about so many seconds, at key frames. [default: 60.0]'

@@ -60,7 +60,7 @@ _edgepose_batch() {
     )
     _arguments -C \
         '(--out -o)'{--out=,-o+}'[Folder of the results; with --cluster one that all nodes share.]:DIR:_files' \
-        '(--dry-run -n)'{--dry-run,-n}'[Only say what there is to do, and about how long it takes.]' \
+        '--dry-run''[Only say what there is to do, and about how long it takes.]' \
         '--retry-failed''[Try again what was set aside.]' \
         '--overwrite''[Delete the results of an earlier job in DIR and begin anew.]' \
         '--segment=''[Films are cut into parts of about so many seconds, at key frames. (default\: 60.0)]:SECONDS: ' \

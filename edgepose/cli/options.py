@@ -301,7 +301,7 @@ class Batch:
 
     inputs: Annotated[tuple[str, ...], Option(metavar="[INPUT]...", argument=True)] = ()
     out: Annotated[Path | None, Option("Folder of the results; with --cluster one that all nodes share.", "-o", metavar="DIR")] = None
-    dry_run: Annotated[bool, Option("Only say what there is to do, and about how long it takes.", "-n")] = False
+    dry_run: Annotated[bool, Option("Only say what there is to do, and about how long it takes.")] = False
     retry_failed: Annotated[bool, Option("Try again what was set aside.")] = False
     overwrite: Annotated[bool, Option("Delete the results of an earlier job in DIR and begin anew.")] = False
     segment: Annotated[float, Option("Films are cut into parts of about so many seconds, at key frames.", metavar="SECONDS", least=0.1, most=86400)] = 60.0

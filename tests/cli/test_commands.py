@@ -35,6 +35,12 @@ def test_the_work_takes_the_options_that_the_table_names(command: Command) -> No
     assert answer in (int, type(None))
 
 
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c.path)
+def test_no_word_means_two_options(command: Command) -> None:
+    words = [name for field in fields_of(command.options) for name in field.names]
+    assert sorted(words) == sorted(set(words))
+
+
 def shown(words: list[str]) -> str:
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
