@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepose.errors import OutputError, UsageError
-from edgepose.files import write_atomically
+from edgepose.files import PART, write_atomically
 from edgepose.io.sources.segments import Segment
 from edgepose.json_file import read_json
 
@@ -160,6 +160,12 @@ class Folder:
             OutputError: it cannot be made.
         """
         _make(self.work(key), str(self.work(key)))
+
+    def sweep(self) -> None:
+        """Delete what processes that were killed have left half written."""
+        for where in (".", "*", "work/*"):
+            for part in self.root.glob(f"{where}/.*{PART}"):
+                part.unlink(missing_ok=True)
 
     def drop_work(self, key: str) -> None:
         """The film is done: its parts are not needed any more."""

@@ -159,6 +159,7 @@ def check(folder: Folder) -> list[str]:
     if not folder.job.exists():
         raise UsageError(f"{folder.root} holds no job: there is no job.json in it.")
     manifest, found = Manifest.read(folder), set()
+    known = set(manifest.rows)  # none where the manifest is gone: then nothing is out of place
     problems: list[str] = []
     for path in finals(folder):
         try:
@@ -173,7 +174,7 @@ def check(folder: Folder) -> list[str]:
         if wrong:
             problems.append(f"{path}: {wrong}.")
         found.add(told["key"])
-        if told["key"] not in manifest.rows:
+        if known and told["key"] not in known:
             problems.append(f"{path} is of no source of the manifest ({told['path']}).")
         manifest.rows[told["key"]] = manifest.rows.get(told["key"], {}) | manifest._final(told)
     for key, row in manifest.rows.items():

@@ -67,6 +67,7 @@ def run_job(
     Raises:
         EdgeposeError: nothing more can be done here: a full disk, no engine. What is done stays.
     """
+    folder.sweep()
     manifest = Manifest.read(folder)
     by_key = {item.key: item for item in items}
     for item in items:

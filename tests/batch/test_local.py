@@ -273,6 +273,7 @@ def test_killed_at_any_moment_the_same_job_goes_on(make_film: MakeFilm, tmp_path
         child.wait()
     done = {p: p.stat().st_mtime_ns for p in out.glob("work/*/segment-*.parquet")}
     assert done
+    (out / "poses" / ".film=0.parquet.1.00.part").touch()  # killed while it finished a film
     run(out, [film], track=True)
     assert rows_in(out) == posenet_rows(film, "--track")
     assert check(Folder(out)) == []
@@ -283,6 +284,10 @@ def test_check_names_what_is_wrong(make_film: MakeFilm, tmp_path: Path) -> None:
     out = tmp_path / "out"
     run(out, [make_film("mp4"), make_film("ts")])
     assert check(Folder(out)) == []
+    before = Manifest.read(Folder(out)).rows
+    (out / "manifest.parquet").unlink()
+    assert check(Folder(out)) == []
+    assert sorted(before) == sorted(Manifest.read(Folder(out)).rows)  # made anew
     first, second = sorted(out.glob("poses/*"))
     first.write_bytes(first.read_bytes()[:-10])
     second.rename(out / "poses" / "film=other.parquet")
