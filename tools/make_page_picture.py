@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -27,7 +28,7 @@ sys.path.insert(0, str(ROOT / "tests" / "serve"))
 from served import Served, wait_for  # noqa: E402
 
 FLAGS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars")
-WIDE, HIGH, SMALL = 1120, 800, 900  # of the window, and pixels across in the end
+WIDE, HIGH, SMALL = 1280, 826, 900  # of the window, and pixels across in the end
 ZONES = {
     "zones": [
         {"name": "table", "polygon": [[0.4, 0.42], [0.7, 0.42], [0.72, 0.88], [0.38, 0.88]]},
@@ -76,7 +77,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=24)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images" / "page.jpg")
     options = parser.parse_args()
-    shoot(str(Path(options.film).resolve()), options.seconds, options.out)
+    out = options.out.resolve()
+    film = Path(options.film).resolve()
+    os.chdir(film.parent)  # the page shows the film as it is named here
+    shoot(film.name, options.seconds, out)
 
 
 if __name__ == "__main__":
