@@ -29,6 +29,8 @@ def parse_json(text: bytes | str) -> Any:
         raise ValueError(f"it is nested deeper than {MOST_DEPTH}") from None
     if "\\ud" in text or "\\uD" in text:
         _check_characters(value)
+    if text.count("[") + text.count("{") <= MOST_DEPTH:
+        return value  # it cannot be deeper, and most texts end here
     level, depth = [value], 0
     while level := [v for v in level if isinstance(v, dict | list)]:
         depth += 1
