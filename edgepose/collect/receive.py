@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 import uuid
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -89,6 +89,7 @@ class Receiver(Closing):
         self.counts: Counter[str] = Counter()
         self.error, self.connected = "", False
         self._queue: queue.Queue[list[Message]] = queue.Queue()
+        self._next: deque[Message] = deque()  # of the piece that is being read
         self._come = self._taken = 0  # messages; each is counted by one thread
         self._said = ""
         self._heard, self._stop = threading.Event(), threading.Event()
@@ -135,7 +136,7 @@ class Receiver(Closing):
 
     def _run(self) -> None:
         upkeep = 0.0
-        while not (self._stop.is_set() and self._queue.empty()):
+        while not (self._stop.is_set() and self._queue.empty() and not self._next):
             arrivals = self._gathered()
             while arrivals and not self._attempt(arrivals):
                 if self._stop.wait(self._pace.retry):
@@ -148,18 +149,23 @@ class Receiver(Closing):
         """What has come, read."""
         arrivals, rows = list[Arrival](), 0
         while rows < self._pace.rows:
-            try:
-                messages = self._queue.get(timeout=0 if rows else 0.5)
-            except queue.Empty:
+            if not self._next and not self._more(first=not rows):
                 break
-            if not rows and self.waiting < self._pace.rows:
-                self._stop.wait(self._pace.gather)
-            self._taken += len(messages)
-            for message in messages:
-                arrivals.append(_arrival(*message))
-                batch = arrivals[-1].batch
-                rows += max(1, len(batch.events)) if batch else 1
+            arrivals.append(_arrival(*self._next.popleft()))
+            self._taken += 1
+            batch = arrivals[-1].batch
+            rows += max(1, len(batch.events)) if batch else 1
         return arrivals
+
+    def _more(self, *, first: bool) -> bool:
+        """Take what has come in one piece; the first waits for it, and then for others."""
+        try:
+            self._next.extend(self._queue.get(timeout=0.5 if first else 0))
+        except queue.Empty:
+            return False
+        if first and self.waiting < self._pace.rows:
+            self._stop.wait(self._pace.gather)
+        return True
 
     def _attempt(self, arrivals: Sequence[Arrival]) -> bool:
         """Store and acknowledge; False where nothing can be stored now."""

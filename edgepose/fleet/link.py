@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgepose.errors import OutputError
+from edgepose.errors import OutputError, StoreError
 from edgepose.events.event import iso_time, seconds_of
 from edgepose.events.outbox import Outbox
 from edgepose.fleet.delivery import Delivery
@@ -340,16 +340,28 @@ class FleetLink(Delivery):
         """Events that the collector has not acknowledged."""
         return self._outbox.waiting().events
 
+    def _is_waiting(self) -> bool | None:
+        """Whether events wait, None where nobody can tell."""
+        try:
+            return bool(self.waiting)
+        except StoreError:
+            return None
+
     def close(self, timeout: float = 1.0) -> None:
-        """Wait a moment for acknowledgements, say goodbye; what waits stays in the file."""
+        """Wait a moment until all is acknowledged, say goodbye; what waits stays in the file."""
         if self._stop.is_set():
             return
         end = time.monotonic() + timeout
-        while self._connected and self._flying and time.monotonic() < end:
+        self.wake()
+        while self._connected and time.monotonic() < end and self._is_waiting():
             time.sleep(0.02)
         super().close()
         if self._connected:
             self._move()
+            if self._is_waiting() is not None:
+                self._client.publish(
+                    topic_of(self.device, STATE), self._state_now(), qos=1, retain=True
+                )
             said = self._client.publish(topic_of(self.device, STATE), self._offline(), 1, True)
             try:
                 said.wait_for_publish(0.5)

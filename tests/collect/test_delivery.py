@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from broker import Broker, Subscriber, free_port, wait_for
+from broker import Broker, Subscriber, wait_for
 from fleet_peers import NOW, Collector, drained, link, record
 from postgres import Postgres
 
@@ -20,11 +20,9 @@ from edgepose.collect.receive import ReceivePace, Receiver
 from edgepose.collect.store import FleetStore, Wanted
 from edgepose.collect.store_postgres import PostgresStore
 from edgepose.collect.store_sqlite import SqliteStore
-from edgepose.errors import OutputError, StoreError
 from edgepose.events.event import Event, iso_time
 from edgepose.events.log import EventLog
 from edgepose.events.store import EventStore
-from edgepose.fleet.messages import Batch, dump_batch, fitting
 
 
 @pytest.fixture
@@ -315,6 +313,23 @@ def state(store: FleetStore, device: str) -> dict[str, Any]:
     return next((d.state for d in store.devices() if d.name == device), {})
 
 
+def test_what_happened_last_is_delivered_and_told(
+    broker: Broker, database: Path, tmp_path: Path
+) -> None:
+    """Who is inside leaves when the program ends: those exits do not wait for its next start."""
+    record(database, 3)
+    with SqliteStore(tmp_path / "fleet.db", write=True) as store, collector(broker, store):
+        device = link(broker, database, "cam-e")
+        drained(device)
+        record(database, 2, 3)  # nobody wakes it
+        device.close(20)
+        wait_for(
+            lambda: not next(d.up for d in store.devices() if d.name == "cam-e"), "the goodbye"
+        )
+        assert tracks(store, "cam-e") == list(range(5))
+        assert state(store, "cam-e")["outbox"]["events"] == 0
+
+
 def test_two_devices_of_one_name(broker: Broker, tmp_path: Path) -> None:
     for n in range(2):
         record(tmp_path / f"{n}.db", 20)
@@ -411,39 +426,6 @@ def test_an_event_that_no_message_can_carry_holds_up_no_other(
             drained(device)
             assert device.too_long == 1
         assert tracks(store) == [0, 2]
-
-
-def test_a_batch_fits() -> None:
-    events = [Event("enter", NOW, i, "zone" * 200, id=i + 1) for i in range(300)]
-    texts = fitting(events)
-    assert 0 < len(texts) < 200
-    payload = dump_batch(Batch("r" * 64, 2**62, 1, len(texts)), texts, "2026-11-21T07:16:50.123Z")
-    assert len(payload) <= 64 * 1024
-    assert len(payload) > 62 * 1024
-
-
-def test_a_file_has_one_collector(tmp_path: Path) -> None:
-    with SqliteStore(tmp_path / "fleet.db", write=True):
-        with pytest.raises(StoreError, match="Another collector"):
-            SqliteStore(tmp_path / "fleet.db", write=True)
-    SqliteStore(tmp_path / "fleet.db", write=True).close()
-
-
-def test_files_that_are_none_of_ours(tmp_path: Path, database: Path) -> None:
-    record(database, 1)
-    with pytest.raises(StoreError, match="another program"):
-        SqliteStore(database, write=True)
-    with pytest.raises(StoreError, match="does not exist"):
-        SqliteStore(tmp_path / "no.db", write=False)
-    (tmp_path / "text").write_text("not a database, but long enough to look like something" * 10)
-    with pytest.raises(StoreError, match="cannot be opened"):
-        SqliteStore(tmp_path / "text", write=True)
-
-
-def test_no_broker_is_an_error_at_the_start(tmp_path: Path) -> None:
-    with SqliteStore(tmp_path / "fleet.db", write=True) as store:
-        with pytest.raises(OutputError, match="no broker answers"):
-            Receiver(f"mqtt://127.0.0.1:{free_port()}", store)
 
 
 def test_retention_at_the_centre_is_counted(

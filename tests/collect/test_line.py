@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from broker import Broker, Subscriber, wait_for
+from broker import Broker, Subscriber, free_port, wait_for
 from fleet_peers import drained, link, record
 from hypothesis import given
 from hypothesis import strategies as st
@@ -173,3 +173,9 @@ def test_a_refusal_later_is_a_warning_and_tried_again(
             receiver.close()
             broker.kill()
         assert len(store.events()) == 2
+
+
+def test_no_broker_is_an_error_at_the_start(tmp_path: Path) -> None:
+    with SqliteStore(tmp_path / "fleet.db", write=True) as store:
+        with pytest.raises(OutputError, match="no broker answers"):
+            Receiver(f"mqtt://127.0.0.1:{free_port()}", store)
