@@ -11,9 +11,9 @@ that label. What looks like no example has no label.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,8 @@ class Taught:
         rows = rows.T
         missing = rows != rows
         hidden = np.add.reduce(missing[: 2 * len(self.keypoints)])
-        scaled = (rows - self._mean) * self._per_scale
+        mean, per_scale = self._columns(len(hidden))
+        scaled = (rows - mean) * per_scale
         np.copyto(scaled, 0.0, where=missing)
         likely, distances = self._compared(scaled)
         likely -= np.maximum.reduce(likely)
@@ -105,12 +106,11 @@ class Taught:
         return table, constants, starts
 
     @cached_property
-    def _mean(self) -> Float64Array:
-        return self.mean[:, None]
-
-    @cached_property
-    def _per_scale(self) -> Float64Array:
-        return 1.0 / self.scale[:, None]
+    def _columns(self) -> Callable[[int], Float64Array]:
+        """The mean and one over the scale (2, F, N), the same for each of N poses: much faster than a column."""
+        column = np.stack([self.mean, 1.0 / self.scale])[:, :, None]
+        # mostly there are as many as in the frame before
+        return lru_cache(1)(partial(np.repeat, column, axis=2))
 
 
 class TaughtJudge:
@@ -157,12 +157,15 @@ class TaughtJudge:
         xy = places.T
         if not self._taught.window:
             return self._taught.scores(self._features(xy[:, None]))
-        windows = np.full((len(xy), MOMENTS, *xy.shape[1:]), np.nan)
-        windows[:, 0] = xy
-        known = [(i, track) for i, track in enumerate(tracks) if track is not None]
-        if known:
-            rows, followed = (list(column) for column in zip(*known, strict=True))
-            windows[rows] = self._past.update(followed, xy[rows], now)
+        followed = [track for track in tracks if track is not None]
+        if len(followed) == len(tracks):
+            windows = self._past.update(followed, xy, now)
+        else:
+            windows = np.full((len(xy), MOMENTS, *xy.shape[1:]), np.nan)
+            windows[:, 0] = xy
+            rows = [i for i, track in enumerate(tracks) if track is not None]
+            if rows:
+                windows[rows] = self._past.update(followed, xy[rows], now)
         return self._taught.scores(self._features(windows))
 
 
