@@ -10,14 +10,12 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from edgepose.engines.base import Feeds
 from edgepose.engines.convert import to_fp16, to_int8
 from edgepose.engines.fp16 import convert
-from edgepose.engines.int8 import Magnitudes
+from edgepose.engines.int8 import observe
 from edgepose.engines.options import Calibration
 from edgepose.errors import BackendUnavailable, EngineError
 from tests.engines.conftest import Maker
@@ -286,35 +284,19 @@ def test_without_the_onnx_package(onnx_file: Maker, monkeypatch: pytest.MonkeyPa
 # --- the scales of int8
 
 
-def test_scales_follow_the_values() -> None:
-    uniform, tail = Magnitudes(), Magnitudes()
-    rng = np.random.default_rng(0)
-    values = rng.uniform(-2, 2, 100_000).astype("f")
-    uniform.add(values)
-    tail.add(values)
-    tail.add(np.array([50.0], "f"))
-    assert uniform.scale() * 127 == pytest.approx(2.0, rel=0.02)
-    assert 2 < tail.scale() * 127 < 40  # one value far out is clipped: the others keep levels
-
-
-@given(st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=50), st.integers(1, 5))
-def test_scales_stay_within_the_largest_value(values: list[float], parts: int) -> None:
-    magnitudes = Magnitudes()
-    for part in np.array_split(np.array(values, "f"), parts):
-        magnitudes.add(part)
-    largest = max(map(abs, values))
-    assert magnitudes.counts.sum() <= len(values)
-    if largest == 0:
-        assert magnitudes.scale() == 1.0
-    else:
-        assert 0 < magnitudes.scale() * 127 <= 2 * largest * (1 + 1e-5)
-
-
-def test_values_that_are_not_finite_do_not_count() -> None:
-    magnitudes = Magnitudes()
-    magnitudes.add(np.array([np.nan, np.inf, -np.inf, 3.0], "f"))
-    assert magnitudes.top == 3.0
-    assert magnitudes.counts.sum() == 1
+def test_scales_are_those_of_the_largest_values(tmp_path: Path) -> None:
+    """Over all pictures; what is not finite does not count, and a tensor of zeros has a scale too."""
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"])]
+    path = write(
+        tmp_path / "c.onnx", network(nodes, {"w": np.ones((1, 3, 1, 1), "f")}, [1, 3, 8, 8])
+    )
+    feeds = [np.zeros((1, 3, 8, 8), "f") for _ in range(3)]
+    assert observe(onnx.load(path), ["x"], ({"x": f} for f in feeds)) == {"x": 1.0}
+    feeds[0][0, 0, 0, :3] = np.nan, np.inf, -np.inf
+    feeds[1][0, 1, 2, 3] = -6.35
+    feeds[2][0, 2, 2, 3] = 5.0
+    (scale,) = observe(onnx.load(path), ["x"], ({"x": f} for f in feeds)).values()
+    assert scale == pytest.approx(0.05)
 
 
 def test_channels_have_scales_of_their_own(tmp_path: Path) -> None:
