@@ -12,6 +12,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,6 +179,16 @@ class AvCapture:
         return self._transform(self._convert(frame))
 
     def _decoded(self) -> Iterator[VideoFrame]:
+        """Frames; where every one counts, also those that the decoder holds when the transfer breaks."""
+        try:
+            yield from self._of_packets()
+        except (av.FFmpegError, OSError):
+            if self._address.ends and not self._interrupted and self._stream is not None:
+                with suppress(av.FFmpegError, OSError):
+                    yield from self._stream.decode(None)
+            raise
+
+    def _of_packets(self) -> Iterator[VideoFrame]:
         """Frames; packets that do not decode are skipped unless nothing decodes any more."""
 
         broken, last = 0, time.monotonic()

@@ -77,7 +77,9 @@ class RtspPeer:
         return f"rtsp://{credentials}127.0.0.1:{self.port}/{path}"
 
 
-def make_film(path: str, frames: int = 20, rate: int = 10, **options: str) -> str:
+def make_film(
+    path: str, frames: int = 20, rate: int = 10, preset: str = "ultrafast", **options: str
+) -> str:
     """A film of the test figures, 160x120, H.264 (or MJPEG for .avi); the clock shows its times."""
     import av
 
@@ -85,7 +87,7 @@ def make_film(path: str, frames: int = 20, rate: int = 10, **options: str) -> st
 
     painter = Painter(TestPattern(rate=rate, width=160, height=120))
     with av.open(path, "w", options=options) as out:
-        stream = out.add_stream("libx264", rate=rate, options={"g": "5", "preset": "ultrafast"})
+        stream = out.add_stream("libx264", rate=rate, options={"g": "5", "preset": preset})
         stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
         for i in range(frames):
             picture = av.VideoFrame.from_ndarray(painter.paint(i, i / rate), "rgb24")

@@ -34,6 +34,13 @@ class Handler(http.server.SimpleHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/camera":
             self.camera()
+        elif self.path.startswith("/broken/"):
+            content = Path(self.directory, self.path.removeprefix("/broken/")).read_bytes()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content) + 1000))
+            self.end_headers()
+            self.wfile.write(content)
+            self.close_connection = True
         elif self.path.startswith("/secret") and not self.headers.get("Authorization"):
             self.send_response(401)
             self.send_header("WWW-Authenticate", 'Basic realm="x"')
@@ -98,6 +105,16 @@ def web(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}", tmp_path
         server.shutdown()
+
+
+def test_of_a_broken_transfer_no_frame_is_lost(web: tuple[str, Path]) -> None:
+    """Decoders hold some frames back, to put them in order."""
+    address, folder = web
+    make_film(str(folder / "film.ts"), preset="veryfast")
+    seen: list[float] = []
+    with open_source(f"{address}/broken/film.ts") as source, pytest.raises(SourceLost):
+        seen.extend(read_clock(frame.pixels) for frame in source)
+    assert seen == pytest.approx([i / 10 for i in range(20)])
 
 
 def test_a_film_behind_http_loses_no_frame(web: tuple[str, Path]) -> None:
