@@ -372,6 +372,8 @@ def test_it_fits_a_phone_in_both_colours(page: Any) -> None:
     try:
         wait_for(lambda: text(page, "people") == "3", "three people")
         assert page.execute_script("return document.documentElement.scrollWidth") <= 360
+        table = "const s = document.querySelector('.scroll'); return s.scrollWidth - s.clientWidth"
+        assert page.execute_script(table) <= 0
         colours = set()
         for scheme in ("light", "dark"):
             features = [{"name": "prefers-color-scheme", "value": scheme}]
