@@ -18,7 +18,7 @@ from edgepose.errors import (
     SourceError,
     UsageError,
 )
-from edgepose.files import replacing, valid
+from edgepose.files import file_digest, replacing, valid
 from edgepose.io.sinks.parquet import arrow, read_metadata
 
 COLUMNS = (
@@ -32,6 +32,7 @@ COLUMNS = (
     "message",
     "engine",
     "seconds",
+    "sha256",
 )
 Row = dict[str, Any]
 
@@ -67,7 +68,9 @@ class Manifest:
             OutputError: the disk is full.
         """
         pa, parquet = arrow()
-        kinds = [pa.string()] * 3 + [pa.int64()] * 3 + [pa.string()] * 3 + [pa.float64()]
+        kinds = (
+            [pa.string()] * 3 + [pa.int64()] * 3 + [pa.string()] * 3 + [pa.float64(), pa.string()]
+        )
         schema = pa.schema(list(zip(COLUMNS, kinds, strict=True)))
         rows = [{name: row.get(name) for name in COLUMNS} for row in self.rows.values()]
         try:
@@ -85,13 +88,19 @@ class Manifest:
         row |= {"frames": item.frames, "poses": 0, "segments": len(tasks)}
         row["message"] = valid(item.problem)
         row |= {"status": FAILED if item.problem else WAITING, "engine": "", "seconds": 0.0}
+        row["sha256"] = ""
         final = self.folder.poses(item.kind, item.key)
         if final.exists():
             row |= self._final(read_metadata(final))
+            row["sha256"] = self._written(item.key) or file_digest(final)
         else:
             row |= self._set_aside(tasks)
         self.rows[item.key] = row
         return row
+
+    def _written(self, key: str) -> str:
+        """sha256 of a final file as it was when its source was done, "" where nobody knows."""
+        return self.rows.get(key, {}).get("sha256") or ""
 
     def _final(self, told: Row) -> Row:
         row = {name: told[name] for name in COLUMNS if name in told}
@@ -171,12 +180,16 @@ def check(folder: Folder) -> list[str]:
         if not {"path", "key", "status"} <= told.keys():
             problems.append(f"{path} is of no job.")
             continue
+        digest = file_digest(path)
+        if not wrong and (manifest._written(told["key"]) or digest) != digest:
+            wrong = "it is not as it was written"
         if wrong:
             problems.append(f"{path}: {wrong}.")
         found.add(told["key"])
         if known and told["key"] not in known:
             problems.append(f"{path} is of no source of the manifest ({told['path']}).")
         manifest.rows[told["key"]] = manifest.rows.get(told["key"], {}) | manifest._final(told)
+        manifest.rows[told["key"]]["sha256"] = manifest._written(told["key"]) or digest
     for key, row in manifest.rows.items():
         if row["status"] in (DONE, DAMAGED) and key not in found:
             problems.append(f"{row['path']} is done by the manifest, and its file is gone.")
