@@ -167,11 +167,6 @@ def identity(path: str | os.PathLike[str]) -> tuple[int, int, str]:
         return 0, 0, real
 
 
-def same_file(a: str | os.PathLike[str], b: str | os.PathLike[str]) -> bool:
-    """True where two paths name one file (see `identity`)."""
-    return identity(a) == identity(b)
-
-
 def refuse_input(
     path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str] | None]
 ) -> None:

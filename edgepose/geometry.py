@@ -27,11 +27,6 @@ class Affine:
     e: float
     f: float
 
-    @classmethod
-    def from_matrix(cls, matrix: NDArray[np.floating]) -> Affine:
-        """From a (2, 3) matrix."""
-        return cls(*(float(v) for v in np.asarray(matrix, np.float64).reshape(6)))
-
     @property
     def matrix(self) -> Float64Array:
         """The (2, 3) float64 matrix."""

@@ -22,7 +22,6 @@ from edgepose.files import (
     locked,
     refuse_input,
     replacing,
-    same_file,
     write_atomically,
 )
 
@@ -120,17 +119,17 @@ def test_one_file_by_many_names(tmp_path: Path) -> None:
     (folder / "soft.mp4").symlink_to(film)
     (tmp_path / "door").symlink_to(folder)
     for other in ("folder/hard.mp4", "folder/soft.mp4", "door/hard.mp4", "folder/../film.mp4"):
-        assert same_file(film, tmp_path / other), other
-    assert not same_file(film, tmp_path / "other.mp4")
+        assert identity(film) == identity(tmp_path / other), other
+    assert identity(film) != identity(tmp_path / "other.mp4")
 
 
 def test_a_file_that_is_not_there_yet_is_known_by_its_folder(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "door").symlink_to(tmp_path / "real")
     (tmp_path / "dangling").symlink_to(tmp_path / "real" / "a")
-    assert same_file(tmp_path / "real" / "a", tmp_path / "door" / "a")
-    assert same_file(tmp_path / "real" / "a", tmp_path / "dangling")
-    assert not same_file(tmp_path / "real" / "a", tmp_path / "real" / "b")
+    there = identity(tmp_path / "real" / "a")
+    assert there == identity(tmp_path / "door" / "a") == identity(tmp_path / "dangling")
+    assert there != identity(tmp_path / "real" / "b")
     assert identity(tmp_path / "nosuch" / "a") != identity(tmp_path / "nosuch" / "b")
 
 

@@ -28,6 +28,7 @@ FLOORS = {
     "timing": 0,
     "matching": 0,
     "files": 0,
+    "heaps": 0,
     "machine": 0,
     "json_file": 0,
     "joints": 0,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import logging
 import os
 import socket
 import time
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -16,9 +14,10 @@ from edgepose.batch.files import FILM, PICTURES, Folder, Task
 from edgepose.batch.finish import finish
 from edgepose.batch.plan import digests, gesture_files, stored, why
 from edgepose.closing import Closing
-from edgepose.errors import EngineError, NetworkFileError, OutputError, SourceError, UsageError
+from edgepose.errors import EngineError, OutputError, SourceError, UsageError
 from edgepose.estimators import make_estimator
 from edgepose.files import locked, valid, write_atomically
+from edgepose.heaps import share_heaps
 from edgepose.io.base import Sink, Source
 from edgepose.io.sinks.parquet import ParquetWriter, describe
 from edgepose.io.sources.images import ImageSource
@@ -33,8 +32,6 @@ from edgepose.wanted import estimator_options, find_detector, find_network, want
 log = logging.getLogger(__name__)
 
 LOCAL = "local"  # the run of a worker whose death is the driver's
-HEAPS = 2  # between which the threads of a worker share what they free
-M_ARENA_MAX = -8  # of glibc's mallopt
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,7 @@ class Worker(Closing):
     """
 
     def __init__(self, root: str, run: str = LOCAL, attempts: int = 3, mixed: bool = False) -> None:
-        _share_heaps()
+        share_heaps()
         self.folder = Folder(root)
         job = stored(self.folder)
         if job is None:
@@ -253,17 +250,8 @@ class _Part(Sink):
         """The worker closes the file."""
 
 
-def _share_heaps() -> None:
-    """Every part has new threads, and glibc would keep a heap with what was freed for many of them."""
-    with suppress(OSError, AttributeError):  # another library of C has no such heaps
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, HEAPS)
-
-
 def _here() -> str:
     return f"{socket.gethostname()} (process {os.getpid()})"
-
-
-Fatal = (UsageError, NetworkFileError, EngineError, OutputError)  # what ends a whole job
 
 
 def fatal(error: BaseException) -> Done:

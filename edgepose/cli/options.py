@@ -15,7 +15,6 @@ from edgepose.options import (
     TalkChoice,
 )
 
-Quiet = Annotated[bool, Option("Errors only.", "-q")]
 NoDownload = Annotated[bool, Option("Never fetch a network.")]
 
 

@@ -35,6 +35,7 @@ from edgepose.errors import (
     OutputError,
     SourceError,
 )
+from edgepose.heaps import share_heaps
 from edgepose.io.base import Output, Sink, Source
 from edgepose.networks.topology import Topology
 from edgepose.options import NoMeaning, Posenet
@@ -61,6 +62,7 @@ def run(asked: Posenet) -> int:
     say_what_has_no_meaning(asked.unused)
     inputs, outputs = split_positionals(asked.inputs, asked.source.source, asked.output.output)
     terminate_as_interrupt()
+    share_heaps()
     with ExitStack() as stack:
         return _run(asked, inputs, outputs, talk, stack)
 

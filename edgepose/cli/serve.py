@@ -28,6 +28,7 @@ from edgepose.fleet.link import FleetLink, fleet_broker
 from edgepose.fleet.poses import FleetPoses, size_of
 from edgepose.fleet.publish import PeoplePublisher
 from edgepose.fleet.webhook import WebHook
+from edgepose.heaps import share_heaps
 from edgepose.io.sources import SCHEMES, open_source
 from edgepose.io.uri import parse
 from edgepose.networks import registry
@@ -59,6 +60,7 @@ def serve(asked: Serve) -> int:
         listening = web_server.bind(host, asked.web.port)
         stack.callback(listening.close)
         terminate_as_interrupt()
+        share_heaps()
         try:
             remote = _remote(asked)
             studio = _studio(asked, talk, remote)

@@ -320,12 +320,6 @@ def wanted_files(weights: Weights) -> tuple[Download, ...]:
     return tuple(Download(file, ()) for file in files)
 
 
-def download_size(weights: Weights) -> int:
-    """Published bytes of a variant, 0 where not all are published."""
-    sizes = [d.bytes for d in weights.downloads]
-    return sum(sizes) if all(sizes) else 0
-
-
 def uninstall(variant: Variant) -> bool:
     """Delete an installed variant; False where it was not installed.
 
