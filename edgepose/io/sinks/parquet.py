@@ -318,7 +318,7 @@ def _has_our_columns(found: Any) -> bool:
 
 
 def _names_keypoints(metadata: Metadata) -> bool:
-    names = metadata.get("keypoints", [])
+    names = metadata.get("keypoints") or []  # null where a shard found nothing
     return isinstance(names, list) and all(isinstance(name, str) for name in names)
 
 
