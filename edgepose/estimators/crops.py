@@ -59,7 +59,7 @@ class Crops:
 
     def windows(self, found: Sequence[Regions], places: Sequence[Affine]) -> list[Window]:
         """Rows and columns of each crop that are not masked, within it; [] where none is."""
-        if self.mask is None:
+        if self.mask is None or not places:
             return []
         boxes = np.concatenate([r.boxes for r in found])
         margin = self.mask * (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True)

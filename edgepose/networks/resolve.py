@@ -129,13 +129,16 @@ def fast_variant(
     """
     if precision in ("fp32", "fp16") or (has_nvidia_gpu() if gpu is None else gpu):
         return ""
-    shipped = INT8 in manifest.weights and manifest.weights[INT8].shipped
+    weights = manifest.weights.get(INT8)
+    shipped = weights is not None and weights.shipped
     if precision == "int8":
         return INT8 if shipped else ""
     measured = next((way.variant for way in ways(manifest.name)), "")
     if measured in manifest.weights and installed_variant(manifest, measured):
         return measured
-    return INT8 if shipped and (has_int8_units() if int8 is None else int8) else ""
+    if weights is None or not shipped or weights.on_request:
+        return ""
+    return INT8 if (has_int8_units() if int8 is None else int8) else ""
 
 
 def default_name(gpu: bool | None = None) -> str:

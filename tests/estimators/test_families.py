@@ -148,7 +148,7 @@ def test_nobody_to_calibrate_with_is_said(
     tmp_path: Path, make_detector: Callable[..., Path], make_pose: Callable[..., Path]
 ) -> None:
     boxes = detector_network(make_detector([(5, 5, 20, 20, 0.01)]))
-    manifest = pose_network(make_pose("simcc"), "simcc", split=1.0).manifest
+    manifest = pose_network(make_pose("simcc"), "simcc", split=1.0, mask=0.05).manifest
     cv2.imwrite(str(tmp_path / "a.png"), picture())
     options = EstimatorOptions(engine=ENGINE, detector=boxes)
     with pytest.raises(UsageError, match="only people that its detector finds"):

@@ -47,7 +47,9 @@ def test_the_table_says_what_the_manifest_says(m: Manifest) -> None:
     shown = "" if figure is None else f"{100 * figure:.1f}"
     assert ap == shown + (" (box)" if shown and how == "detector" else "")
     w = m.weights[m.default_variant]
-    if w.shipped:
+    if m.name == "edgepose-lite-body":  # whose weights hatch_build.py leaves out of the wheel
+        assert weights == "bring the file, from the repository"
+    elif w.shipped:
         assert weights == "in the package"
     else:
         assert weights.startswith("download") == bool(w.downloads)
