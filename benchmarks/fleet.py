@@ -211,7 +211,9 @@ async def simulate(words: argparse.Namespace, at: Centre, killed: str = "") -> d
         **used,
         "connected_at_the_end": held,
         "connections_made": sum(d.connects for d in devices),
-        "store_bytes_an_event": round(at.store.stat().st_size / max(1, words.events)),
+        "store_bytes_an_event": round(at.store.stat().st_size / words.events)
+        if words.events
+        else None,
     }
 
 
