@@ -325,7 +325,7 @@ def _names_keypoints(metadata: Metadata) -> bool:
 def _result(
     rows: Sequence[dict[str, Any]], metadata: Metadata, path: str | os.PathLike[str]
 ) -> Result:
-    first, names = rows[0], tuple(metadata.get("keypoints", ()))
+    first, names = rows[0], tuple(metadata.get("keypoints") or ())
     try:
         poses = tuple(_pose(row, names) for row in rows if row["pose"] is not None)
         if any(names and len(p.points) != len(names) for p in poses) or None in (
