@@ -1,6 +1,6 @@
 """What `edgepose batch` costs beside plain `posenet`: CPU time (not wall time), memory, bytes.
 
-usage: python benchmarks/batch.py FILM [--network NAME] [--pairs N] [--no-ray] [--json FILE]
+usage: python benchmarks/batch.py FILM [--network NAME] [--pairs N] [--no-ray | --only-ray] [--json FILE]
 
 | number | goal |
 |---|---|
@@ -13,7 +13,9 @@ usage: python benchmarks/batch.py FILM [--network NAME] [--pairs N] [--no-ray] [
 
 Plain posenet and segments run in turn, pair by pair, and the ratio is the median of the pairs: what
 else runs on the machine changes the CPU time of both. Processes that a job leaves to others are taken
-over and waited for, so that their time counts too.
+over and waited for, so that their time counts too. Memory is the largest resident set that any one of the
+processes ever had, pages that it shares with others counted whole: with Ray that is a worker's. What Ray
+costs is the difference of two jobs on the film's beginning, since that of long ones is lost in their noise.
 """
 
 from __future__ import annotations
@@ -26,8 +28,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import av
 
 ENGINE = ["--threads", "1", "--engine", "onnxruntime"]
 PR_SET_CHILD_SUBREAPER = 36
@@ -78,9 +83,35 @@ def tracking_pass(job: Path, frames: int) -> float:
     return (time.process_time() - begun) / frames * 1e3
 
 
-def measure(film: Path, network: str, pairs: int, with_ray: bool, folder: Path) -> dict[str, Any]:
-    """All figures."""
-    os.environ.setdefault("EDGEPOSE_CACHE", str(folder / "cache"))
+def beginning(film: Path, target: Path, packets: int = 40) -> Path:
+    """The first frames of a film, not encoded anew."""
+    with av.open(str(film)) as source, av.open(str(target), "w") as out:
+        stream = source.streams.video[0]
+        copy = out.add_stream_from_template(stream)
+        for packet in islice(source.demux(stream), packets):
+            packet.stream = copy
+            out.mux(packet)
+    return target
+
+
+def measure_ray(film: Path, network: str, folder: Path) -> dict[str, Any]:
+    """What two workers on Ray cost."""
+    options = ["--network", network, *ENGINE, "--workers", "2", "--track"]
+    cpu, largest = measured("batch", film, *options, "--segment", "10", "--out", folder / "ray")
+    few = ["batch", beginning(film, folder / f"few{film.suffix}"), *options, "--segment", "2"]
+    both = [
+        [measured(*few, "--out", folder / f"{n}-{m}", "--workers", m)[0] for m in (2, 1)]
+        for n in range(2)
+    ]
+    return {
+        "ray_cpu_s": round(cpu, 2),
+        "ray_fixed_cpu_s": round(min(a - b for a, b in both), 2),
+        "worker_mb_ray": largest,
+    }
+
+
+def measure(film: Path, network: str, pairs: int, folder: Path) -> dict[str, Any]:
+    """All figures without Ray."""
     options = ["--network", network, *ENGINE]
     words, lines = [film, "--headless", *options], folder / "a.jsonl"
     batch = ["batch", film, *options, "--segment", "10", "--track"]
@@ -88,14 +119,12 @@ def measure(film: Path, network: str, pairs: int, with_ray: bool, folder: Path) 
     for n in range(pairs):
         plain = measured("posenet", *words, "--json", lines, "--track")
         both.append((plain, measured(*batch, "--out", folder / f"local{n}")))
-    (plain, memory), (segments, worker) = both[-1]
+    (_, memory), (_, worker) = both[-1]
     frames = sum(1 for _ in lines.open())
     local = folder / "local0"
     parquet = sum(path.stat().st_size for path in local.glob("poses/*"))
     few, near = ["posenet", *words, "--frames", "5"], max(0, frames - 14)
-    figures: dict[str, Any] = {
-        "film": film.name,
-        "network": network,
+    return {
         "frames": frames,
         "pairs_cpu_s": [[round(a[0], 2), round(b[0], 2)] for a, b in both],
         "ratio": round(statistics.median(b[0] / a[0] for a, b in both), 3),
@@ -105,12 +134,6 @@ def measure(film: Path, network: str, pairs: int, with_ray: bool, folder: Path) 
         "parquet_to_json": round(parquet / lines.stat().st_size, 3),
         "start_cpu_s": round(least(3, *few, "--start", near) - least(3, *few), 3),
     }
-    if with_ray:
-        cluster, largest = measured(*batch, "--out", folder / "ray", "--workers", "2")
-        figures["ray_cpu_s"] = round(cluster, 2)
-        figures["ray_fixed_cpu_s"] = round(cluster - segments, 2)
-        figures["worker_mb_ray"] = largest
-    return figures
 
 
 def main() -> None:
@@ -119,12 +142,19 @@ def main() -> None:
     parser.add_argument("film", type=Path)
     parser.add_argument("--network", default="edgepose-lite-body")
     parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--no-ray", action="store_true")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--no-ray", action="store_true")
+    which.add_argument("--only-ray", action="store_true")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        film, ray = asked.film.resolve(), not asked.no_ray
-        figures = measure(film, asked.network, asked.pairs, ray, Path(folder))
+        film, work = asked.film.resolve(), Path(folder)
+        os.environ.setdefault("EDGEPOSE_CACHE", str(work / "cache"))
+        figures: dict[str, Any] = {"film": film.name, "network": asked.network}
+        if not asked.only_ray:
+            figures |= measure(film, asked.network, asked.pairs, work)
+        if not asked.no_ray:
+            figures |= measure_ray(film, asked.network, work)
     figures["load"] = os.getloadavg()[0]
     print(json.dumps(figures, indent=1))
     if asked.json:
