@@ -6,6 +6,7 @@ What has no meaning without jetson-utils is accepted or missing; docs/migrate.md
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -319,6 +320,10 @@ class videoOutput(Closing):
             if uri
             else default_output(self._options, choice.headless)
         )
+        if self._output is not None:
+            # scripts written for jetson-inference never close their output; __del__ comes too late
+            # for them: at the end of a script that failed nothing can be imported any more
+            weakref.finalize(self, self._output.close)
         self._count = 0
         self._size = (0, 0)
         self._rate = RateMeter()
@@ -378,11 +383,6 @@ class videoOutput(Closing):
             self._output.close()
 
     Close = close
-
-    def __del__(self) -> None:
-        # scripts written for jetson-inference never close their output
-        if hasattr(self, "_output"):
-            self.Close()
 
     @staticmethod
     def Usage() -> str:

@@ -222,6 +222,28 @@ while True:
 """
 
 
+LEFT_OPEN = """
+import sys
+from edgepose import videoOutput, videoSource
+
+source, output = videoSource("test://people?frames=9&rate=0"), videoOutput(sys.argv[1])
+for _ in range(int(sys.argv[2])):
+    output.Render(source.Capture())
+raise RuntimeError("the script is at fault")
+"""
+
+
+@pytest.mark.parametrize("frames", [1, 5])
+def test_a_script_that_fails_leaves_whole_films(frames: int, tmp_path: Path) -> None:
+    film = tmp_path / "out.mp4"
+    command = [sys.executable, "-c", LEFT_OPEN, str(film), str(frames)]
+    failed = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert failed.returncode == 1
+    assert failed.stderr.endswith("RuntimeError: the script is at fault\n")
+    with videoSource(str(film)) as source:
+        assert sum(1 for _ in source) == frames
+
+
 @pytest.mark.parametrize("package", ["edgepose", "edgepose.jetson_inference"])
 def test_the_calls_of_jetson_inferences_own_example_run(package: str, tmp_path: Path) -> None:
     script = tmp_path / "posenet.py"
