@@ -42,7 +42,7 @@ from edgepose.collect.store_sqlite import SqliteStore
 from edgepose.events.event import Event
 from edgepose.events.store import EventStore
 from edgepose.fleet.link import FleetLink
-from edgepose.io.sinks.parquet import read_results
+from edgepose.io.sinks.parquet import Grain, ParquetWriter, read_results
 
 AWAY = 3.0
 EDGEPOSE = (sys.executable, "-m", "edgepose")
@@ -302,11 +302,15 @@ def _film(path: Path, frames: int = 6, rate: int = 10) -> None:
 
 
 def poses(film: Path, folder: Path) -> dict[str, Any]:
-    """Bytes of a pose on the disk."""
-    file = folder / "poses.parquet"
+    """Bytes of a pose on the disk, as `--fleet-poses` writes them."""
+    lines, file = folder / "exact.parquet", folder / "poses.parquet"
     words = ("posenet", str(film), "--headless", "--network", "edgepose-lite-body", "--track")
-    subprocess.run([*EDGEPOSE, *words, "--parquet", str(file)], check=True)
-    count = sum(len(result.poses) for result in read_results(file))
+    subprocess.run([*EDGEPOSE, *words, "--parquet", str(lines)], check=True)
+    count = 0
+    with ParquetWriter(file, Grain.SMALL) as writer:
+        for result in read_results(lines):
+            writer.write(result)
+            count += len(result.poses)
     return {
         "film": film.name,
         "poses": count,

@@ -19,7 +19,7 @@ from edgepose.estimators import make_estimator
 from edgepose.files import locked, valid, write_atomically
 from edgepose.heaps import share_heaps
 from edgepose.io.base import Sink, Source
-from edgepose.io.sinks.parquet import ParquetWriter, describe
+from edgepose.io.sinks.parquet import Grain, ParquetWriter, describe
 from edgepose.io.sources.images import ImageSource
 from edgepose.io.sources.segments import NotAsPlanned
 from edgepose.io.sources.video import VideoSource
@@ -191,7 +191,7 @@ class Worker(Closing):
         if task.kind == FILM:
             self.folder.set_failed(task.key, task.name, problem)
         else:
-            with ParquetWriter(self.folder.part(task.key, task.name), exact=True) as writer:
+            with ParquetWriter(self.folder.part(task.key, task.name), Grain.EXACT) as writer:
                 writer.metadata |= {"problems": [[valid(path), valid(problem)]], "set_aside": 1}
         self.folder.forget_tries(task.key, task.name)
         return replace(done, problem=problem)
@@ -200,7 +200,7 @@ class Worker(Closing):
         """Write the part of a task; frames and poses in it."""
         problems: list[list[str]] = []
         source = self._open(task, problems)
-        writer = ParquetWriter(self.folder.part(task.key, task.name), exact=True)
+        writer = ParquetWriter(self.folder.part(task.key, task.name), Grain.EXACT)
         begun = time.process_time()
         try:
             with source:

@@ -32,7 +32,7 @@ from edgepose.events.event import iso_time
 from edgepose.files import PART, file_digest
 from edgepose.fleet.delivery import Delivery, deliver, quoted
 from edgepose.fleet.messages import check_device
-from edgepose.io.sinks.parquet import ParquetWriter, arrow, describe
+from edgepose.io.sinks.parquet import Grain, ParquetWriter, arrow, describe
 from edgepose.io.uri import parse
 from edgepose.networks.connection import NoRedirect, Patience, opener
 from edgepose.networks.topology import Topology
@@ -148,7 +148,7 @@ class PoseFiles(Delivery):
             stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
             name = re.sub(r"[^A-Za-z0-9_.-]", "_", camera)
             path = self.folder / f"{name}@{stamp}-{os.urandom(4).hex()}.parquet"
-            writer = ParquetWriter(path)
+            writer = ParquetWriter(path, Grain.SMALL)
             writer.metadata |= {"camera": camera, "began": iso_time(now)}
             self._open[camera] = _File(writer, result.network, now, -1)
         file = self._open[camera]

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from edgepose.errors import OutputError, SourceError, UsageError
 from edgepose.io.base import SinkOptions
 from edgepose.io.sinks import open_sink
-from edgepose.io.sinks.parquet import KEY, ParquetWriter, read_metadata, read_results
+from edgepose.io.sinks.parquet import KEY, Grain, ParquetWriter, read_metadata, read_results
 from edgepose.io.sinks.rows import result_row
 from edgepose.networks.topology import Topology
 from edgepose.types import Gesture, Link, Pose, Result
@@ -89,7 +89,7 @@ def test_exact_rows_keep_every_bit(
     given_: list[Result], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.mktemp("p") / "a.parquet"
-    with ParquetWriter(path, exact=True) as writer:
+    with ParquetWriter(path, Grain.EXACT) as writer:
         writer.metadata |= {"keypoints": TOPOLOGY.keypoints}
         for result in given_:
             writer.write(result)
@@ -106,6 +106,25 @@ def test_exact_rows_keep_every_bit(
             )
             assert a.points.dtype == b.points.dtype
             np.testing.assert_array_equal(a.points, b.points)
+
+
+@given(given_=results())
+def test_small_rows_are_near_and_take_nobody_away(
+    given_: list[Result], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("p") / "a.parquet"
+    with ParquetWriter(path, Grain.SMALL) as writer:
+        writer.metadata |= {"keypoints": TOPOLOGY.keypoints}
+        for result in given_:
+            writer.write(result)
+    for ours, theirs in zip(read_results(path), given_, strict=True):
+        for a, b in zip(ours.poses, theirs.poses, strict=True):
+            there = np.isfinite(b.points).all(1) & (b.points[:, 2] > 0)
+            assert ((a.points[:, 2] > 0) == there).all()
+            near = np.abs(a.points - b.points)[there]
+            assert (near[:, :2] <= 1 / 32 + 1e-6 * np.abs(b.points[there, :2])).all()
+            assert (near[:, 2] <= 1 / 256).all()
+            assert (a.id, a.track, a.links, a.handedness) == (b.id, b.track, (), b.handedness)
 
 
 def one_result(frame: int = 0) -> Result:

@@ -14,7 +14,7 @@
 | gestures | list of {name, score, seconds} | with --gestures; else empty |
 
 The file's metadata hold, under the key "edgepose", a JSON object: schema, edgepose, network, engine,
-keypoints (names) and links (pairs of numbers) of the topology.
+keypoints (names) and links (pairs of numbers) of the topology; of `Grain.SMALL` also pixel_steps and score_steps.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ from edgepose.io.sinks.rows import PIXEL_DIGITS, SCORE_DIGITS, gesture_rows, pix
 from edgepose.io.targets import check_folder
 from edgepose.json_file import parse_json
 from edgepose.networks.topology import Topology
-from edgepose.types import Box, Float32Array, Gesture, Link, Pose, Result
+from edgepose.types import Box, Float64Array, Gesture, Link, Pose, Result
 from edgepose.version import __version__
 
 SCHEMA = 1
@@ -43,6 +44,17 @@ ROWS = 16384  # of one row group
 LATER = ("handedness", "gestures")  # columns that the first files of this schema have not
 BOX = ("left", "top", "right", "bottom")
 Metadata = dict[str, Any]
+
+
+class Grain(Enum):
+    """How fine a file keeps what it has of a pose."""
+
+    EXACT = "every bit, for files that are read again by edgepose"
+    TEXT = "as the JSON lines: hundredths of a pixel"
+    SMALL = "16ths of a pixel, scores of 1/256, no links: a third of the bytes"
+
+
+PIXEL_STEPS, SCORE_STEPS = 16, 256  # of Grain.SMALL
 
 
 def arrow() -> tuple[Any, Any]:
@@ -61,10 +73,10 @@ def arrow() -> tuple[Any, Any]:
     return pyarrow, pyarrow.parquet
 
 
-def schema(exact: bool = False) -> Any:
-    """The columns; `exact` keeps every bit of a pose, for files that are read again by edgepose."""
+def schema(grain: Grain = Grain.TEXT) -> Any:
+    """The columns."""
     pa, _ = arrow()
-    real = pa.float64() if exact else pa.float32()
+    real = pa.float64() if grain is Grain.EXACT else pa.float32()
     gesture = [("name", pa.string()), ("score", pa.float32()), ("seconds", pa.float64())]
     return pa.schema(
         [
@@ -89,7 +101,7 @@ class ParquetWriter(Closing):
     """A Parquet file that is there, whole, once it is closed; before that there is none.
 
     Args:
-        path: the file. exact: see `schema`.
+        path: the file. grain: how fine it is.
 
     Attributes:
         metadata: goes into the file as it is when the file is closed.
@@ -98,11 +110,13 @@ class ParquetWriter(Closing):
         OutputError: it cannot be written.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, exact: bool = False) -> None:
+    def __init__(self, path: str | os.PathLike[str], grain: Grain = Grain.TEXT) -> None:
         self.path = os.fspath(path)
         self.metadata: Metadata = {"schema": SCHEMA, "edgepose": __version__}
-        self._exact = exact
-        self._schema = schema(exact)
+        if grain is Grain.SMALL:
+            self.metadata |= {"pixel_steps": PIXEL_STEPS, "score_steps": SCORE_STEPS}
+        self._grain = grain
+        self._schema = schema(grain)
         self._columns: dict[str, list[Any]] = {name: [] for name in self._schema.names}
         self._stack = ExitStack()
         self._file: Any = None
@@ -112,7 +126,11 @@ class ParquetWriter(Closing):
         _, parquet = arrow()
         part = self._stack.enter_context(replacing(self.path))
         file = parquet.ParquetWriter(
-            str(part), self._schema, compression="zstd", write_page_checksum=True
+            str(part),
+            self._schema,
+            compression="zstd",
+            write_page_checksum=True,
+            **(_small_options() if self._grain is Grain.SMALL else {}),
         )
         self._file = self._stack.enter_context(file)
 
@@ -124,7 +142,7 @@ class ParquetWriter(Closing):
         """
         frame = self._frame_row(result)
         for pose in result.poses or (None,):
-            row = (*frame, *_pose_row(pose, self._exact))
+            row = (*frame, *_pose_row(pose, self._grain))
             for column, value in zip(self._columns.values(), row, strict=True):
                 column.append(value)
         if len(self._columns["frame"]) >= ROWS:
@@ -132,7 +150,7 @@ class ParquetWriter(Closing):
 
     def _frame_row(self, result: Result) -> tuple[Any, ...]:
         source = valid(result.source)
-        pts = result.pts if self._exact else seconds(result.pts)
+        pts = result.pts if self._grain is Grain.EXACT else seconds(result.pts)
         return source, result.frame, pts, result.width, result.height
 
     def _flush(self) -> None:
@@ -171,28 +189,44 @@ class ParquetWriter(Closing):
             self._stack.__exit__(KeyboardInterrupt, given_up, None)
 
 
-def _pose_row(pose: Pose | None, exact: bool) -> tuple[Any, ...]:
+def _small_options() -> dict[str, Any]:
+    """The bytes of a float apart: those of rounded numbers that are mostly zero take no room."""
+    floats = ("score", *BOX, "keypoints.list.element")
+    return {
+        "compression_level": 12,
+        "use_dictionary": ["source", "handedness", "track", "width", "height", "pose"],
+        "column_encoding": dict.fromkeys(floats, "BYTE_STREAM_SPLIT"),
+    }
+
+
+def _pose_row(pose: Pose | None, grain: Grain) -> tuple[Any, ...]:
     """What a pose has in the columns from `pose` on."""
     if pose is None:
         return (None,) * 11
     links, told = pose.links, (pose.handedness or None, gesture_rows(pose))
-    if exact:
+    if grain is Grain.EXACT:
         flat = [v for n in links for v in (n.a, n.b, n.score)]
         return pose.id, pose.track, pose.score, *pose.box, pose.points.ravel().tolist(), flat, *told
     there = (pose.points[:, 2] > 0) & np.isfinite(pose.points).all(1)
+    # a float32 times ten thousand is exact in float64, so the digits are those of Python's round
+    points = np.where(there[:, None], pose.points, 0).astype(np.float64)
+    if grain is Grain.SMALL:
+        points[:, :2] = np.rint(points[:, :2] * PIXEL_STEPS) / PIXEL_STEPS
+        steps = np.maximum(np.rint(points[:, 2] * SCORE_STEPS), there)  # what is there stays there
+        points[:, 2] = steps / SCORE_STEPS
+        box = [round(pixel(v) * PIXEL_STEPS) / PIXEL_STEPS for v in pose.box]
+        sure = round(score(pose.score) * SCORE_STEPS) / SCORE_STEPS
+        return pose.id, pose.track, sure, *box, _flat(points, there), [], *told
+    points[:, :2] = np.round(points[:, :2], PIXEL_DIGITS)
+    points[:, 2] = np.round(points[:, 2], SCORE_DIGITS)
     flat = [v for n in links if there[n.a] and there[n.b] for v in (n.a, n.b, score(n.score))]
-    values = (score(pose.score), *map(pixel, pose.box), _rounded(pose.points, there))
+    values = (score(pose.score), *map(pixel, pose.box), _flat(points, there))
     return pose.id, pose.track, *values, flat, *told
 
 
-def _rounded(points: Float32Array, there: Any) -> list[float | None]:
-    """x, y and score of all keypoints as JSON has them; None, None, 0 where one is not there."""
-    # a float32 times ten thousand is exact in float64, so these digits are those of Python's round
-    exact = np.where(there[:, None], points, 0).astype(np.float64)
-    rounded = np.concatenate(
-        [np.round(exact[:, :2], PIXEL_DIGITS), np.round(exact[:, 2:], SCORE_DIGITS)], axis=1
-    )
-    flat: list[float | None] = (rounded + 0.0).ravel().tolist()
+def _flat(points: Float64Array, there: Any) -> list[float | None]:
+    """x, y and score of all keypoints; None, None, 0 where one is not there."""
+    flat: list[float | None] = (points + 0.0).ravel().tolist()
     for missing in np.flatnonzero(~there).tolist():
         flat[3 * missing] = flat[3 * missing + 1] = None
     return flat
@@ -307,7 +341,7 @@ def _has_our_columns(found: Any) -> bool:
     """All columns of ours, each of its type; lists are looked at when they are read."""
     pa, _ = arrow()
     types = dict(zip(found.names, found.types, strict=True))
-    for rounded, exact in zip(schema(), schema(exact=True), strict=True):
+    for rounded, exact in zip(schema(), schema(Grain.EXACT), strict=True):
         there = types.get(rounded.name)
         if there is None:
             if rounded.name not in LATER:
