@@ -337,6 +337,38 @@ def test_device_and_precision_are_passed_on(browser: Any, server: Served) -> Non
 
 
 # questions for the list of events find no connection from here on
+SHORT_PAGES = """
+window.real = window.fetch;
+window.fetch = (path, how) => window.real(String(path).replace("limit=100", "limit=2"), how);
+const kind = document.getElementById("kind"); kind.value = "exit"; kind.onchange();
+"""
+
+
+def test_older_events_come_page_by_page_while_new_ones_arrive(page: Any, server: Served) -> None:
+    def stored() -> int:
+        exits = server.get("/api/v1/events", source="example", event="exit", limit=1000)
+        return len(exits["events"])
+
+    def rows(which: str = "") -> int:
+        return int(
+            page.execute_script(f"return document.querySelectorAll('#rows tr{which}').length")
+        )
+
+    def turned(before: int) -> bool:
+        page.find_element("id", "older").click()
+        wait_for(lambda: rows(":not(.new)") > before, "the next page")
+        return bool(page.find_element("id", "older").is_displayed())
+
+    page.execute_script("document.querySelector('input[value=example]').click()")
+    wait_for(lambda: stored() > 2, "stored events")
+    page.execute_script(SHORT_PAGES)
+    wait_for(lambda: rows(":not(.new)") == 2, "the first page")
+    wait_for(lambda: rows(".new") > 2, "more new events than a page has")
+    while turned(rows(":not(.new)")):
+        pass
+    wait_for(lambda: rows() == stored(), "every event, once")
+
+
 BREAK = """
 window.real = window.fetch;
 window.fetch = (path, how) => String(path).includes("/events?")
