@@ -7,12 +7,37 @@ repository checkout can mount both. And which paths of strangers may be followed
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-
-import platformdirs
 
 MOST_FOLDERS, MOST_PATH = 32, 1000  # of a path in an archive; bytes
 PACKAGE = Path(__file__).resolve().parent
+# kind -> below the home folder: on Linux (where XDG_<KIND>_HOME does not say another) and on macOS
+USER_FOLDERS = {
+    "data": (".local/share", "Library/Application Support"),
+    "config": (".config", "Library/Application Support"),
+    "cache": (".cache", "Library/Caches"),
+}
+
+
+def user_folder(
+    kind: str, platform: str = sys.platform, environment: Mapping[str, str] | None = None
+) -> Path:
+    """The user's folder of edgepose, where the system wants it; see the XDG Base Directory Specification.
+
+    Args:
+        kind: of `USER_FOLDERS`. platform: as `sys.platform`. environment: default `os.environ`.
+    """
+    known = os.environ if environment is None else environment
+    home = Path(known.get("HOME") or os.path.expanduser("~"))
+    if platform == "win32":
+        local = Path(known.get("LOCALAPPDATA") or home / "AppData" / "Local") / "edgepose"
+        return local / "Cache" if kind == "cache" else local
+    given = known.get(f"XDG_{kind.upper()}_HOME", "")
+    if os.path.isabs(given):  # the specification ignores others
+        return Path(given) / "edgepose"
+    return home / USER_FOLDERS[kind][platform == "darwin"] / "edgepose"
 
 
 def data_networks() -> Path:
@@ -26,7 +51,7 @@ def home() -> Path:
     given = os.environ.get("EDGEPOSE_HOME")
     if given:
         return Path(given).expanduser()
-    return Path(platformdirs.user_data_dir("edgepose", appauthor=False))
+    return user_folder("data")
 
 
 def networks_home() -> Path:
@@ -39,7 +64,7 @@ def cache() -> Path:
     given = os.environ.get("EDGEPOSE_CACHE")
     if given:
         return Path(given).expanduser()
-    return Path(platformdirs.user_cache_dir("edgepose", appauthor=False))
+    return user_folder("cache")
 
 
 def engines_cache() -> Path:

@@ -23,10 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from edgepose.errors import UnknownNameError, UsageError, nearest
 from edgepose.options import Field
+from edgepose.paths import user_folder
 
 log = logging.getLogger(__name__)
 PREFIX = "EDGEPOSE_"
@@ -52,7 +51,7 @@ def files() -> list[Path]:
     given = os.environ.get(PREFIX + "CONFIG")
     if given:
         return [Path(given).expanduser()]
-    user = Path(platformdirs.user_config_dir("edgepose", appauthor=False)) / "edgepose.toml"
+    user = user_folder("config") / "edgepose.toml"
     return [p for p in (Path("edgepose.toml"), user) if p.is_file()]
 
 

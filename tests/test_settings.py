@@ -16,9 +16,29 @@ from hypothesis import strategies as st
 from edgepose import settings
 from edgepose.errors import UsageError
 from edgepose.options import Posenet, fields_of
+from edgepose.paths import user_folder
 from tests.conftest import hearing
 
 OPTIONS = {"posenet": ["network", "threshold", "min_score"], "serve": ["port", "network"]}
+
+
+@pytest.mark.parametrize(
+    ("platform", "environment", "expected"),
+    [
+        ("linux", {}, ["/h/.local/share", "/h/.config", "/h/.cache"]),
+        ("darwin", {}, ["/h/Library/Application Support"] * 2 + ["/h/Library/Caches"]),
+        ("linux", {"XDG_DATA_HOME": "/d", "XDG_CONFIG_HOME": "/c"}, ["/d", "/c", "/h/.cache"]),
+        ("linux", {"XDG_CACHE_HOME": "k"}, ["/h/.local/share", "/h/.config", "/h/.cache"]),
+        ("win32", {"LOCALAPPDATA": "/l"}, ["/l", "/l", "/l"]),
+    ],
+)
+def test_folders_of_users_are_where_the_system_wants_them(
+    platform: str, environment: dict[str, str], expected: list[str]
+) -> None:
+    known = {"HOME": "/h", **environment}
+    found = [user_folder(kind, platform, known) for kind in ("data", "config", "cache")]
+    ends = ["edgepose", "edgepose", "edgepose/Cache" if platform == "win32" else "edgepose"]
+    assert found == [Path(a) / b for a, b in zip(expected, ends, strict=True)]
 
 
 @pytest.fixture
