@@ -85,18 +85,14 @@ class Worker(Closing):
         self.folder = Folder(root)
         job = stored(self.folder)
         if job is None:
-            raise UsageError(f"{_here()} does not see {self.folder.job}: --out must be shared.")
+            raise UsageError(f"{self.folder.job} is not seen here: --out must be shared.")
         if job.edgepose != __version__:
-            raise UsageError(
-                f"{_here()} has edgepose {__version__}, and the job is of {job.edgepose}."
-            )
+            raise UsageError(f"Here is edgepose {__version__}, and the job is of {job.edgepose}.")
         self.job, self._run, self._attempts = job, run, attempts
         network = find_network(job.network, precision=job.engine.precision)
         detector = find_detector(network, job.estimator, download=not job.network.no_download)
         if digests(network, detector) != job.weights:
-            raise UsageError(
-                f"{_here()} has other weights of {network.manifest.name} than the job."
-            )
+            raise UsageError(f"Here are other weights of {network.manifest.name} than the job's.")
         self._check_gestures()
         options = estimator_options(job.estimator, detector)
         self.estimator = make_estimator(network, replace(options, engine=wanted_engine(job.engine)))
@@ -108,10 +104,10 @@ class Worker(Closing):
             same = gesture_files(self.job.gestures) == self.job.taught
         except OSError as e:
             raise UsageError(
-                f"{_here()} does not see {e.filename}: gestures must be in folders that all nodes share."
+                f"{e.filename} is not seen here: gestures must be in folders that all nodes share."
             ) from None
         if not same:
-            raise UsageError(f"{_here()} has other gestures than the job: the file was changed.")
+            raise UsageError("Here are other gestures than the job's: the file was changed.")
 
     def _agree(self) -> None:
         """All workers of a job infer with the same engine, which the first one writes down."""
@@ -123,7 +119,7 @@ class Worker(Closing):
         if first != mine:
             self.close()
             raise UsageError(
-                f"{_here()} infers with {mine}, and the job began with {first}: poses would differ a "
+                f"{mine} infers here, and the job began with {first}: poses would differ a "
                 "little. Name one by --engine and --threads, or allow it by --mixed-engines."
             )
 
@@ -152,19 +148,20 @@ class Worker(Closing):
     def _try(self, task: Task, done: Done) -> Done:
         folder, key, name = self.folder, task.key, task.name
         begun = time.process_time()
+        path = task.path if task.kind == FILM else task.paths[0]
         try:
             folder.make_work(key)
             died = folder.tries(key, name, self._run)
             if died and task.kind == PICTURES and task.recuts:
                 return self._recut(task, done, "its worker died")
             if died >= self._attempts:
-                return self._set_aside(task, done, f"its worker died {died} times")
+                return self._set_aside(task, done, f"{path}: its worker died {died} times")
             folder.add_try(key, name, self._run)
             frames, poses = self._infer(task)
         except NotAsPlanned as e:
             return self._recut(task, done, str(e))
         except SourceError as e:
-            return self._set_aside(task, done, str(e))
+            return self._set_aside(task, done, str(e))  # which names its file
         except (OutputError, EngineError, KeyboardInterrupt):
             folder.forget_tries(key, name)  # nothing that the task could help
             raise
@@ -174,7 +171,7 @@ class Worker(Closing):
                 return self._recut(task, done, why(e))
             if died + 1 < self._attempts:
                 return done
-            return self._set_aside(task, done, why(e))
+            return self._set_aside(task, done, f"{path}: {why(e)}")
         folder.forget_tries(key, name)
         return replace(done, frames=frames, poses=poses, cpu=time.process_time() - begun)
 
@@ -184,15 +181,16 @@ class Worker(Closing):
         self.folder.forget_tries(task.key, task.name)
         return replace(done, recut=reason)
 
-    def _set_aside(self, task: Task, done: Done, reason: str) -> Done:
+    def _set_aside(self, task: Task, done: Done, problem: str) -> Done:
         """Give a task up: its film fails; a picture is named, and the others of its shard count."""
-        path = task.path if task.kind == FILM else task.paths[0]
-        problem = reason if path in reason else f"{path}: {reason}"
         if task.kind == FILM:
             self.folder.set_failed(task.key, task.name, problem)
         else:
             with ParquetWriter(self.folder.part(task.key, task.name), Grain.EXACT) as writer:
-                writer.metadata |= {"problems": [[valid(path), valid(problem)]], "set_aside": 1}
+                writer.metadata |= {
+                    "problems": [[valid(task.paths[0]), valid(problem)]],
+                    "set_aside": 1,
+                }
         self.folder.forget_tries(task.key, task.name)
         return replace(done, problem=problem)
 
@@ -255,6 +253,5 @@ def _here() -> str:
 
 
 def fatal(error: BaseException) -> Done:
-    """What a worker says that can do nothing."""
-    text = why(error)
-    return Done(fatal=text if socket.gethostname() in text else f"{socket.gethostname()}: {text}")
+    """What a worker says that can do nothing, and where that is."""
+    return Done(fatal=f"{_here()}: {why(error)}")

@@ -31,19 +31,19 @@ class SqliteStore(FleetStore):
         check_path(path)
         if not write and not path.exists():
             raise StoreError(f"{path} does not exist. `edgepose collect --store {path}` makes it.")
-        self._held = _held_for_us(path) if write else None
+        uri = f"{path.resolve().as_uri()}?mode={'rwc' if write else 'ro'}"
         try:
-            uri = f"{path.resolve().as_uri()}?mode={'rwc' if write else 'ro'}"
-            self._db = sqlite3.connect(
-                uri, timeout=BUSY, isolation_level=None, check_same_thread=False, uri=True
-            )
-            self._open(write)
+            with contextlib.ExitStack() as opened:
+                if write:
+                    opened.enter_context(_held_for_us(path))
+                db = sqlite3.connect(
+                    uri, timeout=BUSY, isolation_level=None, check_same_thread=False, uri=True
+                )
+                self._db = opened.enter_context(contextlib.closing(db))
+                self._open(write)
+                self._opened = opened.pop_all()
         except sqlite3.Error as e:
-            self.close()
             raise StoreError(f"{path} cannot be opened: {e}.") from None
-        except StoreError:
-            self.close()
-            raise
 
     def _open(self, write: bool) -> None:
         tables = {r[0] for r in self._rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -80,10 +80,7 @@ class SqliteStore(FleetStore):
 
     def close(self) -> None:
         """Close the file and let others collect into it."""
-        if hasattr(self, "_db"):
-            self._db.close()
-        if self._held is not None:
-            self._held.close()
+        self._opened.close()
 
 
 def _held_for_us(path: Path) -> Any:

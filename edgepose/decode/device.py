@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose.cuda.device import DeviceRunner
 from edgepose.cuda.kernels import DecodeBlock, Kernels
 from edgepose.cuda.pictures import address_of
 from edgepose.decode.bottom_up_numpy import BottomUpParams, Decoded, decode_rest
@@ -26,7 +27,6 @@ from edgepose.types import Float32Array
 
 if TYPE_CHECKING:
     from edgepose.cuda.buffers import DeviceArray
-    from edgepose.cuda.device import DeviceRunner
 
 DecodedItem = TypeVar("DecodedItem")
 Rest = Callable[[Peaks, Float32Array, Float32Array, Float32Array, tuple[int, int]], Decoded]
@@ -125,9 +125,9 @@ class DeviceDecoder:
     ) -> None:
         self.topology, self.params, self._kernels = topology, params, kernels
         self._factor = factor
-        self.runner: DeviceRunner = kernels.runner  # type: ignore[assignment]
-        if not hasattr(self.runner, "context"):
+        if not isinstance(kernels.runner, DeviceRunner):
             raise BackendUnavailable("The device decoder needs kernels on a GPU.")
+        self.runner = kernels.runner
         self.block = DecodeBlock(len(topology.keypoints), len(topology.links), params.max_peaks)
         self._table = self.runner.pool.device((max(len(topology.links), 1), 4), np.int32)
         if len(topology.links):

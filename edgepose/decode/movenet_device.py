@@ -6,19 +6,17 @@ Boxes and points equal `movenet.decode_numpy`'s bit for bit, scores are computed
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepose.cuda.device import DeviceRunner
 from edgepose.cuda.kernels import MAX_SIDE, Kernels, PeopleBlock
 from edgepose.cuda.pictures import address_of
 from edgepose.decode.device import Pending, batch_of
 from edgepose.decode.movenet import MAPS, MOST, MovenetPeople, people_of
 from edgepose.errors import BackendUnavailable, EngineError
-
-if TYPE_CHECKING:
-    from edgepose.cuda.device import DeviceRunner
 
 
 def unpack_people(block: PeopleBlock, words: NDArray[np.int32]) -> MovenetPeople:
@@ -44,9 +42,9 @@ class MovenetDecoder:
 
     def __init__(self, keypoints: int, least: float, kernels: Kernels) -> None:
         self._kernels, self._least = kernels, least
-        self._runner: DeviceRunner = kernels.runner  # type: ignore[assignment]
-        if not hasattr(self._runner, "context"):
+        if not isinstance(kernels.runner, DeviceRunner):
             raise BackendUnavailable("The device decoder needs kernels on a GPU.")
+        self._runner = kernels.runner
         self._block = PeopleBlock(keypoints, MOST)
 
     def start(self, maps: Mapping[str, Any], stream: Any = None) -> Pending[MovenetPeople]:
