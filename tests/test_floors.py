@@ -204,6 +204,23 @@ def test_no_two_modules_import_each_other_in_a_circle() -> None:
     assert circles({dotted(p): imported_modules(p, known) for p in modules()}) == []
 
 
+IO_FOLDERS = ("edgepose.io.sources", "edgepose.io.outputs", "edgepose.io.sinks")
+
+
+def io_folder(name: str) -> str:
+    """The folder of io in which a module stands, "" for io's ground floor and what is outside."""
+    return next((f for f in IO_FOLDERS if name == f or name.startswith(f + ".")), "")
+
+
+def test_in_io_arrows_go_down_only() -> None:
+    """What stands directly in io/ is the ground floor of its three folders, which never use each other."""
+    known = {dotted(p) for p in modules()}
+    inside = [p for p in modules() if dotted(p).startswith("edgepose.io")]
+    arrows = [(dotted(p), other) for p in inside for other in imported_modules(p, known)]
+    assert {io_folder(b) for _, b in arrows} == {"", *IO_FOLDERS}, "an empty look finds nothing"
+    assert [(a, b) for a, b in arrows if io_folder(b) not in ("", io_folder(a))] == []
+
+
 @pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_a_function_has_few_parameters(path: Path) -> None:
     for node in ast.walk(parse(path)):
