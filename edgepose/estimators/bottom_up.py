@@ -191,6 +191,8 @@ def unequal(
     """Which poses (N, K, 3) stay: of those with the same keypoints, each within `near` pixels, only the
     first of the best score."""
     kept = np.ones(len(points), bool)
+    if len(points) == 1:
+        return kept
     # poses that are equal have equal boxes, and nearly always there are none
     across = boxes.T
     twins = np.abs(across[:, :, None] - across[:, None]).max(axis=0) <= near
