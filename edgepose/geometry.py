@@ -41,9 +41,10 @@ class Affine:
         """Map points: (..., 2) in, float64 (..., 2) out."""
         p = np.asarray(xy, np.float64)
         x, y = p[..., 0], p[..., 1]
-        return np.stack(
-            [self.a * x + self.b * y + self.c, self.d * x + self.e * y + self.f], axis=-1
-        )
+        mapped = np.empty(p.shape)
+        mapped[..., 0] = self.a * x + self.b * y + self.c
+        mapped[..., 1] = self.d * x + self.e * y + self.f
+        return mapped
 
     def inverse(self) -> Affine:
         """The exact inverse.

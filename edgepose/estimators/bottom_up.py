@@ -57,7 +57,7 @@ class BottomUp(FramesAhead[Decoded]):
         self.engine = engine
         self.manifest = self._runner.manifest
         self.topology = topology
-        self._ends = np.array(topology.links, np.intp).reshape(-1, 2)
+        self._ends = np.array(topology.links, np.intp).reshape(-1, 2).T
         self._min_keypoints = min(options.min_keypoints, largest_pose(topology))
         self._min_score = _first(options.min_score, float(manifest.decoder.get("min_score", 0.0)))
         self._params = params = _params(self.manifest, options)
@@ -129,10 +129,11 @@ class BottomUp(FramesAhead[Decoded]):
         if not keep.size:
             return ()
         points, missing, links = points[keep], missing[keep], np.array(decoded.links)[keep]
-        points[:, :, :2] = np.clip(inside[keep], 0, (width, height))
+        points[:, :, :2] = np.minimum(np.maximum(inside[keep], 0), (width, height))
         points[missing] = (np.nan, np.nan, 0)
-        links[missing[:, self._ends].any(axis=2)] = 0
-        np.clip(links, 0, 1, out=links)
+        starts, ends = self._ends
+        links[missing[:, starts] | missing[:, ends]] = 0
+        links = np.minimum(np.maximum(links, 0), 1)
         # How much of a whole pose was found, and how surely: the sum of all keypoint and link scores,
         # over as many as the topology has. Ranking by it gives a higher AP than the mean of the
         # detected keypoints, which favours fragments.
@@ -182,7 +183,10 @@ def largest_pose(topology: Topology) -> int:
 def boxes_of(points: NDArray[np.float32]) -> Float64Array:
     """xyxy (N, 4) around the keypoints of poses (N, K, 3), NaN where one is missing."""
     xy = points[:, :, :2].astype(np.float64)
-    return np.concatenate([np.fmin.reduce(xy, axis=1), np.fmax.reduce(xy, axis=1)], axis=1)
+    boxes = np.empty((len(xy), 4))
+    np.fmin.reduce(xy, axis=1, out=boxes[:, :2])
+    np.fmax.reduce(xy, axis=1, out=boxes[:, 2:])
+    return boxes
 
 
 def unequal(

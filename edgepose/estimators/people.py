@@ -149,7 +149,7 @@ def _alike(one: NDArray[np.floating], other: NDArray[np.floating], sigmas: Float
 def in_picture(xy: NDArray[np.floating], width: int, height: int) -> NDArray[np.bool_]:
     """Which points (N, K, 2) of N poses, NaN where missing, lie in the picture, or so little beside it
     that a rounding or a blurred maximum may be the reason."""
-    beyond = np.maximum(-xy, xy - (width, height)).max(axis=2)
+    beyond = np.maximum.reduce(np.maximum(-xy, xy - (width, height)), axis=2)
     inside: NDArray[np.bool_] = beyond <= 0
     if (inside | np.isnan(beyond)).all():
         return inside
