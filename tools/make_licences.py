@@ -148,7 +148,7 @@ def page() -> str:
         "# Third-party packages",
         "edgepose itself is MIT. It contains no code of other projects; what it imports is installed beside "
         "it by pip. Networks have licences of their own: `edgepose networks show NAME`. Those inside (MoveNet and "
-        "MediaPipe's hands by Google, YOLOX by Megvii, edgepose-lite-body by edgepose from MoveNet's trunk) are named "
+        "MediaPipe's hands by Google, YOLOX by Megvii) and edgepose-lite-body, which stays in the repository, are named "
         "with their terms and with what was changed in `NOTICE.md` beside them, with the text of Apache-2.0.",
         "",
         "TensorRT, CUDA and jetson-utils are not installed by edgepose: they come with JetPack or from NVIDIA, "
