@@ -98,6 +98,11 @@ class Frame:
         return int(self.as_given.shape[1])
 
     @property
+    def still(self) -> bool:
+        """True for a picture of its own, read from where its source says: no time, no camera."""
+        return bool(self.source) and self.pts is None and self.captured is None
+
+    @property
     def on_device(self) -> bool:
         """True where the pixels live in GPU memory only."""
         given = self.as_given

@@ -18,6 +18,7 @@ from edgepose.engines.base import Engine
 from edgepose.errors import UnknownNameError
 from edgepose.estimators.ahead import FramesAhead
 from edgepose.estimators.base import EstimatorOptions
+from edgepose.estimators.closer import Closer
 from edgepose.estimators.people import Limits, OfPeople, make_poses
 from edgepose.estimators.runner import Runner, frames_together, load_for, made_of, topology_of
 from edgepose.networks.manifest import Manifest
@@ -66,6 +67,7 @@ class OneStage(OfPeople, FramesAhead[MovenetPeople]):
         )
         self._limits = Limits.of(manifest, options, topology)
         self._around_keypoints = decoder.get("boxes") == "keypoints"
+        self._closer = Closer.of(self._runner, options, self._limits)
         self.device = None
         if kind == "movenet" and self._runner.device is not None:
             from edgepose.estimators.device_path import movenet_path
@@ -87,25 +89,47 @@ class OneStage(OfPeople, FramesAhead[MovenetPeople]):
             lambda engine: cls(engine, network.manifest, topology, options),
         )
 
+    def estimate(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> list[tuple[Pose, ...]]:
+        """The poses of each frame; still pictures are looked at a second time, closer."""
+        poses = super().estimate(frames, stopwatch)
+        closer = self._closer
+        again = [i for i, f in enumerate(frames) if closer and closer.shows_more(f)]
+        if closer is None or not again:
+            return poses
+        small: list[tuple[Pose, ...]] = []
+        for part in closer.runner.batches([frames[i] for i in again]):
+            small += self._look(closer.runner, closer.limits, part, stopwatch)
+        with stopwatch.stage("postprocess"):
+            for i, more in zip(again, small, strict=True):
+                poses[i] = closer.joined(poses[i] + more, self.topology, self._params.limit)
+        return poses
+
     def _estimate(self, frames: Sequence[Frame], watch: Stopwatch) -> list[tuple[Pose, ...]]:
-        places = self._runner.places(frames)
-        outputs = self._runner.run_placed(frames, places, watch)
+        return self._look(self._runner, self._limits, frames, watch)
+
+    def _look(
+        self, runner: Runner, limits: Limits, frames: Sequence[Frame], watch: Stopwatch
+    ) -> list[tuple[Pose, ...]]:
+        places = runner.places(frames)
+        outputs = runner.run_placed(frames, places, watch)
         with watch.stage("postprocess"):
             # engines of a fixed batch answer for empty rows too
-            spec = self._runner.spec_of(frames[0])
+            spec = runner.spec_of(frames[0])
             params = replace(self._params, size=(spec.width, spec.height))
             people = decode_people(outputs, params)[: len(frames)]
             rows = zip(people, places, frames, strict=True)
-            return [self._poses(found, where, frame) for found, where, frame in rows]
+            return [self._poses(found, where, frame, limits) for found, where, frame in rows]
 
     def _poses_of(self, found: MovenetPeople, place: Placement, frame: Frame) -> tuple[Pose, ...]:
-        return self._poses(select_movenet(found, self._params), place, frame)
+        return self._poses(select_movenet(found, self._params), place, frame, self._limits)
 
-    def _poses(self, people: People, where: Placement, frame: Frame) -> tuple[Pose, ...]:
+    def _poses(
+        self, people: People, where: Placement, frame: Frame, limits: Limits
+    ) -> tuple[Pose, ...]:
         points = people.points.copy()
         points[..., :2] = where.to_image(points[..., :2])
         boxes = None if self._around_keypoints else where.to_image(people.boxes)
-        return make_poses(points, people.scores, boxes, self.topology, frame, self._limits)
+        return make_poses(points, people.scores, boxes, self.topology, frame, limits)
 
     def close(self) -> None:
         """Release the engine."""

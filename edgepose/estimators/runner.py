@@ -79,7 +79,7 @@ class Runner:
         self._fixed = max(engine.inputs[0].shape[0], 0)
         self.batch = self._fixed or max(1, min(options.batch, engine.max_batch or options.batch))
         self.device = device_feed(engine, self.spec, self._fixed)
-        self._trim = (
+        self.trim = (
             trim and options.size is None and self.device is None and is_open(engine, self.spec)
         )
 
@@ -87,7 +87,7 @@ class Runner:
         """The input for a frame: where it may be trimmed, the longer side of the frame fills the input's as
         ever, and of the padding along the other only what makes up a multiple stays."""
         spec = self.spec
-        if not self._trim or spec.resize != "letterbox":
+        if not self.trim or spec.resize != "letterbox":
             return spec
         ratio = min(spec.width / frame.width, spec.height / frame.height)
         width, height = (  # never below what the ratio asks for, or the picture would get smaller

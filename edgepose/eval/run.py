@@ -229,7 +229,9 @@ def evaluate(
             rows, stages = done[entry.id]
         else:
             watch = Stopwatch()
-            poses = estimator.estimate([Frame(pixels, name=entry.file)], watch)[0]
+            poses = estimator.estimate([Frame(pixels, source=entry.file, name=entry.file)], watch)[
+                0
+            ]
             rows, stages = coco_rows(poses, entry.id, annotations.category, order), watch.stages
             if journal:
                 journal.add(entry.id, rows, stages)

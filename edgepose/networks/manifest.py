@@ -48,9 +48,9 @@ NOT_IN_JSON = {"path", "custom"}
 DECODER_NUMBERS = {
     *("score", "nms", "threshold", "keypoint_threshold", "link_threshold", "min_score"),
     *("padding", "mask", "scale", "shift_y", "presence", "split"),
-    *("box_score", "box_nms", "alike"),
+    *("box_score", "box_nms", "alike", "closer_score", "closer_alike"),
 }
-DECODER_COUNTS = {"upsample", "window", "samples", "class_count", "keypoint_values"}
+DECODER_COUNTS = {"upsample", "window", "samples", "class_count", "keypoint_values", "closer"}
 DECODER_LISTS = {"cmap_channels", "paf_channels", "classes", "strides", "anchors"}
 
 

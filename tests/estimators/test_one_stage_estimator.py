@@ -17,7 +17,10 @@ from edgepose.engines import EngineOptions
 from edgepose.engines.base import Choice
 from edgepose.errors import EngineError, UnknownNameError
 from edgepose.estimators.base import EstimatorOptions
+from edgepose.estimators.closer import Closer
 from edgepose.estimators.one_stage import OneStage
+from edgepose.estimators.people import Limits
+from edgepose.estimators.runner import Runner
 from edgepose.estimators.table import make_estimator
 from edgepose.networks import registry
 from edgepose.networks.manifest import InputSpec, Manifest
@@ -25,7 +28,7 @@ from edgepose.networks.resolve import Network, resolve
 from edgepose.networks.topology import load_topology
 from edgepose.preprocess import fit
 from edgepose.timing import Stopwatch
-from edgepose.types import Frame, TensorSpec
+from edgepose.types import Frame, Pose, TensorSpec
 
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "readme.jpg"
@@ -187,6 +190,64 @@ def test_sources_of_several_shapes_have_an_input_each() -> None:
 
 def test_the_size_that_was_asked_for_wins() -> None:
     assert fed([(1920, 1080), (640, 480)], size=(384, 384)) == [(2, 3, 384, 384)]
+
+
+def test_only_pictures_that_were_shrunk_are_looked_at_twice() -> None:
+    engine = Sizes()
+    manifest = registry.find("movenet-multipose")
+    estimator = OneStage(engine, manifest, load_topology("coco_17"), EstimatorOptions())
+    large, small = np.zeros((480, 640, 3), np.uint8), np.zeros((288, 384, 3), np.uint8)
+    frames = [
+        Frame(large, 0, source="a.jpg"),
+        Frame(small, 1, source="b.jpg"),
+        Frame(large, 2, pts=0.1, source="film.mp4"),
+        Frame(large, 3, source="camera", captured=1.0),
+        Frame(large, 4),  # handed over by a program: perhaps a frame of its own film
+    ]
+    assert estimator.estimate(frames, Stopwatch()) == [()] * 5
+    assert engine.fed == [(5, 3, 288, 384), (1, 3, 480, 640)]
+
+
+def test_a_size_that_was_asked_for_is_the_only_one() -> None:
+    engine = Sizes()
+    manifest, options = registry.find("movenet-multipose"), EstimatorOptions(size=(384, 384))
+    estimator = OneStage(engine, manifest, load_topology("coco_17"), options)
+    estimator.estimate([Frame(np.zeros((480, 640, 3), np.uint8), source="a.jpg")], Stopwatch())
+    assert engine.fed == [(1, 3, 384, 384)]
+
+
+def test_a_small_person_is_seen_better_at_the_second_look_and_counted_once() -> None:
+    people = np.array(cv2.imread(str(PICTURE))[:, :600, ::-1])
+    little = cv2.resize(people, (200, 144), interpolation=cv2.INTER_AREA)
+    wall = np.full((432, 640, 3), 128, np.uint8)
+    wall[200:344, 50:250] = little
+    estimator = OneStage.load(resolve("fast", download=False), EstimatorOptions(engine=ENGINE))
+    (once,), (twice,) = (
+        estimator.estimate([Frame(wall, source=source)], Stopwatch()) for source in ("", "a.jpg")
+    )
+    estimator.close()
+    assert len(once) == len(twice) == 1
+    assert twice[0].score > once[0].score + 0.1
+
+
+def test_of_both_looks_the_best_stay_in_order() -> None:
+    one = np.random.default_rng(0).uniform((10, 10, 0.5), (60, 110, 0.9), (17, 3))
+    names = load_topology("coco_17").keypoints
+    poses = [
+        Pose(
+            number, (one + np.array((dx, 0, 0))).astype(np.float32), names, (), score, (0, 0, 1, 1)
+        )
+        for number, (dx, score) in enumerate([(0, 0.3), (200, 0.2), (0.5, 0.5), (400, 0.4)])
+    ]
+    manifest = registry.find("movenet-multipose")
+    topology, options = load_topology("coco_17"), EstimatorOptions()
+    runner = Runner(Sizes(), manifest, options, trim=True)
+    closer = Closer.of(runner, options, Limits.of(manifest, options, topology))
+    assert closer is not None
+    best = closer.joined(poses, topology, 2)
+    assert [(p.id, p.score) for p in best] == [(0, 0.5), (1, 0.4)]
+    assert len(closer.joined(poses, topology, 300)) == 3
+    assert closer.joined([], topology, 300) == ()
 
 
 def test_boxes_lie_around_the_keypoints() -> None:
