@@ -7,6 +7,7 @@ Standard library only: the build hook (`hatch_build.py`) runs this file before a
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ HEADERS = ("host.h", "portable.h", "decode.h", "movenet.h")
 KERNELS = ("peaks.cu", "paf.cu", "movenet.cu", "preprocess.cu", "overlay.cu", "enlarge.cu")
 SOURCES = (*HEADERS, *KERNELS, *UNITS)
 LIBRARY = "_host.so"
+ZIG = (sys.executable, "-m", "ziglang")
 
 # No fused multiply-add and no reordering: results equal the numpy twins bit for bit. errno and
 # floating-point traps are not looked at, which lets square roots and comparisons be vectorised.
@@ -38,12 +40,15 @@ def digest() -> str:
 
 
 def compiler() -> list[str] | None:
-    """The C++ compiler command: `CXX`, else the first of g++, c++ and clang++ that is there."""
+    """The C++ compiler command: `CXX`, else the first of g++, c++, clang++ and ziglang's that is there.
+
+    Zig compiles for the processor it runs on where no other is named; a library may go elsewhere in a wheel.
+    """
     given = os.environ.get("CXX", "").split()
     for command in (given, ["g++"], ["c++"], ["clang++"]):
         if command and shutil.which(command[0]):
             return command
-    return None
+    return [*ZIG, "c++", "-mcpu=baseline"] if importlib.util.find_spec("ziglang") else None
 
 
 def build_library(target: Path = FOLDER / LIBRARY, extra: tuple[str, ...] = ()) -> str:
@@ -60,7 +65,7 @@ def build_library(target: Path = FOLDER / LIBRARY, extra: tuple[str, ...] = ()) 
     if not sys.platform.startswith("linux"):
         return f"the compiled decoder is for Linux, this is {sys.platform}"
     if command is None:
-        return "no C++ compiler (CXX, g++, c++ or clang++) is there"
+        return "no C++ compiler (CXX, g++, c++, clang++ or ziglang of PyPI) is there"
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".build-") as folder:
         made = Path(folder) / target.name

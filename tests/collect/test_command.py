@@ -25,52 +25,21 @@ from edgepose.errors import OutputError, UsageError
 from edgepose.fleet.config import RemoteConfig, Settle
 from edgepose.fleet.link import FleetLink
 from edgepose.fleet.messages import dump, dump_config
+from tests.certificates import certify
 
 httpx = pytest.importorskip("httpx", reason="httpx is not installed")
 pytest.importorskip("starlette", reason="the serve extra is not installed")
 
 
 # TLS and rights --------------------------------------------------------------------------------------
-def openssl(folder: Path, *words: str) -> None:
-    subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
-
-
 @pytest.fixture(scope="session")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """ca, other (an authority nobody knows), server and client, each NAME.crt and NAME.key."""
     folder = tmp_path_factory.mktemp("keys")
     for name in ("ca", "other"):
-        words = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-        words += [
-            "-subj",
-            f"/CN={name}",
-            "-days",
-            "2",
-            "-keyout",
-            f"{name}.key",
-            "-out",
-            f"{name}.crt",
-        ]
-        openssl(folder, *words)
-    (folder / "names").write_text("subjectAltName=IP:127.0.0.1,DNS:localhost\n")
+        certify(folder, name, ())
     for name in ("server", "client"):
-        words = ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-        openssl(
-            folder, *words, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr"
-        )
-        sign = [
-            "x509",
-            "-req",
-            "-in",
-            f"{name}.csr",
-            "-CA",
-            "ca.crt",
-            "-CAkey",
-            "ca.key",
-            "-days",
-            "2",
-        ]
-        openssl(folder, *sign, "-CAcreateserial", "-extfile", "names", "-out", f"{name}.crt")
+        certify(folder, name, by="ca")
     return folder
 
 

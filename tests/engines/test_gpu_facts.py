@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import textwrap
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgepose.cuda import host_build
 from edgepose.engines.gpu import Gpu, HostMemory, find_gpu, gpu_index, host_memory
 from edgepose.engines.plans import Flavour
 from edgepose.engines.tensorrt_load import check_gpu
@@ -34,13 +34,23 @@ int cuDeviceGetAttribute(int *v, int a, int d) {
 
 def driver(folder: Path, init: int = 0) -> str:
     """A libcuda with two devices, compiled."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
+    compiler = host_build.compiler()
     if compiler is None:
-        pytest.skip("no C compiler to make a stand-in driver with")
+        pytest.skip("no compiler to make a stand-in driver with")
     source, library = folder / "driver.c", folder / f"libcuda{init}.so"
     source.write_text(DRIVER)
     subprocess.run(
-        [compiler, "-shared", "-fPIC", f"-DINIT={init}", "-o", str(library), str(source)],
+        [
+            *compiler,
+            "-x",
+            "c",
+            "-shared",
+            "-fPIC",
+            f"-DINIT={init}",
+            "-o",
+            str(library),
+            str(source),
+        ],
         check=True,
         timeout=60,
     )

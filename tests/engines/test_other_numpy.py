@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -18,6 +17,7 @@ import numpy as np
 import pytest
 
 from edgepose.cli.engines import row, this_machine
+from edgepose.cuda import host_build
 from edgepose.cuda.context import gpu_driver
 from edgepose.doctor.checks import Place, _tensorrt_rtx, _try_import
 from edgepose.engines.cache import Entry, PlanKey, Sidecar
@@ -104,10 +104,10 @@ HEADERS = "pip download --quiet --no-deps --only-binary=:all: --python-version 3
 @pytest.fixture
 def built_for_numpy_1(tmp_path: Path) -> Path:
     """A folder with a jetson_utils_python that was built as one does on JetPack without the environment."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
+    compiler = host_build.compiler()
     include = Path(sysconfig.get_paths()["include"])
     if compiler is None or not (include / "Python.h").exists() or np.__version__ < "2":
-        pytest.skip("needs a C compiler, Python's headers and numpy 2")
+        pytest.skip("needs a compiler, Python's headers and numpy 2")
     wanted = [f"manylinux2014_{platform.machine()}", "numpy==1.23.5", "--dest", str(tmp_path)]
     done = subprocess.run(
         [sys.executable, "-m", *HEADERS.split(), *wanted], capture_output=True, timeout=120
@@ -121,9 +121,17 @@ def built_for_numpy_1(tmp_path: Path) -> Path:
     (tmp_path / "module.c").write_text(EXTENSION)
     folder = tmp_path / "site"
     folder.mkdir()
-    words = ["-shared", "-fPIC", "-w", f"-I{include}", f"-I{tmp_path}/headers/numpy/core/include"]
+    words = [
+        "-x",
+        "c",
+        "-shared",
+        "-fPIC",
+        "-w",
+        f"-I{include}",
+        f"-I{tmp_path}/headers/numpy/core/include",
+    ]
     target = folder / "jetson_utils_python.so"
-    subprocess.run([compiler, *words, "-o", target, tmp_path / "module.c"], check=True)
+    subprocess.run([*compiler, *words, "-o", target, tmp_path / "module.c"], check=True)
     return folder
 
 

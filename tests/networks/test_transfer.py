@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -17,6 +16,7 @@ from hypothesis import strategies as st
 from edgepose.errors import DownloadError
 from edgepose.networks.connection import shown
 from edgepose.networks.transfer import Expected, TransferOptions, fetch
+from tests.certificates import certify
 from tests.networks.web import (
     Behaviour,
     Handler,
@@ -493,19 +493,9 @@ def test_a_proxy_from_the_environment(
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A self-signed certificate of 127.0.0.1 with its key."""
     folder = tmp_path_factory.mktemp("tls")
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test -keyout k -out c"
-    try:
-        subprocess.run(
-            [*command.split(), "-addext", "subjectAltName=IP:127.0.0.1"],
-            cwd=folder,
-            check=True,
-            capture_output=True,
-            timeout=60,
-        )
-    except (OSError, subprocess.CalledProcessError) as e:
-        pytest.skip(f"openssl cannot make a certificate here: {e}")
+    certify(folder, "c", ("127.0.0.1",))
     both = folder / "both.pem"
-    both.write_bytes((folder / "k").read_bytes() + (folder / "c").read_bytes())
+    both.write_bytes((folder / "c.key").read_bytes() + (folder / "c.crt").read_bytes())
     return both
 
 
@@ -517,14 +507,14 @@ def test_certificates_are_verified(
         text = fails(url, tmp_path)
         assert "certificate cannot be verified" in text
         assert web.requests == []
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate.parent / "c"))
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate.parent / "c.crt"))
         get(url, tmp_path)
 
 
 def test_https_never_becomes_http(
     web: Web, certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.parent / "c"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.parent / "c.crt"))
     plain = web.on("/a", file(DATA))
     with Web(tls=certificate) as secure:
         text = fails(secure.on("/a", redirect(plain)), tmp_path)

@@ -8,6 +8,7 @@ import pty
 import select
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -30,14 +31,26 @@ GOOD = tgz(
 XML, BIN = b"<?xml version='1.0'?><net/>", os.urandom(5000)
 HPE = "human-pose-estimation-0001"
 
-pytestmark = pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 Shell = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """PATH with a curl: the system's, else one on libcurl."""
+    if shutil.which("curl"):
+        return os.environ["PATH"]
+    pytest.importorskip("pycurl", reason="neither curl nor pycurl is installed")
+    program = tmp_path_factory.mktemp("programs") / "curl"
+    script = Path(__file__).with_name("curl.py")
+    program.write_text(f"#!/bin/sh\nexec '{sys.executable}' '{script}' \"$@\"\n")
+    program.chmod(0o755)
+    return f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+
+
 @pytest.fixture
-def environment(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def environment(programs: str) -> dict[str, str]:
     """Plain mode, no waiting, and a proxy that leads nowhere: only loopback can be reached."""
-    env = {k: v for k, v in os.environ.items() if "proxy" not in k.lower()}
+    env = {k: v for k, v in os.environ.items() if "proxy" not in k.lower()} | {"PATH": programs}
     env.pop("EDGEPOSE_MIRROR", None)
     env.pop("EDGEPOSE_OFFLINE", None)
     nowhere = "http://127.0.0.1:9"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 import threading
@@ -11,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from peers import HERE, SYSTEM_PYTHON, RtspPeer, open_descriptors, wait_for
+
+from edgepose.cuda import host_build
 
 
 @pytest.fixture(scope="session")
@@ -39,13 +40,14 @@ def rtsp_peer(gstreamer: None) -> Iterator[RtspPeer]:
 @pytest.fixture(scope="session")
 def fake_camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The compiled stand-in for a camera."""
-    compiler = shutil.which("cc") or shutil.which("gcc")
+    compiler = host_build.compiler()
     if not compiler or not sys.platform.startswith("linux") or sys.maxsize < 2**32:
-        pytest.skip("the stand-in for a camera needs a C compiler on 64-bit Linux")
+        pytest.skip("the stand-in for a camera needs a compiler on 64-bit Linux")
     library = tmp_path_factory.mktemp("camera") / "fake_camera.so"
     source = HERE / "fake_camera.c"
     subprocess.run(
-        [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"], check=True
+        [*compiler, *"-x c -shared -fPIC -O1 -o".split(), str(library), str(source), "-ldl"],
+        check=True,
     )
     return library
 

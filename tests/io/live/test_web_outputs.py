@@ -24,6 +24,7 @@ from edgepose.io.outputs import open_output
 from edgepose.io.sources import open_source
 from edgepose.io.sources.testsrc import latency, read_clock, write_clock
 from edgepose.types import Frame
+from tests.certificates import certify
 
 try:
     import aiortc
@@ -352,21 +353,11 @@ def test_the_camera_of_a_browser_comes_in(tmp_path: Path) -> None:
 
 
 def test_https(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import shutil
     import ssl
-    import subprocess
 
-    if not shutil.which("openssl"):
-        pytest.skip("openssl is not installed")
-    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    subprocess.run(
-        f"openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout {key} "
-        f"-out {certificate}".split(),
-        check=True,
-        capture_output=True,
-    )
-    monkeypatch.setenv("SSL_CERT", str(certificate))
-    monkeypatch.setenv("SSL_KEY", str(key))
+    certify(tmp_path, "web")
+    monkeypatch.setenv("SSL_CERT", str(tmp_path / "web.crt"))
+    monkeypatch.setenv("SSL_KEY", str(tmp_path / "web.key"))
     output: Any = open_output("https://@127.0.0.1:0/cam?")
     output.write(frame(0, 5.0))
     trusting = ssl.create_default_context()
