@@ -30,9 +30,14 @@ def _shipped(folder: Path) -> tuple[Manifest, ...]:
     return tuple(load_manifest(f) for f in files)
 
 
+def shipped_manifests() -> tuple[Manifest, ...]:
+    """The networks that come with edgepose, by name."""
+    return _shipped(data_networks())
+
+
 def shipped_names() -> frozenset[str]:
     """Names and aliases of the networks that come with edgepose, as `normalise` makes them."""
-    return frozenset(normalise(n) for m in _shipped(data_networks()) for n in (m.name, *m.aliases))
+    return frozenset(normalise(n) for m in shipped_manifests() for n in (m.name, *m.aliases))
 
 
 def _user_files() -> list[Path]:
@@ -62,7 +67,7 @@ def _load_user() -> Iterator[Manifest | NetworkFileError]:
 
 def manifests() -> list[Manifest]:
     """Every known network in alphabetical order; broken user manifests are left out."""
-    known = {m.name: m for m in _shipped(data_networks())}
+    known = {m.name: m for m in shipped_manifests()}
     known.update({m.name: m for m in _load_user() if isinstance(m, Manifest)})
     return [known[name] for name in sorted(known)]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from broker import Broker, wait_for
+from broker import Broker, need_mosquitto, wait_for
 from fleet_peers import QUICK, Running, drained, environment, link, record
 
 from edgepose.cli.main import run_words
@@ -50,6 +50,7 @@ COMPOSE = Path(__file__).parents[2] / "docker" / "fleet"
 @pytest.fixture(scope="session")
 def strict(keys: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """TLS, a certificate of ours asked for, passwords, and the rights of docker/fleet."""
+    need_mosquitto()
     folder = tmp_path_factory.mktemp("strict")
     passwords = folder / "passwords"
     passwords.write_text("".join(f"{user}:{word}\n" for user, word in PASSWORDS.items()))

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgepose.cuda import host
 from edgepose.decode import movenet
 from edgepose.decode.movenet import (
     CELL,
@@ -23,7 +22,7 @@ from edgepose.decode.movenet import (
     decode_numpy,
 )
 from edgepose.decode.one_stage import OneStageParams, decode_people
-from edgepose.errors import BackendUnavailable, EngineError
+from edgepose.errors import EngineError
 from edgepose.paths import data_networks
 from tests.decode.movenet_maps import K, empty, put, random_maps
 
@@ -98,16 +97,12 @@ def test_another_network_is_refused_with_what_was_found() -> None:
 # --- TensorFlow.js, and the compiled decoder against numpy's
 
 
-def compiled() -> bool:
-    try:
-        host.library()
-    except BackendUnavailable:
-        return False
-    return True
-
-
-needs_compiler = pytest.mark.skipif(not compiled(), reason="the host library is not built")
-DECODERS = [decode_numpy, pytest.param(decode_movenet, marks=needs_compiler)]
+@pytest.fixture(params=[decode_numpy, decode_movenet])
+def decoder(request: pytest.FixtureRequest) -> Any:
+    """Each decoder; the compiled one where the host library is built or can be."""
+    if request.param is decode_movenet:
+        request.getfixturevalue("compiled")
+    return request.param
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +117,6 @@ def recorded() -> dict[str, Any]:
     return {**data, "maps": {name: m[0] for name, m in maps.items()}}
 
 
-@pytest.mark.parametrize("decoder", DECODERS)
 def test_people_are_those_of_tensorflow(decoder: Any, recorded: dict[str, Any]) -> None:
     people, answer = decoder(recorded["maps"], 0.0), recorded["answer"]
     height, width = recorded["pixels"].shape[:2]
@@ -140,7 +134,7 @@ def same(found: MovenetPeople, wanted: MovenetPeople) -> None:
     np.testing.assert_allclose(found.scores, wanted.scores, rtol=1e-5)
 
 
-@needs_compiler
+@pytest.mark.usefixtures("compiled")
 @given(random_maps())
 def test_the_compiled_decoder_is_numpys(maps: dict[str, np.ndarray]) -> None:
     same(decode_movenet(maps, 0.02), decode_numpy(maps, 0.02))
@@ -156,12 +150,11 @@ def test_the_weight_falls_as_the_exponential_does(apart: float, side: int) -> No
     assert further < found or found == 0
 
 
-@needs_compiler
+@pytest.mark.usefixtures("compiled")
 def test_the_compiled_decoder_on_a_real_answer(recorded: dict[str, Any]) -> None:
     same(decode_movenet(recorded["maps"], 0.0), decode_numpy(recorded["maps"], 0.0))
 
 
-@pytest.mark.parametrize("decoder", DECODERS)
 def test_flat_maps_end(decoder: Any) -> None:
     maps = {name: np.full_like(m, 0.5) for name, m in empty().items()}
     assert len(decoder(maps, 0.1).scores) == MOST

@@ -40,19 +40,9 @@ def driver(folder: Path, init: int = 0) -> str:
     source, library = folder / "driver.c", folder / f"libcuda{init}.so"
     source.write_text(DRIVER)
     subprocess.run(
-        [
-            *compiler,
-            "-x",
-            "c",
-            "-shared",
-            "-fPIC",
-            f"-DINIT={init}",
-            "-o",
-            str(library),
-            str(source),
-        ],
+        [*compiler, *"-x c -O1 -shared -fPIC -o".split(), library, source, f"-DINIT={init}"],
         check=True,
-        timeout=60,
+        timeout=300,
     )
     return str(library)
 

@@ -121,15 +121,8 @@ def built_for_numpy_1(tmp_path: Path) -> Path:
     (tmp_path / "module.c").write_text(EXTENSION)
     folder = tmp_path / "site"
     folder.mkdir()
-    words = [
-        "-x",
-        "c",
-        "-shared",
-        "-fPIC",
-        "-w",
-        f"-I{include}",
-        f"-I{tmp_path}/headers/numpy/core/include",
-    ]
+    words = "-x c -O1 -shared -fPIC -w".split()
+    words += [f"-I{include}", f"-I{tmp_path}/headers/numpy/core/include"]
     target = folder / "jetson_utils_python.so"
     subprocess.run([*compiler, *words, "-o", target, tmp_path / "module.c"], check=True)
     return folder

@@ -20,7 +20,8 @@ from edgepose.options import TalkChoice, fields_of
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 NETWORKS = (DOCS / "networks.md").read_text()
 DOWNLOAD = (DOCS / "download.md").read_text()
-MANIFESTS = {m.name: m for m in registry.manifests()}
+SHIPPED = registry.shipped_manifests()  # not what lies in EDGEPOSE_HOME
+MANIFESTS = {m.name: m for m in SHIPPED}
 
 
 def rows(text: str) -> list[list[str]]:
