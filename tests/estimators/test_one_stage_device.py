@@ -54,7 +54,7 @@ def wanted(on: OneStage, answers: Sequence[Maps], shown: Sequence[Frame]) -> lis
     people = [found for maps in answers for found in decode_people(maps, on._params)]
     places = [fit(on.manifest.input, f.width, f.height, "boxes") for f in shown]
     rows = zip(people[: len(shown)], places, shown, strict=True)
-    return [on._poses(found, place, frame) for found, place, frame in rows]
+    return [on._poses(found, place, frame, on._limits) for found, place, frame in rows]
 
 
 def assert_near(found: Sequence[tuple[Pose, ...]], expected: Sequence[tuple[Pose, ...]]) -> None:
