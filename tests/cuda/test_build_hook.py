@@ -76,6 +76,7 @@ def test_without_a_compiler_the_wheel_is_pure(
     hook: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setitem(sys.modules, "ziglang", None)  # as where it is not installed
     monkeypatch.delenv("CXX", raising=False)
     assert run(hook)["artifacts"] == []
     assert "no C++ compiler" in capfd.readouterr().err

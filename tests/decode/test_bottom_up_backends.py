@@ -177,6 +177,7 @@ def test_building_without_a_working_compiler_gives_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "ziglang", None)  # as where it is not installed
     monkeypatch.delenv("CXX", raising=False)
     assert "no C++ compiler" in host_build.build_library(tmp_path / "x.so")
     broken = tmp_path / "g++"
