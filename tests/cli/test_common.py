@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -74,8 +75,7 @@ def test_the_program_shows_its_help_where_a_command_is_missing(
     assert shown.count("Usage:") == 1
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, *ENDS])
-def test_files_are_finished_before_a_signal_is_heard(number: signal.Signals) -> None:
+def finish_and_be_interrupted(number: int) -> None:
     done: list[int] = []
 
     def finish(signals: int) -> None:
@@ -84,7 +84,6 @@ def test_files_are_finished_before_a_signal_is_heard(number: signal.Signals) -> 
                 os.kill(os.getpid(), number)
                 done.append(came)
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever other tests left
     with interruptible():
         finish(0)
         for signals in (1, 2):  # a second one ends it at once
@@ -93,6 +92,16 @@ def test_files_are_finished_before_a_signal_is_heard(number: signal.Signals) -> 
         assert done == [0, 0]
         with pytest.raises(KeyboardInterrupt):  # as it was before
             os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, *ENDS])
+def test_files_are_finished_before_a_signal_is_heard(number: signal.Signals) -> None:
+    # in a process of its own: a signal that is not taken would end the session
+    spawn = multiprocessing.get_context("spawn")
+    process = spawn.Process(target=finish_and_be_interrupted, args=(int(number),))
+    process.start()
+    process.join(100)
+    assert process.exitcode == 0
 
 
 def test_a_full_disk_behind_the_messages_ends_no_run() -> None:

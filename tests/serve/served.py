@@ -80,7 +80,7 @@ class Served:
 
     def _address(self) -> str:
         assert self.process.poll() is None, "".join(self.said)
-        return next((m[1] for x in self.said if (m := re.search(r"(http://\S+:\d+)", x))), "")
+        return next((m[1] for x in self.said if (m := re.search(r"(http://\S+:\d+\S*)", x))), "")
 
     def get(self, path: str, **query: Any) -> Any:
         """The JSON of a path."""
