@@ -52,11 +52,19 @@ def _cpu() -> str:
     return platform.processor() or "unknown"
 
 
+def _shown(word: str) -> str:
+    """A word of the command as others may type it: where a file lies on this machine is nobody's matter."""
+    path = Path(word)
+    if not path.is_absolute():
+        return word
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else "PATH"
+
+
 def store(name: str, figures: dict[str, Any], conditions: dict[str, Any]) -> None:
     """Print the figures and write them with the machine to benchmarks/results/NAME.json."""
     data = {
         "benchmark": name,
-        "command": " ".join(["python", *sys.argv]),
+        "command": " ".join(["python", *map(_shown, sys.argv)]),
         "date": datetime.now(timezone.utc).date().isoformat(),
         "machine": conditions,
         "figures": figures,

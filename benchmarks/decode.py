@@ -126,8 +126,6 @@ def main() -> None:
         "--synthetic", action="store_true", help="frames made here, not the oracle's"
     )
     options = parser.parse_args()
-    if options.trt_pose:  # the results name no folder of anybody's machine
-        sys.argv = ["CLONE" if a == str(options.trt_pose) else a for a in sys.argv]
     conditions = machine()
     compiler = host_build.compiler() or ["none"]
     version = subprocess.run([compiler[0], "--version"], capture_output=True, text=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -375,3 +376,12 @@ def test_fish_completion() -> None:
     ask = f"source {COMPLETIONS}/edgepose.fish; complete -C 'edgepose events l'"
     done = subprocess.run([fish, "-c", ask], capture_output=True, text=True, check=True)
     assert done.stdout.split()[0] == "list"
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "benchmarks/results").glob("*.json")), ids=lambda p: p.stem
+)
+def test_commands_of_stored_results_name_no_folder_of_a_machine(path: Path) -> None:
+    rows = json.loads(path.read_text())
+    for row in rows if isinstance(rows, list) else [rows]:
+        assert not re.search(r"(^|[ =])[/~]", row.get("command", ""))

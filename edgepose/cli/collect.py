@@ -79,10 +79,8 @@ def collect(asked: Collect) -> int:
 
 
 def _page_server(receiver: Receiver, reader: FleetStore, token: str, asked: Collect) -> Any:
-    app, web = (
-        web_server.load_app("edgepose.collect.app:fleet_app", receiver, reader, token),
-        asked.web,
-    )
+    web = asked.web
+    app = web_server.load_app("edgepose.collect.app:fleet_app", receiver, reader, token)
     if asked.poses is not None:
         key = _poses_key(asked)
         app = web_server.load_app("edgepose.collect.inbox:Inbox", app, asked.poses, key)
