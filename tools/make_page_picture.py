@@ -1,6 +1,6 @@
 """Make docs/images/page.jpg: the page of `edgepose serve` in headless Chromium, watching a film.
 
-python tools/make_page_picture.py FILM [--seconds 24] [--out docs/images/page.jpg]
+python tools/make_page_picture.py FILM [--seconds 27] [--out docs/images/page.jpg]
 
 The picture in the repository shows one-by-one-person-detection.mp4 of Intel's sample videos (CC BY 4.0,
 https://github.com/intel-iot-devkit/sample-videos). It needs chromium and chromedriver, and the extras
@@ -74,7 +74,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("film")
-    parser.add_argument("--seconds", type=float, default=24)
+    parser.add_argument("--seconds", type=float, default=27)
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "images" / "page.jpg")
     options = parser.parse_args()
     out = options.out.resolve()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -152,6 +153,23 @@ def test_gestures_that_were_changed_are_refused(tmp_path: Path) -> None:
     file.unlink()
     with pytest.raises(UsageError, match=r"mine.gestures is not seen here"):
         Worker(str(tmp_path / "out"))
+
+
+def test_a_worker_that_would_answer_otherwise_is_refused(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    settle(folder, job())
+    Worker(str(tmp_path)).close()  # the first writes down its engine
+    Worker(str(tmp_path)).close()
+    folder.engine.write_text('{"engine": "tensorrt (Orin)"}')
+    with pytest.raises(UsageError, match=r"the job began with tensorrt \(Orin\)"):
+        Worker(str(tmp_path))
+    Worker(str(tmp_path), mixed=True).close()
+    settle(folder, replace(job(), weights={"edgepose-lite-body": "0" * 64}), overwrite=True)
+    with pytest.raises(UsageError, match="other weights of edgepose-lite-body"):
+        Worker(str(tmp_path))
+    settle(folder, replace(job(), edgepose="0.0.1"), overwrite=True)
+    with pytest.raises(UsageError, match=r"the job is of 0\.0\.1"):
+        Worker(str(tmp_path))
 
 
 def test_two_drivers_of_one_folder(tmp_path: Path) -> None:
