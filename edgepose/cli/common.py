@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -217,12 +218,15 @@ def run_app(app: typer.Typer, argv: Sequence[str], name: str, taking: Container[
 def leave(code: int) -> NoReturn:
     """End the process with an exit code.
 
-    After a cancelled TensorRT build at once: threads of the builder may still call its logger, and in
-    an interpreter that is being torn down that aborts the process.
+    At once where native code still works that nobody waits for: after Ctrl-C FFmpeg in a thread that opens or
+    reads a stream, after a cancelled build threads of TensorRT. What it calls in an interpreter that is being
+    torn down would crash the process.
     """
     build = sys.modules.get("edgepose.engines.tensorrt_build")
-    if build is not None and build.was_cancelled():
-        sys.stdout.flush()
-        sys.stderr.flush()
+    others = any(thread.daemon for thread in threading.enumerate())
+    if others or (build is not None and build.was_cancelled()):
+        with suppress(OSError, ValueError):  # whoever read what we wrote is gone
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(code)
     sys.exit(code)

@@ -104,6 +104,22 @@ def test_files_are_finished_before_a_signal_is_heard(number: signal.Signals) -> 
     assert process.exitcode == 0
 
 
+@pytest.mark.parametrize("others", [True, False])
+def test_nothing_is_torn_down_under_threads_that_still_work(others: bool) -> None:
+    """FFmpeg asks in its own threads whether to go on, by a function of Python: without one left that is a crash."""
+    code = (
+        "import atexit, sys, threading\n"
+        "from edgepose.cli.common import leave\n"
+        "atexit.register(print, 'torn down')\n"
+        f"if {others}: threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+        "print('written')\n"
+        "leave(7)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 7
+    assert done.stdout == ("written\n" if others else "written\ntorn down\n")
+
+
 def test_a_full_disk_behind_the_messages_ends_no_run() -> None:
     command = [sys.executable, "-m", "edgepose", "posenet", str(PICTURE)]
     with open("/dev/full", "w") as full:
