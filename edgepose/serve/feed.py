@@ -52,23 +52,23 @@ class Listener(Generic[T]):
         Raises:
             FeedClosed: all was given out and nothing will come.
         """
-        items = self._feed.take(self._kept, self._newest)
-        if items:
-            return items
-        if self._feed.closed:
-            raise FeedClosed
-        # `put` is followed by `ring` in this loop, so nothing can be missed between here and the wait
-        self._bell = self.loop.create_future()
-        timer = self.loop.call_later(idle, self.ring)
-        try:
-            await self._bell
-        finally:
-            timer.cancel()
-            self._bell = None
-        items = self._feed.take(self._kept, self._newest)
-        if not items and self._feed.closed:
-            raise FeedClosed
-        return items
+        until = self.loop.time() + idle
+        while True:
+            closed = self._feed.closed  # asked first: what came before the end is given out
+            items = self._feed.take(self._kept, self._newest)
+            if items or (self.loop.time() >= until and not closed):
+                return items
+            if closed:
+                raise FeedClosed
+            # `put` is followed by `ring` in this loop, so nothing can be missed between here and the wait; but a
+            # ring may be late, and its item taken already: then the wait goes on
+            self._bell = self.loop.create_future()
+            timer = self.loop.call_at(until, self.ring)
+            try:
+                await self._bell
+            finally:
+                timer.cancel()
+                self._bell = None
 
     def __enter__(self) -> Listener[T]:
         return self

@@ -53,6 +53,20 @@ def test_nothing_is_lost_or_doubled_between_threads() -> None:
     in_a_loop(test)
 
 
+def test_a_late_bell_is_not_taken_for_silence() -> None:
+    """A viewer who is told of an item that it has already would be sent the picture before once more."""
+
+    async def test() -> None:
+        feed: Feed[int] = Feed()
+        with feed.listen() as listener:
+            feed.publish(1)
+            assert await listener.get(5) == [1]  # at once; its bell has still to ring in this loop
+            asyncio.get_running_loop().call_later(0.05, feed.publish, 2)
+            assert await listener.get(5) == [2]
+
+    in_a_loop(test)
+
+
 def test_who_never_listens_costs_bounded_memory() -> None:
     async def test() -> None:
         feed: Feed[int] = Feed(kept=["event"])
