@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from broker import Broker, need_mosquitto, wait_for
+from broker import MOSQUITTO, Broker, wait_for
 from fleet_peers import QUICK, Running, drained, environment, link, record
 
 from edgepose.cli.main import run_words
@@ -47,17 +47,19 @@ PASSWORDS = {"cam-a": "aa", "cam-b": "bb", "collector": "cc"}
 COMPOSE = Path(__file__).parents[2] / "docker" / "fleet"
 
 
-@pytest.fixture(scope="session")
-def strict(keys: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """TLS, a certificate of ours asked for, passwords, and the rights of docker/fleet."""
-    need_mosquitto()
+@pytest.fixture(scope="module", params=[True, False] if MOSQUITTO else [True])
+def strict(
+    request: pytest.FixtureRequest, keys: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Broker]:
+    """TLS, a certificate of ours asked for, passwords, and the rights of docker/fleet; of both brokers."""
     folder = tmp_path_factory.mktemp("strict")
     passwords = folder / "passwords"
     passwords.write_text("".join(f"{user}:{word}\n" for user, word in PASSWORDS.items()))
-    subprocess.run(["mosquitto_passwd", "-U", str(passwords)], check=True)
+    if not request.param:
+        subprocess.run(["mosquitto_passwd", "-U", str(passwords)], check=True)
     lines = ["allow_anonymous false", f"password_file {passwords}", f"acl_file {COMPOSE / 'acl'}"]
     lines += [f"cafile {keys}/ca.crt", f"certfile {keys}/server.crt", f"keyfile {keys}/server.key"]
-    made = Broker(folder, *lines, "require_certificate true").start()
+    made = Broker(folder, *lines, "require_certificate true", small=request.param).start()
     yield made
     made.kill()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from broker import Broker, Subscriber, wait_for
+from broker import Broker, Subscriber, need_mosquitto, wait_for
 
 from edgepose.io.sinks.mqtt import MqttSink
 from edgepose.types import Result
@@ -14,6 +14,7 @@ COUNT = 20
 
 def test_what_a_killed_broker_had_acknowledged_is_gone(tmp_path: Path) -> None:
     """`posenet --mqtt '...?qos=1&spool=FILE'` holds no longer than its broker lives, persistence or not."""
+    need_mosquitto()
     lines = ("persistence true", f"persistence_location {tmp_path}/", "autosave_interval 1800")
     broker = Broker(tmp_path, *lines).start()
     Subscriber(broker.port, "keeps").close()  # away, but the broker keeps messages for it

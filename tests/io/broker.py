@@ -51,13 +51,13 @@ class Broker:
     """A broker on a port of its own, without persistence.
 
     Args:
-        lines: of mosquitto's configuration; where there are any, the test is skipped without mosquitto.
+        lines: of mosquitto's configuration; the small broker knows listener, TLS, passwords and rights.
+        small: ours even where there is a mosquitto.
     """
 
-    def __init__(self, folder: Path, *lines: str) -> None:
-        if lines:
-            need_mosquitto()
+    def __init__(self, folder: Path, *lines: str, small: bool = MOSQUITTO is None) -> None:
         self.port, self.process = free_port(), None
+        self._program = [sys.executable, str(SMALL)] if small else [str(MOSQUITTO), "-c"]
         self.config = folder / "mosquitto.conf"
         listener = [f"listener {self.port} 127.0.0.1", *lines, "user root"]
         if "allow_anonymous false" not in lines:
@@ -66,9 +66,7 @@ class Broker:
 
     def start(self) -> Broker:
         self.process = subprocess.Popen(
-            [MOSQUITTO, "-c", str(self.config)]
-            if MOSQUITTO
-            else [sys.executable, str(SMALL), str(self.port)],
+            [*self._program, str(self.config)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

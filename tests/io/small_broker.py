@@ -1,12 +1,14 @@
-"""An MQTT 3.1.1 broker for machines without mosquitto: `python small_broker.py PORT`.
+"""An MQTT 3.1.1 broker for machines without mosquitto: `python small_broker.py MOSQUITTO.CONF`.
 
-As much as the tests need of one that nobody configures: any client, QoS 0 and 1, retained messages, wills,
-sessions that last, shared subscriptions, and nothing kept on a disk.
+As much as the tests need: QoS 0 and 1, retained messages, wills, sessions that last, shared subscriptions; of the
+configuration TLS, passwords (as they are, not hashed) and the rights of a file; nothing is kept on a disk.
 """
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import ssl
 import struct
 import sys
 import threading
@@ -14,6 +16,7 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 
 CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, SUBACK = 1, 2, 3, 4, 8, 9
 UNSUBSCRIBE, UNSUBACK, PINGREQ, PINGRESP, DISCONNECT = 10, 11, 12, 13, 14
@@ -36,6 +39,7 @@ class Session:
 
     name: str
     lasts: bool
+    user: str = ""
     filters: dict[str, int] = field(default_factory=dict)
     queue: deque[Message] = field(default_factory=deque)
     flying: dict[int, Message] = field(default_factory=dict)
@@ -86,10 +90,40 @@ def matches(pattern: str, topic: str) -> bool:
     return len(wanted) == len(words)
 
 
+class Rights:
+    """Who is let in, and what for."""
+
+    def __init__(self, settings: dict[str, str]) -> None:
+        self._passwords: dict[str, str] | None = None
+        if settings.get("allow_anonymous") == "false":
+            lines = Path(settings["password_file"]).read_text().splitlines()
+            self._passwords = dict(line.split(":", 1) for line in lines)
+        self._rules: list[tuple[str, str, str]] | None = None  # user ("" all), access, filter
+        if "acl_file" in settings:
+            self._rules, user = [], ""
+            for line in Path(settings["acl_file"]).read_text().splitlines():
+                word, _, rest = line.partition(" ")
+                if word == "user":
+                    user = rest
+                elif word in ("topic", "pattern"):
+                    access, pattern = rest.split()
+                    self._rules.append(("" if word == "pattern" else user, access, pattern))
+
+    def lets_in(self, user: str, password: str) -> bool:
+        return self._passwords is None or self._passwords.get(user) == password
+
+    def allows(self, user: str, access: str, topic: str) -> bool:
+        return self._rules is None or any(
+            kind == access and whose in ("", user) and matches(of.replace("%u", user), topic)
+            for whose, kind, of in self._rules
+        )
+
+
 class Broker:
     """All sessions and what is retained; one lock, as tests have few clients."""
 
-    def __init__(self) -> None:
+    def __init__(self, rights: Rights) -> None:
+        self._rights = rights
         self._lock = threading.RLock()
         self._sessions: dict[str, Session] = {}
         self._retained: dict[str, Message] = {}
@@ -116,8 +150,8 @@ class Broker:
                     session.connection = None
                     if not session.lasts:
                         self._sessions.pop(session.name, None)
-                if will is not None:
-                    self._publish(will)
+                if session is not None and will is not None:
+                    self._publish(session.user, will)
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
             connection.close()
@@ -146,6 +180,10 @@ class Broker:
         if flags & 4:
             topic = r.text()
             will = Message(topic, r.take(r.number()), flags >> 3 & 3, bool(flags & 32))
+        user = r.text() if flags & 128 else ""
+        if not self._rights.lets_in(user, r.text() if flags & 64 else ""):
+            connection.sendall(packet(CONNACK, bytes([0, 5])))
+            raise ValueError(user)
         name = name or f"nameless {id(connection)}"
         with self._lock:
             old = self._sessions.get(name)
@@ -154,7 +192,7 @@ class Broker:
                     old.connection.shutdown(socket.SHUT_RDWR)
             fresh = flags & 2 or old is None
             session = Session(name, lasts=not flags & 2) if fresh or old is None else old
-            session.connection, self._sessions[name] = connection, session
+            session.connection, session.user, self._sessions[name] = connection, user, session
             connection.sendall(packet(CONNACK, bytes([0 if fresh else 1, 0])))
             for number, message in session.flying.items():
                 self._send(session, message, number, again=True)
@@ -168,7 +206,7 @@ class Broker:
             if kind == PUBLISH:
                 topic, qos = r.text(), head >> 1 & 3
                 number = r.take(2) if qos else b""
-                self._publish(Message(topic, r.rest, qos, bool(head & 1)))
+                self._publish(session.user, Message(topic, r.rest, qos, bool(head & 1)))
                 if qos:
                     connection.sendall(packet(PUBACK, number))
             elif kind == PUBACK:
@@ -200,7 +238,9 @@ class Broker:
                 if matches(pattern, kept.topic):
                     self._queue(session, kept, min(qos, kept.qos), retained=True)
 
-    def _publish(self, message: Message) -> None:
+    def _publish(self, user: str, message: Message) -> None:
+        if not self._rights.allows(user, "write", message.topic):
+            return  # acknowledged all the same, as mosquitto does
         if message.retained and message.payload:
             self._retained[message.topic] = message
         elif message.retained:
@@ -225,6 +265,8 @@ class Broker:
     def _queue(self, session: Session, message: Message, qos: int, retained: bool = False) -> None:
         if session.connection is None and not (session.lasts and qos):
             return
+        if not self._rights.allows(session.user, "read", message.topic):
+            return
         session.queue.append(Message(message.topic, message.payload, qos, retained))
         self._drain(session)
 
@@ -246,13 +288,46 @@ class Broker:
             session.connection.sendall(packet(PUBLISH, body + message.payload, flags))
 
 
+async def secure(port: int, inner: int, settings: dict[str, str]) -> None:
+    """TLS on a port; what comes is handed to another one, where it is plain."""
+    trust = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=settings["cafile"])
+    trust.load_cert_chain(settings["certfile"], settings["keyfile"])
+    if settings.get("require_certificate") == "true":
+        trust.verify_mode = ssl.CERT_REQUIRED
+
+    async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await source.read(65536):
+                target.write(data)
+                await target.drain()
+        target.close()
+
+    async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back, there = await asyncio.open_connection("127.0.0.1", inner)
+        await asyncio.gather(pump(reader, there), pump(back, writer))
+
+    server = await asyncio.start_server(meet, "127.0.0.1", port, ssl=trust)
+    await server.serve_forever()
+
+
+def listen(listening: socket.socket, broker: Broker) -> None:
+    while True:
+        connection, _ = listening.accept()
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        threading.Thread(target=broker.serve, args=(connection,), daemon=True).start()
+
+
 def main() -> None:
-    broker = Broker()
-    with socket.create_server(("127.0.0.1", int(sys.argv[1]))) as listening:
-        while True:
-            connection, _ = listening.accept()
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            threading.Thread(target=broker.serve, args=(connection,), daemon=True).start()
+    lines = Path(sys.argv[1]).read_text().splitlines()
+    settings = dict(line.split(" ", 1) for line in lines if line)
+    port, broker = int(settings["listener"].split()[0]), Broker(Rights(settings))
+    tls = "certfile" in settings
+    plain = socket.create_server(("127.0.0.1", 0 if tls else port))
+    if tls:
+        threading.Thread(target=listen, args=(plain, broker), daemon=True).start()
+        asyncio.run(secure(port, plain.getsockname()[1], settings))
+    else:
+        listen(plain, broker)
 
 
 if __name__ == "__main__":

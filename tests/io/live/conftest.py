@@ -9,29 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from peers import HERE, SYSTEM_PYTHON, RtspPeer, open_descriptors, wait_for
+from peers import HERE, RtspPeer, open_descriptors, wait_for
 
 from edgepose.cuda import host_build
 
 
-@pytest.fixture(scope="session")
-def gstreamer() -> None:
-    """Skips where the system's Python has no gst-rtsp-server."""
-    probe = (
-        "import gi; gi.require_version('GstRtspServer', '1.0'); "
-        "from gi.repository import Gst, GstRtspServer; Gst.init(None); "
-        "assert Gst.ElementFactory.find('x264enc') and Gst.ElementFactory.find('rtph264pay')"
-    )
-    try:
-        done = subprocess.run([SYSTEM_PYTHON, "-c", probe], capture_output=True, timeout=60)
-    except FileNotFoundError:
-        pytest.skip(f"no {SYSTEM_PYTHON}")
-    if done.returncode:
-        pytest.skip("gst-rtsp-server with x264enc is not installed (docs/cameras-and-streams.md)")
-
-
 @pytest.fixture
-def rtsp_peer(gstreamer: None) -> Iterator[RtspPeer]:
+def rtsp_peer() -> Iterator[RtspPeer]:
     peer = RtspPeer().start()
     yield peer
     peer.kill()

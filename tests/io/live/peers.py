@@ -6,13 +6,16 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
 SYSTEM_PYTHON = "/usr/bin/python3"
+SMALL_RTSP = (sys.executable, HERE / "small_rtsp.py")
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 20.0, what: str = "it") -> Any:
@@ -42,17 +45,37 @@ def listens(port: int) -> bool:
         return s.connect_ex(("127.0.0.1", port)) == 0
 
 
-class RtspPeer:
-    """`rtsp_peer.py` on a port of its own; `kill` and `start` it as often as needed."""
+@cache
+def rtsp_program() -> tuple[str, Path]:
+    """A Python and the RTSP server that it runs: GStreamer's where the system has it, else a small one of ours."""
+    probe = (
+        "import gi; gi.require_version('GstRtspServer', '1.0'); "
+        "from gi.repository import Gst, GstRtspServer; Gst.init(None); "
+        "assert Gst.ElementFactory.find('x264enc') and Gst.ElementFactory.find('rtph264pay')"
+    )
+    try:
+        done = subprocess.run([SYSTEM_PYTHON, "-c", probe], capture_output=True, timeout=60)
+    except FileNotFoundError:
+        return SMALL_RTSP
+    return SMALL_RTSP if done.returncode else (SYSTEM_PYTHON, HERE / "rtsp_peer.py")
 
-    def __init__(self, *words: str, port: int = 0) -> None:
-        self.port = port or free_port()
-        self.words = words
+
+class RtspPeer:
+    """An RTSP server on a port of its own; `kill` and `start` it as often as needed.
+
+    Args:
+        words: of rtsp_peer.py. program: a Python and the server, what the machine has where it is None.
+    """
+
+    def __init__(self, *words: str, program: tuple[str, Path] | None = None) -> None:
+        self.port, self.words = free_port(), words
+        self.program = program or rtsp_program()
         self.process: subprocess.Popen[str] | None = None
 
     def start(self) -> RtspPeer:
+        python, script = self.program
         self.process = subprocess.Popen(
-            [SYSTEM_PYTHON, str(HERE / "rtsp_peer.py"), str(self.port), *self.words],
+            [python, str(script), str(self.port), *self.words],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,

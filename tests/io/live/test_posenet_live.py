@@ -120,7 +120,7 @@ def test_sigterm_while_nothing_answers(tmp_path: Path) -> None:
     assert process.returncode == 130, err
 
 
-def test_an_absent_camera_is_an_error_or_waited_for(gstreamer: None, tmp_path: Path) -> None:
+def test_an_absent_camera_is_an_error_or_waited_for(tmp_path: Path) -> None:
     peer = RtspPeer()
     process = start(peer.url("live"))
     _, err = process.communicate(timeout=60)

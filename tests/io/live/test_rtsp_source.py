@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from peers import RtspPeer, free_port, wait_for
+from peers import SMALL_RTSP, RtspPeer, free_port, wait_for
 
 from edgepose.errors import SourceError, SourceLost, SourceTimeout, UnknownNameError
 from edgepose.io.base import SourceOptions
@@ -127,8 +127,9 @@ def test_the_compressed_stream_is_stored(rtsp_peer: RtspPeer, tmp_path: Path) ->
         assert sum(1 for _ in kept.decode(video=0)) >= taken - 15  # from the first key frame on
 
 
-def test_passwords_are_used_and_never_shown(gstreamer: None) -> None:
-    peer = RtspPeer("--user", "us er", "--password", "p@ss/w:rd?").start()
+@pytest.mark.parametrize("program", [None, SMALL_RTSP], ids=["", "small"])
+def test_passwords_are_used_and_never_shown(program: tuple[str, Path] | None) -> None:
+    peer = RtspPeer("--user", "us er", "--password", "p@ss/w:rd?", program=program).start()
     try:
         with opened(peer.url("live", "us%20er:p%40ss%2Fw%3Ard%3F@"), frames=1) as source:
             frame = next(iter(source))

@@ -130,7 +130,7 @@ def test_hls_is_written_and_ends(tmp_path: Path) -> None:
     assert not list(folder.glob("*.tmp"))
 
 
-def test_push_to_an_rtsp_server(gstreamer: None, feeders: list[Feeder], tmp_path: Path) -> None:
+def test_push_to_an_rtsp_server(feeders: list[Feeder], tmp_path: Path) -> None:
     record = tmp_path / "pushed.ts"
     peer = RtspPeer("--record", str(record)).start()
     try:
