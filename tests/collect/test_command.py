@@ -113,6 +113,7 @@ def test_a_wrong_authority_or_password_is_an_error_at_the_start(
         Receiver(secure(strict, keys, user, **words), store)
 
 
+@pytest.mark.parametrize("strict", [MOSQUITTO is None], indirect=True)  # it takes seconds
 def test_a_broker_that_wants_a_certificate(strict: Broker, keys: Path, tmp_path: Path) -> None:
     record(tmp_path / "events.db", 1)
     target = f"mqtts://cam-a:aa@127.0.0.1:{strict.port}/?ca={keys}/ca.crt"

@@ -9,6 +9,7 @@ The paths of rtsp_peer.py: H.264 over TCP or UDP at /live and /switch (another s
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
 import re
 import socket
@@ -166,7 +167,7 @@ class Connection(StreamRequestHandler):
         method, url, _ = request.split()
         lines = iter(lambda: self.rfile.readline().decode().strip(), "")
         headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
-        self.rfile.read(int(headers.get("content-length", 0)))
+        body = self.rfile.read(int(headers.get("content-length", 0))).decode()
         path = re.sub(r"^rtsp://[^/]*/?", "", url).split("/")[0]
         known = path in MEDIA or (path == "push" and self.server.record is not None)
         if not self.server.lets_in(method, headers.get("authorization", "")):
@@ -185,6 +186,10 @@ class Connection(StreamRequestHandler):
             self._say(headers, 200)
             if method == "PLAY":
                 threading.Thread(target=play, args=(path, self._send), daemon=True).start()
+            elif method == "ANNOUNCE":
+                for sets in re.findall(r"sprop-parameter-sets=([\w+/=,]+)", body):
+                    for unit in sets.split(","):
+                        self._keep(base64.b64decode(unit))
         return method != "TEARDOWN"
 
     def _say(self, headers: dict[str, str], code: int, more: str = "", body: str = "") -> None:
@@ -210,9 +215,12 @@ class Connection(StreamRequestHandler):
             self.connection.sendall(struct.pack(">cBH", b"$", control, len(data)) + data)
 
     def _taken(self, channel: int, data: bytes) -> None:
-        if channel == 0 and self.server.record is not None:
-            for unit in units(data[12 + 4 * (data[0] & 15) :]):
-                self.server.record.write(unit)
+        if channel == 0:
+            self._keep(data[12 + 4 * (data[0] & 15) :])
+
+    def _keep(self, payload: bytes) -> None:
+        if self.server.record is not None:
+            self.server.record.write(b"".join(units(payload)))
 
 
 def main() -> None:
