@@ -273,7 +273,7 @@ def test_a_picture_needs_nothing_that_streams_downloads_and_locks_need() -> None
     words = ["posenet", str(picture), "--network", "edgepose-lite-body", "--json", "-"]
     code = (
         f"import sys; from edgepose.cli.main import run_words; assert run_words({words!r}) == 0;"
-        "print(sorted({'av', 'filelock', 'tarfile', 'rich'} & set(sys.modules)))"
+        "print(sorted({'av', 'filelock', 'tarfile', 'rich', 'pydantic'} & set(sys.modules)))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.splitlines()[-1] == "[]"

@@ -10,7 +10,7 @@ import typer
 
 from edgepose.cli.commands import COMMANDS, GROUPS, ROOT, Command
 from edgepose.cli.common import leave, run_app
-from edgepose.cli.help import PlainGroup, PlainHelp, help_of
+from edgepose.cli.help import PlainCommand, PlainGroup, help_of
 from edgepose.cli.typed import callback_of
 from edgepose.options import fields_of, names_with_values
 
@@ -59,7 +59,7 @@ def _group(name: str, own: Command | None) -> typer.Typer:
 
 def _add(app: typer.Typer, command: Command, *, bare: bool = False) -> None:
     work = callback_of(command, bare=bare)
-    app.command(command.name, help=help_of(command.options), cls=PlainHelp)(work)
+    app.command(command.name, help=help_of(command.options), cls=PlainCommand)(work)
 
 
 def make_command(command: Command, *, bare: bool = False) -> typer.Typer:

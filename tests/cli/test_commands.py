@@ -74,6 +74,23 @@ def test_the_command_is_found_by_its_first_words() -> None:
         assert find_command(words) is None
 
 
+@pytest.mark.parametrize(("word", "on"), [("yes", True), ("0", False), ("off", False)])
+def test_a_switch_in_the_environment_is_read_as_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], word: str, on: bool
+) -> None:
+    monkeypatch.setenv("EDGEPOSE_VERSION", word)
+    assert run_words(["posenet"]) == (0 if on else 2)  # without it, an input must be named
+    assert capsys.readouterr().out.startswith("edgepose ") == on
+
+
+def test_a_switch_in_the_environment_that_is_none_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EDGEPOSE_VERSION", "perhaps")
+    assert run_words(["posenet"]) == 2
+    assert "Invalid value for '--version'" in capsys.readouterr().err
+
+
 def test_only_the_nearest_name_is_offered(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_app(make_app(), ["posenet", "--netwrok", "x"], "edgepose") == 2
     assert "No such option: --netwrok. Did you mean --network? See" in capsys.readouterr().err
