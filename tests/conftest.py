@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+from edgepose.paths import data_networks
 from tests.apart import Apart
 from tests.cuda.ptx_machine import machine_folder
 from tests.cuda.stand_in import StandIn
@@ -104,6 +105,10 @@ class Material:
     def find(self, name: str) -> Path | None:
         """A file or folder, None where it is nowhere."""
         return next((root / name for root in self._roots if (root / name).exists()), None)
+
+    def network(self, name: str, shipped: str) -> Path:
+        """A network's file of the material, else one of those that come with edgepose."""
+        return self.find(f"networks/{name}") or data_networks() / shipped
 
     def __truediv__(self, name: str) -> Path:
         """A file or folder; the test is skipped where it is nowhere."""

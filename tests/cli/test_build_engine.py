@@ -26,6 +26,7 @@ from edgepose.engines.cache import sidecar_path
 from edgepose.engines.gpu import Gpu
 from edgepose.engines.plans import Flavour
 from edgepose.paths import engines_cache
+from tests.conftest import Material
 from tests.engines import trt_double
 from tests.engines.cuda_double import lazy_cuda
 from tests.engines.onnx_nets import pose_like
@@ -270,6 +271,13 @@ def real(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
     return start
 
 
+@pytest.fixture
+def real_network(shared: Material) -> Path:
+    """One whose sizes are fixed."""
+    name = "openpose-mobilenet-v2-small/openpose_mnv2small_368x432.onnx"
+    return shared.network(name, "mediapipe-hand.onnx")
+
+
 def test_rtx_from_the_command_line(real: Callable[..., subprocess.Popen[str]], model: Path) -> None:
     process = real(model, "--shape", "64x64", "--batch", "1:2:4")
     out, err = process.communicate(timeout=120)
@@ -279,19 +287,19 @@ def test_rtx_from_the_command_line(real: Callable[..., subprocess.Popen[str]], m
 
 
 def test_rtx_two_processes_one_builds(
-    real: Callable[..., subprocess.Popen[str]], shared: Path
+    real: Callable[..., subprocess.Popen[str]], real_network: Path
 ) -> None:
-    model = shared / "networks/openpose-mobilenet-v2-small/openpose_mnv2small_368x432.onnx"
-    both = [real(model, "--json") for _ in range(2)]
+    both = [real(real_network, "--json") for _ in range(2)]
     told = [json.loads(p.communicate(timeout=200)[0]) for p in both]
     assert [p.returncode for p in both] == [0, 0]
     assert sorted(t["built"] for t in told) == [False, True]
     assert told[0]["engine"] == told[1]["engine"]
 
 
-def test_rtx_cancelled_by_ctrl_c(real: Callable[..., subprocess.Popen[str]], shared: Path) -> None:
-    model = shared / "networks/openpose-mobilenet-v2-small/openpose_mnv2small_368x432.onnx"
-    process = real(model, "--precision", "fp32")
+def test_rtx_cancelled_by_ctrl_c(
+    real: Callable[..., subprocess.Popen[str]], real_network: Path
+) -> None:
+    process = real(real_network, "--precision", "fp32")
     assert process.stderr is not None
     for line in process.stderr:
         if line.strip() == "building":

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from edgepose.paths import data_networks
+from tests.conftest import Material
 from tests.engines.onnx_nets import pose_like, write
 
 Maker = Callable[..., Path]
@@ -21,3 +23,15 @@ def onnx_file(tmp_path: Path) -> Maker:
         return write(tmp_path / name, pose_like(*args, **kwargs))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def ir(shared: Material, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real network as an OpenVINO IR: Intel's detector, else one made of what is shipped."""
+    openvino = pytest.importorskip("openvino", reason="openvino is not installed")
+    name = "person-detection-retail-0013"
+    if found := shared.find(f"networks/{name}/FP16/{name}.xml"):
+        return found
+    made = tmp_path_factory.mktemp("ir") / "palm.xml"
+    openvino.save_model(openvino.Core().read_model(data_networks() / "mediapipe-palm.onnx"), made)
+    return made

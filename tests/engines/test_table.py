@@ -67,12 +67,12 @@ def test_auto_without_onnxruntime(onnx_file: Maker, monkeypatch: pytest.MonkeyPa
         choose(onnx_file(), EngineOptions())
 
 
-def test_ir_goes_to_openvino(hpe_int8: Path) -> None:
-    choice = choose(hpe_int8, EngineOptions())
+def test_ir_goes_to_openvino(ir: Path) -> None:
+    choice = choose(ir, EngineOptions())
     assert choice.name == "openvino"
     assert choice.line() == "openvino (it reads OpenVINO networks)"
     with pytest.raises(UsageError, match=r"onnxruntime does not read .xml files .*openvino does"):
-        choose(hpe_int8, EngineOptions("onnxruntime"))
+        choose(ir, EngineOptions("onnxruntime"))
 
 
 def test_an_engine_asked_for_by_name(onnx_file: Maker, monkeypatch: pytest.MonkeyPatch) -> None:

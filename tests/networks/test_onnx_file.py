@@ -21,6 +21,8 @@ from edgepose.networks.onnx_file import (
     model_digest,
     read_outline,
 )
+from edgepose.paths import data_networks
+from tests.conftest import Material
 from tests.engines.conftest import Maker
 from tests.engines.onnx_nets import pose_like, write
 
@@ -35,8 +37,9 @@ def test_outline_of_a_small_network(onnx_file: Maker) -> None:
     assert (outline.opset, outline.external, outline.quantised) == (17, (), False)
 
 
-def test_real_networks_read_as_the_onnx_package_reads_them(shared: Path) -> None:
-    for path in sorted((shared / "networks").rglob("*.onnx")):
+def test_real_networks_read_as_the_onnx_package_reads_them(shared: Material) -> None:
+    others = shared.find("networks") or data_networks()
+    for path in sorted({*data_networks().glob("*.onnx"), *others.rglob("*.onnx")}):
         outline, model = read_outline(path), onnx.load(path)
         assert len(outline.nodes) == len(model.graph.node) > 10, path
         for mine, theirs in zip(outline.nodes, model.graph.node, strict=True):
