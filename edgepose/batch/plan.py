@@ -126,25 +126,37 @@ def gesture_files(words: str) -> dict[str, str]:
     return {word: file_digest(word) for word in words.split(",") if word.endswith(ENDING)}
 
 
-def settle(folder: Folder, job: Job, overwrite: bool = False) -> Job:
-    """Write job.json, or find that it asks for the same.
+def settled(folder: Folder, job: Job) -> Job | None:
+    """The job that a folder holds, which is the same; None where it holds none.
 
     `threads` 0 takes those of the job that is there, whose results depend on them.
 
     Raises:
-        UsageError: DIR holds another job; names the differences. OutputError: it cannot be written.
+        UsageError: DIR holds another job; names the differences.
+    """
+    known = stored(folder)
+    if known is None:
+        return None
+    if not job.engine.threads:
+        job = replace(job, engine=replace(job.engine, threads=known.engine.threads))
+    different = list(_differences(known.to_json(), job.to_json()))
+    if different:
+        raise UsageError(
+            f"{folder.root} holds a job with other options: {'; '.join(different)}. Name another "
+            "--out, or begin anew with --overwrite."
+        )
+    return known
+
+
+def settle(folder: Folder, job: Job, overwrite: bool = False) -> Job:
+    """Write job.json, or find that it asks for the same.
+
+    Raises:
+        UsageError: see `settled`. OutputError: it cannot be written.
     """
     folder.make()
-    known = stored(folder)
-    if known is not None and not overwrite:
-        if not job.engine.threads:
-            job = replace(job, engine=replace(job.engine, threads=known.engine.threads))
-        different = list(_differences(known.to_json(), job.to_json()))
-        if different:
-            raise UsageError(
-                f"{folder.root} holds a job with other options: {'; '.join(different)}. Name another "
-                "--out, or begin anew with --overwrite."
-            )
+    known = None if overwrite else settled(folder, job)
+    if known is not None:
         return known
     try:
         if overwrite:

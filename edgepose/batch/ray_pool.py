@@ -74,7 +74,7 @@ class RayPool(Closing):
     """
 
     def __init__(self, root: str, run: str, attempts: int, mixed: bool, shape: PoolShape) -> None:
-        self._arguments = (root, run, attempts, mixed)
+        self._arguments = (root, run, attempts, mixed, os.getcwd())
         self._shape = shape
         self._root = root
         self._ray = _ray(shape.address)
@@ -154,7 +154,7 @@ class RayPool(Closing):
         look = ray.remote(num_cpus=0, max_retries=1)(_look)
         only = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
         nodes = [n for n in ray.nodes() if n["Alive"]]
-        told = (nonce, job.to_json(), paths, platform.python_version())
+        told = (nonce, job.to_json(), paths, platform.python_version(), os.getcwd())
         asked = [
             look.options(scheduling_strategy=only(n["NodeID"], soft=False)).remote(*told)
             for n in nodes
@@ -215,8 +215,9 @@ class RayPool(Closing):
 class Actor:
     """A worker for Ray; what it cannot do it says, since an exception would be retried for ever."""
 
-    def __init__(self, root: str, run: str, attempts: int, mixed: bool) -> None:
+    def __init__(self, root: str, run: str, attempts: int, mixed: bool, folder: str) -> None:
         self._worker: Worker | None = None
+        _go_to(folder)
         try:
             self._worker = Worker(root, run, attempts, mixed)
         except Exception as e:  # told to the driver with the first task
@@ -235,8 +236,17 @@ class Actor:
             return fatal(e)
 
 
-def _look(nonce: str, row: dict[str, Any], paths: Sequence[str], python: str) -> str:
+def _go_to(folder: str) -> None:
+    """Work where the driver does: its relative names must not mean the files of the node's own folder."""
+    try:
+        os.chdir(folder)
+    except OSError:
+        os.chdir("/")
+
+
+def _look(nonce: str, row: dict[str, Any], paths: Sequence[str], python: str, folder: str) -> str:
     """What keeps this node from doing a job, "" where nothing does."""
+    _go_to(folder)
     if row.get("edgepose") != __version__:
         return f"has edgepose {__version__}, and the driver {row.get('edgepose')}."
     job = Job.of_json(row)

@@ -24,6 +24,7 @@ from edgepose.batch.plan import (
     gesture_files,
     read_list,
     settle,
+    settled,
     stored,
     to_do,
 )
@@ -77,6 +78,8 @@ def batch(asked: Batch) -> int:
         wanted_gestures(asked.gestures, network.topology)  # likewise
     job, folder = _job(asked, network), Folder(asked.out)
     if asked.dry_run:
+        if not asked.overwrite:
+            settled(folder, job)
         return _say_plan(asked, job, folder, inputs, network, talk)
     folder.make()
     with interruptible("the same command goes on."), held(folder) as run:

@@ -35,6 +35,17 @@ from edgepose.web import server as web_server
 from edgepose.web.access import is_loopback
 
 LEAST_KEY = 16
+HEAD = (
+    "device",
+    "state",
+    "last seen",
+    "frames/s",
+    "cameras",
+    "waiting",
+    "clock",
+    "version",
+    "settings",
+)
 ANSWER = 10.0  # seconds that a broker has to take settings
 
 
@@ -143,8 +154,7 @@ def devices(asked: CollectDevices) -> None:
     if not rows:
         print("No device has said anything yet.", file=sys.stderr)
         return
-    head = ("device", "state", "last seen", "frames/s", "waiting", "clock", "version", "settings")
-    print_table(head, [_cells(row) for row in rows])
+    print_table(HEAD, [_cells(row) for row in rows])
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
@@ -156,11 +166,13 @@ def _cells(row: dict[str, Any]) -> list[str]:
     if row["config_error"]:
         settings = f"{row['config_wanted']} failed: {row['config_error']}"
     fps = "" if row["fps"] is None else f"{row['fps']:g}"
+    up, cameras = row["cameras_up"], row["cameras"]
     return [
         row["name"],
         state,
         f"{row['seconds_ago']:.0f} s ago",
         fps,
+        f"{up} of {cameras}" if up < cameras else str(cameras or ""),
         waiting,
         clock,
         row["version"],

@@ -30,7 +30,7 @@ def fleet_app(receiver: Receiver, store: FleetStore, token: str = "") -> App:
         receiver: what collects. store: to read from. token: what requests beyond loopback must carry.
     """
     site = _Site(receiver, store)
-    page = Page(FLEET_PAGE, LOOKS / "style.css", LOOKS / "icon.svg")
+    page = Page(FLEET_PAGE, *(LOOKS / name for name in ("style.css", "icon.svg", "base.js")))
     routes = [
         *page.routes,
         Route("/healthz", site.healthz),

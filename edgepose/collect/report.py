@@ -24,11 +24,8 @@ def _device_row(device: Device, now: float) -> dict[str, Any]:
     told = device.state
     outbox, config = _part(told, "outbox"), _part(told, "config")
     sources = told.get("sources")
-    rates = (
-        [_figure(s.get("fps")) for s in sources if isinstance(s, dict)]
-        if isinstance(sources, list)
-        else []
-    )
+    cameras = [s for s in sources if isinstance(s, dict)] if isinstance(sources, list) else []
+    rates = [_figure(s.get("fps")) for s in cameras]
     silent = now - device.seen > SILENT
     return {
         "name": device.name,
@@ -37,6 +34,8 @@ def _device_row(device: Device, now: float) -> dict[str, Any]:
         "seconds_ago": round(max(0.0, now - device.seen), 1),
         "duplicate": now - device.twice < TWICE,
         "fps": round(sum(r or 0.0 for r in rates), 1) if rates else None,
+        "cameras": len(cameras),
+        "cameras_up": sum(s.get("up") is True for s in cameras),
         "waiting": _figure(outbox.get("events")),
         "oldest_s": _figure(outbox.get("oldest_s")),
         "dropped": _figure(outbox.get("dropped")) or 0,

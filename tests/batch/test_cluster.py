@@ -141,7 +141,9 @@ def test_two_nodes_give_the_rows_of_a_single_run(
     cluster: Cluster, make_film: MakeFilm, tmp_path: Path
 ) -> None:
     out, films = tmp_path / "out", [make_film("closed", 96), make_film("ts")]
-    driver = cluster.drive(out, *films)
+    # names are those of the driver's folder, wherever a node was started
+    named = [str(films[0]), os.path.relpath(films[1], cluster.folder.name)]
+    driver = cluster.drive(out, *named)
     seen: list[dict[str, Any]] = []
     heaps = set()
     while driver.poll() is None and len(seen) < 3:  # whoever looks on disturbs nobody
@@ -154,8 +156,9 @@ def test_two_nodes_give_the_rows_of_a_single_run(
     assert driver.returncode == 0, problems
     rows = [json.loads(line) for line in said.splitlines()]
     assert len({row["worker"] for row in rows if row["event"] == "part"}) == 2
-    for film in films:
-        assert rows_in(out, film) == posenet_rows(film, "--track")
+    for film, name in zip(films, named, strict=True):
+        expected = [row | {"source": name} for row in posenet_rows(film, "--track")]
+        assert rows_in(out, Path(name)) == expected
     assert check(Folder(out)) == []
     assert seen[0]["running"]["pid"] == driver.pid
     done = [sum(row["parts"] for row in told["sources"]) + 12 * told["done"] for told in seen]

@@ -107,7 +107,9 @@ def test_what_cannot_be_read_is_named_and_the_others_are_done(
     assert run(tmp_path / "none", [text]).exit_code == 1
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(
+    "seed", [*range(2), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(2, 16))]
+)
 def test_a_damaged_film_gives_the_rows_of_a_single_run(
     make_film: MakeFilm, tmp_path: Path, seed: int
 ) -> None:

@@ -125,9 +125,10 @@ def test_a_damaged_result_is_told(done: Path, tmp_path: Path, film: Path) -> Non
 
 
 def test_another_job_and_inputs_that_fail(film: Path, done: Path, tmp_path: Path) -> None:
-    ended = batch(film, "--out", done, *NETWORK)
-    assert ended.returncode == 2
-    assert "track was True and is False" in ended.stderr
+    for more in ([], ["--dry-run"]):
+        ended = batch(film, "--out", done, *NETWORK, *more)
+        assert ended.returncode == 2
+        assert "track was True and is False" in ended.stderr
     folder = tmp_path / "in"
     folder.mkdir()
     for name in ("text.mp4", "a.png", "b.jpg"):

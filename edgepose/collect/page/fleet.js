@@ -1,80 +1,107 @@
-"use strict";
-const $ = id => document.getElementById(id);
-const REFRESH = 5000;
-let oldest = "";
+// The devices of a fleet and their events, asked for every few seconds.
 
-function row(cells, state) {
-  const line = document.createElement("tr");
-  if (state) line.dataset.state = state;
-  for (const [text, warn] of cells) {
-    const cell = document.createElement("td");
-    cell.textContent = text;
-    if (warn) cell.className = "warn";
-    line.append(cell);
-  }
-  return line;
+import { $, ask, dot, make, moment, put, span } from "./base.js";
+
+const REFRESH = 5000, MAX_ROWS = 500;
+const shown = { filter: {}, known: new Set(), older: "", paged: false, asking: 0 };
+
+const age = (seconds) => seconds < 90 ? `${Math.round(seconds)} s ago`
+  : seconds < 5400 ? `${Math.round(seconds / 60)} min ago` : `${Math.round(seconds / 3600)} h ago`;
+const signed = (seconds) => `${seconds > 0 ? "+" : ""}${seconds.toFixed(1)} s`;
+// whether somebody should look at a device
+const troubled = (d) => d.state !== "up" || d.duplicate || d.cameras_up < d.cameras || Boolean(d.config_error);
+
+function device_row(d) {
+  const row = make("tr"), name = make("th", d.name);
+  name.scope = "row";
+  const lost = d.cameras - d.cameras_up;
+  const cells = [
+    [d.state + (d.duplicate ? ", twice" : ""), d.state !== "up" || d.duplicate],
+    [age(d.seconds_ago)],
+    [d.fps ?? ""],
+    [d.cameras ? (lost ? `${d.cameras_up} of ${d.cameras}` : d.cameras) : "", lost],
+    [d.waiting === null ? "" : `${d.waiting}${d.dropped ? `, ${d.dropped} lost` : ""}`, d.dropped],
+    [d.clock_offset === null ? "" : signed(d.clock_offset), Math.abs(d.clock_offset) > 2],
+    [d.version],
+    [d.config_error ? `${d.config_wanted} failed: ${d.config_error}` : d.config || "", d.config_error],
+  ];
+  row.append(name, ...cells.map(([text, bad]) => make("td", text, bad ? "warn" : "")));
+  return row;
 }
 
-function ago(seconds) {
-  if (seconds < 90) return `${Math.round(seconds)} s ago`;
-  if (seconds < 5400) return `${Math.round(seconds / 60)} min ago`;
-  return `${Math.round(seconds / 3600)} h ago`;
+async function show_devices() {
+  const told = await ask("/api/v1/devices"), states = {};
+  for (const d of told.devices) states[d.state] = (states[d.state] || 0) + 1;
+  put("count", Object.entries(states).map(([state, n]) => `${n} ${state}`).join(", "));
+  told.devices.sort((a, b) => troubled(b) - troubled(a));
+  $("devices").replaceChildren(...told.devices.map(device_row));
+  $("none").hidden = told.devices.length > 0;
+  say(told.error || (told.connected ? "Collecting" : "No broker"), !told.error && told.connected);
 }
 
-function device(d) {
-  const clock = d.clock_offset === null ? "" : `${d.clock_offset > 0 ? "+" : ""}${d.clock_offset.toFixed(1)} s`;
-  const waiting = d.waiting === null ? "" : `${d.waiting}${d.dropped ? `, ${d.dropped} lost` : ""}`;
-  const settings = d.config_error ? `${d.config_wanted} failed: ${d.config_error}` : d.config ? String(d.config) : "";
-  return row([
-    [d.name], [d.state + (d.duplicate ? ", twice" : "")], [ago(d.seconds_ago)], [d.fps === null ? "" : String(d.fps)],
-    [waiting, d.dropped > 0], [clock, Math.abs(d.clock_offset || 0) > 2], [d.version], [settings, d.config_error],
-  ], d.state);
+function event_row(e) {
+  const row = make("tr"), when = make("td"), what = make("td"), who = make("td");
+  when.append(moment(e.time));
+  const word = make("span", `${e.event} ${e.direction || (e.gesture || "").replaceAll("_", " ")}`.trim(), `what ${e.event}`);
+  word.dataset.gesture = e.gesture;
+  what.append(word, make("small", e.zone, "where")); // on phones, where the column has no room
+  const person = make("span", undefined, "person");
+  if (e.track !== null) person.append(dot(e.track), `#${e.track}`);
+  who.append(person);
+  const stay = make("td", e.dwell === null ? "" : span(e.dwell), "number");
+  row.append(when, what, who, make("td", e.zone), stay, make("td", e.device), make("td", e.camera));
+  return row;
 }
 
-function event(e) {
-  const what = `${e.event} ${e.direction || (e.gesture || "").replaceAll("_", " ")}`.trim();
-  return row([
-    [new Date(e.time).toLocaleString()], [e.device], [e.camera || ""], [what], [e.track === null ? "" : `#${e.track}`],
-    [e.zone || ""], [e.dwell === null ? "" : e.dwell.toFixed(1)],
-  ]);
+// cursor: "" for the newest, else for what is older than those that are shown
+async function show_events(cursor = "") {
+  const asking = ++shown.asking;
+  const told = await ask("/api/v1/events", { ...shown.filter, ...(cursor ? { cursor } : {}) });
+  if (asking !== shown.asking) return; // other ones were asked for meanwhile
+  const some = told.events.filter((e) => !shown.known.has(e.id)), rows = $("events");
+  if (cursor) rows.append(...some.map(event_row));
+  else if (some.length === told.events.length || (shown.known.size > MAX_ROWS && !shown.paged)) {
+    // the first ones, or more than one answer holds: what lies between is not there
+    shown.known.clear();
+    shown.paged = false;
+    rows.replaceChildren(...told.events.map(event_row));
+  } else rows.prepend(...some.map(event_row));
+  if (cursor || !shown.known.size) shown.older = told.cursor;
+  if (cursor) shown.paged = true;
+  for (const e of told.events) shown.known.add(e.id);
+  $("older").hidden = !shown.older;
+  $("no-events").hidden = shown.known.size > 0;
+  put("no-events", Object.keys(shown.filter).length ? "No such events." : "No events yet.");
 }
 
-async function ask(path) {
-  const answer = await fetch(path, { headers: { accept: "application/json" } });
-  if (!answer.ok) throw new Error((await answer.json()).error || answer.status);
-  return answer.json();
-}
-
-function query(cursor) {
-  const words = new URLSearchParams();
-  for (const [name, value] of new FormData($("filter"))) if (value) words.append(name, value);
-  if (cursor) words.append("cursor", cursor);
-  return `/api/v1/events?${words}`;
-}
-
-async function show(cursor) {
-  const found = await ask(query(cursor));
-  const lines = found.events.map(event);
-  if (cursor) $("events").append(...lines); else $("events").replaceChildren(...lines);
-  oldest = found.cursor;
-  $("more").hidden = !oldest;
+function say(text, good) {
+  $("store").dataset.state = good ? "live" : "lost";
+  $("store").querySelector("span").textContent = text;
 }
 
 async function refresh() {
   try {
-    const found = await ask("/api/v1/devices");
-    $("devices").replaceChildren(...found.devices.map(device));
-    $("none").hidden = found.devices.length > 0;
-    if ($("events").children.length <= 50) await show("");
-    $("store").querySelector("span").textContent = found.error || (found.connected ? "Collecting" : "No broker");
-    $("store").dataset.state = found.error || !found.connected ? "lost" : "live";
+    await show_devices();
+    await show_events();
+    document.body.removeAttribute("data-stale");
   } catch (error) {
-    $("store").querySelector("span").textContent = error.message;
-    $("store").dataset.state = "lost";
+    say(error instanceof TypeError ? "No connection" : error.message, false); // fetch's own words differ
+    document.body.dataset.stale = "";
+  }
+}
+async function ask_events(cursor) {
+  try { await show_events(cursor); } catch (error) {
+    $("no-events").hidden = false;
+    put("no-events", error.message);
   }
 }
 
-$("filter").addEventListener("submit", e => { e.preventDefault(); show(""); });
-$("more").addEventListener("click", () => show(oldest));
+$("filter").addEventListener("submit", (e) => {
+  e.preventDefault();
+  shown.filter = Object.fromEntries([...new FormData($("filter"))].filter(([, value]) => value));
+  shown.known.clear();
+  ask_events();
+});
+$("older").addEventListener("click", () => ask_events(shown.older));
 refresh();
 setInterval(refresh, REFRESH);

@@ -68,4 +68,11 @@ export function span(seconds) {
   const minutes = Math.floor(seconds / 60);
   return minutes < 60 ? `${minutes} min ${Math.floor(seconds % 60)} s` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
+export function moment(iso) {
+  const e = make("time"), when = new Date(iso);
+  e.dateTime = iso;
+  const today = when.toDateString() === new Date().toDateString();
+  e.textContent = today ? when.toLocaleTimeString() : when.toLocaleString();
+  return e;
+}
 export const put = (id, text) => { const e = $(id); if (e.textContent !== String(text)) e.textContent = text; };

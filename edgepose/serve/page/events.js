@@ -1,6 +1,6 @@
 // The table of events, and the visits that follow from them.
 
-import { $, ask, capital, dot, make, noun, page, span } from "./base.js";
+import { $, ask, capital, dot, make, moment, noun, page, span } from "./base.js";
 
 const MAX_ROWS = 500;
 
@@ -78,10 +78,7 @@ function note_visit(e) {
   if (page.visits.size > 2000) page.visits.delete(page.visits.keys().next().value);
 }
 function event_row(e) {
-  const row = make("tr"), when = make("td"), time = make("time"), moment = new Date(e.time);
-  time.dateTime = e.time;
-  const today = moment.toDateString() === new Date().toDateString();
-  time.textContent = today ? moment.toLocaleTimeString() : moment.toLocaleString();
+  const row = make("tr"), when = make("td"), time = moment(e.time);
   when.append(time);
   const what = make("td"), where = make("small", e.zone, "where"); // on phones, where the column has no room
   const word = make("span", `${e.event} ${e.direction || e.gesture.replaceAll("_", " ")}`.trim(), `what ${e.event}`);
