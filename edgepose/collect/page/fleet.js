@@ -103,5 +103,6 @@ $("filter").addEventListener("submit", (e) => {
   ask_events();
 });
 $("older").addEventListener("click", () => ask_events(shown.older));
+document.addEventListener("visibilitychange", refresh); // who comes back sees what is now
 refresh();
 setInterval(refresh, REFRESH);
