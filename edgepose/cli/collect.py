@@ -35,7 +35,7 @@ from edgepose.web import server as web_server
 from edgepose.web.access import is_loopback
 
 LEAST_KEY = 16
-HEAD = (
+DEVICE_COLUMNS = (
     "device",
     "state",
     "last seen",
@@ -154,7 +154,7 @@ def devices(asked: CollectDevices) -> None:
     if not rows:
         print("No device has said anything yet.", file=sys.stderr)
         return
-    print_table(HEAD, [_cells(row) for row in rows])
+    print_table(DEVICE_COLUMNS, [_cells(row) for row in rows])
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
