@@ -160,8 +160,10 @@ def run_app(app: typer.Typer, argv: Sequence[str], name: str, taking: Container[
     `--debug` anywhere in the arguments shows the traceback of an unexpected error.
     """
     _open_closed_streams()
-    # threads of its own for every resize take the cores of the network and the encoder, which run meanwhile
-    os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
+    # threads of their own for a resize or a small product take the cores of the network and the encoder,
+    # which run meanwhile; those of the second spin for 20 ms when they are made
+    for variable in ("OPENCV_FOR_THREADS_NUM", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
     hide_passwords()
     Talk()  # what is logged is shown from here on
     args = normalise_flags(argv, taking)

@@ -10,8 +10,11 @@ from edgepose.cli.build_progress import progress_for as build_progress
 from edgepose.cli.console import Talk
 from edgepose.cli.progress import progress_for
 from edgepose.engines import Choice, Engine, EngineOptions
-from edgepose.errors import UnknownNameError
+from edgepose.engines.begun import Begun
+from edgepose.errors import EdgeposeError, UnknownNameError
 from edgepose.estimators import Estimator, EstimatorOptions, make_estimator
+from edgepose.estimators.runner import engine_options
+from edgepose.machine import has_nvidia_gpu
 from edgepose.networks.resolve import Network
 from edgepose.options import EngineChoice, EstimatorChoice, NetworkChoice
 
@@ -42,6 +45,28 @@ def estimator_options(
     return wanted.estimator_options(choice, detector)
 
 
+def begin(
+    names: NetworkChoice, choice: EstimatorChoice, engine: EngineChoice, gpu: bool | None = None
+) -> Begun | None:
+    """The engine of a CPU, loaded from now on beside what is opened meanwhile.
+
+    None where that may take its time (what is fetched or built), and where something is wrong, which
+    `load_estimator` says.
+
+    Args:
+        gpu: there is an NVIDIA GPU; None = look.
+    """
+    plain = names.network or names == NetworkChoice()
+    if not plain or engine.precision or (has_nvidia_gpu() if gpu is None else gpu):
+        return None
+    try:
+        network = wanted.find_network(replace(names, no_download=True))
+        options = replace(wanted.estimator_options(choice), engine=wanted.wanted_engine(engine))
+        return Begun(network.model, engine_options(network, options))
+    except EdgeposeError:
+        return None
+
+
 def load_estimator(
     network: Network,
     names: NetworkChoice,
@@ -49,10 +74,15 @@ def load_estimator(
     engine: EngineChoice,
     talk: Talk,
     together: int = 1,
+    begun: Begun | None = None,
 ) -> Estimator:
-    """The estimator, and a line that says what runs where; `together` frames come at the same time."""
+    """The estimator, and a line that says what runs where; `together` frames come at the same time.
+
+    Args:
+        begun: the engine, where `begin` has begun to load it with the same choices.
+    """
     options = estimator_options(choice, network, talk, download=not names.no_download)
-    options = at_once(options, together)
+    options = replace(at_once(options, together), begun=begun)
     estimator = make_estimator(network, replace(options, engine=engine_with_progress(engine, talk)))
     _check_tensor_names(names, estimator.engine, network.manifest.name)
     made = estimator.engine.choice

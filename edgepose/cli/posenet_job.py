@@ -14,7 +14,7 @@ from typing import Any
 from edgepose.cli.common import finishing, terminate_as_interrupt
 from edgepose.cli.console import Talk, Ticker
 from edgepose.cli.inputs import OnEvent, behind_the_end, files_of, open_sources, split_positionals
-from edgepose.cli.loading import find_network, load_estimator
+from edgepose.cli.loading import begin, find_network, load_estimator
 from edgepose.cli.outputs import (
     check_sinks,
     make_overlay,
@@ -85,6 +85,7 @@ def _run(
     broken: list[str] = []
     refuse_one_name_twice([*outputs, *(target for _, target in wanted_sinks(data))])
     on_event = EventTeller(talk)
+    begun = begin(asked.network, asked.estimator, asked.engine)
     source = open_sources(
         asked.source, inputs, outputs, asked.estimator.batch_size, broken, on_event
     )
@@ -106,7 +107,7 @@ def _run(
     network = find_network(asked.network, talk, asked.engine.precision)
     together = len(inputs) if source.live else 1
     estimator = load_estimator(
-        network, asked.network, asked.estimator, asked.engine, talk, together
+        network, asked.network, asked.estimator, asked.engine, talk, together, begun
     )
     stack.callback(estimator.close)
     sinks = open_sinks(data, files_of(source, inputs), estimator.topology, stack)

@@ -222,16 +222,20 @@ def load_engine(model: Path, options: EngineOptions | None = None) -> Engine:
     failed: dict[str, str] = {}
     while True:
         choice = choose(model, options, failed)
-        how = replace(options, precision=options.precision or choice.precision)
         try:
-            engine: Engine = _module(find_backend(choice.name)).load(model, how)
+            return load_chosen(choice, model, options)
         except BackendUnavailable as e:
             if options.engine.lower() != "auto":
                 raise
             failed[choice.name] = str(e).rstrip(".")
-            continue
-        engine.choice = choice
-        return engine
+
+
+def load_chosen(choice: Choice, model: Path, options: EngineOptions) -> Engine:
+    """Load a network with the engine that `choose` found; raises as that engine's own `load`."""
+    how = replace(options, precision=options.precision or choice.precision)
+    engine: Engine = _module(find_backend(choice.name)).load(model, how)
+    engine.choice = choice
+    return engine
 
 
 def _module(backend: Backend) -> Any:

@@ -14,6 +14,7 @@ from edgepose.types import Frame, Pose
 
 if TYPE_CHECKING:
     from edgepose.engines import Engine, EngineOptions
+    from edgepose.engines.begun import Begun
     from edgepose.networks.resolve import Network
 
 SCORES = (
@@ -42,6 +43,7 @@ class EstimatorOptions:
         flip_test: top-down: average with the mirrored crop.
         batch: at most so many people or frames in one run.
         together: frames that come at the same time, one of each live source; plans take up to so many.
+        begun: the engine of the network, which is being loaded with these options.
 
     Raises:
         UsageError: a threshold or score outside 0..1, or another way to resize.
@@ -63,6 +65,7 @@ class EstimatorOptions:
     batch: int = 8
     together: int = 1
     engine: EngineOptions | None = field(default=None)
+    begun: Begun | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         for name in SCORES:

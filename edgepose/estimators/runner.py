@@ -214,6 +214,8 @@ def engine_options(network: Network, options: EstimatorOptions) -> EngineOptions
 
 def load_for(network: Network, options: EstimatorOptions, batch: BatchRange) -> Engine:
     """The engine of a network; a plan that is built for it takes that range of batches where the file allows."""
+    if options.begun and (begun := options.begun.take(network.model)):
+        return begun
     chosen = engine_options(network, options)
     if chosen.batch is None and batch.high > 1:
         with suppress(UsageError):  # the file has a fixed batch

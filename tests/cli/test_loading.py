@@ -1,0 +1,51 @@
+"""The estimator of a command, and its engine that is loaded while inputs and outputs are opened."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgepose.cli.console import Talk
+from edgepose.cli.loading import begin, find_network, load_estimator
+from edgepose.options import EngineChoice, EstimatorChoice, NetworkChoice
+
+SMALL = NetworkChoice(network="mediapipe-palm")
+
+
+def test_an_estimator_takes_what_was_begun_for_it() -> None:
+    names, choice, engine = (
+        NetworkChoice(network="fast"),
+        EstimatorChoice(),
+        EngineChoice(threads=1),
+    )
+    begun = begin(names, choice, engine, gpu=False)
+    assert begun is not None
+    network = find_network(names, Talk("error"))
+    estimator = load_estimator(network, names, choice, engine, Talk("error"), begun=begun)
+    assert estimator.engine_name == "onnxruntime (CPU, 1 threads)"
+    assert begun.take(network.model) is None
+    estimator.close()
+
+
+@pytest.mark.parametrize(
+    ("names", "engine"),
+    [
+        (NetworkChoice(network="none-of-that-name"), EngineChoice()),
+        (NetworkChoice(network="resnet18-body"), EngineChoice()),  # would be fetched
+        (NetworkChoice(variant="FP16"), EngineChoice()),
+        (SMALL, EngineChoice(precision="int8")),  # would be built
+        (SMALL, EngineChoice(engine="no-engine")),
+        (SMALL, EngineChoice(threads=-1)),
+    ],
+)
+def test_nothing_is_begun_that_takes_its_time_or_goes_wrong(
+    names: NetworkChoice, engine: EngineChoice
+) -> None:
+    assert begin(names, EstimatorChoice(), engine, gpu=False) is None
+
+
+def test_nothing_is_begun_on_a_gpu_or_for_a_size_that_is_none() -> None:
+    assert begin(SMALL, EstimatorChoice(), EngineChoice(), gpu=True) is None
+    assert begin(SMALL, EstimatorChoice(network_size="3x"), EngineChoice(), gpu=False) is None
+    begun = begin(SMALL, EstimatorChoice(), EngineChoice(), gpu=False)
+    assert begun is not None
+    assert begun.take(find_network(SMALL, Talk("error")).model) is not None
