@@ -7,6 +7,8 @@ import math
 import os
 from typing import Any
 
+from edgepose.errors import EdgeposeError
+
 MOST_BYTES = 1 << 30
 MOST_DEPTH = 64
 MOST_DIGITS = 25  # of a whole number: 64 bits have 20
@@ -51,6 +53,24 @@ def read_json(path: str | os.PathLike[str], most: int = MOST_BYTES) -> Any:
     if len(data) > most:
         raise ValueError(f"it is larger than {most} bytes")
     return parse_json(data)
+
+
+def read_named(
+    path: str | os.PathLike[str], what: str, kind: type[EdgeposeError], most: int = MOST_BYTES
+) -> Any:
+    """`read_json` of a file that a person has named.
+
+    Raises:
+        EdgeposeError: of that kind; one line with `what` the file should be, its name and what is wrong.
+    """
+    try:
+        return read_json(path, most)
+    except FileNotFoundError:
+        raise kind(f"{what} {path} does not exist.") from None
+    except OSError as e:
+        raise kind(f"{what} {path} cannot be read: {e.strerror or e}.") from None
+    except ValueError as e:
+        raise kind(f"{what} {path} is not valid JSON: {e}.") from None
 
 
 def _check_characters(value: Any) -> None:

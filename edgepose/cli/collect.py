@@ -29,8 +29,8 @@ from edgepose.collect.store import FleetStore
 from edgepose.collect.stores import is_shared, open_store, place
 from edgepose.errors import EXIT_DONE, EXIT_FAILED, OutputError, UsageError
 from edgepose.fleet.messages import CONFIG, MOST_BATCH, check_device, dump_config, topic_of
-from edgepose.io.mqtt import KEEPALIVE_SECONDS, broker_of, make_client
-from edgepose.json_file import read_json
+from edgepose.io.mqtt import KEEPALIVE_SECONDS, broker_of, leave_word, make_client
+from edgepose.json_file import read_named
 from edgepose.web import server as web_server
 from edgepose.web.access import is_loopback
 
@@ -212,10 +212,7 @@ def config(asked: CollectConfig) -> None:
 
 
 def _settings(file: Path) -> dict[str, Any]:
-    try:
-        found = read_json(file, MOST_BATCH)
-    except (OSError, ValueError) as e:
-        raise UsageError(f"{file} holds no settings: {e}.") from None
+    found = read_named(file, "Settings file", UsageError, MOST_BATCH)
     if not isinstance(found, dict):
         raise UsageError(f"{file} holds no settings: it is no JSON object.")
     return found
@@ -239,9 +236,7 @@ def _publish(target: str, topic: str, message: bytes) -> None:
             raise OutputError(
                 f"{broker.shown}: the broker refuses us ({(reasons or ['no answer'])[0]})."
             )
-        said = client.publish(topic, message, qos=1, retain=True)
-        said.wait_for_publish(ANSWER)
-        if not said.is_published():
+        if not leave_word(client, topic, message, ANSWER):
             raise OutputError(f"{broker.shown}: the broker does not take the settings.")
     except OSError as e:
         raise OutputError(f"{broker.shown}: no broker answers ({e}).") from None

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepose.errors import UnknownNameError, UsageError
-from edgepose.json_file import read_json
+from edgepose.json_file import read_named
 from edgepose.types import Pose
 
 Point = tuple[float, float]
@@ -167,14 +167,7 @@ def load_zones(path: str | Path, *, cameras: bool = False) -> Zones:
         UsageError: the file is missing, unreadable or does not follow the format; says where.
     """
     path = Path(path)
-    try:
-        data = read_json(path, MAX_BYTES)
-    except FileNotFoundError:
-        raise UsageError(f"Zones {path} does not exist.") from None
-    except OSError as e:
-        raise UsageError(f"Zones {path} cannot be read: {e}.") from None
-    except ValueError as e:
-        raise UsageError(f"Zones {path} is not valid JSON: {e}.") from None
+    data = read_named(path, "Zones file", UsageError, MAX_BYTES)
     zones = parse_zones(data, str(path))
     for shape in zones.shapes:
         if shape.camera and not cameras:

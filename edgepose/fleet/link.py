@@ -38,7 +38,14 @@ from edgepose.fleet.messages import (
     read_config,
     topic_of,
 )
-from edgepose.io.mqtt import KEEPALIVE_SECONDS, Broker, broker_of, certificate_trouble, make_client
+from edgepose.io.mqtt import (
+    KEEPALIVE_SECONDS,
+    Broker,
+    broker_of,
+    certificate_trouble,
+    leave_word,
+    make_client,
+)
 from edgepose.json_file import parse_json
 
 log = logging.getLogger(__name__)
@@ -362,11 +369,7 @@ class FleetLink(Delivery):
                 self._client.publish(
                     topic_of(self.device, STATE), self._state_now(), qos=1, retain=True
                 )
-            said = self._client.publish(topic_of(self.device, STATE), self._offline(), 1, True)
-            try:
-                said.wait_for_publish(0.5)
-            except (RuntimeError, ValueError):
-                log.debug("the broker left first")
+            leave_word(self._client, topic_of(self.device, STATE), self._offline(), 0.5)
         self._client.disconnect()
         self._client.loop_stop()
         self._outbox.close()

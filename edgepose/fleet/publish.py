@@ -26,6 +26,7 @@ from edgepose.io.mqtt import (
     KEEPALIVE_SECONDS,
     broker_of,
     certificate_trouble,
+    leave_word,
     make_client,
     number,
     publish_topic,
@@ -181,11 +182,7 @@ class PeoplePublisher(Delivery):
             return
         super().close()
         if self._connected:
-            said = self._client.publish(f"{self._topic}/status", "offline", qos=1, retain=True)
-            try:
-                said.wait_for_publish(0.5)
-            except (RuntimeError, ValueError):
-                log.debug("the broker left first")
+            leave_word(self._client, f"{self._topic}/status", "offline", 0.5)
         self._client.disconnect()
         self._client.loop_stop()
         if self._outbox is not None:

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose import json_file
 from edgepose.errors import NetworkFileError
 from edgepose.gestures.features import MOMENTS, Features, canonical
 from edgepose.gestures.past import Past
 from edgepose.gestures.rule import Rule
+from edgepose.json_file import read_named
 from edgepose.types import Float64Array
 
 FORMAT, VERSION = "edgepose-gestures", 1
@@ -176,14 +176,7 @@ def load_taught(path: str | Path) -> Taught:
     Raises:
         NetworkFileError: it is missing, damaged, of a newer edgepose, or none of ours.
     """
-    try:
-        data = json_file.read_json(path, LARGEST_FILE)
-    except FileNotFoundError:
-        raise NetworkFileError(f"Gestures {path} do not exist.") from None
-    except OSError as e:
-        raise NetworkFileError(f"Gestures {path} cannot be read: {e.strerror or e}.") from None
-    except ValueError as e:
-        raise NetworkFileError(f"Gestures {path} are not valid JSON: {e}.") from None
+    data = read_named(path, "Gestures file", NetworkFileError, LARGEST_FILE)
     return parse_taught(data, str(path))
 
 

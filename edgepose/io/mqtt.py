@@ -161,6 +161,16 @@ def make_client(broker: Broker, client_id: str = "") -> Any:
     return client
 
 
+def leave_word(client: Any, topic: str, payload: str | bytes, seconds: float) -> bool:
+    """Publish a message that the broker keeps; whether it has it within so many seconds."""
+    said = client.publish(topic, payload, qos=1, retain=True)
+    try:
+        said.wait_for_publish(seconds)
+        return bool(said.is_published())
+    except (RuntimeError, ValueError):  # the broker left first
+        return False
+
+
 def certificate_trouble(error: BaseException | None) -> str:
     """What is wrong with the broker's certificate, or with ours; "" where it is something else."""
     if isinstance(error, ssl.SSLCertVerificationError):

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose import json_file
 from edgepose.errors import NetworkFileError
+from edgepose.json_file import read_named
 from edgepose.networks.keypoint_names import mirror_numbers
 from edgepose.paths import data_networks
 
@@ -173,14 +173,7 @@ def read_json(path: Path, what: str) -> Any:
     Raises:
         NetworkFileError: the file is missing, unreadable, not text or not JSON.
     """
-    try:
-        return json_file.read_json(path)
-    except FileNotFoundError:
-        raise NetworkFileError(f"{what} {path} does not exist.") from None
-    except OSError as e:
-        raise NetworkFileError(f"{what} {path} cannot be read: {e.strerror or e}.") from None
-    except ValueError as e:
-        raise NetworkFileError(f"{what} {path} is not valid JSON: {e}.") from None
+    return read_named(path, what, NetworkFileError)
 
 
 def load_topology(name_or_path: str | Path) -> Topology:

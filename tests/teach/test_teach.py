@@ -290,7 +290,7 @@ def test_gestures_of_other_keypoints_are_refused(
     file.write_text(json.dumps(as_json(learned[0])))
     with pytest.raises(NetworkFileError, match="names 'wrist'"):
         make_finders(str(file), topology_of("coco_17"))
-    with pytest.raises(NetworkFileError, match="do not exist"):
+    with pytest.raises(NetworkFileError, match="does not exist"):
         make_finders(str(tmp_path / "no.gestures"), topology_of("coco_17"))
     (tmp_path / "bad.gestures").write_text('{"a": NaN}')
     with pytest.raises(NetworkFileError, match="not valid JSON"):

@@ -40,6 +40,7 @@ from edgepose.io.mqtt import (
     Broker,
     broker_of,
     certificate_trouble,
+    leave_word,
     make_client,
     number,
     publish_topic,
@@ -287,13 +288,8 @@ class MqttSink(Sink):
         while self._connected.is_set() and len(self._spool) and time.monotonic() < end:
             time.sleep(0.01)
         if self._connected.is_set():
-            farewell = self._client.publish(
-                f"{self._settings.topic}/status", "offline", qos=1, retain=True
-            )
-            try:
-                farewell.wait_for_publish(max(0.1, end - time.monotonic()))
-            except (RuntimeError, ValueError):
-                log.debug("the broker left first")
+            patience = max(0.1, end - time.monotonic())
+            leave_word(self._client, f"{self._settings.topic}/status", "offline", patience)
         left = len(self._spool)
         if left and not self._settings.spool:
             log.warning("%s: %d messages could not be sent", self._settings.shown, left)
