@@ -98,6 +98,15 @@ class Manifest:
         self.rows[item.key] = row
         return row
 
+    def forget_failed(self, items: Sequence[Item]) -> None:
+        """Drop the rows of what could not be read, and is another file now."""
+        paths, keys = {valid(item.path) for item in items}, {item.key for item in items}
+        self.rows = {
+            key: row
+            for key, row in self.rows.items()
+            if row["status"] != FAILED or key in keys or row["path"] not in paths
+        }
+
     def _written(self, key: str) -> str:
         """sha256 of a final file as it was when its source was done, "" where nobody knows."""
         return self.rows.get(key, {}).get("sha256") or ""

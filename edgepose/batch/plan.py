@@ -286,7 +286,7 @@ def _named(word: str, job: Job) -> Iterator[Item]:
         else:
             is_film = False
     except SourceError as e:
-        yield Item(FILM, key_of_name(path), path, problem=str(e))
+        yield replace(_film(path), problem=str(e))
         return
     films = found if is_film else [p for p in found if _is_film(p)]
     for film in films:

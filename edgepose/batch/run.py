@@ -70,6 +70,7 @@ def run_job(
     folder.sweep()
     manifest = Manifest.read(folder)
     by_key = {item.key: item for item in items}
+    manifest.forget_failed(items)
     for item in items:
         manifest.add(item)
     manifest.write()

@@ -105,6 +105,13 @@ def test_what_cannot_be_read_is_named_and_the_others_are_done(
     assert "ends after" in rows["cut.mkv"]["message"]
     assert rows_in(tmp_path / "out", cut) == posenet_rows(cut)
     assert run(tmp_path / "none", [text]).exit_code == 1
+    # what was mended is not called failed any more, and what has two names fails once
+    shutil.copy(make_film("mp4"), text)
+    gone = tmp_path / "gone.mp4"
+    twice = tmp_path / "x" / ".." / "gone.mp4"
+    assert run(tmp_path / "out", [text, gone, twice]).states == {"done": 1, "failed": 1}
+    rows = Manifest.read(Folder(tmp_path / "out")).rows.values()
+    assert [r["status"] for r in rows if r["path"] == str(text)] == ["done"]
 
 
 @pytest.mark.parametrize(
