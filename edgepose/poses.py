@@ -163,12 +163,13 @@ class Poses(list[Pose]):
             overlay: words of what to draw, as `--overlay`.
 
         Raises:
-            UsageError: the picture is no uint8 RGB. UnknownNameError: an unknown word.
+            UsageError: the picture is no uint8 RGB, or of another size. UnknownNameError: an unknown word.
         """
         pixels = np.array(to_host(self.frame.pixels if image is None else image), order="C")
-        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        wanted = (self.result.height, self.result.width, 3)
+        if pixels.dtype != np.uint8 or pixels.shape != wanted:
             raise UsageError(
-                f"Poses are drawn on uint8 RGB (height, width, 3); this is {pixels.dtype} {pixels.shape}."
+                f"These poses are drawn on uint8 RGB {wanted}; this is {pixels.dtype} {pixels.shape}."
             )
         drawer = self._style.overlay(overlay, self)
         if drawer is not None:

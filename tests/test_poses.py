@@ -187,6 +187,9 @@ def test_pictures_are_drawn_on_copies(poses: Poses, pixels: np.ndarray, tmp_path
     assert np.array_equal(np.array(loadImage(str(tmp_path / "a.png"))), drawn)
     shown = cv2.imdecode(np.frombuffer(poses._repr_png_(), np.uint8), cv2.IMREAD_COLOR)
     assert np.array_equal(shown[:, :, ::-1], drawn)
+    for other in (pixels[:-1], pixels[..., :1], pixels / 255):
+        with pytest.raises(UsageError, match=r"drawn on uint8 RGB \(512, 512, 3\)"):
+            poses.draw(other)
     with pytest.raises(OutputError, match="cannot be written"):
         poses.save(tmp_path / "a.doc")
     assert not (tmp_path / "a.doc").exists()

@@ -23,7 +23,7 @@ from edgepose.io.sinks.parquet import Grain, ParquetWriter, describe
 from edgepose.io.sources.images import ImageSource
 from edgepose.io.sources.segments import NotAsPlanned
 from edgepose.io.sources.video import VideoSource
-from edgepose.json_file import read_json
+from edgepose.json_file import read_named
 from edgepose.pipeline import Pipeline
 from edgepose.types import Result
 from edgepose.version import __version__
@@ -96,8 +96,12 @@ class Worker(Closing):
         self._check_gestures()
         options = estimator_options(job.estimator, detector)
         self.estimator = make_estimator(network, replace(options, engine=wanted_engine(job.engine)))
-        if not mixed:
-            self._agree()
+        try:
+            if not mixed:
+                self._agree()
+        except BaseException:
+            self.close()
+            raise
 
     def _check_gestures(self) -> None:
         try:
@@ -115,9 +119,9 @@ class Worker(Closing):
         with locked(self.folder.root / ".engine"):
             if not self.folder.engine.exists():
                 write_atomically(self.folder.engine, json.dumps({"engine": mine}) + "\n")
-        first = read_json(self.folder.engine).get("engine")
+        told = read_named(self.folder.engine, "Note", UsageError)
+        first = told.get("engine") if isinstance(told, dict) else None
         if first != mine:
-            self.close()
             raise UsageError(
                 f"{mine} infers here, and the job began with {first}: poses would differ a "
                 "little. Name one by --engine and --threads, or allow it by --mixed-engines."

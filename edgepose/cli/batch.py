@@ -146,6 +146,8 @@ def _run(
         talk.info(
             f"Pictures are tracked in shards of {job.shard}; track ids begin anew in each (--shard)."
         )
+    if job.zones and any(item.kind == PICTURES for item in items):
+        talk.warning("Zones make events in films; pictures make none.")
     teller = Teller(talk, asked.progress == "json")
     with ExitStack() as stack:
         pool = stack.enter_context(_pool(asked, job, folder, items, run)) if tasks else _Nobody()

@@ -67,9 +67,9 @@ def collect_examples(asked: TeachCollect) -> None:
             f"Nobody new is seen in {', '.join(asked.inputs)}; {asked.to} stays as it was."
         )
     save_set(examples, asked.to)
-    talk.info(
-        f"{len(examples) - before} poses of {asked.label} more in {asked.to}; now {len(examples)}."
-    )
+    more = len(examples) - before
+    poses = "pose" if more == 1 else "poses"
+    talk.info(f"{more} {poses} of {asked.label} more in {asked.to}; now {len(examples)}.")
 
 
 def show_set(asked: TeachShow) -> None:

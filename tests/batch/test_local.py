@@ -173,6 +173,10 @@ def test_a_worker_that_would_answer_otherwise_is_refused(tmp_path: Path) -> None
     with pytest.raises(UsageError, match=r"the job began with tensorrt \(Orin\)"):
         Worker(str(tmp_path))
     Worker(str(tmp_path), mixed=True).close()
+    for damaged in ("", "[]"):
+        folder.engine.write_text(damaged)
+        with pytest.raises(UsageError, match=r"engine\.json is not valid|job began with None"):
+            Worker(str(tmp_path))
     settle(folder, replace(job(), weights={"edgepose-lite-body": "0" * 64}), overwrite=True)
     with pytest.raises(UsageError, match="other weights of edgepose-lite-body"):
         Worker(str(tmp_path))

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from films import write_kind
+from media import png_of_size
 
 from edgepose.batch.plan import read_list
 from edgepose.errors import UsageError
@@ -168,8 +169,11 @@ def test_zones_give_events(film: Path, tmp_path: Path) -> None:
     square = [[0, 0], [1, 0], [1, 1], [0, 1]]
     zones = tmp_path / "zones.json"
     zones.write_text(json.dumps({"zones": [{"name": "all", "polygon": square}]}))
-    ended = batch(film, "--out", tmp_path / "out", "--zones", zones, *NETWORK)
+    picture = tmp_path / "a.png"
+    picture.write_bytes(png_of_size(4, 4))
+    ended = batch(film, picture, "--out", tmp_path / "out", "--zones", zones, *NETWORK)
     assert ended.returncode == 0, ended.stderr
+    assert "pictures make none" in ended.stderr
     (file,) = (tmp_path / "out" / "events").iterdir()
     rows = [json.loads(line) for line in file.read_text().splitlines()]
     assert {(r["event"], r["zone"]) for r in rows} >= {("enter", "all"), ("exit", "all")}
