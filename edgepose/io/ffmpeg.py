@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import struct
 import threading
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from urllib.parse import quote
 import av
 import numpy as np
 from av.codec.context import Flags
+from av.filter import Graph
 from av.sidedata.sidedata import Type as SideData
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
@@ -105,8 +107,7 @@ class Converter:
     ) -> None:
         self._marked, self._borrowed = marked, borrowed
         self._lock = threading.Lock()
-        # the flip by rotation: once it is asked, PyAV's side data keep their frame until the garbage is
-        # collected, so only the first frame of each rotation is asked
+        # the flip by rotation: of each rotation only the first frame is asked
         self._turns: dict[float, str] = {0: "none"} if device else {}
         self._reformatter = VideoReformatter()
         self._shape = (0, 0, "")  # of the last planes
@@ -184,16 +185,44 @@ def bare_pictures(container: Any, stream: Any) -> str:
 def turn(frame: Any) -> str:
     """The flip (a name of `pixels.FLIPS`) that the display matrix of a frame asks for."""
     try:
-        matrix = frame.side_data.get(SideData.DISPLAYMATRIX)
+        matrix = _display_matrix(frame)
     except ValueError:  # PyAV cannot list side data of a kind that is newer than itself
         return _TURNS.get(round(frame.rotation / 90) * 90, "none")
     if matrix is None:
         return "none"
-    a, b, _, c, d = struct.unpack_from("=5i", bytes(matrix))
+    a, b, _, c, d = struct.unpack_from("=5i", matrix)
     # x goes to ax + cy, y to bx + dy
     transposed = abs(b) + abs(c) > abs(a) + abs(d)
     x, y = (c, b) if transposed else (a, d)
     return next(name for name, flips in FLIPS.items() if flips == (transposed, y < 0, x < 0))
+
+
+def _display_matrix(frame: Any) -> bytes | None:
+    """The nine numbers of a frame's display matrix, None where it has none.
+
+    PyAV's side data and their frame hold each other until the garbage is collected, which a loop over frames
+    hardly ever gives reason for. So a second frame over the same memory is asked, and collected at once: it is
+    among the youngest objects, and nobody else holds it.
+    """
+    try:
+        graph = Graph()
+        entry = graph.add_buffer(
+            width=frame.width,
+            height=frame.height,
+            format=frame.format,
+            time_base=frame.time_base or 1,
+        )
+        entry.link_to(graph.add("buffersink"))
+        graph.configure()
+        graph.push(frame)
+        frame = graph.pull()
+    except (av.FFmpegError, OSError):  # a kind of frame that no filter takes: this one is asked
+        pass
+    matrix = frame.side_data.get(SideData.DISPLAYMATRIX)
+    told = None if matrix is None else bytes(matrix)
+    del frame, matrix
+    gc.collect(0)
+    return told
 
 
 def _rows(rgb: Any) -> Pixels:

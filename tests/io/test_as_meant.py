@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import os
 import struct
@@ -307,6 +308,29 @@ def test_turned_and_mirrored_films(numbers: tuple[int, ...], tmp_path: Path) -> 
     assert all(close(f.pixels, expected) for f in frames)
     with av.open(io.BytesIO(data)) as container:
         assert turn(next(container.decode(video=0))) == MATRICES[numbers]
+
+
+def test_frames_that_were_read_are_let_go(tmp_path: Path) -> None:
+    """Without the garbage collector, which a loop over frames gives little to do: months of films end well.
+
+    PyAV's frame and its side data hold each other once the display matrix was asked.
+    """
+    (tmp_path / "a.mp4").write_bytes(with_matrix(film(tmp_path / "f.mp4"), (-1, 0, 0, 1)))
+
+    def held() -> int:
+        return sum(isinstance(x, av.VideoFrame) for x in gc.get_objects())
+
+    gc.collect()
+    before = held()
+    gc.disable()
+    try:
+        for name in ("f.mp4", "a.mp4"):
+            with open_source(str(tmp_path / name), SourceOptions(loop=3)) as source:
+                pixels = [f.pixels.shape for f in source]
+        assert len(pixels) == 30
+        assert held() == before
+    finally:
+        gc.enable()
 
 
 def test_oblong_pixels_become_square(tmp_path: Path) -> None:
