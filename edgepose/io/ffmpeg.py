@@ -7,6 +7,7 @@ import gc
 import struct
 import threading
 from collections.abc import Iterator
+from fractions import Fraction
 from typing import Any
 from urllib.parse import quote
 
@@ -210,7 +211,7 @@ def _display_matrix(frame: Any) -> bytes | None:
             width=frame.width,
             height=frame.height,
             format=frame.format,
-            time_base=frame.time_base or 1,
+            time_base=frame.time_base or Fraction(1),
         )
         entry.link_to(graph.add("buffersink"))
         graph.configure()
