@@ -7,7 +7,8 @@ import logging
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,22 @@ def private_folders(
     base = tmp_path_factory.mktemp("edgepose")
     monkeypatch.setenv("EDGEPOSE_HOME", str(base / "home"))
     monkeypatch.setenv("EDGEPOSE_CACHE", str(base / "cache"))
+
+
+def _no_rights_of_root() -> None:
+    libc = ctypes.CDLL(None)
+    head = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3, this thread
+    sets = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable: low halves, then high ones
+    assert libc.capget(head, sets) == 0
+    for which in range(3):
+        sets[which] &= ~0b110  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+    assert libc.capset(head, sets) == 0
+
+
+def as_anybody(act: Callable[[], Any]) -> Any:
+    """Call a function in a thread to which a file's mode forbids what it says, of root as well."""
+    with ThreadPoolExecutor(1, initializer=_no_rights_of_root) as thread:
+        return thread.submit(act).result()
 
 
 @pytest.fixture(scope="session")

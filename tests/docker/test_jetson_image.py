@@ -1,7 +1,7 @@
 """Dockerfile.jetson, run.sh and the page mean the same images; what jetson-utils needs is installed before it is built.
 
-With EDGEPOSE_JETSON_UTILS=FOLDER (its sources, not part of this project) its build is configured and its
-files are compiled as far as stand-ins for NVIDIA's headers allow. With EDGEPOSE_JETSON_UTILS_BUILD=1 as well, all of
+With `-m long` and EDGEPOSE_JETSON_UTILS=FOLDER (its sources, not part of this project) its build is configured and
+its files are compiled as far as stand-ins for NVIDIA's headers allow. With EDGEPOSE_JETSON_UTILS_BUILD=1 as well, all of
 it is built (ten minutes) and its own Python extension reads a film through our adapter, on a CUDA runtime
 whose device is the host.
 """
@@ -154,6 +154,7 @@ def configured(sources: Path, toolkit: Path) -> Path:
     return sources
 
 
+@pytest.mark.long
 def test_the_build_is_configured_for_this_python_and_its_numpy(configured: Path) -> None:
     log = (configured / "configure.log").read_text()
     numpy = subprocess.run(
@@ -176,6 +177,7 @@ def _cmake(folder: Path) -> str:
     return (folder / "CMakeLists.txt").read_text()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     [
@@ -211,6 +213,7 @@ def test_its_sources_compile(configured: Path, toolkit: Path, name: str) -> None
     assert done.returncode == 0, done.stderr[:2000]
 
 
+@pytest.mark.long
 def test_a_kernel_compiles_for_orin_and_what_follows(configured: Path, toolkit: Path) -> None:
     (flags,) = re.findall(
         r"set\(CUDA_NVCC_FLAGS .*(-gencode arch=compute_87.*)\)", _cmake(configured)
@@ -302,6 +305,7 @@ def film(path: Path) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_the_real_extension_reads_a_film(extension: dict[str, str], tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", READS, str(film(tmp_path / "film.mp4"))],
