@@ -189,7 +189,9 @@ class Pipeline:
         """
         start = time.monotonic()
         stages = (self._read, self._infer, self._write)
-        threads = [Worker(partial(self._guard, stage), stage.__name__) for stage in stages]
+        threads = [
+            Worker(partial(self._guard, stage), stage.__name__, self.stop) for stage in stages
+        ]
         while True:
             try:  # around the start and the whole wait: the signal may come anywhere in it
                 for thread in threads:
@@ -230,16 +232,19 @@ class Pipeline:
             finally:
                 taken.put(None)
 
+        def stop() -> None:
+            gone.set()
+            self.stop()
+
         self._on_result = take
-        thread = Worker(work, "results")
+        thread = Worker(work, "results", stop)
         thread.start()
         try:
             yield from taken
             if self._error is not None:
                 raise self._error
         finally:
-            gone.set()
-            self.stop()
+            stop()
             thread.join()
 
     def _wait(

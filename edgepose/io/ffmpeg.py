@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import gc
+import itertools
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
@@ -19,6 +21,7 @@ from av.sidedata.sidedata import Type as SideData
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from edgepose.closing import goes_on
 from edgepose.errors import SourceError
 from edgepose.io.pixels import FLIPS, flip
 from edgepose.io.planes import PlanarPixels, copied, planes_of
@@ -36,6 +39,20 @@ NOT_PICTURES = frozenset(("tty", "bin", "xbin", "adf", "idf"))
 # FFmpeg's names of containers without a turn of their own, and of what is in them
 _BARE = ("mjpeg", "mpjpeg", "jpeg_pipe", "png_pipe", "webp_pipe", "tiff_pipe", "image2pipe")
 _KINDS = {"mjpeg": "jpeg", "png": "png", "webp": "webp", "tiff": "tiff"}
+
+
+class _Clock:
+    """What PyAV asks for the time while FFmpeg waits: past every deadline in a thread that was stopped."""
+
+    def __init__(self) -> None:
+        self._ahead = itertools.count(1)
+
+    def monotonic(self) -> float:
+        now = time.monotonic()
+        return now if goes_on() else now + 1e9 * next(self._ahead)
+
+
+av.container.core.time = _Clock()  # PyAV has no other way to end a call that opens or reads
 
 
 def network_url(uri: Uri) -> str:

@@ -37,7 +37,7 @@ def open_http(uri: Uri, options: SourceOptions) -> Source:
         return LiveSource(opener_, options, uri=uri.display, name=uri.name)
 
     try:
-        first = interruptible(lambda: AvCapture(live, options))
+        first = interruptible(lambda: AvCapture(live, options), stop=lambda: None)
     except (SourceLost, SourceTimeout):
         if not options.wait:
             raise

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from edgepose.closing import Worker
 from edgepose.errors import EdgeposeError, SourceDenied, SourceError, SourceLost, SourceTimeout
 from edgepose.io.backoff import Backoff
 from edgepose.io.base import Source, SourceOptions
@@ -244,7 +245,7 @@ class LiveSource(Source):
             old.deadline = time.monotonic() + seconds
             return
         self.counters.stalls += 1
-        old.abandoned.set()
+        old.stopped.set()
         self._stuck.append(old)
         error = SourceTimeout(
             f"{self.uri}: nothing arrived for {seconds:g} s. Check the source, "
@@ -367,7 +368,7 @@ class LiveSource(Source):
         with self._change:
             self._closed = True
             reader = self._reader
-            reader.abandoned.set()
+            reader.stopped.set()
             self._wake()
         reader.interrupt()
         if reader is not threading.current_thread():
@@ -375,15 +376,15 @@ class LiveSource(Source):
         self._slot = None
 
 
-class _Reader(threading.Thread):
-    """The capture thread: connect, read, reconnect, until abandoned.
+class _Reader(Worker):
+    """The capture thread: connect, read, reconnect, until stopped.
 
     `deadline`: when the watchdog gives up on it; None while it pauses between tries.
     """
 
     def __init__(self, source: LiveSource, pause: float) -> None:
-        super().__init__(name=f"capture {source.name or source.uri}", daemon=True)
-        self.abandoned = threading.Event()
+        name = f"capture {source.name or source.uri}"
+        super().__init__(self._supervise, name, stop=source.close)
         self.deadline: float | None = None
         self.backoff = source._backoff()
         self._source, self._pause = source, pause
@@ -396,9 +397,9 @@ class _Reader(threading.Thread):
     def _expect(self) -> None:
         self.deadline = time.monotonic() + self._timeout
 
-    def run(self) -> None:
+    def _supervise(self) -> None:
         source, pause = self._source, self._pause
-        while not self.abandoned.wait(pause):
+        while not self.stopped.wait(pause):
             self._expect()
             self._delivers_since = 0.0
             try:
@@ -424,7 +425,7 @@ class _Reader(threading.Thread):
         capture = self._capture = self._source._opener()
         try:
             self._source.on_connected(self, capture.rate)
-            while not self.abandoned.is_set():
+            while not self.stopped.is_set():
                 picture = capture.read()
                 if picture is None:
                     return True

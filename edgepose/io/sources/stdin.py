@@ -109,10 +109,11 @@ def _piped(
     shown = "standard input" if uri == "stdin" else uri
     codec = RAW_FORMATS.get(options.codec.lower(), "")
 
+    pipe = Pipe(interruptible(descriptor), ours=uri != "stdin")
+    where = Address("", shown, codec, file=lambda: pipe, ends=True, patient=True)
+
     def opener() -> AvCapture:
-        pipe = Pipe(descriptor(), ours=uri != "stdin")
-        where = Address("", shown, codec, file=lambda: pipe, ends=True, patient=True)
         return _PipeCapture(pipe, where, options)
 
-    first = interruptible(opener)
+    first = interruptible(opener, pipe.wake)
     return WholeSource(opener, options, uri=uri, name=name, first=first, again=False)

@@ -5,10 +5,10 @@ Every frame counts, as with files on disk: the reader waits for inference, nothi
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from edgepose.closing import Worker
 from edgepose.errors import SourceError
 from edgepose.io.base import Source, SourceOptions
 from edgepose.io.sources.av_capture import AvCapture
@@ -101,21 +101,28 @@ class WholeSource(Source):
             self._capture = None
 
 
-def interruptible(work: Callable[[], T]) -> T:
-    """Run blocking work in a thread of its own, so that signals still reach the caller."""
+def interruptible(work: Callable[[], T], stop: Callable[[], object] | None = None) -> T:
+    """Run blocking work in a thread of its own, so that signals still reach the caller.
+
+    Args:
+        stop: makes the work end, see `closing.Worker`.
+    """
     outcome: list[T] = []
     failure: list[BaseException] = []
-    done = threading.Event()
 
     def run() -> None:
         try:
             outcome.append(work())
         except BaseException as e:
             failure.append(e)
-        done.set()
 
-    threading.Thread(target=run, name="open", daemon=True).start()
-    done.wait()
+    worker = Worker(run, "open", stop)
+    try:
+        worker.start()
+        worker.join()
+    except BaseException:
+        worker.stop()
+        raise
     if failure:
         raise failure[0]
     return outcome[0]
