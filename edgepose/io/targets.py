@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
+import stat
 import tempfile
+from typing import BinaryIO
 
 from edgepose.errors import OutputError
 
@@ -42,3 +45,30 @@ def check_folder(folder: str, create: bool) -> None:
         if isinstance(e, OutputError):
             raise
         raise OutputError(f"Folder {folder} cannot be written: {e.strerror or e}.") from None
+
+
+def claim(path: str) -> BinaryIO:
+    """A file opened for writing that no other output and no other program of ours writes until it is closed.
+
+    Raises:
+        OutputError: another one writes it. OSError: it cannot be opened.
+    """
+    file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666), "wb", buffering=0)
+    try:
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            _keep(file, path)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _keep(file: BinaryIO, path: str) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OutputError(
+            f"{path} is being written already, by another output or another program. Give each a file of its own."
+        ) from None
+    except OSError:
+        pass  # a file system without locks

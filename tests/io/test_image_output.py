@@ -222,3 +222,14 @@ def test_many_images_end_to_end(tmp_path: Path) -> None:
     assert names(tmp_path / "out") == names(tmp_path / "in")
     got = cv2.imread(f"{tmp_path}/out/p3.jpg")[..., ::-1]
     np.testing.assert_allclose(got[5, 5], (0, 255, 0), atol=12)
+
+
+def test_names_that_are_one_file_are_not_both_written(tmp_path: Path) -> None:
+    """As where upper case is lower case; a link stands for it here."""
+    with open_output(f"{tmp_path}/") as output:
+        output.write(still("in/a.png", 10))
+        os.link(tmp_path / "a.png", tmp_path / "A.png")
+        with pytest.raises(OutputError, match=r"in/a\.png and in/A\.png would both be written"):
+            output.write(still("in/A.png", 20))
+        output.write(still("in/a.png", 30))  # a loop
+    assert read_image(str(tmp_path / "a.png"))[0, 0, 0] == 30

@@ -63,6 +63,20 @@ def write(kind: str, target: object, *results: Result, **options: Any) -> None:
             sink.write(one)
 
 
+def test_a_file_is_written_by_one_alone(tmp_path: Path) -> None:
+    """The list of pictures beside a COCO file is a file, too; and other programs are others."""
+    with open_sink("coco", str(tmp_path / "out.json")):
+        for name in ("out.json", "out.images.json"):
+            with pytest.raises(OutputError, match="is being written already"):
+                open_sink("json", str(tmp_path / name))
+        command = "import sys; from edgepose.io.sinks import open_sink; open_sink('csv', sys.argv[1])"
+        words = [sys.executable, "-c", command, str(tmp_path / "out.json")]
+        other = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert "is being written already" in other.stderr
+    assert json.loads((tmp_path / "out.json").read_text()) == []
+    write("json", tmp_path / "out.json", result())
+
+
 # JSON lines -------------------------------------------------------------------------------------
 def test_json_line(tmp_path: Path) -> None:
     path = tmp_path / "out.json"

@@ -46,6 +46,18 @@ def numbers(path: object) -> list[int]:
     return [number_of(f.pixels) for f in read(path)]
 
 
+def test_a_film_is_written_by_one_alone(tmp_path: Path) -> None:
+    path = tmp_path / "out.mkv"
+    with open_output(str(path)) as output:
+        for frame in film(3):
+            output.write(frame)
+        with pytest.raises(OutputError, match="is being written already"):
+            write(path, film(2))
+    assert numbers(path) == [0, 1, 2]
+    write(path, film(2))
+    assert numbers(path) == [0, 1]
+
+
 def codec_of(path: object) -> str:
     import av
 

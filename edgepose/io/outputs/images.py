@@ -40,6 +40,8 @@ class ImageOutput(Output):
         self._options = options
         self._inputs = {identity(p) for p in options.inputs}
         self._written: dict[str, str] = {}
+        # where upper case is lower case, names that differ are one file
+        self._files: dict[tuple[int, int, str], str] = {}
         self._count = 0
         # the first * of a pattern is its number, as in jetson-inference
         if shape == "pattern" and not NUMBER.search(os.path.basename(path)):
@@ -76,6 +78,8 @@ class ImageOutput(Output):
         if not self._count:
             check_folder(os.path.dirname(path), create=True)
         write_whole(path, data)
+        if self._shape == "folder" and frame.pts is None:
+            self._files[identity(path)] = path
         self._count += 1
 
     def _sized(self, pixels: Any) -> Any:
@@ -106,7 +110,9 @@ class ImageOutput(Output):
         if self._shape == "folder":
             # a film's frames differ by their numbers: its name is taken once for all of them
             name = path if frame.pts is None else os.path.join(self._path, frame.name)
-            self._check_first(name, frame.source or str(frame.index))
+            picture = frame.source or str(frame.index)
+            self._check_first(name, picture)
+            self._check_first(self._files.get(identity(path), name), picture)
         refuse_input(path, (frame.source,) if frame.pts is None else ())
         if self._inputs and identity(path) in self._inputs:
             refuse_input(path, self._options.inputs)

@@ -26,6 +26,7 @@ from edgepose.io.ffmpeg import file_name
 from edgepose.io.outputs.formats import CONTAINERS, Container, Encoder, Setting, codec_for, encoders
 from edgepose.io.outputs.sound import Sound
 from edgepose.io.pixels import size_for
+from edgepose.io.targets import claim
 from edgepose.types import Frame
 
 log = logging.getLogger(__name__)
@@ -158,6 +159,7 @@ class _Film:
         self._sound: Sound | None = None
         self._setting = setting = Setting(size, rate, options.bitrate, container=kind)
         encoder = setting.choose(encoders, path)
+        self._claim = claim(path)
         self._container: Any = av.open(
             file_name(path), "w", format=kind.format, options={**kind.options, "flush_packets": "1"}
         )
@@ -200,6 +202,7 @@ class _Film:
             self._sound.up_to(self._clock.end)
             self._sound.close()
         self._container.close()
+        self._claim.close()
 
     def abandon(self) -> None:
         """Let go of the file without minding errors."""
@@ -209,6 +212,7 @@ class _Film:
             self._container.close()
         except (OSError, ValueError):
             log.debug("closing after a failure failed too", exc_info=True)
+        self._claim.close()
 
 
 class _Clock:

@@ -10,12 +10,13 @@ import os
 import sys
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import BinaryIO
 
 from edgepose.errors import OutputError
 from edgepose.files import refuse_input
 from edgepose.io.base import Closing
-from edgepose.io.targets import check_folder
+from edgepose.io.targets import check_folder, claim
 
 
 class Target(Closing):
@@ -48,7 +49,10 @@ class Target(Closing):
         if not os.path.exists(self.path) or os.path.isfile(self.path):
             check_folder(os.path.dirname(self.path), create=True)
         try:
-            return open(self.path, "wb", buffering=0)
+            file = claim(self.path)
+            with suppress(OSError):  # pipes and devices have no length
+                file.truncate(0)
+            return file
         except OSError as e:
             raise OutputError(f"{self.path} cannot be written: {e.strerror or e}.") from None
 
