@@ -20,7 +20,8 @@ from edgepose.preprocess import as_rgb
 from edgepose.types import Frame
 
 CHANNELS = (1, 3, 4)
-PLAIN_MODES = ("1", "L", "RGB", "RGBA", "I;16")  # PIL's, whose numbers are the picture's
+# PIL's modes whose numbers are the picture's; from others it makes bytes, and cuts off what is larger
+PLAIN_MODES = ("1", "L", "RGB", "RGBA", "I;16", "I;16L", "I;16B", "I", "F")
 
 
 def as_frame(image: Any) -> Frame:
@@ -138,4 +139,7 @@ def _upright(image: Any) -> Any:
     from PIL import ImageOps
 
     turned = ImageOps.exif_transpose(image)
-    return turned if turned.mode in PLAIN_MODES else turned.convert("RGB")
+    try:
+        return turned if turned.mode in PLAIN_MODES else turned.convert("RGB")
+    except ValueError as e:  # of LAB
+        raise UsageError(f"Cannot take a PIL picture of mode {turned.mode}: {e}.") from None

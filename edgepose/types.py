@@ -22,6 +22,7 @@ Float64Array = NDArray[np.float64]
 Int32Array = NDArray[np.int32]
 Int64Array = NDArray[np.int64]
 Pixels = NDArray[np.uint8]  # a picture, RGB (height, width, 3)
+FEWER_BITS = 4096  # 16-bit pictures that stay below hold fewer bits, 0..255 or distances
 Shape = tuple[int, ...]
 Box = tuple[float, float, float, float]
 

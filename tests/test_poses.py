@@ -85,6 +85,11 @@ def test_pictures_of_pil_are_what_they_show(net: PoseNet, poses: Poses, tmp_path
     # palettes and printing inks are numbers of something else
     for mode in ("P", "CMYK", "LA", "YCbCr"):
         assert len(net.process(picture.convert(mode))) == 1
+    grey = np.asarray(picture.convert("L"))
+    for numbers in (grey.astype(np.uint16) * 257, grey.astype(np.int32), np.float32(grey / 255)):
+        assert len(net.process(image.fromarray(numbers))) == 1
+    with pytest.raises(UsageError, match="numbers of this picture"):  # PIL would make it white
+        net.process(image.fromarray(grey.astype(np.int32) * 257))
     lying = picture.transpose(image.Transpose.ROTATE_90)
     exif = lying.getexif()
     exif[0x0112] = 6  # turn it clockwise to see it

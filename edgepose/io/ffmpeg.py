@@ -52,7 +52,8 @@ class _Clock:
         return now if goes_on() else now + 1e9 * next(self._ahead)
 
 
-av.container.core.time = _Clock()  # PyAV has no other way to end a call that opens or reads
+_pyav: Any = av.container.core
+_pyav.time = _Clock()  # there is no other way to end a call that opens or reads
 
 
 def network_url(uri: Uri) -> str:

@@ -11,9 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from edgepose.errors import UsageError
 from edgepose.networks.manifest import InputSpec
 from edgepose.preprocess.placement import Placement
-from edgepose.types import Pixels
-
-FEWER_BITS = 4096  # 16-bit pictures that stay below hold fewer bits, or 0..255
+from edgepose.types import FEWER_BITS, Pixels
 
 
 def to_tensor(
@@ -88,7 +86,10 @@ def as_rgb(image: Any) -> Pixels:
         UsageError: another shape or type, a picture without pixels, or numbers whose range is not one
             of these.
     """
-    array = np.asarray(image)
+    try:
+        array = np.asarray(image)
+    except (ValueError, TypeError) as e:  # lists of lists that are no rectangle
+        raise UsageError(f"Cannot take {type(image).__name__} as a picture: {e}") from None
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or 0 in array.shape:
@@ -96,8 +97,8 @@ def as_rgb(image: Any) -> Pixels:
             f"Cannot take an array of shape {np.shape(image)} as a picture; "
             "it needs (height, width, 3) RGB, (height, width, 4) RGBA or (height, width) grey."
         )
-    array = np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array[:, :, :3]
-    return np.ascontiguousarray(_as_bytes(array))
+    levels = _as_bytes(array[:, :, :3])
+    return np.ascontiguousarray(np.repeat(levels, 3, axis=2) if levels.shape[2] == 1 else levels)
 
 
 def _as_bytes(array: NDArray[Any]) -> Pixels:
@@ -113,7 +114,7 @@ def _as_bytes(array: NDArray[Any]) -> Pixels:
     if kind == "b":
         levels = array.astype(np.uint8) * np.uint8(255)
         return levels
-    if array.dtype == np.uint16:
+    if kind == "u" and array.dtype.itemsize == 2:  # of either byte order
         if most == 0 or most >= FEWER_BITS:
             levels = (array >> 8).astype(np.uint8)
             return levels

@@ -190,7 +190,9 @@ def test_white_of_a_netpbm_is_its_largest_value(kind: str, most: int) -> None:
     if kind == "P7":
         data = f"P7\nWIDTH 64\nHEIGHT 48\nDEPTH 3\nMAXVAL {most}\nTUPLTYPE RGB\nENDHDR\n".encode()
     if kind in ("P2", "P3"):
-        data += b"\n".join(str(v).encode() for v in values.reshape(-1)) + b"\n"
+        data += b"\n".join(
+            str(v).encode() for v in values.reshape(-1)
+        )  # some end with the last digit
     else:
         data += values.astype(np.uint8 if most < 256 else ">u2").tobytes()
     expected = np.repeat(pixels[:, :, 1:2], 3, 2) if grey else pixels

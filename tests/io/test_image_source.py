@@ -84,6 +84,16 @@ def test_sixteen_bits_keep_the_upper_eight(tmp_path: Path) -> None:
         np.testing.assert_array_equal(pixels_of(write_image(tmp_path / name, deep)), corners())
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.tiff"])
+def test_sixteen_bits_of_which_few_are_used_are_refused(tmp_path: Path, name: str) -> None:
+    """As arrays of them: they would be black."""
+    few = corners().astype(np.uint16) * 16
+    with pytest.raises(SourceError, match="16 bits a value and none above 4080"):
+        pixels_of(write_image(tmp_path / name, few))
+    assert pixels_of(write_image(tmp_path / name, few * 0)).max() == 0
+    assert pixels_of(write_image(tmp_path / name, corners() // 17)).max() == 15
+
+
 def test_cmyk(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(CMYK_JPEG)
     got = pixels_of(tmp_path / "a.jpg")

@@ -69,7 +69,9 @@ def test_a_file_is_written_by_one_alone(tmp_path: Path) -> None:
         for name in ("out.json", "out.images.json"):
             with pytest.raises(OutputError, match="is being written already"):
                 open_sink("json", str(tmp_path / name))
-        command = "import sys; from edgepose.io.sinks import open_sink; open_sink('csv', sys.argv[1])"
+        command = (
+            "import sys; from edgepose.io.sinks import open_sink; open_sink('csv', sys.argv[1])"
+        )
         words = [sys.executable, "-c", command, str(tmp_path / "out.json")]
         other = subprocess.run(words, capture_output=True, text=True, check=False)
         assert "is being written already" in other.stderr

@@ -91,6 +91,13 @@ def test_uneven_times_are_the_films_own(tmp_path: Path) -> None:
     assert [number_of(f.pixels) for f in frames] == list(range(6))
 
 
+def test_frames_at_one_time_move_no_other(tmp_path: Path) -> None:
+    """As halves of pictures and clocks of whole milliseconds give them."""
+    ticks = [0, 0, 20, 20, 40, 40, 60]
+    frames = frames_of(write_film(tmp_path / "clip.mkv", 7, codec="ffv1", ticks=ticks))
+    assert [f.pts for f in frames] == pytest.approx([t / 100 for t in ticks], abs=0.001)
+
+
 def test_start_frames_and_loop(film: Path) -> None:
     assert numbers_of(film, start=20) == list(range(20, 30))
     assert numbers_of(film, start=3, frames=4) == [3, 4, 5, 6]

@@ -110,7 +110,9 @@ def test_other_integers_are_levels(dtype: str) -> None:
 
 
 def test_sixteen_bits_are_the_whole_range_and_truth_black_and_white() -> None:
-    assert as_rgb(np.array([[0, 0x1234, 0xFFFF]], np.uint16))[0, :, 0].tolist() == [0, 0x12, 255]
+    for order in "<>":
+        sixteen = np.array([[0, 0x1234, 0xFFFF]], f"{order}u2")
+        assert as_rgb(sixteen)[0, :, 0].tolist() == [0, 0x12, 255]
     assert as_rgb(np.array([[False, True]]))[0, :, 0].tolist() == [0, 255]
 
 
@@ -130,6 +132,7 @@ def test_black_is_black(dtype: str) -> None:
         np.float32([0, np.inf]),
         np.uint16([0, 255]),
         np.uint16([0, 4095]),
+        np.array([0, 200], ">u2"),
         np.int8([-3, 100]),
         np.int32([0, 4000]),
         np.int64([-1, 255]),
@@ -141,9 +144,11 @@ def test_numbers_that_may_mean_anything_are_refused(numbers: np.ndarray) -> None
         as_rgb(numbers[None])
 
 
-@pytest.mark.parametrize("bad", [np.zeros(3), np.zeros((0, 4, 3)), np.zeros((4, 4, 2)), "text"])
+@pytest.mark.parametrize(
+    "bad", [np.zeros(3), np.zeros((0, 4, 3)), np.zeros((4, 4, 2)), "text", [[0], [0, 1]]]
+)
 def test_other_arrays_are_refused_with_what_is_needed(bad: object) -> None:
-    with pytest.raises(UsageError, match="RGB"):
+    with pytest.raises(UsageError, match=r"RGB|Cannot take list"):
         as_rgb(bad)
 
 

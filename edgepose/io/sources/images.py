@@ -23,7 +23,7 @@ from edgepose.io.pixels import LIMIT, Transform, flip
 from edgepose.io.sources import header
 from edgepose.io.sources.orientation import missed_flip
 from edgepose.io.sources.span import Span
-from edgepose.types import Frame, Pixels
+from edgepose.types import FEWER_BITS, Frame, Pixels
 
 log = logging.getLogger(__name__)
 
@@ -125,13 +125,17 @@ def _silence() -> None:
 
 def _by_opencv(data: bytes, kind: str, name: str) -> Pixels | None:
     _silence()
-    encoded = np.frombuffer(data, np.uint8)
+    digits = kind == "netpbm" and data[:2] in (b"P1", b"P2", b"P3")
+    encoded = np.frombuffer(
+        data + b"\n" if digits else data, np.uint8
+    )  # the last number needs an end
     most = header.netpbm_most(data) if kind == "netpbm" else 0
     try:
         if most not in (0, 255, 65535):
             return _scaled(cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH), most)
         pixels = None if kind == "pfm" else _decode_rgb(encoded)
         if pixels is not None:
+            _check_depth(pixels, encoded, name)
             return pixels
         return _from_float(cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED))
     except cv2.error as e:
@@ -143,6 +147,19 @@ def _by_opencv(data: bytes, kind: str, name: str) -> Pixels | None:
                 "all that fits into the memory which was free at the start. Scale it down first."
             ) from None
         return None
+
+
+def _check_depth(pixels: Pixels, encoded: Any, name: str) -> None:
+    """Refuse 16-bit pictures of 12 bits or fewer (thermal and depth cameras): their upper bits are black."""
+    dark = FEWER_BITS >> 8  # some decoders round
+    if pixels[::16, ::16].max() > dark or pixels.max() > dark:
+        return
+    deep: Any = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
+    if deep.dtype == np.uint16 and 0 < (most := int(deep.max())) < FEWER_BITS:
+        raise SourceError(
+            f"{name} has 16 bits a value and none above {most}: it holds fewer bits, or distances. Scale it "
+            "to the whole range, or make it an 8-bit picture."
+        )
 
 
 def _decode_rgb(encoded: Any) -> Pixels | None:

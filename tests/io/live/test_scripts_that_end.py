@@ -45,7 +45,9 @@ def test_nothing_of_a_source_is_left_when_the_interpreter_goes(
     url: str, options: str, before: str, end: str, code: int
 ) -> None:
     script = SCRIPT.format(url=url, options=options, before=before, end=end)
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120
+    )
     assert (done.returncode, done.stdout) == (code, "left []\n"), done.stderr
 
 
