@@ -150,7 +150,7 @@ def _open_closed_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             # the lowest free number, so the stream's own
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115
 
 
 def run_app(app: typer.Typer, argv: Sequence[str], name: str, taking: Container[str] = ()) -> int:
@@ -204,6 +204,12 @@ def run_app(app: typer.Typer, argv: Sequence[str], name: str, taking: Container[
         # the reader of stdout went away (`| head`): nothing more to say, and Python must not try
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
+    except MemoryError:
+        if debug:
+            raise
+        return fail(
+            "there is not enough memory. Close other programs, or allow this one more (ulimit -v)."
+        )
     except OSError as e:  # of a file or folder that nobody has given a better message
         if debug:
             raise

@@ -15,6 +15,7 @@ from edgepose.errors import UsageError
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 _LOCAL = ("file", "v4l2", "csi", "display")
+_REMOTE = ("rtsp", "rtsps", "http", "https", "rtmp", "srt", "tcp")
 _DEVICE = re.compile(r"/dev/(video\d+|v4l/.+)")
 HIDDEN = "***"
 # compiled where they are needed, which most runs never do
@@ -35,6 +36,9 @@ _MISSPELT = rf"(?i)\s*({_ADDRESS_WORDS})\s*(:|//|:\\\\)"
 
 
 # host or [IPv6 address] or an IPv6 address without brackets, then the port
+_ZONE = re.compile(
+    r"(//(?:[^/?#]*@)?\[[0-9a-fA-F:.]+)%25"
+)  # of an IPv6 address, as RFC 6874 writes it
 _AUTHORITY = re.compile(
     r"([^:\[\]]*|\[[^\[\]]*\]|[0-9a-fA-F]*(?::[0-9a-fA-F.]*){2,}?)(?::([0-9]{0,5}))?"
 )
@@ -156,15 +160,17 @@ def parse(text: str) -> Uri:
         return Uri(text, "display", path="0", display=text)
     if _DEVICE.fullmatch(text):
         return Uri(text, "v4l2", path=text, display=text)
-    match = _SCHEME.fullmatch(text.lstrip())
+    match = _SCHEME.fullmatch(text.strip())
     if not match:
         if word := re.match(_MISSPELT, text):
             raise UsageError(f"{hide(text)} is no address; one begins with {word[1].lower()}://")
         return Uri(text, "file", path=text, display=hide(text))
-    text, scheme, rest = text.lstrip(), match[1].lower(), match[2]
+    scheme = match[1].lower()
     if scheme in _LOCAL:
-        return Uri(text, scheme, path=_local_path(scheme, rest), display=text)
-    return _network(text, scheme, rest)
+        text = text.lstrip()
+        return Uri(text, scheme, path=_local_path(scheme, text.partition("://")[2]), display=text)
+    text = _ZONE.sub(r"\1%", text.strip())
+    return _network(text, scheme, text.partition("://")[2])
 
 
 def _local_path(scheme: str, rest: str) -> str:
@@ -178,6 +184,8 @@ def _network(text: str, scheme: str, rest: str) -> Uri:
     userinfo, _, rest = _split_userinfo(rest)
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     host, port = _host_port(authority, display)
+    if not (authority or userinfo) and scheme in _REMOTE:
+        raise UsageError(f"{display} names no host; an address is {scheme}://HOST/...")
     path, _, query = rest[len(authority) :].partition("#")[0].partition("?")
     user, _, password = userinfo.partition(":")
     return Uri(

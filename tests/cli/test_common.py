@@ -55,6 +55,18 @@ def test_a_usage_error_is_one_line(
     assert "?." not in err
 
 
+def test_too_little_memory_is_no_defect(capsys: pytest.CaptureFixture[str]) -> None:
+    large = typer.Typer()
+
+    @large.command()
+    def run() -> None:
+        """Ask for more than there is."""
+        bytearray(1 << 62)
+
+    assert run_app(large, [], "edgepose") == 1
+    assert capsys.readouterr().err.startswith("edgepose: there is not enough memory.")
+
+
 def test_a_group_without_a_command_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_app(app(), [], "edgepose") == EXIT_USAGE
     out, err = capsys.readouterr()

@@ -335,6 +335,9 @@ def test_closed_streams_are_no_reason_to_fail(tmp_path: Path) -> None:
     done = subprocess.run(["sh", "-c", script, "sh", *words], cwd=tmp_path, timeout=120)
     assert done.returncode == 0
     assert (tmp_path / "o.jpg").read_bytes()[:2] == b"\xff\xd8"
+    script = 'exec "$@" --json - >&-'  # but data are lost
+    done = subprocess.run(["sh", "-c", script, "sh", *words], cwd=tmp_path, stderr=-1, text=True)
+    assert_short(done, 1, "standard output (-), which is closed")
 
 
 def test_a_damaged_video_keeps_the_frames_before_the_damage(

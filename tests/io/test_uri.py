@@ -225,3 +225,24 @@ def test_an_unknown_scheme_gets_a_suggestion() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'json'"):
         open_sink("jsn", "-")
     assert "file" in SCHEMES
+
+
+@pytest.mark.parametrize("user", ["", "me:50%25@"])
+def test_the_zone_of_an_ipv6_address_is_written_either_way(user: str) -> None:
+    """RFC 6874 has %25 for the %, which no system call takes."""
+    for zone in ("%25eth0", "%eth0"):
+        uri = parse(f"rtsp://{user}[fe80::1{zone}]:554/x%25y")
+        assert (uri.host, uri.port, uri.path) == ("fe80::1%eth0", 554, "/x%25y")
+        assert uri.text == f"rtsp://{user}[fe80::1%eth0]:554/x%25y"
+
+
+@pytest.mark.parametrize("text", ["rtsp:///x", "http://?pass=SECRET", "rtsp:///me:SECRET@host/x"])
+def test_an_address_without_a_host_is_not_this_machine(text: str) -> None:
+    with pytest.raises(UsageError, match="names no host") as e:
+        parse(text)
+    assert "SECRET" not in str(e.value)
+
+
+def test_blanks_around_an_address_are_none_of_it() -> None:
+    assert parse(" rtsp://host/x\n") == parse("rtsp://host/x")
+    assert parse("file:///a ").path == "/a "

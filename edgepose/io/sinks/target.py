@@ -41,6 +41,8 @@ class Target(Closing):
         self._flows = self.is_stdout or not self._file.seekable()
 
     def _stdout(self) -> BinaryIO:
+        if sys.stdout is None or getattr(sys.stdout, "name", "") == os.devnull:
+            raise OutputError("Data go to the standard output (-), which is closed. Name a file.")
         sys.stdout.flush()
         return sys.stdout.buffer
 
