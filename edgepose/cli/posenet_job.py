@@ -7,8 +7,9 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any
 
 from edgepose.cli.common import finishing, terminate_as_interrupt
@@ -37,6 +38,8 @@ from edgepose.errors import (
 )
 from edgepose.heaps import share_heaps
 from edgepose.io.base import Output, Sink, Source
+from edgepose.io.targets import VIDEOS
+from edgepose.io.uri import parse
 from edgepose.networks.topology import Topology
 from edgepose.options import NoMeaning, Posenet
 from edgepose.pipeline import Pipeline, Summary
@@ -75,6 +78,29 @@ def say_what_has_no_meaning(unused: NoMeaning) -> None:
             log.warning("--%s has no meaning here; it is accepted and ignored.", name)
 
 
+# options that do nothing unless ...
+OF_LIVE = ("input_save", "wait", "reconnect_limit", "batch_timeout")
+OF_FILMS = ("output_codec", "bitrate", "output_encoder", "output_rate")
+
+
+def without_effect(asked: Posenet, inputs: Sequence[str], outputs: Sequence[str]) -> Iterator[str]:
+    """Sentences about options that were given and do nothing with these inputs and outputs."""
+    live = any(parse(i).scheme != "file" or Path(i).is_fifo() for i in inputs)
+    ends = tuple(f".{v}" for v in VIDEOS)
+    films = any(
+        parse(o).scheme not in ("file", "display") or o.lower().endswith(ends) for o in outputs
+    )
+    for meant, names, choice, what in (
+        (live, OF_LIVE, asked.source, "cameras and streams, and no input is one"),
+        (films, OF_FILMS, asked.output, "films and streams, and no output is one"),
+    ):
+        plain = type(choice)()
+        given = [n for n in names if getattr(choice, n) != getattr(plain, n)]
+        if given and not meant:
+            flags = " and ".join(f"--{n.replace('_', '-')}" for n in given)
+            yield f"{flags} ignored: for {what}."
+
+
 def _run(
     asked: Posenet, inputs: list[str], outputs: list[str], talk: Talk, stack: ExitStack
 ) -> int:
@@ -92,6 +118,8 @@ def _run(
     stack.callback(source.close)
     if source.stills and source.length == 0:
         raise behind_the_end(source, start)
+    for sentence in without_effect(asked, inputs, outputs):
+        log.warning(sentence)
     # before the network, which may be fetched and built for minutes: outputs that cannot be written
     pictures = open_outputs(
         asked.output,

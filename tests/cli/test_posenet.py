@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from edgepose.cli.inputs import split_positionals
+from edgepose.cli.posenet_job import without_effect
 from edgepose.errors import UsageError
 from edgepose.flags import normalise_flags, parse_size
 from edgepose.io.outputs.images import encode_image
@@ -326,6 +327,23 @@ def test_a_disk_that_fills_is_told_once_and_what_is_done_stays(
     assert_short(result, 3, "zz.png")
     assert result.stderr.count("zz.png cannot be written") == 1
     assert {small.name, big.name} <= {p.name for p in (tmp_path / "out").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("words", "inputs", "outputs", "said"),
+    [
+        (["--bitrate=5000", "--codec=h265"], ["a.jpg"], ["b.jpg"], "--output-codec and --bitrate"),
+        (["--output-rate=5"], ["a.mp4"], [], "--output-rate"),
+        (["--wait", "--input-save=x.mkv"], ["a.mp4"], ["b.mp4"], "--input-save and --wait"),
+        (["--bitrate=5000", "--codec=h264"], ["a.jpg"], ["b/", "c.MP4"], ""),
+        (["--bitrate=5000", "--wait"], ["http://host/a.mp4"], ["rtmp://host/x"], ""),
+    ],
+)
+def test_options_without_effect_are_said(
+    words: list[str], inputs: list[str], outputs: list[str], said: str
+) -> None:
+    sentences = list(without_effect(parse_argv(words), inputs, outputs))
+    assert [s.partition(" ignored")[0] for s in sentences] == [said] * bool(said)
 
 
 def test_closed_streams_are_no_reason_to_fail(tmp_path: Path) -> None:
