@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from pathlib import Path
 
@@ -19,6 +18,8 @@ from edgepose.paths import data_networks
 FILES = sorted(data_networks().glob("*.json"))
 MANIFESTS = [load_manifest(f) for f in FILES if f.stem not in shipped_topologies()]
 TOPOLOGIES = shipped_topologies()
+# sizes and sha384 of Open Model Zoo 2023.0, NVIDIA's files and addresses, COCO AP of OpenMMLab's files
+PUBLISHED = json.loads((Path(__file__).parents[1] / "data" / "published.json").read_text())
 
 
 def by_name(m: Manifest) -> str:
@@ -116,36 +117,27 @@ def test_a_limb_has_one_colour_family_on_every_topology() -> None:
         assert len(shades) == 1, keypoint
 
 
-def test_every_published_address_and_digest_is_there(shared: Path) -> None:
+def test_every_published_address_and_digest_is_there() -> None:
     """The list of addresses that the manifests were made from."""
-    text = (shared / "networks/README.md").read_text()
     published = {d.file: d for m in MANIFESTS for w in m.weights.values() for d in w.downloads}
-    urls = {u for m in MANIFESTS for w in m.weights.values() for d in w.downloads for u in d.urls}
-    intel = re.findall(r"^- (\S+)/(FP\d+)/(\S+) (\d+) B ([0-9a-f]{96})$", text, re.M)
-    assert len(intel) == 6
-    for network, variant, name, size, digest in intel:
+    for network, variant, name, size, digest in PUBLISHED["intel"]:
         weights = registry.find(network).weights[variant]
         d = next(d for d in weights.downloads if d.file == name)
-        assert (d.bytes, d.sha384) == (int(size), digest)
+        assert (d.bytes, d.sha384) == (size, digest)
         assert d.urls[0].endswith(f"/models_bin/1/{network}/{variant}/{name}")
-    for box in re.findall(r"`(https://nvidia\.box\.com/\S+)`", text):
-        assert box in urls
-    for tar in re.findall(r"(Pose-\S+?\.tar\.gz)", text):
+    for tar, box in PUBLISHED["nvidia"].items():
+        assert box in published[tar].urls
         assert len(published[tar].urls) == 2
-    wanted = set(re.findall(r"((?:yolox|rtmpose|rtmo)[\w.-]+?\.zip)", text))
-    assert len(wanted) == 10
-    assert wanted <= set(published)
 
 
-def test_figures_are_those_published(shared: Path) -> None:
-    text = (shared / "networks/README.md").read_text()
+def test_figures_are_those_published() -> None:
+    figures = dict(PUBLISHED["openmmlab_ap"])
     for m in MANIFESTS:
         files = [d.file for w in m.weights.values() for d in w.downloads if d.file.endswith(".zip")]
         for file in files:
-            figure = re.search(re.escape(file) + r" \((?:\d+x\d+, )?(?:AP )?([\d.]+)\)", text)
-            assert figure is not None
             ap = m.metrics.get("coco_ap", m.metrics.get("box_ap"))
-            assert ap == pytest.approx(float(figure[1]) / 100)
+            assert ap == pytest.approx(figures.pop(file) / 100)
+    assert not figures, "every network of the list has a manifest"
 
 
 def test_shipped_weights_are_unchanged() -> None:
