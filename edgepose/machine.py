@@ -29,6 +29,12 @@ def has_int8_units(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
     return bool(words & {"avx512_vnni", "avx_vnni"})
 
 
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    mine = getattr(os, "sched_getaffinity", None)  # Linux alone tells
+    return len(mine(0)) if mine else os.cpu_count() or 1
+
+
 @cache
 def cpu_name() -> str:
     """What the board or the processor calls itself, "" where it does not."""

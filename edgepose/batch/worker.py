@@ -14,6 +14,7 @@ from edgepose.batch.files import FILM, PICTURES, Folder, Task
 from edgepose.batch.finish import finish
 from edgepose.batch.plan import digests, gesture_files, stored, why
 from edgepose.closing import Closing
+from edgepose.engines import lanes_of
 from edgepose.errors import EngineError, OutputError, SourceError, UsageError
 from edgepose.estimators import make_estimator
 from edgepose.files import locked, valid, write_atomically
@@ -95,7 +96,8 @@ class Worker(Closing):
             raise UsageError(f"Here are other weights of {network.manifest.name} than the job's.")
         self._check_gestures()
         options = estimator_options(job.estimator, detector)
-        self.estimator = make_estimator(network, replace(options, engine=wanted_engine(job.engine)))
+        how = replace(wanted_engine(job.engine), lanes=lanes_of(job.engine.threads))
+        self.estimator = make_estimator(network, replace(options, engine=how))
         try:
             if not mixed:
                 self._agree()

@@ -14,7 +14,7 @@ from edgepose.errors import SourceError, UsageError
 from edgepose.io.base import Source, SourceOptions
 from edgepose.io.outputs import SCHEMES as OUTPUT_SCHEMES
 from edgepose.io.sources import SCHEMES as INPUT_SCHEMES
-from edgepose.io.sources import open_source
+from edgepose.io.sources import header, open_source
 from edgepose.io.sources.chain import in_turn
 from edgepose.io.uri import parse
 from edgepose.options import SourceChoice
@@ -60,6 +60,27 @@ def split_positionals(
             "glob ('*.jpg') or name the output with --output."
         )
     return inputs, [output]
+
+
+def is_file(word: str) -> bool:
+    """True for what is read as fast as it is asked for: no camera, stream or named pipe."""
+    return parse(word).scheme == "file" and not Path(word).is_fifo()
+
+
+def many_frames(inputs: Sequence[str]) -> bool:
+    """Whether several frames may be under way at a time: films and folders, not one picture alone."""
+    return all(map(is_file, inputs)) and not (len(inputs) == 1 and _is_picture(inputs[0]))
+
+
+def _is_picture(name: str) -> bool:
+    path = parse(name).path
+    if not os.path.isfile(path):
+        return False
+    try:
+        with open(path, "rb") as file:
+            return bool(header.kind(file.read(header.HEAD)))
+    except OSError:  # said when it is opened
+        return False
 
 
 def is_photo(name: str) -> bool:

@@ -46,7 +46,11 @@ def estimator_options(
 
 
 def begin(
-    names: NetworkChoice, choice: EstimatorChoice, engine: EngineChoice, gpu: bool | None = None
+    names: NetworkChoice,
+    choice: EstimatorChoice,
+    engine: EngineChoice,
+    lanes: int = 1,
+    gpu: bool | None = None,
 ) -> Begun | None:
     """The engine of a CPU, loaded from now on beside what is opened meanwhile.
 
@@ -54,6 +58,7 @@ def begin(
     `load_estimator` says.
 
     Args:
+        lanes: as of `load_estimator`.
         gpu: there is an NVIDIA GPU; None = look.
     """
     plain = names.network or names == NetworkChoice()
@@ -61,7 +66,8 @@ def begin(
         return None
     try:
         network = wanted.find_network(replace(names, no_download=True))
-        options = replace(wanted.estimator_options(choice), engine=wanted.wanted_engine(engine))
+        how = replace(wanted.wanted_engine(engine), lanes=lanes)
+        options = replace(wanted.estimator_options(choice), engine=how)
         return Begun(network.model, engine_options(network, options))
     except EdgeposeError:
         return None
@@ -74,16 +80,20 @@ def load_estimator(
     engine: EngineChoice,
     talk: Talk,
     together: int = 1,
+    lanes: int = 1,
     begun: Begun | None = None,
 ) -> Estimator:
-    """The estimator, and a line that says what runs where; `together` frames come at the same time.
+    """The estimator, and a line that says what runs where.
 
     Args:
+        together: live frames that come at the same time and share a run.
+        lanes: frames of a film that may be under way at the same time.
         begun: the engine, where `begin` has begun to load it with the same choices.
     """
     options = estimator_options(choice, network, talk, download=not names.no_download)
-    options = replace(at_once(options, together), begun=begun)
-    estimator = make_estimator(network, replace(options, engine=engine_with_progress(engine, talk)))
+    how = replace(engine_with_progress(engine, talk), lanes=lanes)
+    options = replace(at_once(options, together), begun=begun, engine=how)
+    estimator = make_estimator(network, options)
     _check_tensor_names(names, estimator.engine, network.manifest.name)
     made = estimator.engine.choice
     why = _why(made) if engine.engine == "auto" else ""

@@ -9,12 +9,19 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
-from pathlib import Path
 from typing import Any
 
 from edgepose.cli.common import finishing, terminate_as_interrupt
 from edgepose.cli.console import Talk, Ticker
-from edgepose.cli.inputs import OnEvent, behind_the_end, files_of, open_sources, split_positionals
+from edgepose.cli.inputs import (
+    OnEvent,
+    behind_the_end,
+    files_of,
+    is_file,
+    many_frames,
+    open_sources,
+    split_positionals,
+)
 from edgepose.cli.loading import begin, find_network, load_estimator
 from edgepose.cli.outputs import (
     check_sinks,
@@ -27,6 +34,7 @@ from edgepose.cli.outputs import (
     wanted_sinks,
 )
 from edgepose.draw.overlay import DEFAULT, parse_overlay
+from edgepose.engines import lanes_of
 from edgepose.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -85,7 +93,7 @@ OF_FILMS = ("output_codec", "bitrate", "output_encoder", "output_rate")
 
 def without_effect(asked: Posenet, inputs: Sequence[str], outputs: Sequence[str]) -> Iterator[str]:
     """Sentences about options that were given and do nothing with these inputs and outputs."""
-    live = any(parse(i).scheme != "file" or Path(i).is_fifo() for i in inputs)
+    live = not all(map(is_file, inputs))
     ends = tuple(f".{v}" for v in VIDEOS)
     films = any(
         parse(o).scheme not in ("file", "display") or o.lower().endswith(ends) for o in outputs
@@ -111,7 +119,8 @@ def _run(
     broken: list[str] = []
     refuse_one_name_twice([*outputs, *(target for _, target in wanted_sinks(data))])
     on_event = EventTeller(talk)
-    begun = begin(asked.network, asked.estimator, asked.engine)
+    lanes = lanes_of(asked.engine.threads) if many_frames(inputs) else 1
+    begun = begin(asked.network, asked.estimator, asked.engine, lanes)
     source = open_sources(
         asked.source, inputs, outputs, asked.estimator.batch_size, broken, on_event
     )
@@ -135,7 +144,7 @@ def _run(
     network = find_network(asked.network, talk, asked.engine.precision)
     together = len(inputs) if source.live else 1
     estimator = load_estimator(
-        network, asked.network, asked.estimator, asked.engine, talk, together, begun
+        network, asked.network, asked.estimator, asked.engine, talk, together, lanes, begun
     )
     stack.callback(estimator.close)
     sinks = open_sinks(data, files_of(source, inputs), estimator.topology, stack)

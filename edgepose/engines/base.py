@@ -79,6 +79,7 @@ class Engine(Protocol):
         name: what to print, for example "onnxruntime (CPU, 2 threads)".
         inputs, outputs: tensors with -1 for dynamic dimensions.
         max_batch: the most rows one call takes; 0 = no limit.
+        lanes: calls that it is made for at the same time; more than that wait, or take each other's time.
         choice: why this engine runs, filled in by `load_engine`.
     """
 
@@ -86,6 +87,7 @@ class Engine(Protocol):
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     max_batch: int
+    lanes: int
     choice: Choice
 
     def infer(self, feeds: Feeds) -> Outputs:

@@ -165,6 +165,7 @@ class DeviceEngine:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     max_batch: int
+    lanes = 1
     choice: Choice
 
     def __init__(self, cuda: Cuda, slots: int = 2) -> None:

@@ -20,6 +20,7 @@ from edgepose.engines.base import (
 from edgepose.engines.messages import first_line
 from edgepose.engines.options import EngineOptions
 from edgepose.errors import BackendUnavailable, EngineError, NetworkFileError, UsageError
+from edgepose.machine import usable_cores
 from edgepose.types import TensorSpec
 
 _DTYPES = {
@@ -78,7 +79,9 @@ def session_options(ort: Any, options: EngineOptions) -> Any:
     settings.inter_op_num_threads = 1
     # waiting threads that spin take the cores that decode and encode the next frames
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    if options.threads:
+    if options.lanes > 1:
+        settings.intra_op_num_threads = max(1, (options.threads or usable_cores()) // options.lanes)
+    elif options.threads:
         settings.intra_op_num_threads = options.threads
     return settings
 
@@ -144,6 +147,7 @@ class OnnxRuntimeEngine:
         check_inputs(self.inputs)
         self.outputs = tuple(tensor_spec(n) for n in session.get_outputs())
         self.max_batch = max_batch(self.inputs)
+        self.lanes = options.lanes
         threads = options.threads or "automatic"
         self.name = f"onnxruntime (CPU, {threads} threads)"
         self.choice = Choice("onnxruntime", "asked for")

@@ -13,9 +13,11 @@ import numpy as np
 
 from edgepose.engines.base import Feeds
 from edgepose.errors import UsageError
+from edgepose.machine import usable_cores
 
 # far more than cores only cost memory: a million threads took 23 GB before anything ran
 MOST_THREADS = 8 * max(8, os.cpu_count() or 1)
+MOST_LANES = 4
 PRECISIONS = ("fp32", "fp16", "int8", "best")
 
 
@@ -87,6 +89,7 @@ class EngineOptions:
         engine: a name of the table of engines, or "auto".
         device: openvino: CPU, GPU, NPU or AUTO; CUDA engines: number of the GPU; "" = default.
         threads: threads of a CPU engine, 0 = the engine's own choice; at most MOST_THREADS.
+        lanes: calls that come at the same time, among which a CPU engine shares its threads out; see `lanes_of`.
         precision: fp32, fp16, int8, best, or "" = fp16 where TensorRT builds a plan, else as the
             file and the device have it.
         shape: (height, width) of the input, for networks that take more than one; None = as given
@@ -110,6 +113,7 @@ class EngineOptions:
     engine: str = "auto"
     device: str = ""
     threads: int = 0
+    lanes: int = 1
     precision: str = ""
     shape: tuple[int, int] | None = None
     default_shape: tuple[int, int] | None = None
@@ -147,6 +151,18 @@ class EngineOptions:
             raise UsageError(f"A workspace of {self.workspace} MiB is not possible.")
         if self.dla is not None and self.dla < 0:
             raise UsageError(f"DLA core {self.dla} does not exist; the first is 0.")
+
+
+def lanes_of(threads: int) -> int:
+    """How many frames of a film go through a network on a CPU at the same time.
+
+    Threads that work on one frame wait for each other behind every layer; frames that are worked on by a thread
+    each do not. More than MOST_LANES only take memory: their threads are shared out among these.
+
+    Args:
+        threads: of the engine, 0 = one for each core.
+    """
+    return min(threads or usable_cores(), MOST_LANES)
 
 
 def parse_shape(text: str) -> tuple[int, int]:

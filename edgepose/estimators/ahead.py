@@ -1,4 +1,4 @@
-"""Frames under way on a GPU while others are prepared: what bottom-up and one-stage estimators share."""
+"""Frames under way at the same time: side by side in threads on a CPU, one behind the other on a GPU."""
 
 from __future__ import annotations
 
@@ -17,14 +17,41 @@ if TYPE_CHECKING:
     from edgepose.estimators.device_path import DevicePath
 
 
-class FramesAhead(ABC, Generic[Found]):
+class SideBySide(ABC):
+    """Frames of a film each in a thread of its own, where the engine is made for that: of all families."""
+
+    _runner: Runner
+
+    @abstractmethod
+    def estimate(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> list[tuple[Pose, ...]]:
+        """The poses of each frame; see `Estimator.estimate`."""
+
+    @property
+    def ahead(self) -> int:
+        """How many calls of `begin` may be under way before the first is asked for its poses."""
+        return self._runner.engine.lanes - 1
+
+    def begin(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> Finish:
+        """Start on frames, and return what waits for their poses; call it in the same order.
+
+        Where the engine takes one call at a time, the work is done before this returns.
+
+        Raises:
+            EngineError: as `estimate`, here or by what is returned.
+        """
+        if self._runner.threads is not None:
+            return self._runner.threads.submit(self.estimate, frames, stopwatch).result
+        found = self.estimate(frames, stopwatch)
+        return lambda: found
+
+
+class FramesAhead(SideBySide, Generic[Found]):
     """Estimates over the host, or without a detour where there is a device path.
 
     Attributes:
         device: the way that frames stay on the GPU; None on the CPU, and where it cannot be had.
     """
 
-    _runner: Runner
     device: DevicePath[Found] | None
 
     @abstractmethod
@@ -42,21 +69,14 @@ class FramesAhead(ABC, Generic[Found]):
 
     @property
     def ahead(self) -> int:
-        """How many calls of `begin` may be under way before the first is asked for its poses."""
-        return 1 if self.device else 0
+        """See `SideBySide`."""
+        return 1 if self.device else super().ahead
 
     def begin(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> Finish:
-        """Start on frames, and return what waits for their poses; call it in the same order.
-
-        On a GPU the next frames are prepared while the network works on these. Elsewhere, and for
-        more frames than fit into a run, the work is done before this returns.
-
-        Raises:
-            EngineError: as `estimate`.
-        """
+        """See `SideBySide`. On a GPU the next frames are prepared while the network works on these, unless they
+        are more than fit into a run."""
         if self.device is None or not 0 < len(frames) <= self._runner.batch:
-            found = self.estimate(frames, stopwatch)
-            return lambda: found
+            return super().begin(frames, stopwatch)
         return self._begin(self.device, frames, stopwatch)
 
     def estimate(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> list[tuple[Pose, ...]]:

@@ -134,7 +134,7 @@ class OnDevice(Protocol):
 
 @runtime_checkable
 class Ahead(Protocol):
-    """What estimators on a GPU offer besides: frames are prepared while others are under way."""
+    """What estimators offer besides for films: several frames are under way at the same time."""
 
     @property
     def ahead(self) -> int:

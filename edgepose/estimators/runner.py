@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
@@ -51,6 +52,7 @@ class Runner:
         dtype: of the feeds: float32, or the integers that the input takes.
         batch: rows of one run at most.
         device: places pictures on the GPU where the engine runs there, else None.
+        threads: for as many frames as the engine takes at the same time, None where that is one.
 
     Raises:
         NetworkFileError: the input is no picture.
@@ -72,6 +74,7 @@ class Runner:
             self.spec = replace(self.spec, resize=asked)
         self.manifest = replace(manifest, input=self.spec)
         self._way = way
+        self.threads = ThreadPoolExecutor(engine.lanes, "frames") if engine.lanes > 1 else None
         self.dtype = feed_dtype(engine, self.manifest)
         if self.dtype.kind in "iu" and not whole_steps(self.spec, self.dtype):
             self.spec = replace(self.spec, scale=1.0, mean=(0.0,) * 3, std=(1.0,) * 3)
@@ -131,7 +134,10 @@ class Runner:
         return self._fixed or rows
 
     def close(self) -> None:
-        """Release the engine, and before it what works on its buffers."""
+        """Release the engine, when what works on it is done."""
+        threads, self.threads = self.threads, None
+        if threads is not None:
+            threads.shutdown(cancel_futures=True)
         if self.device is not None:
             self.device.close()
         self.engine.close()

@@ -18,6 +18,7 @@ from edgepose.cuda.pictures import Window
 from edgepose.engines import BatchRange
 from edgepose.engines.base import Engine, Outputs
 from edgepose.errors import UsageError
+from edgepose.estimators.ahead import SideBySide
 from edgepose.estimators.base import EstimatorOptions
 from edgepose.estimators.crops import (
     Crops,
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
     from edgepose.networks.resolve import Network
 
 
-class TopDown(OfPeople):
+class TopDown(OfPeople, SideBySide):
     """Top-down estimator.
 
     Args:

@@ -81,6 +81,7 @@ class HostSlots:
         self.name = "host slots"
         self.inputs, self.outputs = self._engine.inputs, self._engine.outputs
         self.max_batch = rows
+        self.lanes = 1
         self.cuda = SimpleNamespace(wait=lambda stream: None, download=self._download)
         self.stream = SimpleNamespace(synchronize=lambda: None)
         shape = tuple(n if n > 0 else rows for n in self.inputs[0].shape)

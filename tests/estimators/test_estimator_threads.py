@@ -21,6 +21,7 @@ from tests.estimators.test_one_stage_estimator import network as one_stage
 from tests.estimators.test_top_down import LEFT, RIGHT, detector_network, picture, pose_network
 
 THREADS = 8
+FAMILIES = ("bottom-up", "top-down", "one-stage")
 
 
 def shifted(pixels: np.ndarray) -> list[Frame]:
@@ -35,8 +36,27 @@ def rows(poses: tuple[Pose, ...]) -> np.ndarray:
     return np.array([p.points for p in poses])
 
 
+def small_network(
+    family: str,
+    folder: Path,
+    batch: int | str,
+    make_detector: Callable[..., Path],
+    make_pose: Callable[..., Path],
+) -> tuple[Network, list[Frame], dict[str, Any]]:
+    """A network of a family, pictures for it, and what else it needs."""
+    more: dict[str, Any] = {"min_keypoints": 1}
+    if family == "bottom-up":
+        network = spots.network(folder / "s.onnx", batch=batch)
+        return network, shifted(spots.picture()), more
+    if family == "top-down":
+        more["detector"] = detector_network(make_detector([LEFT, RIGHT]))
+        return pose_network(make_pose("simcc", batch), "simcc", split=1.0), shifted(picture()), more
+    network = one_stage(constant_network(folder / "n.onnx", answers("rtmo")), "rtmo")
+    return network, shifted(picture()), more
+
+
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-@pytest.mark.parametrize("family", ["bottom-up", "top-down", "one-stage"])
+@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("batch", ["n", 3])
 def test_eight_threads_get_their_own_poses(
     family: str,
@@ -48,17 +68,7 @@ def test_eight_threads_get_their_own_poses(
 ) -> None:
     if engine == "openvino":
         pytest.importorskip("openvino")
-    more: dict[str, Any] = {"min_keypoints": 1}
-    network: Network
-    if family == "bottom-up":
-        network, frames = spots.network(tmp_path / "s.onnx", batch=batch), shifted(spots.picture())
-    elif family == "top-down":
-        network = pose_network(make_pose("simcc", batch), "simcc", split=1.0)
-        more["detector"] = detector_network(make_detector([LEFT, RIGHT]))
-        frames = shifted(picture())
-    else:
-        network = one_stage(constant_network(tmp_path / "n.onnx", answers("rtmo")), "rtmo")
-        frames = shifted(picture())
+    network, frames, more = small_network(family, tmp_path, batch, make_detector, make_pose)
     options = EstimatorOptions(engine=EngineOptions(engine=engine, threads=1), batch=4, **more)
     estimator = make_estimator(network, options)
     alone = [rows(estimator.estimate([f], Stopwatch())[0]) for f in frames]

@@ -142,6 +142,7 @@ class Sizes:
 
     name = "sizes"
     max_batch = 0
+    lanes = 1
     choice = Choice("sizes", "asked for")
 
     def __init__(self) -> None:
