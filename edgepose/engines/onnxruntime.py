@@ -77,7 +77,9 @@ def session_options(ort: Any, options: EngineOptions) -> Any:
     settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     settings.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     settings.inter_op_num_threads = 1
-    settings.enable_mem_pattern = False  # 4 to 8 MB for no time, in a memory that is shared out anyway
+    settings.enable_mem_pattern = (
+        False  # 4 to 8 MB for no time, in a memory that is shared out anyway
+    )
     # waiting threads that spin take the cores that decode and encode the next frames
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if options.lanes > 1:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from edgepose.cli.console import Talk
+from edgepose.cli.inputs import many_frames
 from edgepose.cli.loading import begin, find_network, load_estimator
+from edgepose.estimators.base import Ahead
 from edgepose.options import EngineChoice, EstimatorChoice, NetworkChoice
 
 SMALL = NetworkChoice(network="mediapipe-palm")
@@ -49,3 +54,32 @@ def test_nothing_is_begun_on_a_gpu_or_for_a_size_that_is_none() -> None:
     begun = begin(SMALL, EstimatorChoice(), EngineChoice(), gpu=False)
     assert begun is not None
     assert begun.take(find_network(SMALL, Talk("error")).model) is not None
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_frames_of_a_film_may_be_under_way_together(ahead: bool) -> None:
+    names, choice, engine = (
+        NetworkChoice(network="fast"),
+        EstimatorChoice(),
+        EngineChoice(threads=2),
+    )
+    begun = begin(names, choice, engine, 2, gpu=False) if ahead else None
+    network = find_network(names, Talk("error"))
+    estimator = load_estimator(network, names, choice, engine, Talk("error"), 1, 2, begun)
+    assert isinstance(estimator, Ahead)
+    assert estimator.ahead == 1
+    estimator.close()
+
+
+def test_films_and_folders_have_many_frames_and_one_picture_and_cameras_have_not(
+    tmp_path: Path,
+) -> None:
+    picture, film, pipe = (tmp_path / name for name in ("picture", "film.mp4", "pipe.mp4"))
+    picture.write_bytes(b"\xff\xd8\xff\xe0 and so on")
+    film.write_bytes(b"\0\0\0\x20ftypisom")
+    os.mkfifo(pipe)
+    several = [[str(film)], [str(tmp_path)], [f"{tmp_path}/*.jpg"], [str(picture)] * 2]
+    assert all(map(many_frames, several))
+    alone = [[str(picture)], [f"file://{picture}"], [str(pipe)], ["/dev/video0"], ["rtsp://door/"]]
+    assert not any(map(many_frames, alone))
+    assert not many_frames([str(film), "/dev/video0"])

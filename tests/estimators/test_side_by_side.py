@@ -133,7 +133,7 @@ def picture(value: int = 0) -> Frame:
 
 
 def test_so_many_frames_are_at_work_at_the_same_time() -> None:
-    engine, estimator = meeting()
+    _, estimator = meeting()
     keep = Keep()
     Pipeline(Pictures([picture()] * 4 * LANES), estimator, sinks=[keep]).run()
     assert [r.frame for r in keep.rows] == list(range(4 * LANES))
