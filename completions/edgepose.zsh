@@ -104,6 +104,7 @@ _edgepose_batch() {
         '(--nms-threshold --iou-thres)'{--nms-threshold=,--iou-thres=}'[Boxes that overlap more are one.]:NUMBER: ' \
         '--max-people=''[At most so many people a frame; 0 = no limit.]:NUMBER: ' \
         '--flip-test''[Top-down\: average with the mirrored crop.]' \
+        '--detect-every=''[Top-down, films and cameras\: the detector looks at every N-th frame at least; people are followed by their keypoints in between. (default\: 1)]:N: ' \
         '--batch-size=''[At most so many frames or people in one run. (default\: 8)]:NUMBER: ' \
         '--engine=''[auto, tensorrt, onnxruntime, openvino, ... ; see `edgepose doctor`. (default\: auto)]:TEXT:(auto tensorrt tensorrt_rtx onnxruntime-cuda onnxruntime-tensorrt onnxruntime openvino)' \
         '(--device --device-name)'{--device=,--device-name=}'[OpenVINO\: CPU, GPU, NPU, AUTO; CUDA\: GPU number.]:TEXT: ' \
@@ -400,6 +401,7 @@ _edgepose_eval() {
         '(--nms-threshold --iou-thres)'{--nms-threshold=,--iou-thres=}'[Boxes that overlap more are one.]:NUMBER: ' \
         '--max-people=''[At most so many people a frame; 0 = no limit.]:NUMBER: ' \
         '--flip-test''[Top-down\: average with the mirrored crop.]' \
+        '--detect-every=''[Top-down, films and cameras\: the detector looks at every N-th frame at least; people are followed by their keypoints in between. (default\: 1)]:N: ' \
         '--batch-size=''[At most so many frames or people in one run. (default\: 8)]:NUMBER: ' \
         '--engine=''[auto, tensorrt, onnxruntime, openvino, ... ; see `edgepose doctor`. (default\: auto)]:TEXT:(auto tensorrt tensorrt_rtx onnxruntime-cuda onnxruntime-tensorrt onnxruntime openvino)' \
         '(--device --device-name)'{--device=,--device-name=}'[OpenVINO\: CPU, GPU, NPU, AUTO; CUDA\: GPU number.]:TEXT: ' \
@@ -564,6 +566,7 @@ _edgepose_posenet() {
         '(--nms-threshold --iou-thres)'{--nms-threshold=,--iou-thres=}'[Boxes that overlap more are one.]:NUMBER: ' \
         '--max-people=''[At most so many people a frame; 0 = no limit.]:NUMBER: ' \
         '--flip-test''[Top-down\: average with the mirrored crop.]' \
+        '--detect-every=''[Top-down, films and cameras\: the detector looks at every N-th frame at least; people are followed by their keypoints in between. (default\: 1)]:N: ' \
         '--batch-size=''[At most so many frames or people in one run. (default\: 8)]:NUMBER: ' \
         '*'{--source=,--input=,-i+}'[An input; may be given several times.]:TEXT: ' \
         '(--input-width --width)'{--input-width=,--width=}'[Width asked of a camera, or to scale files to.]:NUMBER: ' \
@@ -665,6 +668,7 @@ _edgepose_serve() {
         '(--nms-threshold --iou-thres)'{--nms-threshold=,--iou-thres=}'[Boxes that overlap more are one.]:NUMBER: ' \
         '--max-people=''[At most so many people a frame; 0 = no limit.]:NUMBER: ' \
         '--flip-test''[Top-down\: average with the mirrored crop.]' \
+        '--detect-every=''[Top-down, films and cameras\: the detector looks at every N-th frame at least; people are followed by their keypoints in between. (default\: 1)]:N: ' \
         '--batch-size=''[At most so many frames or people in one run. (default\: 8)]:NUMBER: ' \
         '--engine=''[auto, tensorrt, onnxruntime, openvino, ... ; see `edgepose doctor`. (default\: auto)]:TEXT:(auto tensorrt tensorrt_rtx onnxruntime-cuda onnxruntime-tensorrt onnxruntime openvino)' \
         '(--device --device-name)'{--device=,--device-name=}'[OpenVINO\: CPU, GPU, NPU, AUTO; CUDA\: GPU number.]:TEXT: ' \
@@ -756,6 +760,7 @@ _edgepose_teach_collect() {
         '(--nms-threshold --iou-thres)'{--nms-threshold=,--iou-thres=}'[Boxes that overlap more are one.]:NUMBER: ' \
         '--max-people=''[At most so many people a frame; 0 = no limit.]:NUMBER: ' \
         '--flip-test''[Top-down\: average with the mirrored crop.]' \
+        '--detect-every=''[Top-down, films and cameras\: the detector looks at every N-th frame at least; people are followed by their keypoints in between. (default\: 1)]:N: ' \
         '--batch-size=''[At most so many frames or people in one run. (default\: 8)]:NUMBER: ' \
         '--engine=''[auto, tensorrt, onnxruntime, openvino, ... ; see `edgepose doctor`. (default\: auto)]:TEXT:(auto tensorrt tensorrt_rtx onnxruntime-cuda onnxruntime-tensorrt onnxruntime openvino)' \
         '(--device --device-name)'{--device=,--device-name=}'[OpenVINO\: CPU, GPU, NPU, AUTO; CUDA\: GPU number.]:TEXT: ' \

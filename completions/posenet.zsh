@@ -26,6 +26,7 @@ _posenet() {
         '(--nms-threshold --iou-thres)'{--nms-threshold=,--iou-thres=}'[Boxes that overlap more are one.]:NUMBER: ' \
         '--max-people=''[At most so many people a frame; 0 = no limit.]:NUMBER: ' \
         '--flip-test''[Top-down\: average with the mirrored crop.]' \
+        '--detect-every=''[Top-down, films and cameras\: the detector looks at every N-th frame at least; people are followed by their keypoints in between. (default\: 1)]:N: ' \
         '--batch-size=''[At most so many frames or people in one run. (default\: 8)]:NUMBER: ' \
         '*'{--source=,--input=,-i+}'[An input; may be given several times.]:TEXT: ' \
         '(--input-width --width)'{--input-width=,--width=}'[Width asked of a camera, or to scale files to.]:NUMBER: ' \

@@ -219,6 +219,7 @@ class EstimatorChoice(OptionGroup):
     nms_threshold: Annotated[float | None, Option("Boxes that overlap more are one.", "--iou-thres", least=0, most=1)] = None
     max_people: Annotated[int, Option("At most so many people a frame; 0 = no limit.", least=0)] = 0
     flip_test: Annotated[bool, Option("Top-down: average with the mirrored crop.")] = False
+    detect_every: Annotated[int, Option("Top-down, films and cameras: the detector looks at every N-th frame at least; people are followed by their keypoints in between.", metavar="N", least=1)] = 1
     batch_size: Annotated[int, Option("At most so many frames or people in one run.", least=1)] = 8
 
 

@@ -26,7 +26,8 @@ import numpy as np
 
 from edgepose.closing import Worker
 from edgepose.draw.on_device import DevicePainter
-from edgepose.estimators.base import Ahead, Estimator, Finish, OnDevice
+from edgepose.estimators.base import Ahead, Estimator, Finish, OnDevice, detect_every
+from edgepose.estimators.expected import Expecting
 from edgepose.gestures.beside import Beside
 from edgepose.io.base import Output, Sink, Source
 from edgepose.io.jetson_utils import to_host
@@ -156,6 +157,8 @@ class Pipeline:
     ) -> None:
         self.source = source
         self.estimator = estimator
+        every = detect_every(estimator)
+        self._estimate = (Expecting(estimator, every) if every > 1 else estimator).estimate
         self.overlay = overlay
         wanted = (("track", tracker), ("gestures", gestures))
         self._followers = [(stage, make) for stage, make in wanted if make is not None]
@@ -326,7 +329,7 @@ class Pipeline:
         frames = [job.frame for job in jobs]
         if ahead and isinstance(estimator, Ahead):
             return jobs, watch, estimator.begin(frames, watch)
-        found = estimator.estimate(frames, watch)
+        found = self._estimate(frames, watch)
         return jobs, watch, lambda: found
 
     def _finish(self, runs: Iterable[_Run]) -> None:

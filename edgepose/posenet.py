@@ -15,6 +15,7 @@ from edgepose.closing import Closing, Gate
 from edgepose.engines import EngineOptions
 from edgepose.errors import UsageError
 from edgepose.estimators import EstimatorOptions, make_estimator
+from edgepose.estimators.base import detect_every
 from edgepose.given import as_frame, open_given
 from edgepose.io.base import SourceOptions
 from edgepose.networks.topology import Topology
@@ -313,6 +314,11 @@ class _Shared:
     def engine_name(self) -> str:
         """What infers."""
         return self._net.engine
+
+    @property
+    def detect_every(self) -> int:
+        """See `estimators.base.Expects`."""
+        return detect_every(self._net._estimator)
 
     def estimate(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> list[tuple[Pose, ...]]:
         """As `Estimator.estimate`, not while it is changed or closed."""

@@ -7,6 +7,7 @@ Coordinates are image pixels (x to the right, y down, the centre of the top left
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
@@ -74,6 +75,8 @@ class Frame:
         source: where it comes from: a path, or a URI without credentials.
         name: short name of the source (for outputs that carry names over, and `{name}`).
         captured: `time.monotonic()` when a live frame arrived; None for files.
+        expected: where its people are, where that is known: float64 (N, 5), xyxy in pixels and score. None =
+            they are looked for.
     """
 
     pixels: Any = _Rgb()
@@ -82,6 +85,7 @@ class Frame:
     source: str = ""
     name: str = ""
     captured: float | None = None
+    expected: Float64Array | None = None
 
     if TYPE_CHECKING:
 
@@ -108,6 +112,12 @@ class Frame:
         """True where the pixels live in GPU memory only."""
         given = self.as_given
         return given.on_device if isinstance(given, Planar) else not isinstance(given, np.ndarray)
+
+    def expecting(self, expected: Float64Array | None) -> Frame:
+        """The same frame with other people expected; of planes no RGB is made."""
+        changed = copy(self)
+        changed.__dict__["expected"] = expected
+        return changed
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,7 @@ def estimator_options(choice: EstimatorChoice, detector: Network | None = None) 
         nms_threshold=choice.nms_threshold,
         max_people=choice.max_people,
         flip_test=choice.flip_test,
+        detect_every=choice.detect_every,
         batch=choice.batch_size,
     )
 

@@ -41,6 +41,8 @@ class EstimatorOptions:
         detector: network name, weights file and input size of the detector of a top-down network.
         box_threshold, nms_threshold, max_people: of detectors and one-stage networks.
         flip_test: top-down: average with the mirrored crop.
+        detect_every: top-down: in films and cameras the detector looks at every n-th frame at least, and people
+            are followed by their keypoints in between.
         batch: at most so many people or frames in one run.
         together: frames that come at the same time, one of each live source; plans take up to so many.
         begun: the engine of the network, which is being loaded with these options.
@@ -62,6 +64,7 @@ class EstimatorOptions:
     nms_threshold: float | None = None
     max_people: int = 0
     flip_test: bool = False
+    detect_every: int = 1
     batch: int = 8
     together: int = 1
     engine: EngineOptions | None = field(default=None)
@@ -74,6 +77,8 @@ class EstimatorOptions:
                 raise UsageError(f"{name} is {value!r}; scores and thresholds go from 0 to 1.")
         if self.resize not in ("", "stretch", "letterbox"):
             raise UsageError(f"resize is {self.resize!r}; it is stretch, letterbox or empty.")
+        if self.detect_every < 1:
+            raise UsageError(f"detect_every is {self.detect_every!r}; it is 1 or more.")
 
 
 class Estimator(Protocol):
@@ -120,6 +125,21 @@ class Loaded(Estimator, Protocol):
     def engine(self) -> Engine:
         """The engine of the pose network."""
         ...
+
+
+@runtime_checkable
+class Expects(Protocol):
+    """What estimators tell besides that take `Frame.expected`."""
+
+    @property
+    def detect_every(self) -> int:
+        """In films and cameras people need be looked for in every n-th frame only."""
+        ...
+
+
+def detect_every(estimator: object) -> int:
+    """In how many frames of a film or camera an estimator has to look for people once."""
+    return estimator.detect_every if isinstance(estimator, Expects) else 1
 
 
 @runtime_checkable

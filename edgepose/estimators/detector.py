@@ -43,6 +43,11 @@ class Regions(NamedTuple):
         return Regions(self.boxes[rows], self.scores[rows], self.angles[rows])
 
 
+def regions_of(rows: Float64Array) -> Regions:
+    """Upright regions of rows (N, 5): xyxy in image pixels and score."""
+    return Regions(rows[:, :4], rows[:, 4], np.zeros(len(rows)))
+
+
 class Detector:
     """Runs a detector network.
 

@@ -18,10 +18,10 @@ log = logging.getLogger(__name__)
 UNUSED = {
     "bottom-up": (
         *("detector", "detector_size", "box_threshold", "nms_threshold"),
-        *("max_people", "flip_test"),
+        *("max_people", "flip_test", "detect_every"),
     ),
     "top-down": ("link_threshold", "resize"),
-    "one-stage": ("link_threshold", "detector", "detector_size", "flip_test"),
+    "one-stage": ("link_threshold", "detector", "detector_size", "flip_test", "detect_every"),
 }
 
 

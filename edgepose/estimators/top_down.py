@@ -27,7 +27,7 @@ from edgepose.estimators.crops import (
     detector_network,
     detector_options,
 )
-from edgepose.estimators.detector import Detector, Regions
+from edgepose.estimators.detector import Detector, Regions, regions_of
 from edgepose.estimators.device_feed import DeviceFeed
 from edgepose.estimators.heads import HeatmapHead, SimccHead, bind_head, check_points
 from edgepose.estimators.people import Limits, OfPeople, distinct, make_poses
@@ -91,6 +91,7 @@ class TopDown(OfPeople, SideBySide):
             _check_sides(topology)
         self._limits = Limits.of(manifest, options, topology)
         self._flip = options.flip_test
+        self.detect_every = 1 if self._crops.turned else options.detect_every
         self._most_alike = float(manifest.decoder.get("alike", 0.0))
 
     @classmethod
@@ -120,7 +121,9 @@ class TopDown(OfPeople, SideBySide):
 
     def estimate(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> list[tuple[Pose, ...]]:
         """The poses of each frame; see `Estimator.estimate`."""
-        found = self.detector.detect(frames, stopwatch)
+        unknown = [frame for frame in frames if frame.expected is None]
+        looked = iter(self.detector.detect(unknown, stopwatch) if unknown else ())
+        found = [next(looked) if f.expected is None else regions_of(f.expected) for f in frames]
         return self.estimate_regions(frames, found, stopwatch)
 
     def estimate_regions(

@@ -12,6 +12,7 @@ from edgepose.closing import Closing
 from edgepose.engines import EngineOptions, choose
 from edgepose.errors import UnknownNameError, UsageError
 from edgepose.estimators import EstimatorOptions, make_estimator
+from edgepose.estimators.base import detect_every
 from edgepose.networks import registry
 from edgepose.timing import Stopwatch
 
@@ -60,6 +61,11 @@ class SharedEstimator:
         """What infers."""
         return self._estimator.engine_name
 
+    @property
+    def detect_every(self) -> int:
+        """See `estimators.base.Expects`."""
+        return detect_every(self._estimator)
+
     def estimate(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> list[tuple[Pose, ...]]:
         """As the estimator does, for any number of threads."""
         ask = _Ask(frames)
@@ -71,7 +77,8 @@ class SharedEstimator:
                     with self._asking:
                         asks, self._asks = self._asks[:MOST_TOGETHER], self._asks[MOST_TOGETHER:]
                     self._answer(asks)
-        stopwatch.stages.update(ask.stages)
+        for name, ms in ask.stages.items():
+            stopwatch.stages[name] = stopwatch.stages.get(name, 0.0) + ms
         if ask.found is None:
             raise ask.error or AssertionError
         return ask.found
