@@ -23,7 +23,7 @@ SAME = 0.3  # intersection over union of boxes of one person in two frames
 MEET = 0.1  # of the smaller box: so far two may overlap
 WEAKER = 0.7  # of the keypoints' scores when the detector looked
 GROW = 0.05  # of its size, on each side, a box is larger than it was
-SOURCES = 256  # of a long list of films the last ones are remembered
+REMEMBERED = 256  # of a long list of films the last ones are remembered
 
 
 class _Known(NamedTuple):
@@ -120,7 +120,7 @@ class Expecting:
             left = 0  # who has come or gone is looked for once more
         size = (frame.width, frame.height)
         self._known[frame.source] = _Known(left, size, now, poses, strength, velocity)
-        if len(self._known) > SOURCES:
+        if len(self._known) > REMEMBERED:
             del self._known[next(iter(self._known))]
         return poses
 
