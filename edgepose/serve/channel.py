@@ -241,6 +241,8 @@ class Channel:
             self._set(state, str(event.get("error", "")))
 
     def _set(self, state: str, reason: str = "") -> None:
+        if self._closed.is_set() and state in ("lost", "failed"):
+            state, reason = "idle", ""  # engine and input may be gone before the last frame is done
         if (state, reason) == (self.state, self.reason):
             return
         self.state, self.reason = state, readable(reason)

@@ -61,7 +61,8 @@ class Cluster:
 
     def begin(self) -> None:
         """Start the two nodes."""
-        head = ("--head", f"--port={PORT}", "--include-dashboard=false")
+        # a GPU that Ray counts, whether it is there or not
+        head = ("--head", f"--port={PORT}", "--include-dashboard=false", "--num-gpus=1")
         self.start(*head, f"--node-ip-address={HEAD}")
         self.second = self.start(f"--address={self.address}", f"--node-ip-address={SECOND}")
 
@@ -342,13 +343,26 @@ def environment(number: int) -> bytes:
         return b""
 
 
+@pytest.mark.long
+def test_two_workers_share_a_gpu(cluster: Cluster, make_film: MakeFilm, tmp_path: Path) -> None:
+    """Ray gives each its part, and the job is as any other; what infers on a GPU is tested elsewhere."""
+    out, film = tmp_path / "out", make_film("closed")
+    parts = ("--gpus-per-worker", "0.5", "--cpus-per-worker", "0.5")
+    driver = cluster.drive(out, film, *parts)
+    said, problems = driver.communicate(timeout=500)
+    assert driver.returncode == 0, problems
+    told = [json.loads(line) for line in said.splitlines()]
+    assert len({row["worker"] for row in told if row["event"] == "part"}) == 2
+    assert rows_in(out) == posenet_rows(film, "--track")
+
+
 def test_what_the_cluster_has_not_is_refused_at_once(
     cluster: Cluster, make_film: MakeFilm, tmp_path: Path
 ) -> None:
-    driver = cluster.drive(tmp_path / "out", make_film("mp4"), "--gpus-per-worker", "0.5")
+    driver = cluster.drive(tmp_path / "out", make_film("mp4"), "--gpus-per-worker", "1")
     _, said = driver.communicate(timeout=200)
     assert driver.returncode == 2
-    assert "2 workers need 1 GPUs, and the cluster has 0." in said
+    assert "2 workers need 2 GPUs, and the cluster has 1." in said
     assert "--num-gpus=1" in said
     assert len(said.splitlines()) <= 2
 

@@ -14,12 +14,16 @@ from typing import Any
 import pytest
 from served import make_film, wait_for
 
+from edgepose.estimators import EstimatorOptions, make_estimator
 from edgepose.events.event import iso_time
 from edgepose.events.log import EventLog
 from edgepose.events.store import EventStore
+from edgepose.networks.resolve import resolve
 from edgepose.serve.channel import Channel
+from edgepose.serve.engines import SharedEstimator
 from edgepose.serve.feed import FeedClosed
 from edgepose.serve.pictures import encode
+from edgepose.serve.watch import ChannelOptions
 
 CAMERA = "test://people?size=160x120&rate=15&people=1"
 
@@ -232,6 +236,34 @@ def test_an_input_that_cannot_be_meant_fails_and_says_why(make: Callable[..., Ch
     with Viewer(channel):
         wait_for(lambda: channel.state == "failed", "the failure")
         assert "rate=-5" in channel.reason
+
+
+class Slow(SharedEstimator):
+    """An engine that has a frame when others end."""
+
+    def __init__(self, estimator: Any) -> None:
+        super().__init__(estimator)
+        self.busy, self.go = threading.Event(), threading.Event()
+
+    def estimate(self, *words: Any) -> Any:
+        self.busy.set()
+        self.go.wait()
+        return super().estimate(*words)
+
+
+def test_an_end_that_takes_long_is_no_failure() -> None:
+    engine = make_estimator(resolve("edgepose-lite-body", download=False), EstimatorOptions())
+    slow = Slow(engine)
+    channel = Channel("camera", CAMERA, CAMERA, lambda: slow, ChannelOptions(), None)
+    channel.always = True
+    channel.look()
+    slow.busy.wait(60)
+    channel.close(0)
+    slow.release()
+    slow.go.set()
+    channel.close(60)
+    assert not channel._thread.is_alive()
+    assert (channel.state, channel.reason) == ("idle", "")
 
 
 def test_a_missing_file_is_tried_again(make: Callable[..., Channel], tmp_path: Path) -> None:
