@@ -106,9 +106,10 @@ def _select(rows: _Rows, params: DetectionParams) -> Boxes:
         score.astype(np.float64),
         label.astype(np.int64),
     )
-    finite = np.flatnonzero(np.isfinite(boxes.xyxy).all(axis=1))
-    if len(finite) < len(index):
-        boxes = boxes.take(finite)
+    # left of right and above its lower edge, and so finite
+    real = np.isfinite(boxes.xyxy) & (boxes.xyxy[:, [2, 3, 2, 3]] >= boxes.xyxy[:, [0, 1, 0, 1]])
+    if not real.all():
+        boxes = boxes.take(np.flatnonzero(real.all(axis=1)))
     if rows.suppressed:
         keep = np.argsort(-boxes.scores, kind="stable")[: params.limit]
     else:

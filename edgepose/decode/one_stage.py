@@ -89,6 +89,7 @@ def decode_people(outputs: Answers, params: OneStageParams) -> list[People]:
 def _select(rows: _Rows, params: OneStageParams) -> People:
     # keypoints follow their own row: positions are never taken from a list that was cut already
     hot = np.flatnonzero((rows.scores > params.score_threshold) & np.isfinite(rows.scores))
+    hot = hot[(rows.boxes[hot, 2:] >= rows.boxes[hot, :2]).all(axis=1)]  # boxes of no negative size
     boxes, scores = (
         np.asarray(rows.boxes[hot], np.float64),
         np.asarray(rows.scores[hot], np.float64),

@@ -55,7 +55,7 @@ class Runner:
         threads: for as many frames as the engine takes at the same time, None where that is one.
 
     Raises:
-        NetworkFileError: the input is no picture.
+        NetworkFileError: the input is no picture, or the outputs are bytes.
         UsageError: the size differs from what the engine was built for, or does not suit the network.
     """
 
@@ -68,6 +68,7 @@ class Runner:
         trim: bool = False,
     ) -> None:
         self.engine = engine
+        check_outputs(engine, manifest)
         self.spec = fit_input(engine, manifest, options.size)
         if options.resize:
             asked: Resize = "stretch" if options.resize == "stretch" else "letterbox"
@@ -187,6 +188,20 @@ def fit_input(engine: Engine, manifest: Manifest, size: tuple[int, int] | None) 
             "with --network-size WxH, such as 256x256."
         )
     return replace(spec, name=tensor.name, width=wanted[0], height=wanted[1])
+
+
+def check_outputs(engine: Engine, manifest: Manifest) -> None:
+    """Refuse answers of nothing but bytes: nobody says what their steps are worth.
+
+    Raises:
+        NetworkFileError: they are.
+    """
+    kinds = {t.dtype for t in engine.outputs}
+    if kinds and all(kind.kind in "iu" and kind.itemsize == 1 for kind in kinds):
+        raise NetworkFileError(
+            f"Network {manifest.name!r} answers in {' and '.join(sorted(map(str, kinds)))}: it is quantised, and "
+            "the file does not say what a step is worth. Export it with float outputs (DequantizeLinear)."
+        )
 
 
 def feed_dtype(engine: Engine, manifest: Manifest) -> np.dtype[Any]:

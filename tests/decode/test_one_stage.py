@@ -89,6 +89,13 @@ def test_yolo_pose_exports_give_the_same_people(kind: str) -> None:
         np.testing.assert_allclose(points, expected, atol=1e-4)
 
 
+def test_a_box_of_negative_size_is_nobody() -> None:
+    rows = table(ROWS)
+    rows[1, 2] = -40
+    (found,) = decode_people({"output0": rows.T[None]}, OneStageParams("yolo-pose", 17, 0.3, 0.5))
+    np.testing.assert_allclose(found.scores, [0.6], atol=1e-6)
+
+
 def test_nobody() -> None:
     (found,) = decode_people(
         {"o": np.zeros((1, 56, 8400), np.float32)}, OneStageParams("yolo-pose")

@@ -53,6 +53,22 @@ def found(
         estimator.close()
 
 
+def test_answers_of_nothing_but_bytes_are_refused(tmp_path: Path) -> None:
+    """As of networks quantised for other chips: what a step of theirs is worth stands nowhere."""
+    onnx = pytest.importorskip("onnx")
+    path = spots.model(tmp_path / "spots.onnx")
+    whole = onnx.load(path)
+    for output in whole.graph.output:
+        for node in whole.graph.node:
+            node.output[:] = [n + "_" * (n == output.name) for n in node.output]
+        cast = onnx.helper.make_node("Cast", [output.name + "_"], [output.name], to=2)
+        whole.graph.node.append(cast)
+        output.type.tensor_type.elem_type = 2  # UINT8
+    onnx.save(whole, path)
+    with pytest.raises(NetworkFileError, match="answers in uint8: it is quantised"):
+        make_estimator(resolve(model=path, topology=spots.topology(tmp_path)), EstimatorOptions())
+
+
 def assert_spots(poses: tuple[Pose, ...]) -> None:
     (pose,) = poses
     for name, x in zip(("red", "green", "blue"), spots.COLUMNS, strict=True):
