@@ -55,6 +55,8 @@ class Target(Closing):
             with suppress(OSError):  # pipes and devices have no length
                 file.truncate(0)
             return file
+        except OutputError:
+            raise
         except OSError as e:
             raise OutputError(f"{self.path} cannot be written: {e.strerror or e}.") from None
 
