@@ -24,10 +24,10 @@ connection, _ = server.accept()
 """
 PORT = "127.0.0.1:{server.getsockname()[1]}"
 INTERRUPT = """
+connections = []
 def interrupt():
-    connection, _ = server.accept()
+    connections.append(server.accept())
     os.kill(os.getpid(), signal.SIGINT)
-    connection.recv(1 << 20), connection.recv(1 << 20)
 threading.Thread(target=interrupt).start()
 """
 
