@@ -24,14 +24,20 @@ _SAME_SCALE = ("Resize", "MaxPool")  # results lie between what goes in
 _LEVELS = 255
 
 
-def quantise(model: Any, feeds: Sequence[Feeds]) -> Any:
+def quantise(model: Any, feeds: Sequence[Feeds], spared: int = 0) -> Any:
     """An equalised Q/DQ copy of an onnx ModelProto with folded constants.
+
+    Args:
+        model: the network.
+        feeds: calibration inputs.
+        spared: so many convolutions at the start stay in float32. What a narrow one hands on without an
+            activation reaches far, and the next layers need it exactly.
 
     Raises:
         EngineError: nothing in it can be quantised, or no feed came.
     """
     equal = equalise(model, feeds)
-    nodes = integer_nodes(equal)
+    nodes = integer_nodes(equal, spared)
     if not any(n.op_type == "Conv" for n in nodes):
         raise EngineError("no convolution with weights of its own is in it")
     writer = _Writer(equal, nodes)
@@ -39,8 +45,9 @@ def quantise(model: Any, feeds: Sequence[Feeds]) -> Any:
     return equal
 
 
-def integer_nodes(model: Any) -> list[Any]:
-    """Nodes to run in int8: all but what stands behind the last resize, or else makes the outputs."""
+def integer_nodes(model: Any, spared: int = 0) -> list[Any]:
+    """Nodes to run in int8: all but what stands behind the last resize, or else makes the outputs, or belongs to
+    the first convolutions."""
     constants = {w.name for w in model.graph.initializer}
     resizes = [n for n in model.graph.node if n.op_type == "Resize"]
     behind = set(resizes[-1].output) if resizes else set()
@@ -51,6 +58,9 @@ def integer_nodes(model: Any) -> list[Any]:
             behind |= set(node.output)
         elif node.op_type in _KINDS and _fits(node, data, constants):
             left.append(node)
+    if spared:
+        starts = [i for i, node in enumerate(left) if node.op_type == "Conv"]
+        left = left[starts[spared] :] if spared < len(starts) else []
     if resizes:
         return left
     outputs = {o.name for o in model.graph.output}

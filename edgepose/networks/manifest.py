@@ -119,13 +119,11 @@ class Weights:
         downloads: what to fetch; () = the user brings the file, or it is shipped.
         shipped: the model file lies in `data/networks` itself.
         sha256: digest of a shipped model file.
-        on_request: never taken for its speed alone.
     """
 
     model: str
     downloads: tuple[Download, ...] = ()
     shipped: bool = False
-    on_request: bool = False
     sha256: str = ""
 
 
@@ -315,15 +313,14 @@ def _download(data: Any, path: str, r: _Reader) -> Download:
 def _weights(data: Any, path: str, r: _Reader) -> Weights:
     d = r.mapping(data, path)
     r.known(d, Weights, path)
-    flags = {key: d.get(key, False) for key in ("shipped", "on_request")}
-    for key, value in flags.items():
-        if not isinstance(value, bool):
-            raise r.bad(f"{path}.{key}", "is not true or false")
+    shipped = d.get("shipped", False)
+    if not isinstance(shipped, bool):
+        raise r.bad(f"{path}.shipped", "is not true or false")
     downloads = r.sequence(d.get("downloads", []), f"{path}.downloads")
     return Weights(
         model=_safe_file(d.get("model"), f"{path}.model", r),
         downloads=tuple(_download(x, f"{path}.downloads[{i}]", r) for i, x in enumerate(downloads)),
-        **flags,
+        shipped=shipped,
         sha256=r.digest(d.get("sha256", ""), f"{path}.sha256", 64),
     )
 

@@ -136,7 +136,7 @@ def fast_variant(
     measured = next((way.variant for way in ways(manifest.name)), "")
     if measured in manifest.weights and installed_variant(manifest, measured):
         return measured
-    if weights is None or not shipped or weights.on_request:
+    if not shipped:
         return ""
     return INT8 if (has_int8_units() if int8 is None else int8) else ""
 
