@@ -279,6 +279,16 @@ def test_a_picture_needs_nothing_that_streams_downloads_and_locks_need() -> None
     assert out.stdout.splitlines()[-1] == "[]"
 
 
+def test_before_the_engine_begins_nothing_is_loaded_that_can_be_beside_it() -> None:
+    code = (
+        "import sys, edgepose.cli.posenet_start;"
+        "print([m for m in ('cv2', 'edgepose.pipeline', 'edgepose.draw', 'edgepose.estimators.runner')"
+        " if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
 def test_public_names_exist_and_unknown_ones_do_not() -> None:
     import edgepose
 

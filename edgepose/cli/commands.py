@@ -36,7 +36,7 @@ class Command:
 
 
 COMMANDS = (
-    Command("posenet", ".options:Posenet", "posenet_job:run"),
+    Command("posenet", ".options:Posenet", "posenet_start:start"),
     Command("download", "options:Download", "download:download"),
     Command("networks", "options:Networks", "networks:networks"),
     Command("networks show", "options:NetworksShow", "networks:show"),

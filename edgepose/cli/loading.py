@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from typing import NamedTuple
 
 from edgepose import wanted
 from edgepose.cli.build_progress import progress_for as build_progress
 from edgepose.cli.console import Talk
 from edgepose.cli.progress import progress_for
 from edgepose.engines import Choice, Engine, EngineOptions
-from edgepose.engines.begun import Begun
+from edgepose.engines.begun import BegunEngine
 from edgepose.errors import EdgeposeError, UnknownNameError
 from edgepose.estimators import Estimator, EstimatorOptions, make_estimator
-from edgepose.estimators.runner import engine_options
+from edgepose.estimators.base import engine_options
 from edgepose.machine import has_nvidia_gpu
 from edgepose.networks.resolve import Network
 from edgepose.options import EngineChoice, EstimatorChoice, NetworkChoice
@@ -45,6 +46,13 @@ def estimator_options(
     return wanted.estimator_options(choice, detector)
 
 
+class Begun(NamedTuple):
+    """A network, and the engine that is being loaded for it."""
+
+    network: Network
+    engine: BegunEngine
+
+
 def begin(
     names: NetworkChoice,
     choice: EstimatorChoice,
@@ -68,7 +76,7 @@ def begin(
         network = wanted.find_network(replace(names, no_download=True))
         how = replace(wanted.wanted_engine(engine), lanes=lanes)
         options = replace(wanted.estimator_options(choice), engine=how)
-        return Begun(network.model, engine_options(network, options))
+        return Begun(network, BegunEngine(network.model, engine_options(network, options)))
     except EdgeposeError:
         return None
 
@@ -92,7 +100,8 @@ def load_estimator(
     """
     options = estimator_options(choice, network, talk, download=not names.no_download)
     how = replace(engine_with_progress(engine, talk), lanes=lanes)
-    options = replace(at_once(options, together), begun=begun, engine=how)
+    options = replace(at_once(options, together), engine=how)
+    options = replace(options, begun=begun.engine if begun else None)
     estimator = make_estimator(network, options)
     _check_tensor_names(names, estimator.engine, network.manifest.name)
     made = estimator.engine.choice

@@ -1,4 +1,4 @@
-"""`posenet`: the door. Its options stand in `edgepose/options.py`, what it does in `posenet_job.py`."""
+"""`posenet`: the door. Its options stand in `edgepose/options.py`, what it does in `posenet_start.py`."""
 
 from __future__ import annotations
 

@@ -18,11 +18,9 @@ from edgepose.cli.inputs import (
     behind_the_end,
     files_of,
     is_file,
-    many_frames,
     open_sources,
-    split_positionals,
 )
-from edgepose.cli.loading import begin, find_network, load_estimator
+from edgepose.cli.loading import Begun, find_network, load_estimator
 from edgepose.cli.outputs import (
     check_sinks,
     make_overlay,
@@ -34,7 +32,6 @@ from edgepose.cli.outputs import (
     wanted_sinks,
 )
 from edgepose.draw.overlay import DEFAULT, parse_overlay
-from edgepose.engines import lanes_of
 from edgepose.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -44,7 +41,6 @@ from edgepose.errors import (
     OutputError,
     SourceError,
 )
-from edgepose.heaps import share_heaps
 from edgepose.io.base import Output, Sink, Source
 from edgepose.io.targets import VIDEOS
 from edgepose.io.uri import parse
@@ -54,28 +50,31 @@ from edgepose.pipeline import Pipeline, Summary
 from edgepose.track.one_euro import OneEuro
 from edgepose.track.tracker import Tracker
 from edgepose.types import Frame, Result
-from edgepose.version import __version__
 from edgepose.wanted import wanted_gestures
 
 log = logging.getLogger(__name__)
 
 
-def run(asked: Posenet) -> int:
+def run(
+    asked: Posenet,
+    inputs: list[str],
+    outputs: list[str],
+    lanes: int = 1,
+    begun: Begun | None = None,
+) -> int:
     """Run `posenet` and return its exit code.
+
+    Args:
+        lanes: frames that may be under way at the same time. begun: the engine, which is being loaded for them.
 
     Raises:
         EdgeposeError: for everything that went wrong before or during the run.
     """
-    if asked.version:
-        print(f"edgepose {__version__}")
-        return EXIT_DONE
     talk = Talk.of(asked.talk)
     say_what_has_no_meaning(asked.unused)
-    inputs, outputs = split_positionals(asked.inputs, asked.source.source, asked.output.output)
     terminate_as_interrupt()
-    share_heaps()
     with ExitStack() as stack:
-        return _run(asked, inputs, outputs, talk, stack)
+        return _run(asked, inputs, outputs, talk, stack, lanes, begun)
 
 
 def say_what_has_no_meaning(unused: NoMeaning) -> None:
@@ -110,7 +109,13 @@ def without_effect(asked: Posenet, inputs: Sequence[str], outputs: Sequence[str]
 
 
 def _run(
-    asked: Posenet, inputs: list[str], outputs: list[str], talk: Talk, stack: ExitStack
+    asked: Posenet,
+    inputs: list[str],
+    outputs: list[str],
+    talk: Talk,
+    stack: ExitStack,
+    lanes: int,
+    begun: Begun | None,
 ) -> int:
     words = parse_overlay(asked.overlay.overlay)
     data, start = asked.data, asked.source.start
@@ -119,8 +124,6 @@ def _run(
     broken: list[str] = []
     refuse_one_name_twice([*outputs, *(target for _, target in wanted_sinks(data))])
     on_event = EventTeller(talk)
-    lanes = lanes_of(asked.engine.threads) if many_frames(inputs) else 1
-    begun = begin(asked.network, asked.estimator, asked.engine, lanes)
     source = open_sources(
         asked.source, inputs, outputs, asked.estimator.batch_size, broken, on_event
     )
@@ -141,7 +144,7 @@ def _run(
         on_event=on_event,
     )
     check_sinks(data)
-    network = find_network(asked.network, talk, asked.engine.precision)
+    network = begun.network if begun else find_network(asked.network, talk, asked.engine.precision)
     together = len(inputs) if source.live else 1
     estimator = load_estimator(
         network, asked.network, asked.estimator, asked.engine, talk, together, lanes, begun

@@ -29,7 +29,7 @@ def callback_of(command: Command, *, bare: bool = False) -> Work:
     def call(ctx: typer.Context, **words: Any) -> int:
         if ctx.invoked_subcommand is not None:
             return 0
-        return int(_work(command)(build(command.options, _values(fields, words))) or 0)
+        return int(work_of(command.work)(build(command.options, _values(fields, words))) or 0)
 
     parameters = [
         inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
@@ -41,21 +41,20 @@ def callback_of(command: Command, *, bare: bool = False) -> Work:
     return call
 
 
-def _work(command: Command) -> Callable[[Any], int | None]:
-    """What a command does; the only place where its modules are imported.
+def work_of(place: str) -> Any:
+    """The function "module:function" of edgepose.cli; the only place where modules of work are imported.
 
     What is loaded here stays until the end: looking for garbage in it, then and in the run, takes a tenth
     of a start.
     """
-    module, _, name = command.work.partition(":")
+    module, _, name = place.partition(":")
     gc.disable()
     try:
         loaded = importlib.import_module(f"edgepose.cli.{module}")
         gc.freeze()
     finally:
         gc.enable()
-    found: Callable[[Any], int | None] = getattr(loaded, name)
-    return found
+    return getattr(loaded, name)
 
 
 def _values(fields: tuple[Field, ...], words: Mapping[str, Any]) -> dict[str, Any]:

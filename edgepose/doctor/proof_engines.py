@@ -21,9 +21,8 @@ from edgepose.doctor.proof import Proof, attempt
 from edgepose.engines import Calibration, EngineOptions, infer_all, load_engine
 from edgepose.engines.table import find_backend, probe
 from edgepose.errors import UsageError
-from edgepose.estimators.base import EstimatorOptions
+from edgepose.estimators.base import EstimatorOptions, engine_options
 from edgepose.estimators.bottom_up import BottomUp
-from edgepose.estimators.runner import engine_options
 from edgepose.networks.manifest import InputSpec, Manifest
 from edgepose.networks.resolve import Network
 from edgepose.networks.topology import Topology

@@ -11,7 +11,7 @@ from edgepose.engines.options import EngineOptions
 from edgepose.engines.table import choose, load_chosen
 
 
-class Begun:
+class BegunEngine:
     """An engine that is being loaded.
 
     Its library is imported here, where it is asked for; what takes time then, fitting the graph to the machine,

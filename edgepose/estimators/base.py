@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
+from edgepose.engines.options import EngineOptions
 from edgepose.errors import UsageError
 from edgepose.networks.manifest import Manifest
 from edgepose.networks.topology import Topology
@@ -13,8 +14,8 @@ from edgepose.timing import Stopwatch
 from edgepose.types import Frame, Pose
 
 if TYPE_CHECKING:
-    from edgepose.engines import Engine, EngineOptions
-    from edgepose.engines.begun import Begun
+    from edgepose.engines import Engine
+    from edgepose.engines.begun import BegunEngine
     from edgepose.networks.resolve import Network
 
 SCORES = (
@@ -68,7 +69,7 @@ class EstimatorOptions:
     batch: int = 8
     together: int = 1
     engine: EngineOptions | None = field(default=None)
-    begun: Begun | None = field(default=None, compare=False)
+    begun: BegunEngine | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         for name in SCORES:
@@ -79,6 +80,13 @@ class EstimatorOptions:
             raise UsageError(f"resize is {self.resize!r}; it is stretch, letterbox or empty.")
         if self.detect_every < 1:
             raise UsageError(f"detect_every is {self.detect_every!r}; it is 1 or more.")
+
+
+def engine_options(network: Network, options: EstimatorOptions) -> EngineOptions:
+    """The engine's options with the network's input size, for files that leave it open."""
+    chosen = options.engine or EngineOptions()
+    width, height = options.size or (network.manifest.input.width, network.manifest.input.height)
+    return replace(chosen, default_shape=chosen.default_shape or (height, width))
 
 
 class Estimator(Protocol):

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepose.engines import BatchRange, EngineOptions, load_engine
+from edgepose.engines import BatchRange, load_engine
 from edgepose.engines.base import Engine, Outputs
 from edgepose.errors import NetworkFileError, UsageError
-from edgepose.estimators.base import EstimatorOptions
+from edgepose.estimators.base import EstimatorOptions, engine_options
 from edgepose.estimators.device_feed import device_feed
 from edgepose.io.jetson_utils import to_host
 from edgepose.networks.manifest import InputSpec, Manifest, Resize
@@ -224,13 +224,6 @@ def feed_dtype(engine: Engine, manifest: Manifest) -> np.dtype[Any]:
         "prepared with this scale, mean and std are none that fit. Where the network normalises by "
         'itself say so in its manifest: "scale": 1, "mean": [0, 0, 0], "std": [1, 1, 1].'
     )
-
-
-def engine_options(network: Network, options: EstimatorOptions) -> EngineOptions:
-    """The engine's options with the network's input size, for files that leave it open."""
-    chosen = options.engine or EngineOptions()
-    width, height = options.size or (network.manifest.input.width, network.manifest.input.height)
-    return replace(chosen, default_shape=chosen.default_shape or (height, width))
 
 
 def load_for(network: Network, options: EstimatorOptions, batch: BatchRange) -> Engine:

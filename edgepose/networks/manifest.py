@@ -416,4 +416,9 @@ def load_manifest(path: Path) -> Manifest:
     Raises:
         NetworkFileError: no such file, or not a valid manifest.
     """
-    return replace(parse_manifest(read_json(path, "Manifest"), str(path)), path=path)
+    return manifest_of(read_json(path, "Manifest"), path)
+
+
+def manifest_of(data: Any, path: Path) -> Manifest:
+    """The manifest that a file holds, of its decoded content; raises as `parse_manifest`."""
+    return replace(parse_manifest(data, str(path)), path=path)

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from edgepose.errors import NetworkFileError, UnknownNameError
-from edgepose.networks.manifest import Manifest, load_manifest
+from edgepose.networks.manifest import Manifest, load_manifest, manifest_of
 from edgepose.networks.topology import read_json
 from edgepose.networks.variant import Variant
 from edgepose.paths import data_networks, networks_home
@@ -26,8 +26,8 @@ def normalise(name: str) -> str:
 
 @lru_cache(maxsize=4)
 def _shipped(folder: Path) -> tuple[Manifest, ...]:
-    files = sorted(f for f in folder.glob("*.json") if "family" in read_json(f, "Manifest"))
-    return tuple(load_manifest(f) for f in files)
+    read = {f: read_json(f, "Manifest") for f in sorted(folder.glob("*.json"))}
+    return tuple(manifest_of(data, f) for f, data in read.items() if "family" in data)
 
 
 def shipped_manifests() -> tuple[Manifest, ...]:

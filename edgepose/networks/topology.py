@@ -9,6 +9,7 @@ part of the body's size).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -183,14 +184,17 @@ def load_topology(name_or_path: str | Path) -> Topology:
         NetworkFileError: no such file, or not a topology.
     """
     path = Path(name_or_path)
-    if path.suffix != ".json":
-        names = shipped_topologies()
-        if str(name_or_path) not in names:
-            raise NetworkFileError(
-                f"Topology {name_or_path} is neither a .json file nor one of {', '.join(names)}."
-            )
+    shipped = path.suffix != ".json"
+    if shipped:
         path = data_networks() / f"{name_or_path}.json"
-    return parse_topology(read_json(path, "Topology"), str(path))
+    known = not shipped or (path.parent == data_networks() and os.path.isfile(path))
+    data = read_json(path, "Topology") if known else {}
+    if shipped and "skeleton" not in data:
+        raise NetworkFileError(
+            f"Topology {name_or_path} is neither a .json file nor one of "
+            f"{', '.join(shipped_topologies())}."
+        )
+    return parse_topology(data, str(path))
 
 
 def shipped_topologies() -> list[str]:

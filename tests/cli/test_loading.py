@@ -27,7 +27,7 @@ def test_an_estimator_takes_what_was_begun_for_it() -> None:
     network = find_network(names, Talk("error"))
     estimator = load_estimator(network, names, choice, engine, Talk("error"), begun=begun)
     assert estimator.engine_name == "onnxruntime (CPU, 1 threads)"
-    assert begun.take(network.model) is None
+    assert begun.engine.take(network.model) is None
     estimator.close()
 
 
@@ -53,7 +53,8 @@ def test_nothing_is_begun_on_a_gpu_or_for_a_size_that_is_none() -> None:
     assert begin(SMALL, EstimatorChoice(network_size="3x"), EngineChoice(), gpu=False) is None
     begun = begin(SMALL, EstimatorChoice(), EngineChoice(), gpu=False)
     assert begun is not None
-    assert begun.take(find_network(SMALL, Talk("error")).model) is not None
+    assert begun.network == find_network(SMALL, Talk("error"))
+    assert begun.engine.take(begun.network.model) is not None
 
 
 @pytest.mark.parametrize("ahead", [False, True])

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from edgepose.engines import EngineOptions, load_engine
-from edgepose.engines.begun import Begun
+from edgepose.engines.begun import BegunEngine
 from edgepose.errors import NetworkFileError
 from tests.engines.conftest import Maker
 
 
 def test_it_is_the_engine_of_its_file_and_given_once(onnx_file: Maker) -> None:
     model, options = onnx_file(), EngineOptions(engine="onnxruntime")
-    begun = Begun(model, options)
+    begun = BegunEngine(model, options)
     assert begun.take(onnx_file("other.onnx")) is None
     engine, same = begun.take(model), load_engine(model, options)
     assert engine is not None
@@ -29,6 +29,6 @@ def test_it_is_the_engine_of_its_file_and_given_once(onnx_file: Maker) -> None:
 def test_what_cannot_be_loaded_is_left_to_who_asks_next(onnx_file: Maker) -> None:
     model = onnx_file()
     options = EngineOptions(engine="onnxruntime", shape=(1, 1))  # the file has another
-    assert Begun(model, options).take(model) is None
+    assert BegunEngine(model, options).take(model) is None
     with pytest.raises(NetworkFileError):
-        Begun(model.with_name("none.onnx"), options)
+        BegunEngine(model.with_name("none.onnx"), options)
