@@ -96,7 +96,8 @@ class Rights:
     def __init__(self, settings: dict[str, str]) -> None:
         self._passwords: dict[str, str] | None = None
         if settings.get("allow_anonymous") == "false":
-            lines = Path(settings["password_file"]).read_text().splitlines()
+            file = settings.get("password_file")  # none: nobody is let in
+            lines = Path(file).read_text().splitlines() if file else []
             self._passwords = dict(line.split(":", 1) for line in lines)
         self._rules: list[tuple[str, str, str]] | None = None  # user ("" all), access, filter
         if "acl_file" in settings:
