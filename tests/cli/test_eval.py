@@ -67,7 +67,7 @@ def test_table_for_people(command: list[str], capsys: pytest.CaptureFixture[str]
 
 
 def test_pck(shared: Path, command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    people = shared / "datasets/people"
+    people = (shared / "datasets/people/val.json").parent
     command[command.index("--annotations") + 1] = str(people / "val.json")
     command[command.index("--images") + 1] = str(people / "images")
     assert run([*command, "--pck", "--limit", "12", "--json"]) == 0
