@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +12,8 @@ from typing import Any, NamedTuple
 from edgepose.errors import SourceError, UsageError
 from edgepose.json_file import read_json
 from edgepose.networks.keypoint_names import place_name
+
+log = logging.getLogger(__name__)
 
 MOST = 1e9  # beyond it no coordinate makes sense
 
@@ -34,6 +38,7 @@ class Annotations:
         category: its number.
         pictures: the images, in the order of the file.
         sigmas: OKS constants of the keypoints, () = COCO's by name.
+        others: numbers of the other categories with the same keypoints, which count as well.
     """
 
     path: Path
@@ -42,20 +47,26 @@ class Annotations:
     category: int
     pictures: tuple[LabelledPicture, ...]
     sigmas: tuple[float, ...] = ()
+    others: tuple[Any, ...] = ()
 
     def limited(self, count: int) -> Annotations:
         """The first `count` images only, 0 = all."""
         return replace(self, pictures=self.pictures[:count]) if count else self
 
     @property
+    def categories(self) -> set[Any]:
+        """Numbers of all categories that count."""
+        return {self.category, *self.others}
+
+    @property
     def people(self) -> list[dict[str, Any]]:
-        """Annotations of the images, of the category."""
-        ids = {p.id for p in self.pictures}
+        """Annotations of the images, of the category and those like it."""
+        ids, categories = {p.id for p in self.pictures}, self.categories
         rows: Sequence[dict[str, Any]] = self.data["annotations"]
         return [
             a
             for a in rows
-            if a["image_id"] in ids and a.get("category_id", self.category) == self.category
+            if a["image_id"] in ids and a.get("category_id", self.category) in categories
         ]
 
 
@@ -73,36 +84,68 @@ def load_annotations(path: Path) -> Annotations:
     except ValueError as e:
         raise UsageError(f"Annotations {path} is not JSON: {e}.") from None
     try:
-        category = next(c for c in data["categories"] if c.get("keypoints"))
-        names = tuple(str(k) for k in category["keypoints"])
+        bodies = [c for c in data["categories"] if c.get("keypoints")]
+        number, names = bodies[0]["id"], _names(bodies[0])
+        others = tuple(_identity(c["id"]) for c in bodies[1:] if _names(c) == names)
         pictures = tuple(
             LabelledPicture(
                 _identity(i["id"]), str(i["file_name"]), int(i["width"]), int(i["height"])
             )
             for i in data["images"]
         )
-        number = int(category["id"])
-        _check_people(data["annotations"], names)
-    except (KeyError, TypeError, StopIteration, ValueError, AttributeError) as e:
+        found = Annotations(path, data, names, int(number), pictures, others=others)
+        _check_ids(found)
+        _check_people(found.people, names)
+    except (KeyError, TypeError, IndexError, ValueError, AttributeError) as e:
         raise UsageError(
             f"Annotations {path} is not a COCO keypoint file (images, annotations, categories with "
             f"keypoints): {type(e).__name__} {e}."
         ) from None
     if not pictures:
         raise UsageError(f"Annotations {path} names no image.")
-    return Annotations(path, data, names, number, pictures)
+    if not found.people:
+        raise UsageError(f"Annotations {path} label nobody of category {number} in its images.")
+    left = [str(c.get("name", c["id"])) for c in bodies if _names(c) != names]
+    if left:
+        log.warning("%s: who is %s does not count: other keypoints.", path, " or ".join(left))
+    return found
+
+
+def _names(category: Mapping[str, Any]) -> tuple[str, ...]:
+    names = tuple(str(k) for k in category["keypoints"])
+    if len(set(names)) < len(names):
+        raise ValueError(f"category {category['id']} names a keypoint twice")
+    return names
 
 
 def _identity(value: Any) -> Any:
     if not isinstance(value, int | str):
-        raise ValueError("the id of an image is a number or a text")
+        raise ValueError("an id is a number or a text")
     return value
+
+
+def _check_ids(found: Annotations) -> None:
+    """Nobody is left out in silence because of how an id is written."""
+    images = [p.id for p in found.pictures]
+    if len(set(images)) < len(images):
+        raise ValueError("two images have one id")
+    rows = found.data["annotations"]
+    _check_kind("image_id", (a["image_id"] for a in rows), images)
+    named = (a["category_id"] for a in rows if a.get("category_id") is not None)
+    _check_kind("category_id", named, found.categories)
+
+
+def _check_kind(field: str, values: Iterable[Any], ids: Iterable[Any]) -> None:
+    known = {str(i): i for i in ids}
+    for value in map(_identity, values):
+        meant = known.get(str(value), value)
+        if isinstance(meant, str) != isinstance(value, str):
+            raise ValueError(f"{field} {value!r} is written {meant!r} elsewhere")
 
 
 def _check_people(rows: Any, names: Sequence[str]) -> None:
     wanted = {"keypoints": 3 * len(names), "bbox": 4, "area": 0, "torso": 0, "score": 0}
     for row in rows:
-        _identity(row["image_id"])
         for field, length in wanted.items():
             value = row.get(field)
             numbers = value if length else [value]
@@ -112,6 +155,10 @@ def _check_people(rows: Any, names: Sequence[str]) -> None:
                 raise ValueError(f"annotation {row.get('id')} has {len(numbers)} {field} numbers")
             if not all(isinstance(n, int | float) and abs(n) < MOST for n in numbers):
                 raise ValueError(f"annotation {row.get('id')}: {field} holds no number")
+            if field in ("area", "bbox") and min(numbers[2:] or numbers) < 0:
+                raise ValueError(f"annotation {row.get('id')}: {field} is below 0")
+        if row.get("iscrowd") not in (None, 0, 1):
+            raise ValueError(f"annotation {row.get('id')}: iscrowd is 0 or 1")
 
 
 def find_pictures(annotations: Annotations, folder: Path) -> list[Path]:
@@ -125,9 +172,9 @@ def find_pictures(annotations: Annotations, folder: Path) -> list[Path]:
     files, missing = [], []
     for picture in annotations.pictures:
         named = folder / picture.file
-        file = named if named.is_file() else folder / Path(picture.file).name
+        file = named if os.path.isfile(named) else folder / Path(picture.file).name
         files.append(file)
-        if not file.is_file():
+        if not os.path.isfile(file):  # unlike Path's, False for names that are none
             missing.append(picture.file)
     if missing:
         raise SourceError(

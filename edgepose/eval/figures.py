@@ -67,6 +67,7 @@ def coco_figures(annotations: Annotations, rows: Sequence[Row]) -> dict[str, flo
         By the names in `FIGURES`; -1 where there is no ground truth of that size.
 
     Raises:
+        UsageError: somebody labelled has neither area nor box.
         BackendUnavailable: the package is not installed.
     """
     coco, evaluation = _backend()
@@ -89,6 +90,7 @@ def _truth(annotations: Annotations) -> dict[str, Any]:
     """The file as COCO's code needs it: with area, crowd flag and the count of labelled keypoints."""
     people = []
     for number, row in enumerate(annotations.people, 1):
+        _check_scale(row, annotations)
         points = row.get("keypoints") or [0.0] * (3 * len(annotations.keypoints))
         box = row.get("bbox") or [0.0, 0.0, 0.0, 0.0]
         area, count = row.get("area"), row.get("num_keypoints")
@@ -100,7 +102,7 @@ def _truth(annotations: Annotations) -> dict[str, Any]:
                 "keypoints": points,
                 "bbox": box,
                 "num_keypoints": count
-                if isinstance(count, int)
+                if isinstance(count, int) and count >= 0
                 else sum(v > 0 for v in points[2::3]),
                 "area": box[2] * box[3] if area is None else area,
                 "iscrowd": int(bool(row.get("iscrowd"))),
@@ -109,6 +111,19 @@ def _truth(annotations: Annotations) -> dict[str, Any]:
     images = [{"id": p.id, "width": p.width, "height": p.height} for p in annotations.pictures]
     category = {"id": annotations.category, "keypoints": list(annotations.keypoints)}
     return {"images": images, "annotations": people, "categories": [category]}
+
+
+def _check_scale(row: Row, annotations: Annotations) -> None:
+    """COCO measures distances by a person's area: without one every pose would be wrong."""
+    if (
+        row.get("area") is None
+        and row.get("bbox") is None
+        and any((row.get("keypoints") or [])[2::3])
+    ):
+        raise UsageError(
+            f"Annotations {annotations.path}: annotation {row.get('id')} has neither area nor bbox, by which "
+            "AP measures distances. Add one, or ask for --pck."
+        )
 
 
 def _load(coco: Any, truth: Any, rows: Sequence[Row]) -> Any:

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
+from uvicorn.protocols.utils import ClientDisconnected
 
 from edgepose.errors import BackendUnavailable, OutputError, UsageError
 from edgepose.events.event import iso_time
@@ -124,6 +125,13 @@ class _Site:
     # data ---------------------------------------------------------------------------------------
     async def live(self, socket: WebSocket) -> None:
         """States, figures and events as JSON, with poses=1 the poses too; newest of each for the slow."""
+        try:
+            await self._tell(socket)
+        except (WebSocketDisconnect, RuntimeError):
+            # gone, perhaps while it was opened: so uvicorn writes nothing of it
+            raise ClientDisconnected from None
+
+    async def _tell(self, socket: WebSocket) -> None:
         query = socket.query_params
         try:
             channel = await self._channel(query.get("source", self.studio.current), socket)
@@ -292,8 +300,6 @@ async def _converse(socket: WebSocket, listener: Listener[str]) -> None:
     except FeedClosed:
         with contextlib.suppress(RuntimeError, WebSocketDisconnect):
             await socket.close(1001, "The server is ending.")
-    except (WebSocketDisconnect, RuntimeError):
-        return
     finally:
         hearing.cancel()
 

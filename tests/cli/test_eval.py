@@ -112,6 +112,7 @@ def test_ctrl_c_and_resume(command: list[str], tmp_path: Path) -> None:
     at = command.index("--annotations") + 1
     truth = json.loads(Path(command[at]).read_text())
     truth["images"] = [truth["images"][i % len(truth["images"])] | {"id": i} for i in range(60)]
+    truth["annotations"] = [a | {"image_id": i} for i, a in enumerate(truth["annotations"])]
     command[at] = str(tmp_path / "truth.json")
     Path(command[at]).write_text(json.dumps(truth))
     words = [sys.executable, "-m", "edgepose", *command, "--limit", "60", "--results", str(file)]

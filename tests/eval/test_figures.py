@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgepose.errors import UsageError
-from edgepose.eval.annotations import Annotations, load_annotations, match_names
+from edgepose.errors import SourceError, UsageError
+from edgepose.eval.annotations import Annotations, find_pictures, load_annotations, match_names
 from edgepose.eval.figures import FIGURES, coco_figures, parse_sigmas, sigmas, spread
 from edgepose.eval.pck import measure
 from edgepose.networks.topology import parse_topology
@@ -168,6 +168,74 @@ def test_any_change_of_the_file_is_read_or_refused(at: tuple[Any, ...], tmp_path
         row = {"image_id": read.pictures[0].id, "keypoints": points, "score": 0.5}
         coco_figures(read, [{"category_id": read.category, **row}])
         measure(read, [row])
+
+
+def with_person(**fields: Any) -> dict[str, Any]:
+    return {**WHOLE, "annotations": [{**WHOLE["annotations"][0], **fields}]}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (with_person(image_id="1"), "image_id '1' is written 1 elsewhere"),
+        (with_person(category_id="1"), "category_id '1' is written 1 elsewhere"),
+        (with_person(category_id=2), "label nobody"),
+        (with_person(image_id=2), "label nobody"),
+        (with_person(iscrowd="0"), "iscrowd is 0 or 1"),
+        (with_person(area=-4), "area is below 0"),
+        (with_person(area=None, bbox=[2, 2, -2, -2]), "bbox is below 0"),
+        ({**WHOLE, "images": WHOLE["images"] * 2}, "two images have one id"),
+        ({**WHOLE, "categories": [{"id": 1, "keypoints": ["a", "a"]}]}, "a keypoint twice"),
+        (with_person(area=None, bbox=None), "neither area nor bbox"),
+    ],
+    ids=str,
+)
+def test_what_would_leave_people_out_in_silence_is_refused(
+    content: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("pycocotools", reason="the eval extra is not installed")
+    file = tmp_path / "truth.json"
+    file.write_text(json.dumps(content))
+    with pytest.raises(UsageError, match=message):
+        coco_figures(load_annotations(file), [])
+
+
+def test_categories_with_the_same_keypoints_are_measured_as_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("pycocotools", reason="the eval extra is not installed")
+    first = WHOLE["annotations"][0]
+    content = {
+        **WHOLE,
+        "annotations": [
+            first,
+            {**first, "id": 8, "category_id": 2, "keypoints": [40, 50, 2]},
+            {**first, "id": 9, "category_id": 3, "keypoints": [1, 1, 2, 2, 2, 2]},
+        ],
+        "categories": [
+            {"id": 1, "name": "cat", "keypoints": ["a"]},
+            {"id": 2, "name": "dog", "keypoints": ["a"]},
+            {"id": 3, "name": "car", "keypoints": ["a", "b"]},
+        ],
+    }
+    file = tmp_path / "truth.json"
+    file.write_text(json.dumps(content))
+    truth = load_annotations(file)
+    assert [a["id"] for a in truth.people] == [7, 8]
+    assert "car" in caplog.text
+    rows = [
+        {"image_id": 1, "category_id": 1, "keypoints": [*at, 0.9], "score": 0.9}
+        for at in ((1.0, 2.0), (40.0, 50.0))
+    ]
+    assert coco_figures(truth, rows)["AP"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "a\0b", "", ".", "/" + "b/" * 3000])
+def test_a_file_name_that_is_none_is_a_missing_picture(name: str, tmp_path: Path) -> None:
+    image = {**WHOLE["images"][0], "file_name": name}
+    (tmp_path / "truth.json").write_text(json.dumps({**WHOLE, "images": [image]}))
+    with pytest.raises(SourceError, match="has not 1 of the 1 images"):
+        find_pictures(load_annotations(tmp_path / "truth.json"), tmp_path)
 
 
 @pytest.mark.parametrize("text", ['{"images": Infinity}', "[" * 100_000, "9" * 5000, '"\\ud800"'])

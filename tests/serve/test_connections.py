@@ -6,6 +6,7 @@ import contextlib
 import logging
 import resource
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -62,6 +63,20 @@ def test_a_flood_leaves_health_and_camera_alive(served: Served, many_files: None
         wait_for(lambda: served.frames("camera") > before + 3, "more frames")
     assert len(served.said) < 30, "".join(served.said)
     assert not any("Traceback" in line for line in served.said)
+
+
+def test_who_goes_while_a_websocket_is_opened_leaves_no_trace_in_the_log(served: Served) -> None:
+    opening = (
+        "GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    for turn in range(80):
+        with socket.create_connection(("127.0.0.1", served.port)) as going:
+            going.sendall(opening.encode())
+            going.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # RST
+            time.sleep(turn % 20 / 400)
+    assert served.get("/healthz")["ok"]
+    assert not [line for line in served.said if "Traceback" in line or "ERROR" in line]
 
 
 @pytest.fixture(scope="module")
