@@ -1,7 +1,8 @@
 """`rtsp://@:8554/path`: an RTSP server for many viewers; `rtsp://host/path` publishes to one.
 
-The server is gst-rtsp-server in a child process (`rtsp_child.py`); edgepose encodes once, and only
-while somebody watches. Several paths may share a port.
+The server is a child process: gst-rtsp-server (`rtsp_child.py`) where it is installed, else one in
+plain Python (`rtsp_alone.py`). edgepose encodes once, and only while somebody watches. Several paths
+may share a port.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import threading
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from edgepose.errors import EdgeposeError, OutputError, UsageError
 from edgepose.io import jetson_utils
@@ -25,13 +27,21 @@ from edgepose.types import Frame
 
 RTSP_PORT = 8554
 START_SECONDS = 15.0
-RTSP_CODECS = ("h264", "h265", "vp8", "mjpeg")
 PACKAGES = (
     "gir1.2-gst-rtsp-server-1.0 python3-gi gstreamer1.0-plugins-base gstreamer1.0-plugins-good "
     "gstreamer1.0-plugins-bad"
 )
 _HEADER = struct.Struct("!cBI")
-_CHILD = Path(__file__).with_name("rtsp_child.py")
+
+
+class Program(NamedTuple):
+    """A server, started with host and port behind its command."""
+
+    command: tuple[str, ...]
+    codecs: tuple[str, ...]
+
+
+ALONE = Program((sys.executable, "-m", "edgepose.io.outputs.rtsp_alone"), ("h264", "h265", "vp8"))
 
 _servers: dict[tuple[str, int], RtspServer] = {}
 _servers_lock = threading.Lock()
@@ -58,29 +68,30 @@ def python_with_gstreamer() -> str:
     return ""
 
 
+def program_here() -> Program:
+    """gst-rtsp-server where it is installed."""
+    python = python_with_gstreamer()
+    child = str(Path(__file__).with_name("rtsp_child.py"))
+    return Program((python, child), (*ALONE.codecs, "mjpeg")) if python else ALONE
+
+
 class RtspServer:
     """The child process of one port.
 
     Raises:
-        OutputError: no GStreamer, or the port is taken.
+        OutputError: the port is taken.
     """
 
-    def __init__(self, host: str, port: int) -> None:
-        self.host, self.port = host or "0.0.0.0", port
+    def __init__(self, host: str, port: int, program: Program) -> None:
+        self.host, self.port, self._program = host or "0.0.0.0", port, program
         self.mounts: dict[int, RtspOutput] = {}
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._start()
 
     def _start(self) -> None:
-        python = python_with_gstreamer()
-        if not python:
-            raise OutputError(
-                f"rtsp://@:{self.port} needs gst-rtsp-server. On Debian, Ubuntu and JetPack: "
-                f"apt-get install {PACKAGES}"
-            )
         self._process = subprocess.Popen(
-            [python, str(_CHILD), self.host, str(self.port)],
+            [*self._program.command, self.host, str(self.port)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -195,12 +206,15 @@ class RtspOutput(Output):
 
     drops = True
 
-    def __init__(self, uri: Uri, options: OutputOptions) -> None:
+    def __init__(self, uri: Uri, options: OutputOptions, program: Program | None = None) -> None:
         self._options, self._shown = options, uri.display
         self._encoder = LiveEncoder(options, uri.display)
-        if self._encoder.codec not in RTSP_CODECS:
+        program = program or program_here()
+        if self._encoder.codec not in program.codecs:
+            more = f" With gst-rtsp-server also mjpeg: apt-get install {PACKAGES}"
             raise UsageError(
-                f"{uri.display}: RTSP serves {', '.join(RTSP_CODECS)}, not {self._encoder.codec}."
+                f"{uri.display}: RTSP serves {', '.join(program.codecs)}, not "
+                f"{self._encoder.codec}.{more if program is ALONE else ''}"
             )
         self.watched, self.joined = False, threading.Event()
         self.mounted = threading.Event()
@@ -212,7 +226,7 @@ class RtspOutput(Output):
             "password": uri.password,
         }
         self._key = (uri.host, uri.port or RTSP_PORT)
-        self._server: RtspServer | None = _server(self._key)
+        self._server: RtspServer | None = _server(self._key, program)
         try:
             self._number = self._server.add(self)
         except BaseException:
@@ -257,10 +271,10 @@ class RtspOutput(Output):
                 server.stop()
 
 
-def _server(key: tuple[str, int]) -> RtspServer:
+def _server(key: tuple[str, int], program: Program) -> RtspServer:
     with _servers_lock:
         if key not in _servers:
-            _servers[key] = RtspServer(*key)
+            _servers[key] = RtspServer(*key, program)
         return _servers[key]
 
 
@@ -268,7 +282,7 @@ def open_rtsp(uri: Uri, options: OutputOptions) -> Output:
     """Serve `rtsp://@:port/path`, or publish to another server.
 
     Raises:
-        OutputError: no gst-rtsp-server, or the port is taken. UsageError: the codec.
+        OutputError: the port is taken. UsageError: the codec.
     """
     utils = jetson_utils.insisted()
     if utils is not None and listens(uri):

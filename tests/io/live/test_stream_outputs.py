@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,15 @@ from peers import RtspPeer, free_port, wait_for
 
 from edgepose.errors import OutputError, SourceError, UnknownNameError, UsageError
 from edgepose.io.base import Output, OutputOptions, SourceOptions
-from edgepose.io.outputs import open_output
-from edgepose.io.outputs import rtsp as rtsp_output
+from edgepose.io.outputs import open_output, rtsp
 from edgepose.io.outputs.fanout import FanOut
 from edgepose.io.outputs.live_encoder import LiveEncoder, Pacer
 from edgepose.io.sources import open_source
 from edgepose.io.sources.testsrc import latency, read_clock
+from edgepose.io.uri import parse
 from edgepose.types import Frame
 
+Serve = Callable[..., rtsp.RtspOutput]
 TEST = "test://people?rate=25&size=320x180&people=1&clock=wall"
 
 
@@ -144,17 +145,18 @@ def test_push_to_an_rtsp_server(feeders: list[Feeder], tmp_path: Path) -> None:
     assert sum(a is not None for a in ages) >= 5
 
 
-@pytest.fixture
-def can_serve_rtsp() -> None:
-    if not rtsp_output.python_with_gstreamer():
-        pytest.skip("gst-rtsp-server is not installed (docs/cameras-and-streams.md)")
+@pytest.fixture(params=["the best one here", "the one in Python"])
+def serve(request: pytest.FixtureRequest) -> Serve:
+    """Opens `rtsp://@...` with a server: gst-rtsp-server where it is installed, or our own."""
+    program = rtsp.ALONE if request.param == "the one in Python" else rtsp.program_here()
+    return lambda uri, **options: rtsp.RtspOutput(parse(uri), OutputOptions(**options), program)
 
 
 def test_rtsp_server_has_many_viewers_who_come_and_go(
-    can_serve_rtsp: None, feeders: list[Feeder], nothing_left: None
+    serve: Serve, feeders: list[Feeder], nothing_left: None
 ) -> None:
     port = free_port()
-    feeder = Feeder(open_output(f"rtsp://@127.0.0.1:{port}/one"))
+    feeder = Feeder(serve(f"rtsp://@127.0.0.1:{port}/one"))
     url = f"rtsp://127.0.0.1:{port}/one"
     with open_source(url) as viewer:
         frames = iter(viewer)
@@ -165,37 +167,57 @@ def test_rtsp_server_has_many_viewers_who_come_and_go(
     feeder.stop()
 
 
-def test_an_rtsp_server_with_a_password(can_serve_rtsp: None, feeders: list[Feeder]) -> None:
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+@pytest.mark.parametrize("codec", rtsp.ALONE.codecs)
+def test_the_server_in_python_serves_what_it_says(
+    feeders: list[Feeder], codec: str, transport: str
+) -> None:
+    port, options = free_port(), OutputOptions(codec=codec)
+    address = parse(f"rtsp://@127.0.0.1:{port}/a%20path/of/two")
+    feeders.append(Feeder(rtsp.RtspOutput(address, options, rtsp.ALONE)))
+    url = f"rtsp://127.0.0.1:{port}/a%20path/of/two"
+    frames = watch(url, 3, transport=transport)
+    assert {f.pixels.shape for f in frames} == {(180, 320, 3)}
+    if transport == "tcp":
+        assert_live(frames)  # what UDP loses on a busy machine may hide a clock
+
+
+def test_the_server_in_python_serves_no_mjpeg() -> None:
+    with pytest.raises(UsageError, match="apt-get install"):
+        rtsp.RtspOutput(parse("rtsp://@:8554/x"), OutputOptions(codec="mjpeg"), rtsp.ALONE)
+
+
+def test_an_rtsp_server_with_a_password(serve: Serve, feeders: list[Feeder]) -> None:
     port = free_port()
-    feeders.append(Feeder(open_output(f"rtsp://m%20e:hun%3Fter2@:{port}/door")))
+    feeders.append(Feeder(serve(f"rtsp://m%20e:hun%3Fter2@:{port}/door")))
     with pytest.raises(UsageError, match="another port"):
-        open_output(f"rtsp://@:{port}/garden")
+        serve(f"rtsp://@:{port}/garden")
     for wrong in ("", "me:hunter3@"):
         with pytest.raises(SourceError, match="user name or password"):
             watch(f"rtsp://{wrong}127.0.0.1:{port}/door")
     assert_live(watch(f"rtsp://m%20e:hun%3Fter2@127.0.0.1:{port}/door", 2))
 
 
-def test_two_paths_of_one_port_and_a_killed_server(
-    can_serve_rtsp: None, feeders: list[Feeder]
-) -> None:
+def test_two_paths_of_one_port_and_a_killed_server(serve: Serve, feeders: list[Feeder]) -> None:
     port = free_port()
-    outputs = [open_output(f"rtsp://@127.0.0.1:{port}/{name}") for name in ("a", "b")]
+    outputs = [serve(f"rtsp://@127.0.0.1:{port}/{name}") for name in ("a", "b")]
     feeders.append(Feeder(*outputs))
     for name in ("a", "b"):
         assert_live(watch(f"rtsp://127.0.0.1:{port}/{name}", 2))
-    server = outputs[0]._server  # type: ignore[attr-defined]
+    server = outputs[0]._server
+    assert server is not None
     old = server._process
+    assert old is not None
     old.kill()
     old.wait()
     wait_for(lambda: server._process is not None and server._process is not old)
     assert_live(watch(f"rtsp://127.0.0.1:{port}/b", 2, wait=True))
 
 
-def test_glass_to_glass_is_not_queued(can_serve_rtsp: None, feeders: list[Feeder]) -> None:
+def test_glass_to_glass_is_not_queued(serve: Serve, feeders: list[Feeder]) -> None:
     """Encoded, served, received, decoded: nothing on the way may pile frames up."""
     port = free_port()
-    feeders.append(Feeder(open_output(f"rtsp://@127.0.0.1:{port}/x")))
+    feeders.append(Feeder(serve(f"rtsp://@127.0.0.1:{port}/x")))
     with open_source(f"rtsp://127.0.0.1:{port}/x") as source:
         ages = []
         for frame in source:
@@ -220,10 +242,10 @@ def test_outputs_that_cannot_work() -> None:
         open_output("hls://")
 
 
-def test_a_taken_port_is_an_error(can_serve_rtsp: None, nothing_left: None) -> None:
+def test_a_taken_port_is_an_error(serve: Serve, nothing_left: None) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         with pytest.raises(OutputError, match="another port"):
-            open_output(f"rtsp://@127.0.0.1:{taken.getsockname()[1]}/x")
+            serve(f"rtsp://@127.0.0.1:{taken.getsockname()[1]}/x")
 
 
 def test_a_codec_without_an_encoder() -> None:
