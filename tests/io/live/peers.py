@@ -79,6 +79,7 @@ class RtspPeer:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            env={**os.environ, "PYTHONPATH": str(HERE.parents[2])},
         )
         assert self.process.stdout is not None
         assert self.process.stdout.readline() == "ready\n"
