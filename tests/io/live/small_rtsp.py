@@ -103,7 +103,7 @@ class Recording(Connection):
     file: BinaryIO | None = None
 
     def do(self, request: Request) -> None:
-        if self.file is None or request.path != "/push":
+        if self.file is None or not request.path.startswith("/push"):
             super().do(request)
             return
         more = {"Session": self.session}
