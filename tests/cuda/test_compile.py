@@ -13,30 +13,23 @@ from edgepose.errors import BackendUnavailable
 from edgepose.paths import kernels_cache
 
 
-@pytest.mark.parametrize("target", compiler.TARGETS)
-def test_all_targets_compile_with_nvrtc(target: str) -> None:
-    try:
-        compiler.nvrtc()
-        cubin = compiler.compile_nvrtc(target)
-    except BackendUnavailable as e:
-        if "not installed" not in str(e) and "invalid value for --gpu-architecture" not in str(e):
-            raise
-        pytest.skip(str(e))
-    assert cubin.startswith(b"\x7fELF")
-    assert all(name.encode() in cubin for name in ARGUMENTS)
-
-
-@pytest.mark.parametrize("target", compiler.TARGETS)
-def test_all_targets_compile_with_nvcc(target: str) -> None:
-    try:
-        compiler.nvcc()
-        cubin = compiler.compile_nvcc(target)
-    except BackendUnavailable as e:
-        if "not installed" not in str(e) and "Unsupported gpu architecture" not in str(e):
-            raise
-        pytest.skip(str(e))
-    assert cubin.startswith(b"\x7fELF")
-    assert all(name.encode() in cubin for name in ARGUMENTS)
+@pytest.mark.parametrize("tool", ["nvrtc", "nvcc"])
+def test_all_targets_compile(tool: str) -> None:
+    compile_for = {"nvrtc": compiler.compile_nvrtc, "nvcc": compiler.compile_nvcc}[tool]
+    unknown = []
+    for target in compiler.TARGETS:
+        try:
+            cubin = compile_for(target)
+        except BackendUnavailable as e:
+            if "not installed" in str(e):
+                pytest.skip(str(e))
+            if not re.search(r"invalid value for --gpu-architecture|Unsupported gpu arch", str(e)):
+                raise
+            unknown.append(target)  # newer than the tool, or older
+            continue
+        assert cubin.startswith(b"\x7fELF")
+        assert all(name.encode() in cubin for name in ARGUMENTS)
+    assert len(unknown) < len(compiler.TARGETS)
 
 
 def test_the_shipped_ptx_is_of_these_sources() -> None:
