@@ -29,7 +29,7 @@ from urllib.parse import unquote
 
 from edgepose.io.outputs.rtp import Packet, Packets, Payload, payload_for
 
-HEADER = struct.Struct("!cBI")
+RECORD = struct.Struct("!cBI")
 REALM = "edgepose"
 MOST_VIEWERS = 64
 HELD_BYTES = 1 << 20  # of one viewer; more, and it is too slow
@@ -395,8 +395,8 @@ def main() -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     tell("ready")
     numbered: dict[int, Mount] = {}
-    while len(head := sys.stdin.buffer.read(HEADER.size)) == HEADER.size:
-        kind, number, length = HEADER.unpack(head)
+    while len(head := sys.stdin.buffer.read(RECORD.size)) == RECORD.size:
+        kind, number, length = RECORD.unpack(head)
         data = sys.stdin.buffer.read(length)
         if kind == b"A":
             set_ = json.loads(data)
