@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -172,6 +173,27 @@ def hpe_int8(shared: Path) -> Path:
     """Intel's human-pose-estimation-0001 FP16-INT8 as an OpenVINO IR."""
     pytest.importorskip("openvino", reason="the openvino extra is not installed")
     return shared / "networks/human-pose-estimation-0001/FP16-INT8/human-pose-estimation-0001.xml"
+
+
+@pytest.fixture(scope="session")
+def hpe_alike(shared: Material, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`hpe_int8`, or a small IR in its place with the same folder, inputs and outputs; its answers mean nothing."""
+    ov = pytest.importorskip("openvino", reason="the openvino extra is not installed")
+    name = "networks/human-pose-estimation-0001/FP16-INT8/human-pose-estimation-0001.xml"
+    if found := shared.find(name):
+        return found
+    made = tmp_path_factory.mktemp("intel") / name
+    made.parent.mkdir(parents=True)
+    pixels = ov.opset13.parameter([1, 3, 256, 456], name="data")
+    pixels.output(0).set_names({"data"})
+    outputs = []
+    for layer, channels in (("Mconv7_stage2_L1", 38), ("Mconv7_stage2_L2", 19)):
+        weights = np.random.default_rng(channels).normal(0, 1e-4, (channels, 3, 8, 8)).astype("f")
+        maps = ov.opset13.convolution(pixels, weights, [8, 8], [0, 0], [0, 0], [1, 1], name=layer)
+        maps.output(0).set_names({layer})
+        outputs.append(maps)
+    ov.save_model(ov.Model(outputs, [pixels], "human-pose-estimation-0001"), made)
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -169,17 +169,22 @@ def test_a_file_that_nobody_publishes(run: Run, tmp_path: Path) -> None:
     assert resolve("openpose-mobilenet-v2-small", download=False).model == Path(out.strip())
 
 
-def test_intel_files_at_hand(run: Run, shared: Path) -> None:
+def test_intel_files_at_hand(run: Run, tmp_path: Path) -> None:
     """The folder's name tells the variant, for INT8 has no published digest."""
-    code, out, err = run("human-pose-estimation-0001", "--from", str(shared / "networks"))
+    for name in ("human-pose-estimation-0001/FP16-INT8", "person-detection-retail-0013/FP16"):
+        folder = tmp_path / "networks" / name
+        folder.mkdir(parents=True)
+        for ending in (".xml", ".bin"):
+            (folder / f"{folder.parent.name}{ending}").write_bytes(b"of another release")
+    code, out, err = run("human-pose-estimation-0001", "--from", str(tmp_path / "networks"))
     assert code == 0
     assert Path(out.strip()).parent.name == "FP16-INT8"
     assert "(FP16-INT8): installed" in err
-    code, _, err = run("person-detection-retail-0013", "--from", str(shared / "networks"))
+    code, _, err = run("person-detection-retail-0013", "--from", str(tmp_path / "networks"))
     assert code == 1  # of another release than the published digest
     assert "--no-verify" in err
     assert (
-        run("person-detection-retail-0013", "--from", str(shared / "networks"), "--no-verify")[0]
+        run("person-detection-retail-0013", "--from", str(tmp_path / "networks"), "--no-verify")[0]
         == 0
     )
 

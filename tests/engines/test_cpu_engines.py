@@ -344,11 +344,11 @@ def test_onnxruntime_and_openvino_agree_on_a_real_network(
     np.testing.assert_allclose(a, b, atol=2e-4 * max(1.0, float(np.abs(a).max())))
 
 
-def test_intel_network_at_its_size_and_another(hpe_int8: Path) -> None:
-    engine = load_engine(hpe_int8)
+def test_intel_network_at_its_size_and_another(hpe_alike: Path) -> None:
+    engine = load_engine(hpe_alike)
     assert engine.choice.name == "openvino"
     assert [s.name for s in engine.outputs] == ["Mconv7_stage2_L1", "Mconv7_stage2_L2"]
-    wide = load_engine(hpe_int8, EngineOptions(shape=(256, 512)))
+    wide = load_engine(hpe_alike, EngineOptions(shape=(256, 512)))
     out = wide.infer({"data": np.zeros((1, 3, 256, 512), "f")})
     assert out["Mconv7_stage2_L2"].shape == (1, 19, 32, 64)
 

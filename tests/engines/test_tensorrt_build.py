@@ -33,6 +33,7 @@ from edgepose.errors import EngineError, Interrupted, NetworkFileError, UsageErr
 from edgepose.networks.onnx_file import read_outline
 from edgepose.paths import data_networks
 from tests.apart import Apart
+from tests.conftest import Material
 from tests.engines import trt_double
 from tests.engines.conftest import Maker
 from tests.engines.onnx_nets import pose_like, write
@@ -522,9 +523,10 @@ def test_rtx_takes_weights_beside_the_file(rtx: Rtx, tmp_path: Path) -> None:
         rtx(path, precision="fp32")
 
 
-def test_rtx_builds_a_real_network(rtx: Rtx, shared: Path) -> None:
-    model = shared / "networks/openpose-mobilenet-v2-small/openpose_mnv2small_dyn.onnx"
-    assert rtx(model, precision="fp16", shape=(368, 432)).magic == b"vtrt"
+def test_rtx_builds_a_real_network(rtx: Rtx, shared: Material) -> None:
+    name = "openpose-mobilenet-v2-small/openpose_mnv2small_dyn.onnx"
+    model = shared.network(name, "edgepose-lite-body.onnx")
+    assert rtx(model, precision="fp16", shape=(384, 416)).magic == b"vtrt"
 
 
 @pytest.mark.parametrize(

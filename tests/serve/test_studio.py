@@ -59,8 +59,8 @@ def test_what_the_server_runs_on_anyway_is_the_same_channel(make: Callable[..., 
     assert studio.channel("example") is not first
 
 
-def test_weights_of_the_precision_asked_for(make: Callable[..., Studio], hpe_int8: Path) -> None:
-    studio = make(hpe_int8)
+def test_weights_of_the_precision_asked_for(make: Callable[..., Studio], hpe_alike: Path) -> None:
+    studio = make(hpe_alike)
     first = studio.channel("camera")
     assert studio.channel("camera", "CPU", "FP16-INT8") is first
     exact = studio.channel("camera", "CPU", "FP32")
