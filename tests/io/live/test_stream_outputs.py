@@ -176,7 +176,7 @@ def test_the_server_in_python_serves_what_it_says(
     address = parse(f"rtsp://@127.0.0.1:{port}/a%20path/of/two")
     feeders.append(Feeder(rtsp.RtspOutput(address, options, rtsp.ALONE)))
     url = f"rtsp://127.0.0.1:{port}/a%20path/of/two"
-    frames = watch(url, 3, transport=transport)
+    frames = watch(url, 3, transport=transport, timeout=30.0)
     assert {f.pixels.shape for f in frames} == {(180, 320, 3)}
     if transport == "tcp":
         assert_live(frames)  # what UDP loses on a busy machine may hide a clock
