@@ -18,12 +18,16 @@ from edgepose.closing import Closing
 from edgepose.errors import OutputError, SourceError
 from edgepose.eval.annotations import Annotations, LabelledPicture, find_pictures, match_names
 from edgepose.files import write_atomically
+from edgepose.io.pixels import flip
+from edgepose.io.sources import header, images, orientation
 from edgepose.json_file import parse_json
 from edgepose.networks.topology import Topology
 from edgepose.timing import Statistics, Stopwatch
 from edgepose.types import Frame, Pose
 
 JournalRow = dict[str, Any]
+# the flip that takes another one back, where it is not the same
+BACK = {"clockwise": "counterclockwise", "counterclockwise": "clockwise"}
 
 
 class PoseFinder(Protocol):
@@ -150,23 +154,24 @@ def read_picture(file: Path, entry: LabelledPicture) -> NDArray[np.uint8]:
     """A picture as uint8 RGB (H, W, 3), turned as the annotations have it.
 
     Raises:
-        SourceError: it cannot be decoded, or its size is not the annotated one.
+        SourceError: it cannot be read or decoded, is cut, or its size is not the annotated one.
     """
-    import cv2
-
-    data = np.frombuffer(file.read_bytes(), np.uint8)
-    pixels = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if pixels is not None and pixels.shape[1::-1] != (entry.width, entry.height):
-        # annotated as viewers show it: turned by its EXIF tag
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise SourceError(f"Image {file} cannot be decoded.")
-    if pixels.shape[1::-1] != (entry.width, entry.height):
+    try:
+        data = file.read_bytes()
+    except OSError as e:
+        raise SourceError(f"Image {file} cannot be read: {e.strerror or e}.") from None
+    pixels, kind = images.decode_image(data, f"Image {file}"), header.kind(data)
+    turned = orientation.whole_flip(data, kind) if kind in orientation.OWN else "none"
+    # most sets are annotated as the pixels are stored, others as viewers show them: turned by a tag
+    stored = flip(pixels, BACK.get(turned, turned))
+    size = (entry.height, entry.width)
+    pixels = stored if stored.shape[:2] == size else pixels
+    if pixels.shape[:2] != size:
         raise SourceError(
             f"Image {file} has {pixels.shape[1]}x{pixels.shape[0]} pixels; its annotation says "
             f"{entry.width}x{entry.height}."
         )
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+    return np.ascontiguousarray(pixels)
 
 
 def coco_rows(

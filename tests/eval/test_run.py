@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from edgepose.errors import OutputError, SourceError
-from edgepose.eval.annotations import Annotations, load_annotations
+from edgepose.eval.annotations import Annotations, LabelledPicture, load_annotations
 from edgepose.eval.figures import coco_figures
-from edgepose.eval.run import Journal, evaluate, journal_key, write_rows
+from edgepose.eval.run import Journal, evaluate, journal_key, read_picture, write_rows
+from edgepose.io.sources.images import read_image
 from edgepose.networks.topology import Topology
 from edgepose.timing import Stopwatch
 from edgepose.types import Frame, Pose
@@ -116,9 +117,14 @@ def test_missing_and_broken_pictures_are_named(
     for picture in few.pictures:
         shutil.copy(images / picture.file, tmp_path)
     broken = tmp_path / few.pictures[4].file
-    broken.write_bytes(b"\xff\xd8 not a picture")
-    with pytest.raises(SourceError, match=rf"{broken.name} cannot be decoded"):
-        evaluate(Oracle(few), few, tmp_path)
+    for content, message in (
+        (b"", "is empty"),
+        (b"not a picture", "cannot be decoded"),
+        (broken.read_bytes()[:-2000], "is cut"),
+    ):
+        broken.write_bytes(content)
+        with pytest.raises(SourceError, match=rf"{broken.name} {message}"):
+            evaluate(Oracle(few), few, tmp_path)
     cv2.imwrite(str(broken), np.zeros((3, 5, 3), np.uint8))
     with pytest.raises(SourceError, match="has 5x3 pixels; its annotation says"):
         evaluate(Oracle(few), few, tmp_path)
@@ -130,3 +136,20 @@ def test_results_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be written"):
         write_rows([], tmp_path / "no/r.json")
     assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_read_as_stored_or_as_shown_by_their_annotated_size(
+    orientation: int, tmp_path: Path
+) -> None:
+    image = pytest.importorskip("PIL.Image", reason="Pillow makes the pictures")
+    pixels = np.random.default_rng(orientation).integers(0, 256, (24, 40, 3), np.uint8)
+    exif = image.Exif()
+    exif[274] = orientation
+    file = tmp_path / "turned.png"
+    image.fromarray(pixels).save(file, exif=exif)
+    stored = read_picture(file, LabelledPicture(1, file.name, 40, 24))
+    assert (stored == pixels).all()
+    if orientation >= 5:
+        shown = read_picture(file, LabelledPicture(1, file.name, 24, 40))
+        assert (shown == read_image(str(file))).all()

@@ -61,7 +61,7 @@ def missed_flip(data: bytes, kind: str) -> str:
 def whole_flip(data: bytes, kind: str) -> str:
     """The flip that an encoded JPEG, PNG, WebP or TIFF asks for."""
     try:
-        own = EXIF.get(_OWN[kind](data), "none")
+        own = EXIF.get(OWN[kind](data), "none")
     except (struct.error, IndexError, ValueError, OverflowError):
         own = "none"
     return own if own != "none" else missed_flip(data, kind)
@@ -107,7 +107,7 @@ def _png_exif(data: bytes) -> int:
 
 
 # EXIF where OpenCV looks for it
-_OWN = {
+OWN = {
     "jpeg": _jpeg_exif,
     "png": _png_exif,
     "webp": lambda data: _exif(dict(_webp_chunks(data)).get(b"EXIF", b"")),
