@@ -195,7 +195,7 @@ def _where(m: Manifest) -> str:
     found = [(v, w) for v, w in m.weights.items() if registry.installed(m, v)]
     if not found:
         return "no" if any(w.downloads for w in m.weights.values()) else "bring the file"
-    return ", ".join(_place(m, v, w) for v, w in found)
+    return ", ".join(dict.fromkeys(_place(m, v, w) for v, w in found))  # each place once
 
 
 def _place(m: Manifest, variant: str, weights: Weights) -> str:

@@ -58,6 +58,8 @@ def test_the_list(run: Run, installed: Path) -> None:
     ]
     assert "74.9" in by_name["rtmpose-m"]
     assert by_name["hrnet-w48"].endswith("bring the file")
+    # two weights lie in one place
+    assert by_name["movenet-multipose"].count("in the package") == 1
 
 
 def test_as_json(run: Run, installed: Path) -> None:
