@@ -177,7 +177,16 @@ def test_no_command_writes_over_what_it_reads(
     truth = {
         "images": [{"id": 1, "file_name": "a.jpg", "width": 1200, "height": 432}],
         "categories": [{"id": 1, "name": "person", "keypoints": ["nose"], "skeleton": []}],
-        "annotations": [],
+        "annotations": [
+            {
+                "id": 1,
+                "image_id": 1,
+                "category_id": 1,
+                "keypoints": [9, 9, 2],
+                "bbox": [0, 0, 9, 9],
+                "area": 81,
+            }
+        ],
     }
     words: list[object] = {
         "events export": [path, "--db", path, "--format", "csv"],

@@ -332,9 +332,9 @@ class Connection(StreamRequestHandler):
             self.say(request.headers, 455)
             return
         self._limit(socket.SO_RCVTIMEO, 0)  # it need not say anything from now on
-        self.say(request.headers, 200, {"Session": self.session, "Range": "npt=now-"})
-        with self._change:
+        with self._change:  # before the answer: who has it misses nothing any more
             self._playing = self._behind = True
+        self.say(request.headers, 200, {"Session": self.session, "Range": "npt=now-"})
         if self._writer.ident is None:
             self._writer.start()
         tell(f"join {self.mount.number}")
