@@ -158,7 +158,8 @@ class Pipeline:
         self.source = source
         self.estimator = estimator
         every = detect_every(estimator)
-        self._estimate = (Expecting(estimator, every) if every > 1 else estimator).estimate
+        # where people are expected the poses of a frame are needed for the next one
+        self._finder = Expecting(estimator, every) if every > 1 else estimator
         self.overlay = overlay
         wanted = (("track", tracker), ("gestures", gestures))
         self._followers = [(stage, make) for stage, make in wanted if make is not None]
@@ -308,8 +309,8 @@ class Pipeline:
 
     def _infer(self) -> None:
         ahead = 0
-        if isinstance(self.estimator, Ahead) and not self.source.live:
-            ahead = self.estimator.ahead  # a live frame is not kept waiting for the next one
+        if isinstance(self._finder, Ahead) and not self.source.live:
+            ahead = self._finder.ahead  # a live frame is not kept waiting for the next one
         under_way: deque[_Run] = deque()
         for jobs in self._batches():
             if self._written.is_set():
@@ -325,11 +326,11 @@ class Pipeline:
 
     def _begin(self, jobs: list[_Job], ahead: int) -> _Run:
         """Start on frames; where the estimator can, the GPU goes on with them by itself."""
-        watch, estimator = Stopwatch(), self.estimator
+        watch, finder = Stopwatch(), self._finder
         frames = [job.frame for job in jobs]
-        if ahead and isinstance(estimator, Ahead):
-            return jobs, watch, estimator.begin(frames, watch)
-        found = self._estimate(frames, watch)
+        if ahead and isinstance(finder, Ahead):
+            return jobs, watch, finder.begin(frames, watch)
+        found = finder.estimate(frames, watch)
         return jobs, watch, lambda: found
 
     def _finish(self, runs: Iterable[_Run]) -> None:

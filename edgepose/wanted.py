@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from edgepose.engines import EngineOptions
+from edgepose.engines import EngineOptions, lanes_of
 from edgepose.engines.options import BuildProgress as BuildProgress
 from edgepose.estimators import EstimatorOptions
 from edgepose.flags import one_of, parse_size
@@ -123,6 +123,14 @@ def wanted_engine(choice: EngineChoice, progress: BuildProgress | None = None) -
         engine_file=choice.engine_file,
         progress=progress,
     )
+
+
+def wanted_lanes(choice: EstimatorChoice, engine: EngineChoice) -> int:
+    """How many frames of a film go through a network on a CPU at the same time, see `lanes_of`.
+
+    One where a frame's people are expected where those of the frame before were.
+    """
+    return 1 if choice.detect_every > 1 else lanes_of(engine.threads)
 
 
 def camera_options(choice: CameraChoice) -> SourceOptions:

@@ -14,7 +14,6 @@ from edgepose.batch.files import FILM, PICTURES, Folder, Task
 from edgepose.batch.finish import finish
 from edgepose.batch.plan import digests, gesture_files, stored, why
 from edgepose.closing import Closing
-from edgepose.engines import lanes_of
 from edgepose.errors import EngineError, OutputError, SourceError, UsageError
 from edgepose.estimators import make_estimator
 from edgepose.files import locked, valid, write_atomically
@@ -28,7 +27,13 @@ from edgepose.json_file import read_named
 from edgepose.pipeline import Pipeline
 from edgepose.types import Result
 from edgepose.version import __version__
-from edgepose.wanted import estimator_options, find_detector, find_network, wanted_engine
+from edgepose.wanted import (
+    estimator_options,
+    find_detector,
+    find_network,
+    wanted_engine,
+    wanted_lanes,
+)
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +101,7 @@ class Worker(Closing):
             raise UsageError(f"Here are other weights of {network.manifest.name} than the job's.")
         self._check_gestures()
         options = estimator_options(job.estimator, detector)
-        how = replace(wanted_engine(job.engine), lanes=lanes_of(job.engine.threads))
+        how = replace(wanted_engine(job.engine), lanes=wanted_lanes(job.estimator, job.engine))
         self.estimator = make_estimator(network, replace(options, engine=how))
         try:
             if not mixed:

@@ -70,6 +70,11 @@ def batch(asked: Batch) -> int:
     check_inputs(inputs)
     if asked.out is None:
         raise UsageError("Name the folder of the results: --out DIR.")
+    if asked.estimator.detect_every > 1:
+        raise UsageError(
+            "--detect-every is for a film in one go: the parts of edgepose batch would begin anew, and find "
+            "others than the whole. Leave it out."
+        )
     _with_ray(asked)
     if asked.zones is not None:
         load_zones(asked.zones)  # says what is wrong with it

@@ -8,11 +8,11 @@ from __future__ import annotations
 from edgepose.cli.inputs import many_frames, split_positionals
 from edgepose.cli.loading import begin
 from edgepose.cli.typed import work_of
-from edgepose.engines import lanes_of
 from edgepose.errors import EXIT_DONE
 from edgepose.heaps import share_heaps
 from edgepose.options import Posenet
 from edgepose.version import __version__
+from edgepose.wanted import wanted_lanes
 
 
 def start(asked: Posenet) -> int:
@@ -26,6 +26,6 @@ def start(asked: Posenet) -> int:
         return EXIT_DONE
     inputs, outputs = split_positionals(asked.inputs, asked.source.source, asked.output.output)
     share_heaps()  # before the first thread
-    lanes = lanes_of(asked.engine.threads) if many_frames(inputs) else 1
+    lanes = wanted_lanes(asked.estimator, asked.engine) if many_frames(inputs) else 1
     begun = begin(asked.network, asked.estimator, asked.engine, lanes)
     return int(work_of("posenet_job:run")(asked, inputs, outputs, lanes, begun))

@@ -61,6 +61,11 @@ def done(film: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["a.mp4", "--out", "x", "--progress", "loud"], 2, "value of --progress 'loud'"),
         (["a.mp4", "--out", "x", "--gpus-per-worker", "1"], 2, "is for several workers"),
         (["a.mp4", "--out", "x", "--zones", "none.json"], 2, "none.json does not exist"),
+        (
+            ["a.mp4", "--out", "x", "--detect-every", "5"],
+            2,
+            "--detect-every is for a film in one go",
+        ),
         (["a.mp4", "--out", "/proc/none", *NETWORK], 1, "/proc/none cannot be made"),
         (["status", "."], 2, "holds no job of edgepose batch"),
         (["check", "."], 2, "holds no job of edgepose batch"),

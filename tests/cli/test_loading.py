@@ -12,6 +12,7 @@ from edgepose.cli.inputs import many_frames
 from edgepose.cli.loading import begin, find_network, load_estimator
 from edgepose.estimators.base import Ahead
 from edgepose.options import EngineChoice, EstimatorChoice, NetworkChoice
+from edgepose.wanted import wanted_lanes
 
 SMALL = NetworkChoice(network="mediapipe-palm")
 
@@ -84,3 +85,8 @@ def test_films_and_folders_have_many_frames_and_one_picture_and_cameras_have_not
     alone = [[str(picture)], [f"file://{picture}"], [str(pipe)], ["/dev/video0"], ["rtsp://door/"]]
     assert not any(map(many_frames, alone))
     assert not many_frames([str(film), "/dev/video0"])
+
+
+def test_one_frame_at_a_time_where_people_are_expected() -> None:
+    assert wanted_lanes(EstimatorChoice(), EngineChoice(threads=2)) == 2
+    assert wanted_lanes(EstimatorChoice(detect_every=5), EngineChoice(threads=2)) == 1

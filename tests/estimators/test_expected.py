@@ -13,6 +13,7 @@ from edgepose import PoseNet
 from edgepose.engines import EngineOptions
 from edgepose.errors import UsageError
 from edgepose.estimators import EstimatorOptions
+from edgepose.estimators.base import Finish
 from edgepose.estimators.expected import Expecting
 from edgepose.estimators.top_down import TopDown
 from edgepose.eval.loss import nearest
@@ -205,7 +206,18 @@ def test_channels_of_a_server_share_the_network_and_no_boxes() -> None:
     assert len(world.looked) == 8
 
 
-def test_the_pipeline_follows_films_and_only_where_it_is_asked_for() -> None:
+class Lanes(World):
+    """As an engine on a CPU makes it for films: several frames may be under way."""
+
+    ahead = 1
+
+    def begin(self, frames: Sequence[Frame], stopwatch: Stopwatch) -> Finish:
+        found = self.estimate(frames, stopwatch)
+        return lambda: found
+
+
+@pytest.mark.parametrize("kind", [World, Lanes], ids=["one", "several"])
+def test_the_pipeline_follows_films_and_only_where_it_is_asked_for(kind: type[World]) -> None:
     class Film:
         live, stills, rate, name, length = False, False, 10.0, "film", 12
 
@@ -216,7 +228,7 @@ def test_the_pipeline_follows_films_and_only_where_it_is_asked_for() -> None:
             pass
 
     for every, looks in ((5, 4), (1, 12)):
-        world = World(walking, every)
+        world = kind(walking, every)
         summary = Pipeline(Film(), world).run()
         assert (len(world.looked), summary.poses) == (looks, 12)
 
