@@ -62,14 +62,19 @@ def _shown(word: str) -> str:
 
 def store(name: str, figures: dict[str, Any], conditions: dict[str, Any]) -> None:
     """Print the figures and write them with the machine to benchmarks/results/NAME.json."""
+    keep(RESULTS / f"{name}.json", figures, conditions)
+    json.dump(figures, sys.stdout, indent=1)
+    print()
+
+
+def keep(file: Path, figures: dict[str, Any], conditions: dict[str, Any]) -> None:
+    """Write figures with the machine to a file, which is named after the benchmark."""
     data = {
-        "benchmark": name,
+        "benchmark": file.stem,
         "command": " ".join(["python", *map(_shown, sys.argv)]),
         "date": datetime.now(timezone.utc).date().isoformat(),
         "machine": conditions,
         "figures": figures,
     }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(data, indent=1) + "\n")
-    json.dump(figures, sys.stdout, indent=1)
-    print()
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(data, indent=1) + "\n")
