@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import itertools
+import logging
 import struct
 import threading
 import time
@@ -28,11 +29,15 @@ from edgepose.io.planes import PlanarPixels, copied, planes_of
 from edgepose.io.uri import Uri
 from edgepose.types import Pixels, Planar
 
+log = logging.getLogger(__name__)
+
 SQUARE = (0.99, 1.01)  # shapes of pixels that are left as they are
 # counterclockwise degrees
 _TURNS = {90: "counterclockwise", -90: "clockwise", 180: "rotate-180", -180: "rotate-180"}
 RESERVED, UNSPECIFIED = 3, 2  # matrices of colours
 SHAPES = (0.2, 5.0)  # beyond, the shape is a mistake of the file
+
+ASKEW = 0.02  # how much of a matrix may be beside a quarter turn or mirror before it is said
 
 # FFmpeg demuxers that draw text as if it were a film
 NOT_PICTURES = frozenset(("tty", "bin", "xbin", "adf", "idf"))
@@ -111,6 +116,7 @@ class Converter:
     One for each stream: it keeps a scaler.
 
     Args:
+        shown: what is read, as people know it.
         aspect: width of a pixel by its height, where the stream says so (`sample_aspect_ratio`).
         device: the frames are a camera's, which turns nothing.
         marked: the flip of each frame (a name of `pixels.FLIPS`) is its `opaque`.
@@ -119,12 +125,13 @@ class Converter:
 
     def __init__(
         self,
+        shown: str,
         aspect: Any = None,
         device: bool = False,
         marked: bool = False,
         borrowed: bool = False,
     ) -> None:
-        self._marked, self._borrowed = marked, borrowed
+        self._shown, self._marked, self._borrowed = shown, marked, borrowed
         self._lock = threading.Lock()
         # the flip by rotation: of each rotation only the first frame is asked
         self._turns: dict[float, str] = {0: "none"} if device else {}
@@ -186,7 +193,7 @@ class Converter:
     def _turn_of(self, frame: Any) -> str:
         rotation = frame.rotation
         if rotation not in self._turns:
-            self._turns[rotation] = turn(frame)
+            self._turns[rotation] = turn(frame, self._shown)
         return self._turns[rotation]
 
 
@@ -201,8 +208,12 @@ def bare_pictures(container: Any, stream: Any) -> str:
     return kind
 
 
-def turn(frame: Any) -> str:
-    """The flip (a name of `pixels.FLIPS`) that the display matrix of a frame asks for."""
+def turn(frame: Any, shown: str) -> str:
+    """The flip (a name of `pixels.FLIPS`) that the display matrix of a frame asks for, or comes nearest.
+
+    Args:
+        shown: what it is of; named where the nearest is not what is asked.
+    """
     try:
         matrix = _display_matrix(frame)
     except ValueError:  # PyAV cannot list side data of a kind that is newer than itself
@@ -213,6 +224,13 @@ def turn(frame: Any) -> str:
     # x goes to ax + cy, y to bx + dy
     transposed = abs(b) + abs(c) > abs(a) + abs(d)
     x, y = (c, b) if transposed else (a, d)
+    beside = abs(a) + abs(d) if transposed else abs(b) + abs(c)
+    if beside > ASKEW * (abs(x) + abs(y)):
+        log.warning(
+            "%s is to be shown askew; only quarter turns and mirrors are followed, here the nearest. "
+            "Where people then lean too much to be found, store it upright.",
+            shown,
+        )
     return next(name for name, flips in FLIPS.items() if flips == (transposed, y < 0, x < 0))
 
 

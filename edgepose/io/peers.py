@@ -227,8 +227,9 @@ class Peers:
         credentials = f"{uri.user}:{uri.password}" if uri.user else ""
         port = uri.port if uri.port or "?" in uri.text else DEFAULT_PORT
         self._loop = Loop.acquire()
+        route = web.Route(self._answer, credentials, ("GET", "POST"))
         try:
-            self._server = web.add(uri.host, port, self._path, web.Route(self._answer, credentials))
+            self._server = web.add(uri.host, port, self._path, route)
         except BaseException:
             Loop.release()
             raise

@@ -52,8 +52,11 @@ class Request(BaseHTTPRequestHandler):
         self.send_header("Cache-Control", "no-store")
         for name, value in headers.items():
             self.send_header(name.replace("_", "-"), value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
-        self.wfile.write(body)
+        if self.command != "HEAD":
+            self.wfile.write(body)
 
     def handle_one_request(self) -> None:
         """One request; its header has a time limit as a whole, however it drips."""
@@ -83,11 +86,11 @@ class Request(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.no_longer_wait_for(self.connection)
-        self.server.owner.dispatch(self, "GET")
+        if self.headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in self.headers:
+            self.close_connection = True  # what nobody reads of a body is no further request
+        self.server.owner.dispatch(self, "GET" if self.command == "HEAD" else self.command)
 
-    def do_POST(self) -> None:
-        self.server.no_longer_wait_for(self.connection)
-        self.server.owner.dispatch(self, "POST")
+    do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = do_TRACE = do_CONNECT = do_GET
 
     def log_message(self, format: str, *args: Any) -> None:
         pass  # stderr is for people
@@ -151,10 +154,14 @@ class _Threaded(ThreadingHTTPServer):
 
 @dataclass(frozen=True)
 class Route:
-    """What answers at a path, and the "user:password" that it asks for ("" = nothing)."""
+    """What answers at a path, the "user:password" that it asks for ("" = nothing), and methods it takes.
+
+    HEAD is answered as GET.
+    """
 
     answer: Callable[[Request, str], None]
     credentials: str = ""
+    methods: tuple[str, ...] = ("GET",)
 
     def admits(self, request: Request) -> bool:
         """Whether the request carries the credentials (HTTP Basic)."""
@@ -223,18 +230,26 @@ class WebServer:
         """Find the route of a request; the front page lists them."""
         path = request.path.partition("?")[0].rstrip("/") or "/"
         route = self.routes.get(path)
-        if route is None:
-            known = "".join(f'<li><a href="{p}">{p}</a></li>' for p in sorted(self.routes))
-            page = f"<!doctype html><title>edgepose</title><ul>{known}</ul>".encode()
-            request.reply(200 if path == "/" else 404, "text/html; charset=utf-8", page)
-        elif not route.credentials and not is_own_name(request.headers.get("Host", "")):
+        methods = route.methods if route else ("GET",)
+        if route is None and path != "/":
+            request.reply(404, "text/html; charset=utf-8", self._front())
+        elif route and not route.credentials and not is_own_name(request.headers.get("Host", "")):
             # a foreign name that leads here belongs to a page that wants to read what we show
             text = b"Open this by address or host name, or protect it: http://user:password@:port\n"
             request.reply(421, "text/plain", text)
-        elif not route.admits(request):
+        elif route and not route.admits(request):
             request.reply(401, "text/plain", b"", WWW_Authenticate='Basic realm="edgepose"')
+        elif method not in methods:
+            known = ", ".join((*methods, "HEAD"))
+            request.reply(405, "text/plain", f"only {known}\n".encode(), Allow=known)
+        elif route is None:
+            request.reply(200, "text/html; charset=utf-8", self._front())
         else:
             self._guarded(route, request, method)
+
+    def _front(self) -> bytes:
+        known = "".join(f'<li><a href="{p}">{p}</a></li>' for p in sorted(self.routes))
+        return f"<!doctype html><title>edgepose</title><ul>{known}</ul>".encode()
 
     @staticmethod
     def _guarded(route: Route, request: Request, method: str) -> None:

@@ -283,11 +283,11 @@ MATRICES = {
 }
 
 
-def with_matrix(path: Path, numbers: tuple[int, ...]) -> bytes:
+def with_matrix(path: Path, numbers: tuple[float, ...]) -> bytes:
     """The film with another display matrix in its track header (tkhd, ISO 14496-12)."""
     data = bytearray(path.read_bytes())
     at = data.index(b"tkhd") + 4 + 40
-    a, b, c, d = (n << 16 for n in numbers)
+    a, b, c, d = (round(n * 65536) for n in numbers)
     data[at : at + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
     return bytes(data)
 
@@ -309,7 +309,35 @@ def test_turned_and_mirrored_films(numbers: tuple[int, ...], tmp_path: Path) -> 
     assert len(frames) == 10
     assert all(close(f.pixels, expected) for f in frames)
     with av.open(io.BytesIO(data)) as container:
-        assert turn(next(container.decode(video=0))) == MATRICES[numbers]
+        assert turn(next(container.decode(video=0)), "") == MATRICES[numbers]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "nearest"),
+    [
+        ((0.707, 0.707, -0.707, 0.707), "none"),
+        ((0.5, 0.866, -0.866, 0.5), "clockwise"),
+        ((1, 0, 0.5, 1), "none"),  # slanted
+        ((-0.94, 0.34, 0.34, 0.94), "horizontal"),
+    ],
+)
+def test_a_turn_that_is_no_quarter_turn_is_told(
+    numbers: tuple[float, ...], nearest: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(with_matrix(film(tmp_path / "f.mp4"), numbers))
+    with open_source(str(path)) as source:
+        assert all(close(f.pixels, flip(picture(), nearest)) for f in source)
+    (said,) = caplog.messages
+    assert said.startswith(f"{path} is to be shown askew")
+
+
+def test_a_quarter_turn_need_not_be_exact(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_bytes(with_matrix(film(tmp_path / "f.mp4"), (-0.001, 1.5, -1.5, 0.001)))
+    with open_source(str(path)) as source:
+        assert all(close(f.pixels, flip(picture(), "clockwise")) for f in source)
+    assert caplog.text == ""
 
 
 def test_frames_that_were_read_are_let_go(tmp_path: Path) -> None:

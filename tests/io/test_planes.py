@@ -61,7 +61,7 @@ def as_kernels_see(planes: Planes) -> np.ndarray:
 @pytest.mark.parametrize("kind", ["yuv420p", "nv12"])
 def test_colours_of_planes_are_those_of_ffmpeg(kind: str, matrix: Any, full: bool) -> None:
     frame = bars(kind, matrix, full)
-    planar = Converter().planar(frame)
+    planar = Converter("").planar(frame)
     assert isinstance(planar, PlanarPixels)
     assert planar.planes.full_range is full
     assert planar.planes.matrix == {1: "bt709"}.get(int(matrix), "bt601")
@@ -91,15 +91,15 @@ def test_what_kernels_do_not_know_is_rgb(kind: str, matrix: int) -> None:
     for plane in frame.planes:
         plane.update(bytes(plane.buffer_size))
     if matrix != 0:
-        assert isinstance(Converter().planar(frame), np.ndarray)
+        assert isinstance(Converter("").planar(frame), np.ndarray)
 
 
 @pytest.mark.parametrize("kind", ["yuv420p", "nv12"])
 def test_borrowed_planes_are_copied(kind: str) -> None:
     frame = bars(kind, Colorspace.ITU709, True)
-    planar = Converter(borrowed=True).planar(frame)
+    planar = Converter("", borrowed=True).planar(frame)
     assert isinstance(planar, PlanarPixels)
-    before = Converter()(frame)
+    before = Converter("")(frame)
     for plane in frame.planes:  # the driver writes the next picture
         plane.update(bytes(plane.buffer_size))
     np.testing.assert_array_equal(planar.rgb(), before)
@@ -182,7 +182,7 @@ def test_a_film_whose_colours_nobody_can_read_is_not_called_damaged(tmp_path: Pa
 
 def test_of_each_shape_the_first_frame_shows_whether_rgb_can_be_made() -> None:
     """Where a frame is read its damage is counted; behind that it would end the run."""
-    convert, made = Converter(), []
+    convert, made = Converter(""), []
     for size in (SIZE, SIZE, (64, 48), (64, 48), SIZE):
         frame = av.VideoFrame(*size, "yuv420p")
         frame.colorspace = 1

@@ -110,6 +110,8 @@ class MjpegOutput(Output):
         request.send_header("Content-Type", kind)
         request.send_header("Cache-Control", "no-store")
         request.end_headers()
+        if request.command == "HEAD":
+            return
         with self._change:
             self._watchers += 1
             seen = self._number

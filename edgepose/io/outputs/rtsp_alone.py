@@ -2,7 +2,8 @@
 
 What comes in on stdin and goes out on stdout is as in `rtsp_child.py`. Packets go within the
 connection (TCP) or over UDP, as the viewer asks. Each viewer has a queue and a thread: a slow one
-misses pictures up to a key frame and holds nobody up, one that takes nothing for 30 s is let go.
+misses pictures up to a key frame and holds nobody up, one that takes nothing for 30 s is let go. Who
+takes them over UDP must say something within the session's 60 s: a request, or a report (RTCP).
 
 The protocol is RFC 2326 with the digest of RFC 2069.
 """
@@ -15,6 +16,7 @@ import json
 import os
 import re
 import secrets
+import select
 import socket
 import struct
 import sys
@@ -24,7 +26,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from socketserver import StreamRequestHandler, ThreadingTCPServer
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 from edgepose.io.outputs.rtp import Packet, Packets, Payload, payload_for
@@ -34,7 +36,7 @@ REALM = "edgepose"
 MOST_VIEWERS = 64
 HELD_BYTES = 1 << 20  # of one viewer; more, and it is too slow
 LINE, LINES, BODY = 8192, 64, 1 << 16
-FIRST_PICTURE_SECONDS, IDLE_SECONDS, STUCK_SECONDS = 10.0, 30, 30
+FIRST_PICTURE_SECONDS, IDLE_SECONDS, STUCK_SECONDS, SESSION_SECONDS = 10.0, 30, 30, 60
 REASONS = {
     200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 454: "Session Not Found",
     455: "Method Not Valid in This State", 461: "Unsupported Transport", 501: "Not Implemented",
@@ -109,13 +111,19 @@ class Request(NamedTuple):
 class Server(ThreadingTCPServer):
     """The port and its paths.
 
+    Args:
+        session: seconds after which a viewer over UDP that says nothing is gone.
+
     Raises:
         OSError: the port is taken.
     """
 
     allow_reuse_address, daemon_threads, request_queue_size = os.name != "nt", True, 64
 
-    def __init__(self, host: str, port: int, handler: type[Connection]) -> None:
+    def __init__(
+        self, host: str, port: int, handler: type[Connection], session: int = SESSION_SECONDS
+    ) -> None:
+        self.session = session
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.mounts: dict[str, Mount] = {}
         self._places = threading.Semaphore(MOST_VIEWERS)
@@ -179,12 +187,19 @@ class Connection(StreamRequestHandler):
     def handle(self) -> None:
         """Take requests until the viewer goes."""
         with suppress(OSError, OverflowError, struct.error):  # gone, or nonsense
-            while head := self.rfile.read(1):
+            while head := self._first():
                 if head == b"$":
                     channel, size = struct.unpack("!BH", self.rfile.read(3))
                     self.came(channel, self.rfile.read(size))
                 elif head not in b"\r\n" and not self._answer(head):
                     break
+
+    def _first(self) -> bytes:
+        """The first byte of what comes; empty where nobody is there any more."""
+        head: Any = self.rfile.read(1)
+        while head is None and self.reports():  # nothing came in time
+            head = self.rfile.read(1)
+        return head or b""
 
     def finish(self) -> None:
         """Free what it held."""
@@ -204,6 +219,15 @@ class Connection(StreamRequestHandler):
 
     def came(self, channel: int, data: bytes) -> None:
         """A packet of the viewer: its reports say nothing that is needed here."""
+
+    def reports(self) -> bool:
+        """Whether something came over UDP since the last look: its sender is still there."""
+        came = False
+        for one in self._sockets:
+            while select.select([one], [], [], 0)[0]:
+                with suppress(ConnectionError):  # an answer to what was sent
+                    came = bool(one.recv(LINE)) or came
+        return came
 
     # requests ---------------------------------------------------------------------------------
     def _answer(self, head: bytes) -> bool:
@@ -296,7 +320,7 @@ class Connection(StreamRequestHandler):
             self.say(request.headers, 455 if self._send else 461)
             return
         self._enter(request)
-        session = f"{self.session};timeout=60"
+        session = f"{self.session};timeout={self.server.session}"
         self.say(request.headers, 200, {"Session": session, "Transport": way})
 
     def _way(self, asked: str) -> str:
@@ -331,7 +355,8 @@ class Connection(StreamRequestHandler):
         if self.mount is None or self._send is None:
             self.say(request.headers, 455)
             return
-        self._limit(socket.SO_RCVTIMEO, 0)  # it need not say anything from now on
+        # within the connection it need not say anything: sending notices that it is gone
+        self._limit(socket.SO_RCVTIMEO, self.server.session if self._sockets else 0)
         with self._change:  # before the answer: who has it misses nothing any more
             self._playing = self._behind = True
         self.say(request.headers, 200, {"Session": self.session, "Range": "npt=now-"})

@@ -110,6 +110,7 @@ class AvCapture:
                 )
             self._pictures = "" if address.device else bare_pictures(self._container, self._stream)
             self._convert = Converter(
+                address.shown,
                 self._stream.codec_context.sample_aspect_ratio,
                 address.device,
                 bool(self._pictures),

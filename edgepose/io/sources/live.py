@@ -31,6 +31,7 @@ MAX_STUCK_THREADS = 3
 # cameras lock an account whose password is tried too often: so many tries more, each later than the last
 MAX_DENIALS = 3
 CAPTURE_CLOSE_SECONDS = 0.8
+STORED_CLOSE_SECONDS = 10.0  # the end of a stored stream is worth more patience
 
 log = logging.getLogger(__name__)
 
@@ -364,7 +365,10 @@ class LiveSource(Source):
 
     # -- the end ---------------------------------------------------------------------------------
     def close(self) -> None:
-        """Stop within a second, from any thread; a reader stuck in a call ends when that returns."""
+        """Stop within a second, from any thread; a reader stuck in a call ends when that returns.
+
+        With --input-save the stored file is whole afterwards.
+        """
         with self._change:
             self._closed = True
             reader = self._reader
@@ -372,7 +376,7 @@ class LiveSource(Source):
             self._wake()
         reader.interrupt()
         if reader is not threading.current_thread():
-            reader.join(CAPTURE_CLOSE_SECONDS)
+            reader.join(STORED_CLOSE_SECONDS if self._options.save else CAPTURE_CLOSE_SECONDS)
         self._slot = None
 
 

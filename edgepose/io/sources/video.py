@@ -187,7 +187,7 @@ class _Pass:
             self._begin(entry, float(film.stream.time_base or 0))
             self._pictures = bare_pictures(container, film.stream)
             aspect = film.stream.codec_context.sample_aspect_ratio
-            convert = Converter(aspect, marked=bool(self._pictures))
+            convert = Converter(source.path, aspect, marked=bool(self._pictures))
             for decoded in self._frames(film, entry):
                 frame = self._take(decoded, film, convert)
                 if frame is not None:

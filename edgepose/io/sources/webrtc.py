@@ -73,7 +73,7 @@ class BrowserCapture:
 
     def __init__(self, browser: Browser, options: SourceOptions) -> None:
         self._browser, self._transform = browser, Transform(options)
-        self._convert = Converter()
+        self._convert = Converter(browser.shown)
         self._interrupted = False
 
     def read(self) -> Captured | None:

@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import pytest
 from peers import wait_for
@@ -67,9 +67,19 @@ class Viewer:
         self.socket.close()
 
 
+class Looked(rtsp_alone.Connection):
+    """A connection that notes what its looks for reports found."""
+
+    looks: ClassVar[list[bool]] = []
+
+    def reports(self) -> bool:
+        self.looks.append(super().reports())
+        return self.looks[-1]
+
+
 @pytest.fixture
 def server(nothing_left: None) -> Iterator[rtsp_alone.Server]:
-    with rtsp_alone.Server("127.0.0.1", 0, rtsp_alone.Connection) as made:
+    with rtsp_alone.Server("127.0.0.1", 0, Looked, session=1) as made:
         made.mounts["/x"] = rtsp_alone.Mount(0, "/x", Units(), "", "")
         thread = threading.Thread(target=made.serve_forever, args=(0.01,))
         thread.start()
@@ -155,6 +165,27 @@ def test_a_viewer_who_takes_nothing_holds_nobody_and_goes_on_with_a_key_picture(
     wait_for(lambda: mount.push(OTHER) or mount.push(KEY) or found)
     taker.join()
     assert found == [7], "parameter sets"
+
+
+def test_a_viewer_over_udp_that_vanishes_is_let_go(
+    server: rtsp_alone.Server, viewers: list[Viewer]
+) -> None:
+    quiet, good = viewers
+    good.play()
+    Looked.looks.clear()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as rtcp:
+        rtcp.bind(("127.0.0.1", 0))
+        port = rtcp.getsockname()[1]
+        way = f"RTP/AVP;unicast;client_port={port - 1}-{port}"
+        asked = quiet.ask("SETUP", "/x/stream=0", Transport=way)
+        assert asked.headers["Session"].endswith(";timeout=1")
+        reports = int(asked.headers["Transport"].rpartition("-")[2])
+        rtcp.sendto(bytes.fromhex("80c9000100000001"), ("127.0.0.1", reports))  # one report
+        assert quiet.ask("PLAY").code == 200
+        assert quiet.file.read(1) == b""
+    assert Looked.looks == [True, False]
+    assert len(server.mounts["/x"]._viewers) == 1
+    assert good.ask("GET_PARAMETER").code == 200  # within the connection silence is no news
 
 
 def test_a_password_is_asked_for_anew_on_every_connection(

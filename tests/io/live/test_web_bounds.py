@@ -18,7 +18,8 @@ def port() -> Iterator[int]:
     def answer(request: web.Request, method: str) -> None:
         request.reply(200, "text/plain", request.body() if method == "POST" else b"picture")
 
-    server = web.add("127.0.0.1", 0, "/cam", web.Route(answer))
+    route = web.Route(answer, methods=("GET", "POST"))
+    server = web.add("127.0.0.1", 0, "/cam", route)
     yield server.port
     web.remove(server, "/cam")
 
@@ -48,3 +49,33 @@ def test_a_length_that_is_none_is_an_empty_body(
         connection.sendall(head.encode("latin-1"))
         assert connection.recv(100).startswith(b"HTTP/1.1 200")
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("path", ["/cam", "/cam?x", "/", "/nothing"])
+def test_head_is_get_without_a_body(port: int, path: str) -> None:
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as client:
+        got, head, again = client.get(path), client.head(path), client.get(path)
+    assert (got.status_code, got.content) == (again.status_code, again.content)
+    assert (head.status_code, head.content) == (got.status_code, b"")
+    assert head.headers["Content-Length"] == str(len(got.content)) != "0"
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"])
+def test_other_methods_are_told_which_there_are(port: int, method: str) -> None:
+    base = f"http://127.0.0.1:{port}"
+    answer = httpx.request(method, f"{base}/cam", timeout=20, trust_env=False)
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, POST, HEAD")
+    front = httpx.request(method, base, timeout=20, trust_env=False)
+    assert (front.status_code, front.headers["Allow"]) == (405, "GET, HEAD")
+
+
+def test_a_body_that_nobody_reads_is_no_second_request(port: int) -> None:
+    inner = b"GET /cam HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    head = f"GET /cam HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(inner)}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(head.encode() + inner)
+        came = b""
+        with contextlib.suppress(ConnectionResetError):
+            while part := connection.recv(1000):
+                came += part
+    assert came.count(b"HTTP/1.1 200") == 1

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import browser
+import httpx
 import numpy as np
 import pytest
 from peers import wait_for
@@ -100,6 +101,13 @@ def test_the_page_and_one_picture(mjpeg: tuple[Feeder, str]) -> None:
     front = get(url.rpartition("/")[0] + "/")
     assert b'href="/cam"' in front[2]
     assert get(url + "/nothing")[0] == 404
+
+
+def test_who_asks_for_the_head_of_a_stream_watches_nothing(mjpeg: tuple[Feeder, str]) -> None:
+    answer = httpx.head(mjpeg[1], timeout=20, trust_env=False)
+    assert answer.headers["Content-Type"].startswith("multipart/x-mixed-replace")
+    assert answer.content == b""
+    assert httpx.post(mjpeg[1], timeout=20, trust_env=False).headers["Allow"] == "GET, HEAD"
 
 
 def test_many_viewers_one_encoding_and_none_without_viewers(
