@@ -74,14 +74,19 @@ def with_orientation(jpeg: bytes, orientation: int) -> bytes:
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
 
 
-def tiff(pixels: Any, photometric: int, bits: int, sample_format: int = 1) -> bytes:
-    """An uncompressed little-endian TIFF of an array (H, W) or (H, W, C)."""
+def tiff(
+    pixels: Any, photometric: int, bits: int, sample_format: int = 1, extra: int | None = None
+) -> bytes:
+    """An uncompressed little-endian TIFF of an array (H, W) or (H, W, C).
+
+    extra: what a fourth channel is (TIFF's ExtraSamples).
+    """
     height, width = pixels.shape[:2]
     samples = pixels.shape[2] if pixels.ndim == 3 else 1
     data = np.packbits(pixels, axis=1).tobytes() if bits == 1 else pixels.tobytes()
     bits_at = 8
     start = bits_at + 2 * samples + (2 * samples) % 4
-    data_at = start + 2 + 12 * 11 + 4
+    data_at = start + 2 + 12 * (11 + (extra is not None)) + 4
     tags = [
         (256, 4, 1, width),
         (257, 4, 1, height),
@@ -93,6 +98,7 @@ def tiff(pixels: Any, photometric: int, bits: int, sample_format: int = 1) -> by
         (278, 4, 1, height),
         (279, 4, 1, len(data)),
         (284, 3, 1, 1),
+        *([] if extra is None else [(338, 3, 1, extra)]),
         (339, 3, 1, sample_format),
     ]
     entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)

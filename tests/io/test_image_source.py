@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -76,6 +77,48 @@ def test_grey_and_alpha_and_palette(tmp_path: Path) -> None:
     )
     alpha = np.dstack([corners(), np.full((24, 32), 7, np.uint8)])
     np.testing.assert_array_equal(pixels_of(write_image(tmp_path / "a.png", alpha)), corners())
+
+
+@pytest.mark.parametrize("extra", [0, 1, 2])
+@pytest.mark.parametrize("deep", [False, True])
+def test_tiffs_with_alpha_keep_their_colours(tmp_path: Path, extra: int, deep: bool) -> None:
+    """What is transparent is not black, whether or not colours are said to be multiplied by alpha."""
+    values = np.dstack([corners(), np.zeros((24, 32), np.uint8)])
+    data = tiff(values.astype("<u2") * 257 if deep else values, 2, 16 if deep else 8, extra=extra)
+    (tmp_path / "a.tif").write_bytes(data)
+    np.testing.assert_array_equal(pixels_of(tmp_path / "a.tif"), corners())
+
+
+@pytest.mark.parametrize("alpha", [0, 128, 255])
+def test_avif_with_alpha_keeps_its_colours(tmp_path: Path, alpha: int) -> None:
+    """OpenCV gives red for blue where RGB is asked for at once."""
+    if not cv2.haveImageWriter("x.avif"):
+        pytest.skip("this OpenCV writes no AVIF")
+    picture = np.dstack([corners(), np.full((24, 32), alpha, np.uint8)])
+    got = pixels_of(write_image(tmp_path / "a.avif", picture))
+    np.testing.assert_allclose(got[4::16, 4::16], corners()[4::16, 4::16], atol=12)
+
+
+@pytest.mark.parametrize(("bits", "signed"), [(8, np.int8), (16, np.int16)])
+@pytest.mark.parametrize("colours", [1, 3])
+def test_signed_pictures_are_refused(tmp_path: Path, bits: int, signed: Any, colours: int) -> None:
+    values = np.full((4, 6, colours), 100, signed)
+    (tmp_path / "a.tif").write_bytes(tiff(values, 1 if colours == 1 else 2, bits, 2))
+    with pytest.raises(SourceError, match="signed numbers"):
+        pixels_of(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("order", ["bgr", "rgb", "xbgr"])
+def test_bmps_say_where_their_colours_stand(tmp_path: Path, order: str) -> None:
+    places = [order.index(c) for c in "rgb"]
+    values = np.zeros((24, 32, 4), np.uint8)
+    values[:, :, places] = corners()[::-1]
+    masks = struct.pack("<III", *(0xFF << 8 * place for place in places))
+    head = struct.pack("<IiiHHIIiiII", 40, 32, 24, 1, 32, 3, values.size, 0, 0, 0, 0) + masks
+    begin = 14 + len(head)
+    file = b"BM" + struct.pack("<IHHI", begin + values.size, 0, 0, begin) + head + values.tobytes()
+    (tmp_path / "a.bmp").write_bytes(file)
+    np.testing.assert_array_equal(pixels_of(tmp_path / "a.bmp"), corners())
 
 
 def test_sixteen_bits_keep_the_upper_eight(tmp_path: Path) -> None:

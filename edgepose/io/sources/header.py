@@ -158,13 +158,15 @@ class Directory:
     What lies outside the data is left out: a TIFF of nothing but its header has no tags.
 
     Attributes:
-        tags: the numbers in it by their tags. kinds: the TIFF type of each (1 BYTE, 3 SHORT, 4 LONG, ...).
+        tags: the (first) numbers in it by their tags. kinds: the TIFF type of each (1 BYTE, 3 SHORT, 4 LONG,
+            ...). places: where each number stands.
         order: "<" or ">". following: where the next directory lies, 0 where there is none.
     """
 
     def __init__(self, data: bytes) -> None:
         self.tags: dict[int, int] = {}
         self.kinds: dict[int, int] = {}
+        self.places: dict[int, int] = {}
         self.order = "<" if data[:2] == b"II" else ">"
         self.following = 0
         with suppress(struct.error, OverflowError):
@@ -176,12 +178,18 @@ class Directory:
         start = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)[0]
         count = struct.unpack_from(order + ("Q" if big else "H"), data, start)[0]
         first, step, value = (start + 8, 20, 12) if big else (start + 2, 12, 8)
+        offset = order + ("Q" if big else "I")
         for at in range(first, first + step * min(count, 4096), step):
             tag, kind = struct.unpack_from(order + "HH", data, at)
-            form = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}.get(kind)
-            if form:
-                self.tags[tag] = struct.unpack_from(order + form, data, at + value)[0]
-                self.kinds[tag] = kind
+            form = order + {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}.get(kind, "")
+            if form == order:
+                continue
+            place, numbers = at + value, struct.unpack_from(offset, data, at + 4)[0]
+            if numbers * struct.calcsize(form) > step - value:  # too many to stand here
+                place = struct.unpack_from(offset, data, place)[0]
+            with suppress(struct.error, OverflowError):  # the others count nevertheless
+                self.tags[tag] = struct.unpack_from(form, data, place)[0]
+                self.kinds[tag], self.places[tag] = kind, place
         self.following = struct.unpack_from(
             order + ("Q" if big else "I"), data, first + step * count
         )[0]
@@ -199,6 +207,21 @@ def tiff_tags(data: bytes) -> dict[int, int]:
     return Directory(data).tags
 
 
+def straight_alpha(data: bytes) -> int:
+    """Where a TIFF says that its colours are not multiplied by their alpha, 0 where it does not."""
+    found = Directory(data)
+    return found.places[_EXTRA] if found.tags.get(_EXTRA) == 2 else 0
+
+
+def has_own_masks(data: bytes) -> bool:
+    """True for a BMP of 32 bits whose colours stand at other places than blue, green, red."""
+    if len(data) < 66:
+        return False
+    bits, packing = struct.unpack_from("<HI", data, 28)
+    masks = struct.unpack_from("<III", data, 54)
+    return bits == 32 and packing == 3 and masks != (0xFF0000, 0xFF00, 0xFF)
+
+
 def netpbm_most(data: bytes) -> int:
     """The value that is white in a PGM or PPM whose values OpenCV gives as they stand, 0 for others."""
     match = _NETPBM.match(data)
@@ -207,7 +230,7 @@ def netpbm_most(data: bytes) -> int:
     return most if data[:2] in (b"P5", b"P6") or most > 255 else 0
 
 
-_SUBFILE, _SUBDIRECTORIES = 254, 330
+_SUBFILE, _SUBDIRECTORIES, _EXTRA = 254, 330, 338
 _GAP = rb"(?:\s|#[^\n]*\n)+"
 _NETPBM = re.compile(rb"P[2356]" + _GAP + rb"\d+" + _GAP + rb"\d+" + _GAP + rb"(\d{1,5})\s")
 

@@ -34,7 +34,7 @@ _OPENCV_KINDS = frozenset(
     ("jpeg", "png", "bmp", "webp", "tiff", "netpbm", "pfm", "jpeg2000", "avif", "hdr", "exr")
 )
 _OTHERS = ("gif", "heif", "pam")
-_COMPRESSION = 259
+_COMPRESSION, _SAMPLE_FORMAT = 259, 339
 # OpenCV gives black for others instead of an error: none, CCITT, LZW, JPEG, Deflate, PackBits, LZMA,
 # Zstandard, WebP, and the like
 _TIFF_CODECS = (1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32946, 34676, 34677, 34925, 50000, 50001)
@@ -81,13 +81,18 @@ def _check_tiff(first: header.Directory, name: str) -> None:
             f"{name} begins with a preview, as raw files of cameras do, and the picture itself cannot be "
             "read. Convert it to JPEG."
         )
+    if first.tags.get(_SAMPLE_FORMAT) == 2:
+        raise SourceError(
+            f"{name} holds signed numbers, of which nothing says what is white. Make it an 8-bit picture."
+        )
 
 
 def _decoded(data: bytes, kind: str, name: str) -> Pixels | None:
-    pixels = None if kind in _OTHERS else _by_opencv(data, kind, name)
+    other = kind in _OTHERS or (kind == "bmp" and header.has_own_masks(data))
+    pixels = None if other else _by_opencv(data, kind, name)
     if pixels is not None:
         return flip(pixels, missed_flip(data, kind))
-    if kind in _OPENCV_KINDS:
+    if kind in _OPENCV_KINDS and not other:
         return None
     from edgepose.io.sources import rare_pictures  # PyAV takes longer to load than a picture
 
@@ -125,6 +130,9 @@ def _silence() -> None:
 
 def _by_opencv(data: bytes, kind: str, name: str) -> Pixels | None:
     _silence()
+    if kind == "tiff" and (at := header.straight_alpha(data)):
+        # libtiff would multiply them by it: black where they are transparent
+        data = data[:at] + b"\0\0" + data[at + 2 :]
     digits = kind == "netpbm" and data[:2] in (b"P1", b"P2", b"P3")
     encoded = np.frombuffer(
         data + b"\n" if digits else data, np.uint8
@@ -133,7 +141,7 @@ def _by_opencv(data: bytes, kind: str, name: str) -> Pixels | None:
     try:
         if most not in (0, 255, 65535):
             return _scaled(cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH), most)
-        pixels = None if kind == "pfm" else _decode_rgb(encoded)
+        pixels = None if kind == "pfm" else _decode_rgb(encoded, kind)
         if pixels is not None:
             _check_depth(pixels, encoded, name)
             return pixels
@@ -162,9 +170,9 @@ def _check_depth(pixels: Pixels, encoded: Any, name: str) -> None:
         )
 
 
-def _decode_rgb(encoded: Any) -> Pixels | None:
+def _decode_rgb(encoded: Any, kind: str) -> Pixels | None:
     direct = getattr(cv2, "IMREAD_COLOR_RGB", None)  # since 4.11; half the memory
-    if direct is not None:
+    if direct is not None and kind != "avif":  # gives BGR of those with alpha
         return cv2.imdecode(encoded, direct)
     pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
     return None if pixels is None else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)

@@ -32,6 +32,7 @@ from edgepose.errors import SourceError, UnknownNameError, UsageError
 from edgepose.io.base import Source, SourceOptions
 from edgepose.io.pixels import size_for
 from edgepose.io.sources.capture import Captured
+from edgepose.io.sources.images import read_image
 from edgepose.io.sources.live import LiveSource
 from edgepose.io.uri import Uri
 from edgepose.types import Frame, Pixels
@@ -205,10 +206,10 @@ def _background(width: int, height: int) -> Pixels:
 
 
 def _read_picture(path: str) -> Pixels:
-    picture = cv2.imread(path, cv2.IMREAD_COLOR_RGB)
-    if picture is None:
-        raise SourceError(f"test source: {path} cannot be read as a picture. Check image=PATH.")
-    return np.asarray(picture, np.uint8)
+    try:
+        return read_image(path)
+    except SourceError as e:
+        raise SourceError(f"test source: {e} Check image=PATH.") from None
 
 
 def _paste(canvas: Pixels, picture: Pixels, seconds: float) -> None:
