@@ -16,6 +16,9 @@ from edgepose.cuda.context import Context, context
 from edgepose.cuda.kernels import ARGUMENTS, THREADS, Grid, Kernels
 from edgepose.cuda.pictures import Format, Planes
 
+# Kernels that read uploads; the others read what kernels and engines have left on the GPU.
+READERS = ("ep_preprocess", "ep_warp", "ep_overlay")
+APART = 256  # bytes: arrays of one upload begin at multiples, as allocations do
 UPLOADS = 4  # as many uploads go on at once without waiting; a batch of frames makes it more
 
 
@@ -86,34 +89,45 @@ class DeviceRunner:
         with self.context.active():
             function = self._functions[name]
             function.prepared_async_call(grid, (THREADS[name], 1, 1), where, *arguments)
-            for upload in self._fresh:  # free for another upload when this kernel is through
-                upload.done = self.context.mark(where)
-            self._launched = True
+            if name in READERS and self._fresh:
+                done = self.context.mark(where)
+                for upload in self._fresh:  # free for another upload when this kernel is through
+                    upload.done = done
+                self._launched = True
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> DeviceArray:
         """New GPU memory; give it back with `pool.give`."""
         return self.pool.device(shape, dtype)
 
     def upload(self, data: NDArray[Any], stream: Any = None) -> DeviceArray:
-        """Copy an array to the GPU for the next launches, until the upload that follows them.
+        """Copy an array to the GPU for the next launches of `READERS`, until the upload that follows them.
 
         On Jetson the GPU reads the page-locked memory itself and nothing is copied twice.
         """
-        data = np.ascontiguousarray(data)
-        mapped = self.context.integrated
+        return self._upload([data], stream)[0]
+
+    def _upload(self, arrays: Sequence[NDArray[Any]], stream: Any) -> list[DeviceArray]:
+        """Several arrays, whose rows may be apart, in one copy."""
+        starts = [0]
+        for array in arrays:
+            starts.append(starts[-1] + -(-array.nbytes // APART) * APART)
         with self.context.active():
             slot = self._next_upload()
-            self._fit(slot, data.nbytes, mapped)
+            self._fit(slot, starts[-1], self.context.integrated)
             assert slot.pinned is not None
-            slot.pinned.view(data.shape, data.dtype)[...] = data
+            for array, start in zip(arrays, starts, strict=False):
+                part = slot.pinned.array[start : start + array.nbytes]
+                part.view(array.dtype).reshape(array.shape)[...] = array
             self._fresh.append(slot)
-            if mapped:
-                return DeviceArray(slot.pinned.mapped, data.shape, data.dtype)
-            assert slot.device is not None
-            self.context.driver.memcpy_htod_async(
-                slot.device.address, slot.pinned.array[: data.nbytes], stream or self.stream
-            )
-            return DeviceArray(slot.device.address, data.shape, data.dtype)
+            address = slot.pinned.mapped
+            if slot.device is not None:
+                address = slot.device.address
+                filled = slot.pinned.array[: starts[-1]]
+                self.context.driver.memcpy_htod_async(address, filled, stream or self.stream)
+        return [
+            DeviceArray(address + start, a.shape, a.dtype)
+            for a, start in zip(arrays, starts, strict=False)
+        ]
 
     def _next_upload(self) -> _Upload:
         """The one that waited longest; a new one where no kernel was launched for it yet."""
@@ -148,8 +162,8 @@ class DeviceRunner:
         return Planes.packed(pixels, format)
 
     def planes(self, picture: Planes, stream: Any = None) -> Planes:
-        """A picture that lies on the host, uploaded plane by plane."""
-        return replace(picture, planes=tuple(self.upload(p, stream) for p in picture.planes))
+        """A picture that lies on the host, uploaded; its planes in one copy."""
+        return replace(picture, planes=tuple(self._upload(picture.planes, stream)))
 
     def download(self, source: DeviceArray, stream: Any = None) -> NDArray[Any]:
         """A copy on the host; waits for the stream."""

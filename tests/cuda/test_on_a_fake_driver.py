@@ -118,6 +118,52 @@ def test_a_life_of_a_context(stand_in: StandIn, binding: str, integrated: str) -
     assert "clean-up" not in run.stderr
 
 
+UPLOADS = """
+import ctypes
+import numpy as np
+from edgepose.cuda.device import UPLOADS, device_kernels
+from edgepose.cuda.pictures import Planes, TensorLayout
+from edgepose.geometry import stretch
+
+fake = ctypes.CDLL("libcuda.so.1")
+def events():
+    counts = (ctypes.c_int * 6)()
+    fake.fake_live(counts)
+    return counts[3]
+
+on = device_kernels()
+runner, layout, affine = on.runner, TensorLayout(8, 8), stretch((16, 8), (8, 8))
+out = runner.empty(layout.shape(1), layout.dtype)
+def frame(values=np.zeros((8, 16), np.uint8)):
+    planes = Planes.i420(values, values[:4, :8], values[4:, 8:])  # rows are apart
+    on.preprocess([runner.planes(planes)], [affine], layout, out)
+
+frame()
+print(events())  # of three planes
+for _ in range(UPLOADS):
+    frame()  # their memory is made, which waits for everything
+larger = runner.pool.pinned(64, mapped=True)  # seen here as soon as a kernel has written it
+larger.array[:64] = 255
+maps = runner.upload(np.ones((1, 1, 2, 2), np.float32))
+frame()
+before = events()
+on.enlarge(maps.address, (1, 1, 2, 2), 4, 2, larger.mapped)
+print(events() - before)
+for _ in range(UPLOADS - 1):
+    frame()  # the last one waits for the first
+print(np.isnan(larger.view((16,), np.float32)).all())
+"""
+
+
+@pytest.mark.parametrize("integrated", ["0", "1"])
+def test_an_upload_waits_for_what_reads_it_and_nothing_else(
+    stand_in: StandIn, integrated: str
+) -> None:
+    """Frames ahead are uploaded while those before them are still being decoded."""
+    run = stand_in.run(["-c", UPLOADS], FAKE_INTEGRATED=integrated)
+    assert run.stdout.split() == ["1", "0", "True"], run.stdout + run.stderr
+
+
 ORIGIN = """
 from edgepose.cuda.device import DeviceRunner
 print(DeviceRunner().origin)
