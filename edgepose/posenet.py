@@ -53,7 +53,7 @@ class PoseNet(Closing):
         threshold: keypoints and links with a lower score are dropped; None = the network's own.
         model, topology: files of a custom network.
         options: everything else (thresholds one by one, detector, letterbox, ...).
-        engine: engine, device, threads, precision.
+        engine: its name ("openvino"), or engine, device, threads, precision.
         download: fetch the network at first use where it is not installed.
         track: follow people from picture to picture: `pose.track` stays the same. smooth: smooth the
             keypoints of tracks too. One PoseNet then follows one camera or film, in the order of its calls.
@@ -77,7 +77,7 @@ class PoseNet(Closing):
         model: str | Path | None = None,
         topology: str | Path | None = None,
         options: EstimatorOptions | None = None,
-        engine: EngineOptions | None = None,
+        engine: EngineOptions | str | None = None,
         download: bool = True,
         track: bool = False,
         smooth: bool = False,
@@ -91,6 +91,8 @@ class PoseNet(Closing):
             topology=chosen.network.topology or str(topology or ""),
             no_download=chosen.network.no_download or not download,
         )
+        if isinstance(engine, str):
+            engine = EngineOptions(engine=engine)
         base = over(
             engine or (options.engine if options else None) or EngineOptions(),
             wanted_engine(chosen.engine),

@@ -332,6 +332,13 @@ def test_what_is_no_number_is_no_threshold(wrong: Any) -> None:
         PoseNet("edgepose-lite-body", threshold=wrong)
 
 
+def test_an_engine_may_be_given_by_its_name() -> None:
+    with PoseNet("edgepose-lite-body", engine="onnxruntime") as net:
+        assert net.engine.startswith("onnxruntime")
+    with pytest.raises(UsageError, match="no-such"):
+        PoseNet("edgepose-lite-body", engine="no-such")
+
+
 def test_what_is_no_picture_is_refused() -> None:
     bogus = SimpleNamespace(__cuda_array_interface__={"shape": 7})
     with PoseNet("edgepose-lite-body") as net:
@@ -412,3 +419,25 @@ def test_close_waits_for_calls_and_later_ones_are_refused() -> None:
         with pytest.raises(UsageError, match="This PoseNet is closed"):
             call()
     assert net.topology.keypoints
+
+
+FORKED = """
+import os, signal
+import numpy as np
+from edgepose import PoseNet
+from edgepose.engines import EngineOptions
+picture = np.random.default_rng(1).integers(0, 255, (120, 160, 3), np.uint8)
+net = PoseNet("edgepose-lite-body", threshold=0, engine=EngineOptions(engine="onnxruntime", threads=1))
+for used in (False, True):
+    child = os.fork()
+    found = [pose.points for pose in net.process(picture)]
+    if child == 0:
+        np.save(f"{used}.npy", np.array(found))
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    np.testing.assert_array_equal(np.load(f"{used}.npy"), np.array(found))
+"""
+
+
+def test_a_child_of_fork_goes_on_with_the_network(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", FORKED], cwd=tmp_path, check=True, timeout=200)

@@ -99,6 +99,14 @@ def test_the_site_has_every_page() -> None:
     assert {str(p.relative_to(DOCS)) for p in DOCS.rglob("*.md")} == named
 
 
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_lists_begin_behind_an_empty_line(page: Path) -> None:
+    """Else the site makes one paragraph with dashes of them."""
+    text = re.sub(r"^ *```.*?^ *```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    run_on = re.findall(r"^(?![-*#| \d<]|$).*\n(?=- )", text, flags=re.M)
+    assert run_on == []
+
+
 def test_no_code_in_a_table_has_an_escaped_bar() -> None:
     """MkDocs shows the backslash."""
     for page in PAGES:

@@ -228,6 +228,14 @@ def test_what_lies_outside_the_picture_is_missing() -> None:
     assert make_poses(rows[:0], np.ones(0), None, DOTS, frame, limits) == ()
 
 
+def test_no_score_leaves_its_range() -> None:
+    """Maxima of SimCC go beyond 1, and below 0 where nothing is seen."""
+    rows = np.array([[[10, 10, 1.7], [50, 60, 1.3], [50, 70, -0.2]]])
+    frame = Frame(np.zeros((80, 100, 3), np.uint8))
+    (pose,) = make_poses(rows, np.array([1.1]), None, DOTS, frame, Limits(-1, 1, 0.0))
+    assert (pose.score, [k.score for k in pose.values()]) == (1, [1, 1])
+
+
 def test_nobody_one_limit_and_two_hundred_people(
     make_detector: Callable[..., Path], make_pose: Callable[..., Path]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,17 @@ def test_frames_at_one_time_move_no_other(tmp_path: Path) -> None:
     ticks = [0, 0, 20, 20, 40, 40, 60]
     frames = frames_of(write_film(tmp_path / "clip.mkv", 7, codec="ffv1", ticks=ticks))
     assert [f.pts for f in frames] == pytest.approx([t / 100 for t in ticks], abs=0.001)
+
+
+def test_times_that_waver_stand_still(tmp_path: Path) -> None:
+    """As some cameras write them: every seventh frame 2 ms before the one in front of it."""
+    path = write_film(tmp_path / "clip.mkv", 9, codec="ffv1", gop=1)
+    data = path.read_bytes()
+    block = struct.pack(">BhB", 0x81, 600, 0x80)  # track, time, key frame
+    assert data.count(block) == 1
+    path.write_bytes(data.replace(block, struct.pack(">BhB", 0x81, 498, 0x80)))
+    times = [0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.5, 0.7, 0.8]
+    assert [f.pts for f in frames_of(path)] == pytest.approx(times)
 
 
 def test_start_frames_and_loop(film: Path) -> None:

@@ -128,6 +128,17 @@ def test_going_back_in_time_starts_anew_with_new_ids() -> None:
     assert set(settled(again)) == {2}
 
 
+def test_passers_by_leave_nothing_behind() -> None:
+    tracker, most = Tracker(TOPOLOGY), 0
+    for number in range(40):
+        walker = Walker(straight((100 + number % 5 * 150, 400), (30, 0)))
+        for t, _, poses in film([walker], 0.5):
+            tracker.update(poses, number * 10.0 + t)
+            most = max(most, len(tracker.tracks))
+    assert tracker.count == 40
+    assert most <= 2
+
+
 def test_reset_forgets_but_never_gives_an_id_twice() -> None:
     walker = Walker(straight((300, 400), (0, 0)))
     tracker = Tracker(TOPOLOGY)
