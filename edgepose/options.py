@@ -28,7 +28,8 @@ class Option:
     Args:
         help: its description. names: further spellings beside `--field-name`. off: the spelling that
             switches it off. metavar: what stands for the value in the help. least, most: bounds of
-            a number. hidden: not in the help. argument: a word by its place, without a name.
+            a number. hidden: not in the help. argument: a word by its place, without a name. writes: the
+            file that it names is written.
     """
 
     def __init__(
@@ -41,9 +42,11 @@ class Option:
         most: float | None = None,
         hidden: bool = False,
         argument: bool = False,
+        writes: bool = False,
     ) -> None:
         self.help, self.names, self.off, self.metavar = help, names, off, metavar
-        self.least, self.most, self.hidden, self.argument = least, most, hidden, argument
+        self.least, self.most = least, most
+        self.hidden, self.argument, self.writes = hidden, argument, writes
 
 
 @dataclass(frozen=True)
@@ -248,7 +251,7 @@ class SourceChoice(OptionGroup):
     source: Annotated[tuple[str, ...], Option("An input; may be given several times.", "--input", "-i")] = ()
     camera: CameraChoice = CameraChoice()
     input_loop: Annotated[int, Option("Passes over a file in all; -1 = for ever.", "--loop", least=-1)] = 0
-    input_save: Annotated[str, Option("Also store the compressed input in this file.")] = ""
+    input_save: Annotated[str, Option("Also store the compressed input in this file.", writes=True)] = ""
     start: Annotated[int, Option("First frame of a file.", least=0)] = 0
     frames: Annotated[int, Option("At most so many frames.", least=0)] = 0
     reconnect: Annotated[bool, Option("Come back to a lost live source.", off="--no-reconnect")] = True
@@ -263,7 +266,7 @@ class OutputChoice(OptionGroup):
 
     PANEL: ClassVar[str] = "Output"
 
-    output: Annotated[tuple[str, ...], Option("An output; may be given several times. All positional arguments are inputs then.", "-o")] = ()
+    output: Annotated[tuple[str, ...], Option("An output; may be given several times. All positional arguments are inputs then.", "-o", writes=True)] = ()
     output_codec: Annotated[str, Option("h264, h265, vp8, vp9 or mjpeg.", "--codec")] = "h264"
     bitrate: Annotated[int, Option("Bits a second; 0 = by quality.", least=0, most=2_000_000_000)] = 0
     output_encoder: Annotated[str, Option(hidden=True)] = ""
@@ -296,10 +299,10 @@ class DataChoice(OptionGroup):
 
     PANEL: ClassVar[str] = "Data"
 
-    json: Annotated[str, Option("One JSON object a frame; - = stdout.", metavar="FILE|-")] = ""
-    csv: Annotated[str, Option("One row a keypoint.", metavar="FILE|-")] = ""
-    coco: Annotated[str, Option("COCO results, as pycocotools loads them.", metavar="FILE")] = ""
-    parquet: Annotated[str, Option("One row a pose, for pandas, DuckDB and Polars; there when the run has ended.", metavar="FILE")] = ""
+    json: Annotated[str, Option("One JSON object a frame; - = stdout.", metavar="FILE|-", writes=True)] = ""
+    csv: Annotated[str, Option("One row a keypoint.", metavar="FILE|-", writes=True)] = ""
+    coco: Annotated[str, Option("COCO results, as pycocotools loads them.", metavar="FILE", writes=True)] = ""
+    parquet: Annotated[str, Option("One row a pose, for pandas, DuckDB and Polars; there when the run has ended.", metavar="FILE", writes=True)] = ""
     format: Annotated[str, Option("What to print on stdout.", metavar="json|csv|dict")] = ""
     mqtt: Annotated[str, Option("Publish results, with --track also who enters and leaves.", metavar="mqtt://HOST/TOPIC")] = ""
     mqtt_discovery: Annotated[bool, Option("Have Home Assistant find people, zones and camera by itself; implies --track.")] = False

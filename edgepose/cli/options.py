@@ -44,7 +44,7 @@ class Download:
     variant: Annotated[str, Option("Variant of the weights, for example FP16; also NAME:FP16.")] = ""
     from_: Annotated[Path | None, Option("Take it from a file, a folder or a bundle instead of the network.")] = None
     offline: Annotated[bool, Option("Never use the network.")] = False
-    bundle: Annotated[Path | None, Option("Write the named networks (default: all that are installed) to this tar.")] = None
+    bundle: Annotated[Path | None, Option("Write the named networks (default: all that are installed) to this tar.", writes=True)] = None
     force: Annotated[bool, Option("Install again what is there.")] = False
     no_verify: Annotated[bool, Option("With --from: take a file that is not as published.")] = False
     trust: Annotated[bool, Option("With --from BUNDLE: let it replace networks that edgepose ships, or their checksums.")] = False
@@ -93,7 +93,7 @@ class BuildChoice:
     workspace: Annotated[int, Option("Memory that the build may use; 0 = by what is free.", metavar="MIB", least=0)] = 0
     dla: Annotated[int | None, Option("Build for a deep learning accelerator (Orin, Xavier; fp16 or int8).", metavar="0|1", least=0)] = None
     optimization_level: Annotated[int | None, Option("How hard the builder tries; 5 is slowest and best.", metavar="0-5", least=0, most=5)] = None
-    timing_cache: Annotated[Path | None, Option("Measured kernel times. [default: one for each GPU and version]", metavar="FILE")] = None
+    timing_cache: Annotated[Path | None, Option("Measured kernel times. [default: one for each GPU and version]", metavar="FILE", writes=True)] = None
     hardware_compatible: Annotated[bool, Option("One engine for this and newer GPU families (desktop only; slower).")] = False
     engine: Annotated[str, Option("tensorrt, tensorrt_rtx or auto.")] = "auto"
     device: Annotated[str, Option("Number of the GPU.")] = ""
@@ -128,7 +128,7 @@ class BuildEngine:
     calibration: Annotated[Path | None, Option("Pictures for int8, like those it will see; a few hundred are enough.", metavar="FOLDER")] = None
     like: Annotated[str, Option("With FILE.onnx: prepare calibration pictures (and choose the size) as this network does.", metavar="NETWORK")] = ""
     how: BuildChoice = BuildChoice()
-    output: Annotated[Path | None, Option("Write a copy here, with its .json.", "-o", metavar="FILE.engine")] = None
+    output: Annotated[Path | None, Option("Write a copy here, with its .json.", "-o", metavar="FILE.engine", writes=True)] = None
     no_download: NoDownload = False
     json: AsJson = False
     talk: TalkChoice = TalkChoice()
@@ -181,7 +181,7 @@ class EnginesExport:
     """
 
     name: Engine
-    output: Annotated[Path, Option("File.engine, or a folder.", metavar="OUTPUT", argument=True)]
+    output: Annotated[Path, Option("File.engine, or a folder.", metavar="OUTPUT", argument=True, writes=True)]
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ class Export:
 
     network: Annotated[str, Option("What the checkpoint was trained as.", metavar="NAME", argument=True)]
     checkpoint: Annotated[Path, Option("The .pth file.", metavar="CHECKPOINT", argument=True)]
-    output: Annotated[Path | None, Option("Write the ONNX file here too.", "-o", metavar="FILE.onnx")] = None
+    output: Annotated[Path | None, Option("Write the ONNX file here too.", "-o", metavar="FILE.onnx", writes=True)] = None
     size: Annotated[str, Option("Input size. [default: that of the network]", metavar="WxH")] = ""
     topology: Annotated[str, Option("Keypoints and links that it was trained with: name or file. [default: the network's]")] = ""
     batch: Annotated[int, Option("Fixed batch; 0 = dynamic.", least=0, most=1024)] = 0
@@ -242,7 +242,7 @@ class Eval:
     sigmas: Annotated[str, Option("OKS constants of the annotations' keypoints. [default: the topology's, else COCO's by name]", metavar="A,B,...|FILE.json")] = ""
     json: AsJson = False
     compare: Annotated[str, Option("Measure with this engine too, and show the difference.", metavar="ENGINE[:PRECISION]")] = ""
-    results: Annotated[Path | None, Option("Write what was found in COCO's result format.", metavar="FILE.json")] = None
+    results: Annotated[Path | None, Option("Write what was found in COCO's result format.", metavar="FILE.json", writes=True)] = None
     resume: Annotated[bool, Option("Go on where an interrupted run of the same measurement ended.")] = False
     network: NetworkChoice = NetworkChoice()
     estimator: EstimatorChoice = EstimatorChoice()
@@ -352,9 +352,9 @@ class BatchExport:
     """
 
     folder: JobFolder
-    json: Annotated[str, Option("One JSON object a frame; - = stdout.", metavar="FILE|-")] = ""
-    csv: Annotated[str, Option("One row a keypoint; - = stdout.", metavar="FILE|-")] = ""
-    coco: Annotated[str, Option("COCO results, as pycocotools loads them.", metavar="FILE")] = ""
+    json: Annotated[str, Option("One JSON object a frame; - = stdout.", metavar="FILE|-", writes=True)] = ""
+    csv: Annotated[str, Option("One row a keypoint; - = stdout.", metavar="FILE|-", writes=True)] = ""
+    coco: Annotated[str, Option("COCO results, as pycocotools loads them.", metavar="FILE", writes=True)] = ""
 
 
 @dataclass(frozen=True)
@@ -380,8 +380,8 @@ class Bench:
     warmup: Annotated[int, Option("Frames before, not counted.", least=0, most=1_000_000)] = 20
     engine: EngineChoice = EngineChoice()
     no_download: NoDownload = False
-    json: Annotated[str, Option("Figures as JSON.", metavar="FILE|-")] = ""
-    plot: Annotated[Path | None, Option("Stage times as a PNG (extra: plot).")] = None
+    json: Annotated[str, Option("Figures as JSON.", metavar="FILE|-", writes=True)] = ""
+    plot: Annotated[Path | None, Option("Stage times as a PNG (extra: plot).", writes=True)] = None
     talk: TalkChoice = TalkChoice()
 
 
@@ -400,7 +400,7 @@ class Doctor:
     offline: Annotated[bool, Option("Do not try to reach the servers of the networks.")] = False
     self_test: Annotated[bool, Option("Compute: kernels against their numpy twins, every engine that loads (TensorRT in fp32, fp16 and int8, OpenVINO, CUDA) against ONNX Runtime, memory over 1,000 frames. Seconds on a CPU; minutes where TensorRT has to build first.")] = False
     quick: Annotated[bool, Option("With --self-test: memory over 200 frames only.")] = False
-    report: Annotated[Path | None, Option("With --self-test: everything as JSON, to attach to a bug; without the name of the machine and of the user's folder.", metavar="FILE.json")] = None
+    report: Annotated[Path | None, Option("With --self-test: everything as JSON, to attach to a bug; without the name of the machine and of the user's folder.", metavar="FILE.json", writes=True)] = None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from edgepose.cli.inputs import many_frames, split_positionals
 from edgepose.cli.loading import begin
 from edgepose.cli.typed import work_of
+from edgepose.cli.written import refuse_what_is_read
 from edgepose.errors import EXIT_DONE
 from edgepose.heaps import share_heaps
 from edgepose.options import Posenet
@@ -25,6 +26,7 @@ def start(asked: Posenet) -> int:
         print(f"edgepose {__version__}")
         return EXIT_DONE
     inputs, outputs = split_positionals(asked.inputs, asked.source.source, asked.output.output)
+    refuse_what_is_read(asked, outputs)
     share_heaps()  # before the first thread
     lanes = wanted_lanes(asked.estimator, asked.engine) if many_frames(inputs) else 1
     begun = begin(asked.network, asked.estimator, asked.engine, lanes)

@@ -39,7 +39,7 @@ class EventsChoice:
     PANEL: ClassVar[str] = "Events"
 
     gestures: GestureWords = ""
-    db: Annotated[str, Option("Database of events. [default: EDGEPOSE_EVENTS, else events.db in EDGEPOSE_HOME]", metavar="FILE|none")] = ""
+    db: Annotated[str, Option("Database of events. [default: EDGEPOSE_EVENTS, else events.db in EDGEPOSE_HOME]", metavar="FILE|none", writes=True)] = ""
     zones: Annotated[Path | None, Option("Zones and lines (JSON).")] = None
     enter_after: Annotated[float, Option("Seconds seen until entered.", least=0, most=86400)] = 0.5
     exit_after: Annotated[float, Option("Seconds unseen until left.", least=0, most=86400)] = 2.0
@@ -144,7 +144,7 @@ class EventsExport:
       edgepose events export events.csv --since 7d
     """
 
-    output: Annotated[str, Option("*.csv, *.json or *.jsonl; - = stdout.", metavar="[FILE]", argument=True)] = "-"
+    output: Annotated[str, Option("*.csv, *.json or *.jsonl; - = stdout.", metavar="[FILE]", argument=True, writes=True)] = "-"
     db: Database = None
     which: EventFilter = EventFilter()
     format: Annotated[str, Option("csv, json or jsonl. [default: by the name, else csv]")] = ""

@@ -32,7 +32,7 @@ class TeachCollect:
 
     label: Annotated[str, Option(argument=True)]
     inputs: Annotated[tuple[str, ...], Option(metavar="INPUT...", argument=True)]
-    to: Annotated[Path, Option("The set, which is made or added to.", metavar="SET.npz")]
+    to: Annotated[Path, Option("The set, which is made or added to.", metavar="SET.npz", writes=True)]
     person: Annotated[int, Option("Of films: only the person with this track id; 0 = everybody.", least=0)] = 0
     largest: Annotated[bool, Option("Only the largest person of each frame.")] = False
     start: Annotated[int, Option("First frame of a film.", least=0)] = 0
@@ -67,7 +67,7 @@ class TeachTrain:
     """
 
     set: Annotated[Path, Option(metavar="SET.npz", argument=True)]
-    to: Annotated[Path, Option("What --gestures of posenet and serve takes.", metavar="FILE.gestures")]
+    to: Annotated[Path, Option("What --gestures of posenet and serve takes.", metavar="FILE.gestures", writes=True)]
     window: Annotated[float | None, Option("Seconds of motion that count; 0 = the pose alone. [default: 0.6 where all examples are films, else 0]", least=0, most=10)] = None
     wrong: Annotated[int, Option("Show at most so many of the examples that are told wrongly.", least=0)] = 20
     json: AsJson = False

@@ -12,6 +12,7 @@ from typing import Any
 import typer
 
 from edgepose.cli.commands import Command
+from edgepose.cli.written import refuse_what_is_read
 from edgepose.options import Field, build, fields_of
 
 Work = Callable[..., int]
@@ -29,7 +30,9 @@ def callback_of(command: Command, *, bare: bool = False) -> Work:
     def call(ctx: typer.Context, **words: Any) -> int:
         if ctx.invoked_subcommand is not None:
             return 0
-        return int(work_of(command.work)(build(command.options, _values(fields, words))) or 0)
+        asked: Any = build(command.options, _values(fields, words))
+        refuse_what_is_read(asked)
+        return int(work_of(command.work)(asked) or 0)
 
     parameters = [
         inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
