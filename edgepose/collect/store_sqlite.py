@@ -11,7 +11,7 @@ from typing import Any
 
 from edgepose.collect.store import FleetStore
 from edgepose.errors import StoreError
-from edgepose.events.schema import BUSY, check_path
+from edgepose.events.schema import BUSY, check_path, inodes, part_from
 
 APPLICATION = 0x6570666C  # marks the file as ours: "epfl"
 
@@ -27,23 +27,38 @@ class SqliteStore(FleetStore):
 
     def __init__(self, path: Path, *, write: bool) -> None:
         super().__init__()
-        self.shown = str(path)
+        self.shown, self._path, self._write = str(path), path, write
         check_path(path)
         if not write and not path.exists():
             raise StoreError(f"{path} does not exist. `edgepose collect --store {path}` makes it.")
-        uri = f"{path.resolve().as_uri()}?mode={'rwc' if write else 'ro'}"
         try:
             with contextlib.ExitStack() as opened:
                 if write:
                     opened.enter_context(_held_for_us(path))
-                db = sqlite3.connect(
-                    uri, timeout=BUSY, isolation_level=None, check_same_thread=False, uri=True
-                )
-                self._db = opened.enter_context(contextlib.closing(db))
-                self._open(write)
-                self._opened = opened.pop_all()
+                self._connect()
+                self._held = opened.pop_all()
         except sqlite3.Error as e:
             raise StoreError(f"{path} cannot be opened: {e}.") from None
+
+    def _connect(self) -> None:
+        uri = f"{self._path.resolve().as_uri()}?mode={'rwc' if self._write else 'ro'}"
+        self._db = sqlite3.connect(
+            uri, timeout=BUSY, isolation_level=None, check_same_thread=False, uri=True
+        )
+        try:
+            self._open(self._write)
+        except BaseException:
+            self._db.close()
+            raise
+        self._inodes = inodes(self._path)
+
+    def _follow(self) -> None:
+        """Open the file anew where another one, or none, has its name: what is acknowledged must be found there."""
+        if inodes(self._path)[0] != self._inodes[0]:
+            part_from(self._db, self._path, self._inodes)
+            self._origins.clear()
+            check_path(self._path)
+            self._connect()
 
     def _open(self, write: bool) -> None:
         tables = {r[0] for r in self._rows("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -53,7 +68,7 @@ class SqliteStore(FleetStore):
         if write:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")  # a commit is on the disk when it returns
-            self._begin()
+            self._db.execute("BEGIN IMMEDIATE")
         self._make_tables(there)
         if write:
             self._db.execute(f"PRAGMA application_id = {APPLICATION}")
@@ -69,18 +84,21 @@ class SqliteStore(FleetStore):
         return self._db.executemany(sql, rows).rowcount
 
     def _begin(self) -> None:
+        self._follow()
         self._db.execute("BEGIN IMMEDIATE")
 
     def _end(self, *, keep: bool) -> None:
         if keep:
             self._db.execute("COMMIT")
-        elif self._db.in_transaction:
-            with contextlib.suppress(sqlite3.Error):
+            return
+        with contextlib.suppress(sqlite3.Error):  # also where it is closed
+            if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
 
     def close(self) -> None:
         """Close the file and let others collect into it."""
-        self._opened.close()
+        self._db.close()
+        self._held.close()
 
 
 def _held_for_us(path: Path) -> Any:

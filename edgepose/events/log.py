@@ -13,7 +13,7 @@ from typing import Any
 from edgepose.closing import Closing
 from edgepose.errors import StoreError, UsageError
 from edgepose.events.event import EXAMPLE, Event, readable
-from edgepose.events.schema import MIGRATIONS, connect, migrate
+from edgepose.events.schema import MIGRATIONS, connect, inodes, migrate
 
 MAX_PAGE = 1000
 
@@ -129,7 +129,7 @@ class EventLog(Closing):
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._guard = threading.Lock()
-        self._db, self._file = connect(self.path, write=False), self._identity()
+        self._open()
         if int(self._rows("PRAGMA user_version")[0][0]) != len(MIGRATIONS):
             self._db.close()
             db = connect(self.path, write=True)
@@ -137,7 +137,7 @@ class EventLog(Closing):
                 migrate(db, self.path)
             finally:
                 db.close()
-            self._db, self._file = connect(self.path, write=False), self._identity()
+            self._open()
 
     def close(self) -> None:
         """Close the file; safe to call twice."""
@@ -260,18 +260,16 @@ class EventLog(Closing):
     def _events(self, clause: str, values: Sequence[Any]) -> list[Event]:
         return [row_event(row) for row in self._rows(f"SELECT {COLUMNS} {FROM} {clause}", values)]
 
-    def _identity(self) -> int:
-        try:
-            return self.path.stat().st_ino
-        except OSError:
-            return 0
+    def _open(self) -> None:
+        self._db = connect(self.path, write=False)
+        self._inodes = inodes(self.path)
 
     def _follow(self) -> None:
         """Open the file anew where another one has its name: SQLite would go on in the one that was put aside."""
-        file = self._identity()
-        if file not in (0, self._file):
+        now = inodes(self.path)
+        if now[0] and now != self._inodes:
             self._db.close()
-            self._db, self._file = connect(self.path, write=False), file
+            self._open()
 
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         try:

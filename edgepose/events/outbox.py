@@ -19,8 +19,7 @@ from edgepose.closing import Closing
 from edgepose.errors import StoreError
 from edgepose.events.event import EXAMPLE, Event
 from edgepose.events.log import COLUMNS, FROM, row_event
-from edgepose.events.schema import connect, migrate
-from edgepose.files import identity
+from edgepose.events.schema import connect, inodes, migrate, part_from
 
 T = TypeVar("T")
 TOUCH = 3600.0  # seconds between signs that a target is in use
@@ -68,7 +67,7 @@ class Outbox(Closing):
         self._db = connect(self.path, write=True)
         try:
             migrate(self._db, self.path)
-            self._file = identity(self.path)
+            self._inodes = inodes(self.path)
             self.run = str(self._db.execute("SELECT uuid FROM database").fetchone()[0])
             newest = "0" if self._from_start else "(SELECT coalesce(max(id), 0) FROM event)"
             self._db.execute(
@@ -86,9 +85,9 @@ class Outbox(Closing):
     def renew(self) -> bool:
         """Look whether the file is still the same one; True where it was replaced and opened anew."""
         with self._guard:
-            if identity(self.path) == self._file or not self.path.exists():
+            if inodes(self.path)[0] in (0, self._inodes[0]):
                 return False
-            self._db.close()
+            part_from(self._db, self.path, self._inodes)
             self._open()
             return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -65,6 +66,34 @@ MIGRATIONS: tuple[str, ...] = (
     );
     """,
 )
+
+
+def inodes(path: Path) -> tuple[int, int]:
+    """Which files have the name of the database and that of its log (inodes), 0 where there is none.
+
+    The log is there as long as a connection that has read anything.
+    """
+    found = []
+    for suffix in ("", "-wal"):
+        try:
+            found.append(path.with_name(path.name + suffix).stat().st_ino)
+        except OSError:
+            found.append(0)
+    return found[0], found[1]
+
+
+def part_from(db: sqlite3.Connection, path: Path, found: tuple[int, int]) -> None:
+    """Close a file that lost its name: all that was written goes into it, and none of it into the next one there.
+
+    Args:
+        found: `inodes` of the path when it was opened.
+    """
+    with contextlib.suppress(sqlite3.Error):  # where it was deleted, this is in vain
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    db.close()
+    if inodes(path)[1] == found[1]:  # else the new file came with a log of its own
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def check_path(path: Path) -> None:

@@ -17,7 +17,15 @@ from edgepose.closing import Closing
 from edgepose.errors import StoreError
 from edgepose.events import snapshots
 from edgepose.events.event import Event
-from edgepose.events.schema import check_path, connect, damage, migrate, put_aside
+from edgepose.events.schema import (
+    check_path,
+    connect,
+    damage,
+    inodes,
+    migrate,
+    part_from,
+    put_aside,
+)
 from edgepose.events.tables import (
     Retention,
     Session,
@@ -106,6 +114,7 @@ class Writer(Closing):
         db = connect(self.path, write=True)
         try:
             migrate(db, self.path)
+            self._inodes = inodes(self.path)
             return db
         except BaseException:
             db.close()
@@ -258,15 +267,17 @@ class Writer(Closing):
         return path
 
     def _connection(self) -> sqlite3.Connection:
-        """The database; made anew where somebody deleted it: SQLite would go on in the deleted one."""
-        if self._db is not None and self.path.exists():
+        """The database; opened anew where another file, or none, has its name: SQLite would go on in the old one.
+
+        Raises:
+            StoreError: what has the name now is no database of ours.
+        """
+        if self._db is not None and inodes(self.path)[0] == self._inodes[0]:
             return self._db
         if self._db is not None:
-            self._db.close()
-            self._db = None
-        self._ids.clear()
-        for suffix in ("-wal", "-shm"):
-            self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+            db, self._db = self._db, None
+            self._ids.clear()
+            part_from(db, self.path, self._inodes)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._db = self._connect()
         return self._db

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from fleet_peers import NOW, record
 
+from edgepose.collect.store import Arrival
 from edgepose.collect.store_sqlite import SqliteStore
 from edgepose.errors import EdgeposeError, StoreError, UsageError
 from edgepose.events.event import Event
@@ -47,6 +48,31 @@ def test_a_file_has_one_collector(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="Another collector"):
             SqliteStore(tmp_path / "fleet.db", write=True)
     SqliteStore(tmp_path / "fleet.db", write=True).close()
+
+
+def test_what_is_acknowledged_lies_in_the_file_of_that_name(tmp_path: Path) -> None:
+    """A store that is moved away keeps what it has; what comes then is in the new one, and not in no file."""
+    path, old = tmp_path / "fleet.db", tmp_path / "old.db"
+
+    def arrival(number: int) -> Arrival:
+        events = (Event("enter", NOW, number, id=number),)
+        return Arrival("cam", NOW, batch=Batch("r" * 32, number, number, number, events))
+
+    def tracks(file: Path) -> list[int]:
+        with SqliteStore(file, write=False) as store:
+            return [e["track"] for e in store.events()]
+
+    with SqliteStore(path, write=True) as store:
+        store.write([arrival(1)])
+        path.rename(old)
+        store.write([arrival(2)])
+        path.unlink()
+        path.mkdir()
+        with pytest.raises(StoreError, match="is not a file"):
+            store.write([arrival(3)])
+        path.rmdir()
+        store.write([arrival(3)])
+    assert (tracks(old), tracks(path)) == ([1], [3])
 
 
 def test_files_that_are_none_of_ours(tmp_path: Path) -> None:

@@ -90,6 +90,21 @@ def test_a_replaced_file_is_another_run(path: Path) -> None:
         assert [e.id for e in outbox.after(outbox.upto, 9)] == [1]
 
 
+def test_a_file_that_takes_its_place_is_not_mixed_with_it(path: Path) -> None:
+    """The log of the old file, which is still there, is no part of the new one."""
+    restored = path.with_name("backup.db")
+    record(restored, 3)
+    with EventStore(path) as recorder, Outbox(path, "a", from_start=True) as outbox:
+        recorder.begin("film.mp4", NOW)
+        assert recorder.flush()
+        restored.replace(path)
+        assert outbox.renew()
+        assert [e.id for e in outbox.after(0, 9)] == [1, 2, 3]
+    db = schema.connect(path, write=False)
+    assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    db.close()
+
+
 def test_retention_by_age_waits_for_delivery(path: Path) -> None:
     record(path, 4)
     with Outbox(path, "a", from_start=True) as outbox:

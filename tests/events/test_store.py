@@ -164,6 +164,62 @@ def test_snapshots_lie_beside_the_database_and_go_with_their_events(path: Path) 
     assert not file.parent.exists()
 
 
+def test_a_file_that_is_moved_away_keeps_what_was_written(path: Path) -> None:
+    """As a person does who begins a new file for the year."""
+    old = path.with_name("old.db")
+    with EventStore(path) as recorder:
+        session = recorder.begin("film.mp4", NOW)
+        recorder.record(session, [enter(1), enter(2)])
+        assert recorder.flush()
+        path.rename(old)
+        recorder.record(session, [enter(3)])
+        assert recorder.flush()
+        assert recorder.error is None
+    assert [e.track for e in read(old)] == [1, 2]
+    assert [e.track for e in read(path)] == [3]
+
+
+def test_a_file_that_another_one_replaces_is_the_one_that_is_written(path: Path) -> None:
+    restored = path.with_name("backup.db")
+    with EventStore(restored) as recorder:
+        recorder.record(recorder.begin("film.mp4", NOW), [enter(7)])
+    with EventStore(path) as recorder, EventLog(path) as log:
+        session = recorder.begin("film.mp4", NOW)
+        recorder.record(session, [enter(1)])
+        assert recorder.flush()
+        restored.replace(path)
+        assert log.count() == 1  # it may look before the writer does
+        recorder.record(session, [enter(2)])
+        assert recorder.flush()
+        assert recorder.error is None
+        assert [e.track for e in log.all()] == [7, 2]
+    assert [e.track for e in read(path)] == [7, 2]
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_what_is_no_database_of_ours_takes_no_events(path: Path) -> None:
+    """Events wait, and it is said, until the place is free again; nothing goes into a file without a name."""
+    for make, away in ((Path.mkdir, Path.rmdir), (_foreign, Path.unlink)):
+        with EventStore(path, pace=Pace(retry=0.05)) as recorder:
+            session = recorder.begin("film.mp4", NOW)
+            assert recorder.flush()
+            path.unlink()
+            make(path)
+            recorder.record(session, [enter(1)])
+            assert eventually(lambda store=recorder: store.error)
+            away(path)
+            assert recorder.flush(30)
+            assert recorder.error is None
+        assert [e.track for e in read(path)] == [1]
+        path.unlink()
+
+
+def _foreign(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE other (a)")
+
+
 def test_a_deleted_file_is_made_again(path: Path) -> None:
     with EventStore(path) as recorder:
         session = recorder.begin("a")
