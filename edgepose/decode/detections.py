@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepose.decode.nms import nms
+from edgepose.decode.unit import to_pixels
 from edgepose.decode.yolo import STRIDES as YOLOX_STRIDES
 from edgepose.decode.yolo import grid_rows, is_list
 from edgepose.errors import EngineError, UnknownNameError
@@ -58,6 +59,7 @@ class DetectionParams:
         strides: of the grids of `yolox`, in pixels.
         pixel: added to widths and heights inside the suppression, see `nms` (the YOLOX demo's way:
             input pixels to an image pixel).
+        unit: boxes are 0..1 of the input, not pixels (those of `ssd` always are).
     """
 
     kind: str = "yolox"
@@ -68,6 +70,7 @@ class DetectionParams:
     limit: int = 300
     strides: tuple[int, ...] = YOLOX_STRIDES
     pixel: float = 0.0
+    unit: bool = False
 
 
 class _Rows(NamedTuple):
@@ -110,6 +113,8 @@ def _select(rows: _Rows, params: DetectionParams) -> Boxes:
     real = np.isfinite(boxes.xyxy) & (boxes.xyxy[:, [2, 3, 2, 3]] >= boxes.xyxy[:, [0, 1, 0, 1]])
     if not real.all():
         boxes = boxes.take(np.flatnonzero(real.all(axis=1)))
+    unit = params.unit and params.kind != "ssd"
+    boxes = boxes._replace(xyxy=to_pixels(boxes.xyxy, params.size, unit, "The boxes"))
     if rows.suppressed:
         keep = np.argsort(-boxes.scores, kind="stable")[: params.limit]
     else:
@@ -176,6 +181,14 @@ def _wrong(kind: str, expected: str, outputs: Outputs) -> EngineError:
     )
 
 
+def _check_classes(told: int, params: DetectionParams) -> None:
+    if params.classes and min(params.classes) >= told:
+        raise EngineError(
+            f'The detector\'s answer has {told} classes, numbered from 0; "classes" in its manifest names only '
+            f"{', '.join(map(str, params.classes))}."
+        )
+
+
 def _only(outputs: Outputs, kind: str, expected: str) -> AnyArray:
     """The one tensor of a raw answer, with its batch axis."""
     tensors = [t for t in outputs.values() if t.ndim == 3]
@@ -193,6 +206,7 @@ def _yolox(outputs: Outputs, params: DetectionParams) -> list[_Rows]:
     raw = _only(outputs, "yolox", expected)
     if raw.shape[2] < 6 or raw.shape[1] != len(grid):
         raise _wrong("yolox", f"{expected}; {len(grid)} rows for {params.size}", outputs)
+    _check_classes(raw.shape[2] - 5, params)
 
     out = []
     for whole in raw:
@@ -224,8 +238,10 @@ def _yolov5(outputs: Outputs, params: DetectionParams) -> list[_Rows]:
     if _is_suppressed(outputs, params):
         return _suppressed(outputs, params)
     raw = _only(outputs, "yolov5", expected)
-    if raw.shape[2] < 6:
+    cells = grid_rows(params.size)
+    if raw.shape[2] < 6 or raw.shape[2] in (cells, 3 * cells):  # columns first: YOLOv8's
         raise _wrong("yolov5", expected, outputs)
+    _check_classes(raw.shape[2] - 5, params)
     out = []
     for whole in raw:
         table = whole[whole[:, 4] > params.score_threshold]
@@ -244,8 +260,9 @@ def _yolov8(outputs: Outputs, params: DetectionParams) -> list[_Rows]:
     cells = grid_rows(params.size)
     if raw.shape[1] != cells and (raw.shape[2] == cells or raw.shape[1] < raw.shape[2]):
         raw = raw.transpose(0, 2, 1)
-    if raw.shape[2] < 5:
+    if raw.shape[2] < 5 or raw.shape[1] == 3 * cells:  # three anchors a cell: YOLOv5's
         raise _wrong("yolov8", expected, outputs)
+    _check_classes(raw.shape[2] - 4, params)
     out = []
     for table in raw:
         best = table[:, 4:].argmax(axis=1)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgepose.decode.movenet import MAPS, MovenetPeople, decode_movenet
 from edgepose.decode.nms import nms
+from edgepose.decode.unit import to_pixels
 from edgepose.decode.yolo import is_list
 from edgepose.errors import EngineError, UnknownNameError
 from edgepose.types import AnyArray
@@ -51,6 +52,7 @@ class OneStageParams:
         limit: at most this many people a picture.
         pixel: added to widths and heights inside the suppression, see `nms` (the RTMO demo's way:
             input pixels to an image pixel).
+        unit: boxes and keypoints are 0..1 of the input, not pixels.
     """
 
     kind: str = "rtmo"
@@ -62,6 +64,7 @@ class OneStageParams:
     size: tuple[int, int] = (640, 640)
     classes: int = 1
     values: int = 3
+    unit: bool = False
 
 
 class _Rows(NamedTuple):
@@ -94,6 +97,7 @@ def _select(rows: _Rows, params: OneStageParams) -> People:
         np.asarray(rows.boxes[hot], np.float64),
         np.asarray(rows.scores[hot], np.float64),
     )
+    boxes = to_pixels(boxes, params.size, params.unit, "The boxes")
     if rows.suppressed:
         keep = np.argsort(-scores, kind="stable")[: params.limit]
     else:
@@ -104,7 +108,8 @@ def _select(rows: _Rows, params: OneStageParams) -> People:
             pixel=params.pixel,
             limit=params.limit,
         )
-    points = np.asarray(rows.points[hot[keep]], np.float32)
+    points = np.array(rows.points[hot[keep]], np.float32)
+    points[..., :2] = to_pixels(points[..., :2], params.size, params.unit, "The keypoints")
     return People(points, boxes[keep], scores[keep])
 
 

@@ -168,4 +168,5 @@ def _params(manifest: Manifest, options: EstimatorOptions, runner: Runner) -> De
         classes=tuple(int(c) for c in classes),
         limit=options.max_people or 300,
         strides=tuple(int(s) for s in decoder.get("strides", STRIDES)),
+        unit=bool(decoder.get("unit", False)),
     )

@@ -11,6 +11,7 @@ import numpy as np
 from edgepose.decode.hand import decode_landmarks
 from edgepose.decode.heatmap import Refine, decode_heatmaps
 from edgepose.decode.simcc import Points, Score, decode_simcc
+from edgepose.decode.unit import to_pixels
 from edgepose.engines.base import Outputs
 from edgepose.errors import EngineError, NetworkFileError, UnknownNameError
 from edgepose.networks.manifest import InputSpec, Manifest
@@ -50,6 +51,19 @@ def _is(size: int, wanted: int) -> bool:
     return size in (wanted, -1)
 
 
+def _answered(outputs: Outputs, name: str, expected: str, as_expected: bool) -> None:
+    """Dimensions that the file leaves open show themselves in the answer only.
+
+    Raises:
+        EngineError: they are others than the manifest says.
+    """
+    if not as_expected:
+        raise EngineError(
+            f"The network's output {name!r} is {list(outputs[name].shape)}: expected {expected}. Correct "
+            "'decoder', 'input' or 'topology' in its manifest."
+        )
+
+
 @dataclass(frozen=True)
 class HeatmapHead:
     """(N, K, H, W) maps, or K + 1 with the background last."""
@@ -87,9 +101,11 @@ class HeatmapHead:
 
     def decode(self, outputs: Outputs) -> Points:
         """Points and scores; see `Head`."""
-        maps = outputs[self.tensor][:, : self.keypoints]
+        maps = outputs[self.tensor]
+        k = self.keypoints
+        _answered(outputs, self.tensor, f"{k} or {k + 1} maps", maps.shape[1] in (k, k + 1))
         return decode_heatmaps(
-            maps,
+            maps[:, :k],
             self.size,
             method=self.refine,
             kernel=self.kernel,
@@ -113,6 +129,7 @@ class SimccHead:
 
     x: str
     y: str
+    size: tuple[int, int]
     bins: float = 2.0
     score: Score = "mean"
 
@@ -134,10 +151,13 @@ class SimccHead:
             sizes = f"{round(spec.width * bins)} and {round(spec.height * bins)}"
             raise _missing(manifest, f"two (batch, {k}, bins) with {sizes} bins", tensors)
         score: Score = "softmax" if d.get("softmax") else d.get("score_of", "mean")
-        return cls(x, y, bins, score)
+        return cls(x, y, (spec.width, spec.height), bins, score)
 
     def decode(self, outputs: Outputs) -> Points:
         """Points and scores; see `Head`."""
+        for name, pixels in zip((self.x, self.y), self.size, strict=True):
+            wanted = round(pixels * self.bins)
+            _answered(outputs, name, f"{wanted} bins", outputs[name].shape[-1] == wanted)
         return decode_simcc(outputs[self.x], outputs[self.y], bins=self.bins, score=self.score)
 
     def merge_flipped(self, plain: Outputs, flipped: Outputs, pairs: Sequence[int]) -> Outputs:
@@ -156,8 +176,8 @@ class KeypointHead:
 
     tensor: str
     keypoints: int
-    width: float
-    height: float
+    size: tuple[int, int]
+    unit: bool = False
 
     @classmethod
     def bind(
@@ -172,14 +192,16 @@ class KeypointHead:
         name = _role(manifest, tensors, "keypoints", fits)
         if not name:
             raise _missing(manifest, f"(batch, {k}, 2 or 3) keypoints", tensors)
-        unit = bool(manifest.decoder.get("unit", False))
-        return cls(name, k, spec.width if unit else 1.0, spec.height if unit else 1.0)
+        return cls(name, k, (spec.width, spec.height), bool(manifest.decoder.get("unit", False)))
 
     def decode(self, outputs: Outputs) -> Points:
         """Points and scores; see `Head`."""
         rows = outputs[self.tensor]
-        rows = rows.reshape(len(rows), self.keypoints, -1)
-        xy = rows[..., :2] * np.array([self.width, self.height], np.float32)
+        k = self.keypoints
+        fits = rows.shape[1:] in ((k, 2), (k, 3), (2 * k,), (3 * k,))
+        _answered(outputs, self.tensor, f"{k} keypoints of 2 or 3 values", fits)
+        rows = rows.reshape(len(rows), k, -1)
+        xy = to_pixels(rows[..., :2], self.size, self.unit, "The keypoints")
         scores = rows[..., 2] if rows.shape[2] > 2 else np.ones(rows.shape[:2], np.float32)
         return Points(xy, scores)
 

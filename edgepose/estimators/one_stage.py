@@ -64,6 +64,7 @@ class OneStage(OfPeople, FramesAhead[MovenetPeople]):
             limit=options.max_people or 300,
             classes=int(decoder.get("class_count", 1)),
             values=int(decoder.get("keypoint_values", 3)),
+            unit=bool(decoder.get("unit", False)),
         )
         self._limits = Limits.of(manifest, options, topology)
         self._around_keypoints = decoder.get("boxes") == "keypoints"

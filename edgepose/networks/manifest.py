@@ -44,14 +44,23 @@ Layout = Literal["nchw", "nhwc"]
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 VARIANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 NOT_IN_JSON = {"path", "custom"}
-# parameters of decoders by kind; others may be text, a truth value, a number or a list of numbers
+# the parameters of decoders by kind; there are no others
 DECODER_NUMBERS = {
     *("score", "nms", "threshold", "keypoint_threshold", "link_threshold", "min_score"),
     *("padding", "mask", "scale", "shift_y", "presence", "split"),
     *("box_score", "box_nms", "alike", "closer_score", "closer_alike"),
 }
-DECODER_COUNTS = {"upsample", "window", "samples", "class_count", "keypoint_values", "closer"}
+DECODER_COUNTS = {
+    *("upsample", "window", "samples", "class_count", "keypoint_values", "closer"),
+    *("max_peaks", "max_objects", "kernel"),
+}
 DECODER_LISTS = {"cmap_channels", "paf_channels", "classes", "strides", "anchors"}
+DECODER_SWITCHES = {"softmax", "unit", "udp", "centred"}
+DECODER_WORDS = {
+    "refine": ("none", "quarter", "quarter-axis", "dark", "dark-udp", "dark-udp-zero"),
+    "score_of": ("mean", "min", "softmax"),
+    "boxes": ("keypoints",),
+}
 
 
 @dataclass(frozen=True)
@@ -207,6 +216,11 @@ class _Reader:
             raise self.wrong(value, path, f"a whole number from {low}")
         return value
 
+    def switch(self, value: Any, path: str) -> bool:
+        if not isinstance(value, bool):
+            raise self.wrong(value, path, "true or false")
+        return value
+
     def one_of(self, value: Any, path: str, allowed: tuple[str, ...]) -> Any:
         if value not in allowed:
             raise self.wrong(value, path, f"one of {', '.join(x or repr(x) for x in allowed)}")
@@ -313,9 +327,7 @@ def _download(data: Any, path: str, r: _Reader) -> Download:
 def _weights(data: Any, path: str, r: _Reader) -> Weights:
     d = r.mapping(data, path)
     r.known(d, Weights, path)
-    shipped = d.get("shipped", False)
-    if not isinstance(shipped, bool):
-        raise r.bad(f"{path}.shipped", "is not true or false")
+    shipped = r.switch(d.get("shipped", False), f"{path}.shipped")
     downloads = r.sequence(d.get("downloads", []), f"{path}.downloads")
     return Weights(
         model=_safe_file(d.get("model"), f"{path}.model", r),
@@ -337,22 +349,20 @@ def _decoder(value: Any, r: _Reader) -> dict[str, Any]:
             r.whole(v, path, 1)
         elif key in DECODER_LISTS:
             [r.whole(x, path) for x in r.sequence(v, path)]
-        else:
-            _simple(v, path, r)
+        elif key in DECODER_WORDS:
+            r.one_of(v, path, DECODER_WORDS[key])
+        elif key in DECODER_SWITCHES:
+            r.switch(v, path)
+        elif key == "label":
+            r.whole(v, path)
+        elif key != "type":
+            raise r.bad(path, "is no field of a decoder")
     if d.get("keypoint_values", 3) not in (2, 3):
         raise r.wrong(d["keypoint_values"], "decoder.keypoint_values", "2 or 3")
     for key in ("cmap_channels", "paf_channels"):
         if key in d and (len(d[key]) != 2 or d[key][0] >= d[key][1]):
             raise r.wrong(d[key], f"decoder.{key}", "[first, end) with first < end")
     return d
-
-
-def _simple(value: Any, path: str, r: _Reader) -> None:
-    """Text, a truth value, a number or a list of numbers."""
-    if isinstance(value, str | bool):
-        return
-    for x in value if isinstance(value, list) else [value]:
-        r.number(x, path)
 
 
 def _color_rows(value: Any, r: _Reader) -> tuple[Color, ...]:
