@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from frames import frame
 
 from edgepose.cuda.device import UPLOADS, DeviceRunner
-from edgepose.cuda.kernels import THREADS, Kernels
-from edgepose.cuda.pictures import Planes, Shape, TensorLayout
+from edgepose.cuda.kernels import THREADS, Kernels, images_by_value, strip_columns
+from edgepose.cuda.pictures import Planes, Shape, TensorLayout, image_records
 from edgepose.decode.bottom_up import BottomUpDecoder
 from edgepose.decode.bottom_up_numpy import BottomUpParams
 from edgepose.decode.device import DeviceDecoder
@@ -28,7 +29,7 @@ from edgepose.geometry import crop, letterbox
 from edgepose.networks.topology import load_topology
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-THREADS_TRIED = (96, 128, 192, 256, 384)
+THREADS_TRIED = (128, 192, 256, 384)
 
 
 class Plug:
@@ -166,8 +167,10 @@ def kernels(clock: Clock) -> dict[str, Any]:
             for side in (224, 640):
                 label = f"{name} {kind} to {side}x{side}"
                 out[label] = _preprocess(clock, picture, side // part, rate)
-            if name == "4K":
-                out[f"{name} {kind} to 640x640 by threads"] = _threads(clock, picture, 640 // part)
+        side = {"4K": 640, "1080p": 224}[name]
+        out[f"{name} rgb8 to {side}x{side} by blocks"] = _blocks(
+            clock, Planes.packed(rgb), side // part
+        )
     out["8 crops of 1080p to 192x256"] = _crops(clock, Planes.packed(rgb))
     out["overlay of 15 people on 1080p"] = _overlay(clock, rgb, 585 // part)
     return out
@@ -194,15 +197,29 @@ def _preprocess(clock: Clock, picture: Planes, side: int, rate: float) -> dict[s
     }
 
 
-def _threads(clock: Clock, picture: Planes, side: int) -> dict[str, float]:
-    """Milliseconds with other numbers of threads a block, which any GPU may like better."""
-    shipped = THREADS["ep_preprocess"]
+def _blocks(clock: Clock, picture: Planes, side: int) -> dict[str, float]:
+    """Milliseconds with other blocks than those that ship, which any GPU may like better: threads of a block, and
+    strips of an output row; the same bits come out of all."""
+    shipped, out = THREADS["ep_preprocess"], {}
     tensor, place = _placed(clock, picture, side)
+    place()
+    wanted = clock.runner.download(tensor)
+    affine = letterbox((picture.width, picture.height), (side, side))
+    least = -(-side // strip_columns([picture.width / side], side))
+    records = images_by_value(image_records([picture], [affine]))
+    tried = THREADS_TRIED[:: 3 if clock.quick else 1]
+    packed = TensorLayout(side, side, half=True).packed(tensor.address)
     try:
-        out = {}
-        for threads in THREADS_TRIED:
+        for threads, strips in product(tried, (least, 2 * least, 4 * least)):
             THREADS["ep_preprocess"] = threads
-            out[str(threads)] = round(clock.gpu_ms(place), 4)
+            columns = -(-side // strips)
+            work = partial(
+                clock.runner.launch,
+                *("ep_preprocess", (strips, side, 1), (records, packed, columns)),
+            )
+            out[f"{threads} threads, {strips} strips"] = round(clock.gpu_ms(work), 4)
+            if not np.array_equal(clock.runner.download(tensor), wanted):
+                raise RuntimeError(f"{threads} threads and {strips} strips give another picture")
         return out
     finally:
         THREADS["ep_preprocess"] = shipped

@@ -194,7 +194,7 @@ class Kernels:
         for start in range(0, len(turned), MAX_IMAGES):
             some = records[turned[start : start + MAX_IMAGES]]
             grid = (-(-layout.width * layout.height // THREADS["ep_warp"]), 1, len(some))
-            self.runner.launch("ep_warp", grid, (_by_value(some), tensor), stream)
+            self.runner.launch("ep_warp", grid, (images_by_value(some), tensor), stream)
         return out
 
     def _upright(
@@ -203,7 +203,9 @@ class Kernels:
         scales = [abs(row[0]) for row in records["inverse"].tolist()]
         columns = strip_columns(scales, layout.width)
         grid = (-(-layout.width // columns), layout.height, len(records))
-        self.runner.launch("ep_preprocess", grid, (_by_value(records), tensor, columns), stream)
+        self.runner.launch(
+            "ep_preprocess", grid, (images_by_value(records), tensor, columns), stream
+        )
 
     def overlay(
         self, pixels: Any, shapes: Sequence[Shape], bgr: bool = False, stream: Any = None
@@ -356,6 +358,6 @@ class Kernels:
         self.runner.launch("ep_line_scores", (blocks, block.links, batch), arguments, stream)
 
 
-def _by_value(records: NDArray[Any]) -> bytes:
+def images_by_value(records: NDArray[Any]) -> bytes:
     """`EpImages`: the records and zeros up to IMAGES of them."""
     return records.tobytes().ljust(MAX_IMAGES * IMAGE.itemsize, b"\0")

@@ -47,7 +47,7 @@ def test_what_is_timed_is_there(stand_in: StandIn, tmp_path: Path) -> None:
         f"{s} {k} to {n}x{n}" for s in ("4K", "1080p") for k in ("rgb8", "nv12") for n in (224, 640)
     ]
     assert all({"ms", "of_bytes_bound", "host_ms"} == kernels[label].keys() for label in labels)
-    assert "128" in kernels["4K rgb8 to 640x640 by threads"]
+    assert "128 threads, 1 strips" in kernels["1080p rgb8 to 224x224 by blocks"]
     assert {"straight_ms", "turned_ms"} == kernels["8 crops of 1080p to 192x256"].keys()
     one = found["decode"]["1 people"]
     assert one["poses_found"] == 1
