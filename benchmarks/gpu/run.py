@@ -237,7 +237,7 @@ def main() -> None:
         print(build_library() or "The kernels were compiled for the host.", file=sys.stderr)
     words = ["--quick"] * options.quick
     if options.trt_pose:
-        words += ["--trt-pose", str(options.trt_pose)]
+        words += ["--trt-pose", str(options.trt_pose.resolve())]
         sys.argv = ["CLONE" if a == str(options.trt_pose) else a for a in sys.argv]
     print(json.dumps(run_all(options, words), indent=1))
 
