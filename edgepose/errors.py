@@ -145,3 +145,8 @@ class Interrupted(EdgeposeError):
     """The user asked to stop (Ctrl-C, SIGTERM)."""
 
     exit_code = EXIT_INTERRUPTED
+
+
+def printable(text: str, most: int = 300) -> str:
+    """What another machine said, without characters that a terminal would obey."""
+    return "".join(c if c.isprintable() else "?" for c in text[:most])

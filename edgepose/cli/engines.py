@@ -30,10 +30,19 @@ from edgepose.engines.cache import (
     sidecar_path,
 )
 from edgepose.engines.gpu import find_gpu
-from edgepose.errors import EXIT_DONE, EXIT_FAILED, BackendUnavailable, NetworkFileError, UsageError
+from edgepose.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    BackendUnavailable,
+    NetworkFileError,
+    UsageError,
+    printable,
+)
 from edgepose.networks.onnx_file import model_digest, read_outline
 
 log = logging.getLogger(__name__)
+
+LONGEST_LINE = 2000
 
 
 def list_engines(asked: EnginesList) -> int:
@@ -234,7 +243,7 @@ def _as_text(data: dict[str, Any]) -> str:
             lines += [f"  {k.replace('_', ' ')}: {_short(v)}" for k, v in value.items()]
         elif value or name in ("state",):
             lines.append(f"{name.replace('_', ' ')}: {_short(value)}")
-    return "\n".join(lines)
+    return "\n".join(printable(line, LONGEST_LINE) for line in lines)
 
 
 def _short(value: Any) -> str:

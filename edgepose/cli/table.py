@@ -5,9 +5,17 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from edgepose.errors import printable
+
+LONGEST = 200  # letters of a cell
+
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout: drawn on a terminal, plain aligned columns where it is piped."""
+    """A table on stdout: drawn on a terminal, plain aligned columns where it is piped.
+
+    Cells may hold what other machines said: a terminal obeys none of it.
+    """
+    rows = [[printable(word, LONGEST) for word in row] for row in rows]
     if not sys.stdout.isatty():
         widths = [max(len(r[i]) for r in [head, *rows]) for i in range(len(head))]
         for row in [head, *rows]:

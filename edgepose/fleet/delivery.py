@@ -11,8 +11,8 @@ from typing import Protocol
 from urllib.parse import quote
 
 from edgepose.closing import Closing
-from edgepose.errors import StoreError
-from edgepose.networks.connection import Broken, Rejected, printable
+from edgepose.errors import StoreError, printable
+from edgepose.networks.connection import Broken, Rejected
 
 log = logging.getLogger(__name__)
 RETRY = 5.0  # seconds after a round that failed

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from edgepose.errors import printable
+
 HEADER_BYTES = 1 << 18  # status lines, headers and bodies of redirects until the file itself begins
 FRAMING = 16  # bytes on the wire for one of the file: chunks of one byte need six
 
@@ -52,11 +54,6 @@ class Broken(Exception):
     def __init__(self, reason: str, wait: float | None = None) -> None:
         super().__init__(printable(reason))
         self.wait = wait
-
-
-def printable(text: str, most: int = 300) -> str:
-    """What a server said, without characters that a terminal would obey."""
-    return "".join(c if c.isprintable() else "?" for c in text[:most])
 
 
 def shown(url: str) -> str:

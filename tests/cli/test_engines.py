@@ -130,6 +130,22 @@ def test_show_a_damaged_engine(run: Run) -> None:
     assert "checksum differs" in out
 
 
+def test_no_foreign_sidecar_speaks_to_the_terminal(run: Run) -> None:
+    path = store()
+    data = json.loads(sidecar_path(path).read_text())
+    tensors = {"\x1b[31m": ["f", [1]]}
+    words = {
+        "name": "n\x1b[31m" * 999,
+        "source": "/x\x1b]0;t\x07\n",
+        "notes": ["\x1b[2J", "\u202e"],
+    }
+    sidecar_path(path).write_text(json.dumps(data | words | {"inputs": tensors, "created": 1e308}))
+    for asked in (["list"], ["show", path.name]):
+        code, out, err = run(*asked)
+        assert code == 0
+        assert all(line.isprintable() and len(line) < 3000 for line in (out + err).splitlines())
+
+
 def test_names_that_mean_none_or_several(run: Run) -> None:
     code, _, err = run("show", "nothing")
     assert code == 2
