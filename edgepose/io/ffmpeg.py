@@ -102,12 +102,15 @@ def file_name(path: str) -> str:
 
 
 def first_video(container: Any) -> Any | None:
-    """The first stream of pictures that can be decoded and is no cover; None where there is none."""
-    cover = av.stream.Disposition.attached_pic
-    for stream in container.streams.video:
-        if stream.codec_context is not None and not stream.disposition & cover:
-            return stream
-    return None
+    """The stream of pictures that the file calls its default, else the first; of those that can be decoded
+    and are no cover. None where there is none."""
+    cover, default = av.stream.Disposition.attached_pic, av.stream.Disposition.default
+    able = [
+        stream
+        for stream in container.streams.video
+        if stream.codec_context is not None and not stream.disposition & cover
+    ]
+    return next((s for s in able if s.disposition & default), able[0] if able else None)
 
 
 class Converter:

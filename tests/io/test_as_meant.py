@@ -389,6 +389,33 @@ def test_jpeg_behind_jpeg_is_a_film(name: str, tmp_path: Path) -> None:
     assert errors == [str(tmp_path / "c.jpg")]
 
 
+def test_junk_between_the_pictures_of_a_film(tmp_path: Path) -> None:
+    """Grabbers that lose bytes: by its name it is a film, not its first picture."""
+    jpeg = encoded(".jpg", picture())
+    (tmp_path / "a.mjpeg").write_bytes((jpeg + b"\0\xff\x12garbage" * 5) * 4)
+    with open_source(str(tmp_path / "a.mjpeg")) as source:
+        assert not source.stills
+        assert len(list(source)) == 4
+    (tmp_path / "b.mjpeg").write_bytes(jpeg + b"garbage")
+    with open_source(str(tmp_path / "b.mjpeg")) as source:
+        assert source.stills
+
+
+def test_of_several_films_in_a_file_its_default_counts(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        streams: Any = [container.add_stream("libx264", rate=10) for _ in range(2)]
+        streams[0].disposition = av.stream.Disposition(0)
+        streams[1].disposition = av.stream.Disposition.default
+        for stream, size in zip(streams, ((64, 48), (96, 64)), strict=True):
+            stream.width, stream.height, stream.pix_fmt = *size, "yuv420p"
+        for stream in streams:
+            pixels = picture(stream.width, stream.height)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            container.mux(stream.encode(None))
+    assert [f.pixels.shape for f in open_source(str(path))] == [(64, 96, 3)]
+
+
 def test_a_preview_behind_a_picture_is_no_film(tmp_path: Path) -> None:
     photo, preview = encoded(".jpg", picture(128, 96)), encoded(".jpg", picture())
     (tmp_path / "a.jpg").write_bytes(photo + preview)

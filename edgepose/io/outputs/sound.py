@@ -8,7 +8,7 @@ from typing import Any
 import av
 
 from edgepose.errors import OutputError
-from edgepose.io.ffmpeg import file_name, open_container
+from edgepose.io.ffmpeg import file_name, first_video, open_container
 from edgepose.types import Frame
 
 log = logging.getLogger(__name__)
@@ -49,8 +49,8 @@ class Sound:
             source.close()
             return None
         start = first.pts or 0.0
-        if source.streams.video:
-            film = source.streams.video[0]
+        film = first_video(source)
+        if film is not None:
             start += float((film.start_time or 0) * film.time_base)
         return cls(source, streams[0], container, start)
 

@@ -110,18 +110,23 @@ def is_jpeg_film(data: Buffer, extension: str = "") -> bool:
     first = list(jpeg_segments(data))
     if any(m == 0xE2 and data[a : a + 4] == b"MPF\0" for m, a, _ in first):
         return False
-    second = _behind_jpeg(data, first[-1][2]) if first and first[-1][0] == 0xDA else -1
+    film = extension in ("mjpeg", "mjpg")
+    whole = first and first[-1][0] == 0xDA
+    second = _behind_jpeg(data, first[-1][2], _ANYWHERE if film else _NEXT) if whole else -1
     if second < 0:
         return False
-    return extension in ("mjpeg", "mjpg") or _frame(data, 0) == _frame(data, second)
+    return film or _frame(data, 0) == _frame(data, second)
 
 
-def _behind_jpeg(data: Buffer, at: int) -> int:
-    """Where the next JPEG begins behind the one whose first scan's data begin at a place, else -1."""
+def _behind_jpeg(data: Buffer, at: int, gap: re.Pattern[bytes]) -> int:
+    """Where the next JPEG begins behind the one whose first scan's data begin at a place, else -1.
+
+    gap: what may lie between the two, with the beginning of the second.
+    """
     while match := _MARKER.search(data, at):
         marker = match[0][1]
         if marker == 0xD9:
-            following = _NEXT.match(data, match.end())
+            following = gap.match(data, match.end())
             return following.end() - 3 if following else -1
         at = match.end() + (0 if marker == 0xD8 else int.from_bytes(data[match.end() :][:2], "big"))
     return -1
@@ -129,6 +134,7 @@ def _behind_jpeg(data: Buffer, at: int) -> int:
 
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _NEXT = re.compile(rb"[\0\r\n]{0,4096}\xff\xd8\xff")
+_ANYWHERE = re.compile(rb".*?\xff\xd8\xff", re.DOTALL)
 
 
 def _frame(data: Buffer, at: int) -> bytes:
