@@ -1,5 +1,11 @@
 """What infers: one file a backend, chosen by name from one table."""
 
+import os
+
+# ONNX Runtime 1.32 keeps a number of this machine in the user's cache and sends to its maker what runs, unless this
+# is set before it is loaded; all of edgepose that loads it is in this folder
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 from edgepose.engines.base import Choice, Engine, infer_all
 from edgepose.engines.options import (
     BatchRange,

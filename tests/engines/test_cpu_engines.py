@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -58,6 +59,22 @@ def test_answers_are_right_and_float32(backend: str, onnx_file: Maker) -> None:
     np.testing.assert_allclose(out["cmap"][0, :, 8, 8], reference(x), rtol=1e-5)
     assert engine.max_batch == 1
     assert backend in engine.name
+
+
+def test_what_runs_here_is_told_to_nobody(tmp_path: Path, onnx_file: Maker) -> None:
+    """ONNX Runtime 1.32 left a number of the machine, and a store of what it would send, in the user's cache."""
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    code = (
+        "import sys; from pathlib import Path; from edgepose.engines import EngineOptions, load_engine; "
+        "load_engine(Path(sys.argv[1]), EngineOptions(engine='onnxruntime')).close()"
+    )
+    places = {"HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    for place in places.values():
+        Path(place).mkdir()
+    rest = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    command = [sys.executable, "-c", code, str(onnx_file())]
+    subprocess.run(command, env={**rest, **places}, check=True, timeout=120)
+    assert not [f for place in places.values() for f in Path(place).rglob("*") if f.is_file()]
 
 
 def test_outputs_belong_to_the_caller(backend: str, onnx_file: Maker) -> None:

@@ -21,6 +21,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -38,9 +39,8 @@ HELD_BYTES = 1 << 20  # of one viewer; more, and it is too slow
 LINE, LINES, BODY = 8192, 64, 1 << 16
 FIRST_PICTURE_SECONDS, IDLE_SECONDS, STUCK_SECONDS, SESSION_SECONDS = 10.0, 30, 30, 60
 REASONS = {
-    200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 454: "Session Not Found",
-    455: "Method Not Valid in This State", 461: "Unsupported Transport", 501: "Not Implemented",
-    503: "Service Unavailable",
+    200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found", 454: "Session Not Found", 501: "Not Implemented",
+    455: "Method Not Valid in This State", 461: "Unsupported Transport", 503: "Service Unavailable",
 }  # fmt: skip
 PUBLIC = "OPTIONS, DESCRIBE, SETUP, PLAY, PAUSE, GET_PARAMETER, SET_PARAMETER, TEARDOWN"
 
@@ -50,8 +50,7 @@ _talks = threading.Lock()
 def tell(text: str) -> None:
     """One line to the parent."""
     with _talks:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
+        print(text, flush=True)
 
 
 class Mount:
@@ -119,11 +118,12 @@ class Server(ThreadingTCPServer):
     """
 
     allow_reuse_address, daemon_threads, request_queue_size = os.name != "nt", True, 64
+    start_seconds = 60.0  # for which a viewer that does not play yet may hold a place
 
     def __init__(
         self, host: str, port: int, handler: type[Connection], session: int = SESSION_SECONDS
     ) -> None:
-        self.session = session
+        self.session, self.starting = session, dict[Connection, float]()
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.mounts: dict[str, Mount] = {}
         self._places = threading.Semaphore(MOST_VIEWERS)
@@ -132,6 +132,13 @@ class Server(ThreadingTCPServer):
     def verify_request(self, request: object, client_address: object) -> bool:
         """There is a place left."""
         return self._places.acquire(blocking=False)
+
+    def service_actions(self) -> None:
+        """Several times a second: let go who says something now and then, but never plays."""
+        for viewer, began in tuple(self.starting.items()):
+            with suppress(OSError):
+                if time.monotonic() - began > self.start_seconds:
+                    viewer.connection.shutdown(socket.SHUT_RDWR)
 
     def process_request_thread(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
         """Serve a viewer and give its place back."""
@@ -170,6 +177,7 @@ class Connection(StreamRequestHandler):
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._limit(socket.SO_RCVTIMEO, IDLE_SECONDS)
         self._limit(socket.SO_SNDTIMEO, STUCK_SECONDS)
+        self.server.starting[self] = time.monotonic()
         self.nonce, self.session = secrets.token_hex(16), secrets.token_hex(8)
         self.mount: Mount | None = None
         self._speaks = threading.Lock()
@@ -189,8 +197,8 @@ class Connection(StreamRequestHandler):
         with suppress(OSError, OverflowError, struct.error):  # gone, or nonsense
             while head := self._first():
                 if head == b"$":
-                    channel, size = struct.unpack("!BH", self.rfile.read(3))
-                    self.came(channel, self.rfile.read(size))
+                    channel, size = struct.unpack("!BH", self.rfile.read(3) or b"")
+                    self.came(channel, self.rfile.read(size) or b"")
                 elif head not in b"\r\n" and not self._answer(head):
                     break
 
@@ -203,6 +211,7 @@ class Connection(StreamRequestHandler):
 
     def finish(self) -> None:
         """Free what it held."""
+        self.server.starting.pop(self, None)
         if self.mount is not None:
             self.mount.leave(self)
         with self._change:
@@ -244,11 +253,13 @@ class Connection(StreamRequestHandler):
         """Raises ValueError where it is no request, or too long."""
         method, url, _ = (head + self._line()).decode().split()
         headers = {}
-        while line := self._line().decode().strip():
-            name, _, value = line.partition(":")
-            headers[name.lower()] = value.strip()
-            if len(headers) > LINES:
-                raise ValueError
+        for _ in range(LINES + 1):  # not of names: one may come again and again
+            name, _, value = self._line().decode().partition(":")
+            headers[name.strip().lower()] = value.strip()
+            if not name.strip():
+                break
+        else:
+            raise ValueError
         size = int(headers.get("content-length", 0))
         if not 0 <= size <= BODY or not re.fullmatch(r"\d{1,10}", headers.get("cseq", "")):
             raise ValueError
@@ -355,6 +366,7 @@ class Connection(StreamRequestHandler):
         if self.mount is None or self._send is None:
             self.say(request.headers, 455)
             return
+        self.server.starting.pop(self, None)
         # within the connection it need not say anything: sending notices that it is gone
         self._limit(socket.SO_RCVTIMEO, self.server.session if self._sockets else 0)
         with self._change:  # before the answer: who has it misses nothing any more

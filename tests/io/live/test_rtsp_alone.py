@@ -106,6 +106,7 @@ def viewers(server: rtsp_alone.Server) -> Iterator[list[Viewer]]:
         b"OPTIONS rtsp://x RTSP/1.0\r\nCSeq: \xff\r\n\r\n",
         b"x" * (1 + rtsp_alone.LINE),
         b"OPTIONS rtsp://x RTSP/1.0\r\n" + b"".join(b"h%d: 1\r\n" % i for i in range(100)),
+        b"OPTIONS rtsp://x RTSP/1.0\r\n" + b"h: 1\r\n" * 100,
     ],
 )
 def test_what_is_no_request_is_told_so_and_let_go(viewers: list[Viewer], text: bytes) -> None:
@@ -186,6 +187,37 @@ def test_a_viewer_over_udp_that_vanishes_is_let_go(
     assert Looked.looks == [True, False]
     assert len(server.mounts["/x"]._viewers) == 1
     assert good.ask("GET_PARAMETER").code == 200  # within the connection silence is no news
+
+
+def test_who_never_plays_gives_the_place_back(
+    server: rtsp_alone.Server, viewers: list[Viewer]
+) -> None:
+    """Not even a password is needed to hold a place by a few words now and then."""
+    idle, good = viewers
+    good.play()
+    server.start_seconds = 0.3
+
+    def let_go() -> bool:
+        try:
+            idle.socket.sendall(b"$\0\0\1x")
+        except ConnectionError:
+            return True
+        return False
+
+    wait_for(let_go)
+    assert good.ask("GET_PARAMETER").code == 200
+
+
+def test_a_packet_that_never_ends_is_let_go_without_a_trace(
+    server: rtsp_alone.Server, viewers: list[Viewer], capfd: pytest.CaptureFixture[str]
+) -> None:
+    viewers[0].ask("OPTIONS")
+    (held,) = [c for c in server.starting if c.client_address == viewers[0].socket.getsockname()]
+    held._limit(socket.SO_RCVTIMEO, 1)
+    viewers[0].socket.sendall(b"$")
+    assert viewers[0].file.read(1) == b""
+    wait_for(lambda: held not in server.starting)
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_password_is_asked_for_anew_on_every_connection(
