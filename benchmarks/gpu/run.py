@@ -192,10 +192,11 @@ def run_all(options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
     """All parts that were asked for, in turn."""
     conditions, figures = machine(), dict[str, Any]()
     wanted = [n for n in PARTS if n in options.only.split(",") and n not in options.skip.split(",")]
-    until = time.monotonic() + options.seconds
+    patience = 10 if options.quick else 1  # a stand-in is slow, and nothing is measured
+    until = time.monotonic() + options.seconds * patience
     with tempfile.TemporaryDirectory() as folder:
         for name in dict.fromkeys(["card", *wanted]):
-            left = min(PARTS[name].seconds, until - time.monotonic())
+            left = min(PARTS[name].seconds * patience, until - time.monotonic())
             print(f"{name} ...", file=sys.stderr)
             if left < 1:
                 figures[name] = {"not_run": "no time was left"}
