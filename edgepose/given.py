@@ -37,9 +37,20 @@ def as_frame(image: Any) -> Frame:
         return image
     if isinstance(image, str | Path):
         return read_picture(str(image))
+    if _is_rows(image):
+        raise UsageError(
+            "A list is a list of pictures, and these are rows of numbers. Give one picture as an array: "
+            "`numpy.array(rows, numpy.uint8)`."
+        )
     captured = getattr(image, "frame", None)  # of what videoSource captured
     pts = captured.pts if isinstance(captured, Frame) else None
     return Frame(_pixels(image), pts=pts)
+
+
+def _is_rows(image: Any) -> bool:
+    """True for rows of rows of plain numbers: a line of colours looks like a narrow grey picture."""
+    row = image[0] if isinstance(image, list | tuple) and image else None
+    return isinstance(row, list | tuple) and bool(row) and not isinstance(row[0], list | tuple)
 
 
 def read_picture(name: str) -> Frame:
@@ -96,7 +107,8 @@ def _pixels(image: Any) -> Any:
             shape, kind = tuple(interface["shape"]), interface["typestr"]
         except (TypeError, KeyError) as e:
             raise UsageError(f"A picture's __cuda_array_interface__ is not one: {e!r}.") from None
-        if kind in ("|u1", "<u1") and len(shape) == 3 and shape[2] == 3:
+        plain = kind in ("|u1", "<u1") and len(shape) == 3 and shape[2] == 3
+        if plain and tuple(getattr(image, "shape", ())) == shape:
             return image
         image = to_host(image)
     if _is_a(image, "torch", "Tensor"):

@@ -441,3 +441,19 @@ for used in (False, True):
 
 def test_a_child_of_fork_goes_on_with_the_network(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", FORKED], cwd=tmp_path, check=True, timeout=200)
+
+
+def test_rows_of_numbers_are_no_list_of_pictures(net: poseNet) -> None:
+    """Each row of nested lists would be a grey picture three pixels wide."""
+    picture = np.full((6, 8, 3), 90, np.uint8)
+    for rows in (picture.tolist(), tuple(picture.tolist())):
+        with pytest.raises(UsageError, match="as an array"):
+            net.process(rows)
+    assert len(net.process([picture.tolist()])) == len(net.process([picture])) == 1
+
+
+def test_memory_on_a_device_that_tells_its_shape_in_the_interface_only(net: poseNet) -> None:
+    picture = np.full((6, 8, 3), 90, np.uint8)
+    interface = {"shape": picture.shape, "typestr": "|u1", "data": (4096, False), "version": 3}
+    there = SimpleNamespace(__cuda_array_interface__=interface, get=lambda: picture)
+    assert len(net.process(there)) == len(net.process(picture))
