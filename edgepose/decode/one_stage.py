@@ -143,7 +143,7 @@ def _rtmo(outputs: Answers, params: OneStageParams) -> list[_Rows]:
 def _table(outputs: Answers, kind: str, columns: int, expected: str) -> AnyArray:
     """The one tensor as (batch, rows, columns), transposed where columns come first."""
     tensors = [t for t in outputs.values() if t.ndim == 3]
-    if len(tensors) == 1:
+    if len(tensors) == 1 and tensors[0].shape[1:] != (columns, columns):  # either way around
         table = tensors[0]
         if table.shape[2] == columns:
             return table

@@ -116,3 +116,8 @@ def test_keypoints_of_crops() -> None:
     np.testing.assert_array_equal(unit.decode({"keypoints": half}).xy[0, 0], [24, 32])
     with pytest.raises(EngineError, match='leave "unit" out'):
         unit.decode({"keypoints": half * 48})
+
+
+def test_a_square_answer_may_lie_either_way() -> None:
+    with pytest.raises(EngineError, match="does not answer as yolo-pose"):
+        decode_people({"out": nought(1, 11, 11)}, OneStageParams("yolo-pose", 2, size=SIZE))
