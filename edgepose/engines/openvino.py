@@ -19,6 +19,7 @@ from edgepose.engines.base import (
 )
 from edgepose.engines.messages import first_line
 from edgepose.engines.options import EngineOptions
+from edgepose.engines.signal_stack import signal_stack_kept
 from edgepose.errors import (
     BackendUnavailable,
     EngineError,
@@ -133,7 +134,8 @@ def _reshape(network: Any, size: tuple[int, int] | None) -> None:
 
 def _compile(core: Any, network: Any, model: Path, device: str, options: EngineOptions) -> Any:
     try:
-        return core.compile_model(network, device, configuration(device, options))
+        with signal_stack_kept():
+            return core.compile_model(network, device, configuration(device, options))
     except Exception as e:  # as above
         there = ", ".join(core.available_devices) or "none"
         if device.partition(".")[0] not in {*there.split(", "), "CPU"}:

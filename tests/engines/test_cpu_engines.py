@@ -13,6 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edgepose.engines import EngineOptions, infer_all, load_engine
+from edgepose.engines.signal_stack import signal_stack
 from edgepose.errors import (
     BackendUnavailable,
     EngineError,
@@ -114,6 +115,14 @@ def test_infer_all_splits_what_the_network_cannot_take_at_once(
     a, b = infer_all(fixed, {"x": x}), infer_all(free, {"x": x})
     assert a["cmap"].shape == (5, 4, 16, 24)
     np.testing.assert_allclose(a["cmap"], b["cmap"], atol=1e-5)
+
+
+def test_signals_are_handled_where_they_were_before(backend: str, onnx_file: Maker) -> None:
+    """OpenVINO gives its first thread a stack for handlers on which Python's do not fit."""
+    before = signal_stack()
+    engine = load_engine(onnx_file("n.onnx", (1, 3, "h", "w")), options(backend))
+    assert signal_stack().start == before.start
+    engine.close()
 
 
 def test_dynamic_size(backend: str, onnx_file: Maker) -> None:
