@@ -215,6 +215,10 @@ def feed_dtype(engine: Engine, manifest: Manifest) -> np.dtype[Any]:
     """
     name = manifest.input.name
     dtype = next(t.dtype for t in engine.inputs if t.name == name)
+    if dtype.kind == "b":  # every pixel but black would be true
+        raise NetworkFileError(
+            f"Network {manifest.name!r}: its input {name!r} takes true or false, not pixels. Is --model the right file?"
+        )
     if dtype.kind not in "iu":
         return np.dtype(np.float32)
     if whole_steps(manifest.input, dtype) or (manifest.custom and np.iinfo(dtype).max >= 255):

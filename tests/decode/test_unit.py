@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 
 from edgepose.decode.detections import DetectionParams, decode_detections
 from edgepose.decode.one_stage import OneStageParams, decode_people
-from edgepose.errors import EngineError
+from edgepose.errors import EngineError, NetworkFileError
 from edgepose.estimators.heads import HEADS
+from edgepose.estimators.runner import feed_dtype
 from edgepose.networks.manifest import InputSpec, Manifest
 from edgepose.types import TensorSpec
 
@@ -121,3 +123,10 @@ def test_keypoints_of_crops() -> None:
 def test_a_square_answer_may_lie_either_way() -> None:
     with pytest.raises(EngineError, match="does not answer as yolo-pose"):
         decode_people({"out": nought(1, 11, 11)}, OneStageParams("yolo-pose", 2, size=SIZE))
+
+
+def test_an_input_of_true_and_false_takes_no_picture() -> None:
+    given = SimpleNamespace(inputs=(TensorSpec("x", (1, 3, 8, 8), np.dtype(bool)),))
+    manifest = Manifest("mine", "one-stage", input=InputSpec(name="x"))
+    with pytest.raises(NetworkFileError, match="true or false"):
+        feed_dtype(given, manifest)  # type: ignore[arg-type]
