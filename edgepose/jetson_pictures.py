@@ -288,7 +288,7 @@ class Log:
     @classmethod
     def _say(cls, level: str, text: str) -> None:
         if cls.LEVELS.index(level) <= cls.LEVELS.index(cls._level):
-            print(text.rstrip("\n"), file=sys.stderr)
+            sys.stderr.write(text.rstrip("\n") + "\n")  # in one piece, whatever other threads say
 
     @classmethod
     def Error(cls, text: str) -> None:

@@ -16,7 +16,7 @@ import typer
 
 from edgepose import settings
 from edgepose.cli.commands import COMMANDS
-from edgepose.cli.console import Talk
+from edgepose.cli.console import Talk, say_line
 from edgepose.cli.title import hide_passwords
 from edgepose.errors import (
     EXIT_DONE,
@@ -98,7 +98,7 @@ def finishing() -> Iterator[None]:
 
 def fail(message: str, code: int = EXIT_FAILED) -> int:
     """Print an error for people and return its exit code."""
-    print(f"edgepose: {message}", file=sys.stderr)
+    say_line(f"edgepose: {message}")
     return code
 
 

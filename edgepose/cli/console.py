@@ -33,6 +33,12 @@ def parse_level(text: str) -> int:
     return LEVELS.index(name)
 
 
+def say_line(text: str) -> None:
+    """Write a line to stderr in one piece: print() writes its end apart, and threads come between."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
 class Talk:
     """Messages by level, and whether progress may be drawn.
 
@@ -72,7 +78,7 @@ class Talk:
             if self.bars:
                 self.console.print(text, markup=False, soft_wrap=True)
             else:
-                print(text, file=sys.stderr, flush=True)
+                say_line(text)
 
     def error(self, text: str) -> None:
         """What failed."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgepose.cli.common import terminate_as_interrupt
-from edgepose.cli.console import Talk
+from edgepose.cli.console import Talk, say_line
 from edgepose.cli.loading import at_once, engine_with_progress, estimator_options, find_network
 from edgepose.cli.serve_options import Serve
 from edgepose.draw.overlay import parse_overlay
@@ -107,7 +106,7 @@ def say_address(address: str, token: str, talk: Talk, *, tls: bool = False) -> N
     """Say where the page is; a token that was made is shown this once."""
     if token and not os.environ.get("EDGEPOSE_TOKEN"):
         address += f"?token={token}"
-    print(f"edgepose: {address}", file=sys.stderr, flush=True)
+    say_line(f"edgepose: {address}")
     if token and not tls:
         talk.info("Who opens it needs the token; traffic is not encrypted beyond this machine.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import multiprocessing
 import os
 import signal
@@ -12,8 +13,11 @@ from pathlib import Path
 import pytest
 import typer
 
-from edgepose.cli.common import ENDS, finishing, interruptible, run_app
+from edgepose.cli.common import ENDS, fail, finishing, interruptible, run_app
+from edgepose.cli.console import Talk
+from edgepose.cli.serve import say_address
 from edgepose.errors import EXIT_USAGE
+from edgepose.jetson_pictures import Log
 
 PICTURE = Path(__file__).resolve().parents[2] / "examples" / "images" / "astronaut.jpg"
 
@@ -143,3 +147,31 @@ def test_a_full_disk_behind_the_messages_ends_no_run() -> None:
         )
     assert done.returncode == 0
     assert done.stdout.count(b"\n") == 1
+
+
+class Pieces(io.StringIO):
+    """What is written, write by write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.pieces.append(text)
+        return len(text)
+
+
+def test_a_line_is_written_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the line of another thread comes between its text and its end."""
+    pieces = Pieces()
+    monkeypatch.setattr("sys.stderr", pieces)
+    Talk("info").info("a camera: live")
+    fail("nothing there")
+    say_address("http://127.0.0.1:80/", "", Talk())
+    Log.Info("as jetson-utils\n")
+    assert pieces.pieces == [
+        "a camera: live\n",
+        "edgepose: nothing there\n",
+        "edgepose: http://127.0.0.1:80/\n",
+        "as jetson-utils\n",
+    ]
