@@ -191,15 +191,17 @@ def fit_input(engine: Engine, manifest: Manifest, size: tuple[int, int] | None) 
 
 
 def check_outputs(engine: Engine, manifest: Manifest) -> None:
-    """Refuse answers of nothing but bytes: nobody says what their steps are worth.
+    """Refuse answers, or maps, of whole numbers: nobody says what their steps are worth.
 
     Raises:
         NetworkFileError: they are.
     """
-    kinds = {t.dtype for t in engine.outputs}
-    if kinds and all(kind.kind in "iu" and kind.itemsize == 1 for kind in kinds):
+    whole = [t for t in engine.outputs if t.dtype.kind in "iu"]
+    maps = [t for t in whole if len(t.shape) == 4]
+    if maps or (whole and len(whole) == len(engine.outputs)):
+        kinds = sorted({str(t.dtype) for t in maps or whole})
         raise NetworkFileError(
-            f"Network {manifest.name!r} answers in {' and '.join(sorted(map(str, kinds)))}: it is quantised, and "
+            f"Network {manifest.name!r} answers in {' and '.join(kinds)}: it is quantised, and "
             "the file does not say what a step is worth. Export it with float outputs (DequantizeLinear)."
         )
 

@@ -53,19 +53,23 @@ def found(
         estimator.close()
 
 
-def test_answers_of_nothing_but_bytes_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "outputs"), [("UINT8", 2), ("INT32", 2), ("INT64", 1), ("INT8", 1)]
+)
+def test_maps_of_whole_numbers_are_refused(kind: str, outputs: int, tmp_path: Path) -> None:
     """As of networks quantised for other chips: what a step of theirs is worth stands nowhere."""
     onnx = pytest.importorskip("onnx")
     path = spots.model(tmp_path / "spots.onnx")
     whole = onnx.load(path)
-    for output in whole.graph.output:
+    to = onnx.TensorProto.DataType.Value(kind)
+    for output in whole.graph.output[:outputs]:
         for node in whole.graph.node:
             node.output[:] = [n + "_" * (n == output.name) for n in node.output]
-        cast = onnx.helper.make_node("Cast", [output.name + "_"], [output.name], to=2)
+        cast = onnx.helper.make_node("Cast", [output.name + "_"], [output.name], to=to)
         whole.graph.node.append(cast)
-        output.type.tensor_type.elem_type = 2  # UINT8
+        output.type.tensor_type.elem_type = to
     onnx.save(whole, path)
-    with pytest.raises(NetworkFileError, match="answers in uint8: it is quantised"):
+    with pytest.raises(NetworkFileError, match=f"answers in {kind.lower()}: it is quantised"):
         make_estimator(resolve(model=path, topology=spots.topology(tmp_path)), EstimatorOptions())
 
 
