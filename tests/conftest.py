@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from edgepose.cuda import host, host_build
+from edgepose.errors import BackendUnavailable
 from edgepose.paths import data_networks
 from tests.apart import Apart
 from tests.cuda.ptx_machine import machine_folder
@@ -70,6 +72,17 @@ def as_anybody(act: Callable[[], Any]) -> Any:
     """Call a function in a thread to which a file's mode forbids what it says, of root as well."""
     with ThreadPoolExecutor(1, initializer=_no_rights_of_root) as thread:
         return thread.submit(act).result()
+
+
+@pytest.fixture(scope="session")
+def compiled() -> None:
+    """The library compiled for the host, built where its sources are newer than the install."""
+    try:
+        host.library()
+    except BackendUnavailable:
+        if problem := host_build.build_library():
+            pytest.skip(f"the compiled decoder is not here: {problem}")
+        host.attempt.cache_clear()
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edgepose.cuda import host, host_build
 from edgepose.decode.bottom_up import BottomUpDecoder
 from edgepose.decode.bottom_up_numpy import BottomUpParams, Stages, stages_numpy
 from edgepose.decode.host import HostDecoder
-from edgepose.errors import BackendUnavailable
 from edgepose.networks.topology import Topology
 
 
@@ -58,17 +56,6 @@ class Backend:
         if self.name == "host":
             return HostDecoder(topology.table, params).stages(cmap, paf)
         return stages_numpy(cmap, paf, topology.table, params)
-
-
-@pytest.fixture(scope="session")
-def compiled() -> None:
-    """The library compiled for the host, built where its sources are newer than the install."""
-    try:
-        host.library()
-    except BackendUnavailable:
-        if problem := host_build.build_library():
-            pytest.skip(f"the compiled decoder is not here: {problem}")
-        host.attempt.cache_clear()
 
 
 @pytest.fixture(params=["numpy", "host"])
