@@ -68,8 +68,12 @@ class Served:
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        self.url = str(wait_for(self._address, "the start of the server", 60)).rstrip("/")
-        self.port = int(self.url.rpartition(":")[2].partition("/")[0])
+        try:
+            self.url = str(wait_for(self._address, "the start of the server", 60)).rstrip("/")
+            self.port = int(self.url.rpartition(":")[2].partition("/")[0])
+        except BaseException:  # nobody else knows of it
+            self.process.kill()
+            raise
         headers = {"authorization": f"Bearer {token}"} if token else {}
         self.http = httpx.Client(base_url=self.url, timeout=20, headers=headers, trust_env=False)
 
