@@ -198,7 +198,7 @@ def test_no_command_writes_over_what_it_reads(
         path.write_text(json.dumps(truth))
     before = path.read_bytes()
     assert run_words([*command.split(), *map(str, words)]) == 2
-    assert "is the input itself" in capsys.readouterr().err
+    assert "is a file that this command reads" in capsys.readouterr().err
     assert path.read_bytes() == before
 
 

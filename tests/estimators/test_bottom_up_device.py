@@ -624,7 +624,9 @@ def test_posenet_leaves_rgb_bytes_where_they_are() -> None:
     grey = np.full((4, 6, 1), 7, np.uint8)
     for pixels, stays in ((bytes_, True), (grey, False)):
         interface = {"shape": pixels.shape, "typestr": "|u1", "data": (0, False), "version": 3}
-        image = SimpleNamespace(__cuda_array_interface__=interface, get=pixels.copy)
+        image = SimpleNamespace(
+            shape=pixels.shape, __cuda_array_interface__=interface, get=pixels.copy
+        )
         taken = as_frame(image).pixels
         assert (taken is image) == stays
         assert stays or (taken.shape == (4, 6, 3) and (taken == 7).all())

@@ -123,8 +123,14 @@ def test_the_compressed_stream_is_stored(rtsp_peer: RtspPeer, tmp_path: Path) ->
     with opened(rtsp_peer.url("live"), frames=20, save=str(path)) as source:
         taken = len(list(source))
     assert path.read_bytes() == b"an older file"
+    pictures = 0
     with av.open(str(tmp_path / "kept-1.mp4")) as kept:
-        assert sum(1 for _ in kept.decode(video=0)) >= taken - 15  # from the first key frame on
+        for packet in kept.demux(video=0):
+            with contextlib.suppress(
+                av.error.InvalidDataError
+            ):  # servers drop parts for slow readers
+                pictures += len(packet.decode())
+    assert pictures >= taken - 15  # from the first key frame on
 
 
 @pytest.mark.parametrize("program", [None, SMALL_RTSP], ids=["", "small"])
