@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from edgepose.errors import SourceError, UsageError
 from edgepose.json_file import read_json
-from edgepose.networks.keypoint_names import place_name
+from edgepose.networks.keypoint_names import places
 
 log = logging.getLogger(__name__)
 
@@ -190,9 +190,12 @@ def match_names(network: Sequence[str], wanted: Sequence[str]) -> tuple[int, ...
     Raises:
         UsageError: they have no name in common.
     """
-    numbers = {place_name(name): i for i, name in reversed(list(enumerate(network)))}
     exact = {name: i for i, name in enumerate(network)}
-    order = tuple(exact.get(name, numbers.get(place_name(name), -1)) for name in wanted)
+    found = (
+        exact.get(name, number)
+        for name, number in zip(wanted, places(network, wanted), strict=True)
+    )
+    order = tuple(-1 if number is None else number for number in found)
     if all(n < 0 for n in order):
         raise UsageError(
             f"The network finds {', '.join(network[:4])}, ...; the annotations have "

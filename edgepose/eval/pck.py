@@ -72,8 +72,13 @@ def measure(annotations: Annotations, rows: Sequence[Mapping[str, Any]]) -> Pck:
     it has one. People without a torso length do not count.
     """
     names = [plain_name(name) for name in annotations.keypoints]
-    columns = [i for i, name in enumerate(names) if part_name(name) in JOINTS]
-    kinds = [part_name(names[i]) for i in columns]
+    parts = [part_name(name) for name in names]
+    sided = {part for name, part in zip(names, parts, strict=True) if name != part}
+    # the "hip" between the hips is none of them
+    columns = [
+        i for i, p in enumerate(parts) if p in JOINTS and (names[i] != p or p not in sided)
+    ]
+    kinds = [parts[i] for i in columns]
     mirrored = mirror_numbers([names[i] for i in columns])
     mirror = [i if m is None else m for i, m in enumerate(mirrored)]
     poses: dict[Any, list[Float64Array]] = {}

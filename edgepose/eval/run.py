@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,8 @@ from edgepose.json_file import parse_json
 from edgepose.networks.topology import Topology
 from edgepose.timing import Statistics, Stopwatch
 from edgepose.types import Frame, Pose
+
+log = logging.getLogger(__name__)
 
 JournalRow = dict[str, Any]
 # the flip that takes another one back, where it is not the same
@@ -225,6 +228,12 @@ def evaluate(
         EngineError: the network failed.
     """
     order = match_names(estimator.topology.keypoints, annotations.keypoints)
+    lacking = [name for name, k in zip(annotations.keypoints, order, strict=True) if k < 0]
+    if lacking:
+        log.warning(
+            "The network has no %s: what is labelled of them counts as not found.",
+            ", ".join(lacking[:5]) + (f" and {len(lacking) - 5} more" if lacking[5:] else ""),
+        )
     files = find_pictures(annotations, folder)
     done = journal.done if journal else {}
     outcome = Outcome()

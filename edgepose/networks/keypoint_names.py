@@ -25,8 +25,8 @@ COCO_SIGMAS = {
     "ankle": 0.089,
     "neck": 0.079,
 }
-# names of the same place in other label sets
-SYNONYMS = {"throat": "neck", "head": "nose", "palm": "wrist"}
+# names of the same place in other label sets; their "head" is its top, far from the nose
+SYNONYMS = {"throat": "neck", "palm": "wrist"}
 HAND_KEYPOINTS = (
     "wrist", "thumb_cmc", "thumb_mcp", "thumb_ip", "thumb_tip",
     *(f"{f}_finger_{j}" for f in ("index", "middle", "ring", "little") for j in ("mcp", "pip", "dip", "tip")),
@@ -98,7 +98,8 @@ def _words(name: str) -> list[str]:
     text = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name)
     text = re.sub(r"([A-Z])([A-Z][a-z])", r"\1_\2", text)  # LEye
     words = re.findall(r"[^\W_]+", text.lower())
-    parted = (re.fullmatch(r"(left|right)(\w+)|(\w+?)(left|right)", w) for w in words)
+    # three letters at least: not the left of "cleft", the right of "bright"
+    parted = (re.fullmatch(r"(left|right)(\w{3,})|(\w{3,}?)(left|right)", w) for w in words)
     return [
         part
         for word, match in zip(words, parted, strict=True)
@@ -118,8 +119,15 @@ def _split(name: str) -> tuple[str, str]:
 
 def places(names: Sequence[str], wanted: Sequence[str]) -> tuple[int | None, ...]:
     """For each wanted place its number among `names`, however they spell it; None where it is not there."""
-    numbers = {place_name(name): i for i, name in reversed(list(enumerate(names)))}
-    return tuple(numbers.get(name) for name in wanted)
+    numbers = _numbers(names)
+    return tuple(numbers.get(plain_name(name), numbers.get(place_name(name))) for name in wanted)
+
+
+def _numbers(names: Sequence[str]) -> dict[str, int]:
+    """The number of each plain name, of the first of two, and of the places that only synonyms name."""
+    numbered = list(enumerate(names))
+    found = {place_name(name): i for i, name in reversed(numbered)}
+    return found | {plain_name(name): i for i, name in reversed(numbered)}
 
 
 def hand_order(names: Sequence[str]) -> tuple[int, ...] | None:

@@ -71,6 +71,12 @@ def test_names_are_matched_not_positions() -> None:
         match_names(["thumb_tip"], COCO_17)
 
 
+def test_the_top_of_a_head_is_no_nose() -> None:
+    """CrowdPose and Halpe label it; a nose there would be wrong by half a head."""
+    assert match_names(COCO_17, ["left_knee", "head", "neck"]) == (13, -1, -1)
+    assert match_names([*COCO_17, "neck"], ["Nose", "LEye", "Head", "Neck"]) == (0, 1, -1, 17)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

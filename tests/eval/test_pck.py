@@ -50,6 +50,17 @@ def test_torso_is_the_mean_diagonal() -> None:
     assert torso_length(labelled(PERSON, 0.0), NAMES) == 0
 
 
+def test_the_middle_of_the_hips_is_no_joint() -> None:
+    """Halpe labels a "Hip" besides LHip and RHip, which most networks lack."""
+    middle = np.vstack([PERSON, [[50, 40]]])
+    halpe = replace(truth(labelled(middle)), keypoints=(*NAMES, "Hip"))
+    found = labelled(middle, 0.9)
+    found[-1] = 0
+    counts = measure(halpe, [{"image_id": 0, "keypoints": found.ravel().tolist()}])
+    assert counts.figures()["PCK@0.2"] == 1.0
+    assert counts.joints["hip"] == 2
+
+
 def test_a_perfect_pose_and_none() -> None:
     figures = measure(truth(labelled(PERSON)), rows(PERSON)).figures()
     assert set(figures.values()) == {1.0}

@@ -15,6 +15,7 @@ from edgepose.networks.keypoint_names import (
     mirror_numbers,
     part_name,
     place_name,
+    places,
     plain_name,
 )
 from edgepose.networks.topology import load_topology, shipped_topologies
@@ -78,6 +79,17 @@ def test_mirror_images_point_back(names: list[str], parts: list[list[str]]) -> N
 )
 def test_mirror_images(names: tuple[str, ...], mirror: tuple[int | None, ...]) -> None:
     assert mirror_numbers(names) == mirror
+
+
+@pytest.mark.parametrize("name", ["bright_spot", "cleft_lip", "upright", "left_right"])
+def test_words_that_hold_a_side_have_none(name: str) -> None:
+    assert plain_name(name) == part_name(name) == name
+
+
+def test_a_place_is_its_own_name_before_a_synonym() -> None:
+    names = ("Throat", "Head", "Neck", "Nose")
+    assert places(names, ("neck", "nose", "throat", "head")) == (2, 3, 0, 1)
+    assert places(("throat", "head"), ("neck", "nose")) == (0, None)
 
 
 def test_shipped_topologies_are_whole() -> None:
