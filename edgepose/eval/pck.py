@@ -75,9 +75,7 @@ def measure(annotations: Annotations, rows: Sequence[Mapping[str, Any]]) -> Pck:
     parts = [part_name(name) for name in names]
     sided = {part for name, part in zip(names, parts, strict=True) if name != part}
     # the "hip" between the hips is none of them
-    columns = [
-        i for i, p in enumerate(parts) if p in JOINTS and (names[i] != p or p not in sided)
-    ]
+    columns = [i for i, p in enumerate(parts) if p in JOINTS and (names[i] != p or p not in sided)]
     kinds = [parts[i] for i in columns]
     mirrored = mirror_numbers([names[i] for i in columns])
     mirror = [i if m is None else m for i, m in enumerate(mirrored)]

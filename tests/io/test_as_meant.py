@@ -246,6 +246,44 @@ def test_orientation_of_avif_and_heic(orientation: int, tmp_path: Path) -> None:
         assert close(read_image(str(tmp_path / f"{extension}.jpg")), picture()), extension
 
 
+def with_properties(data: bytes, added: dict[bytes, bytes]) -> bytes:
+    """An AVIF of one item with more properties: its meta box stands anew at the end, so that nothing moves."""
+    at = data.index(b"meta") - 4
+    meta = bytearray(data[at : at + int.from_bytes(data[at : at + 4], "big")])
+
+    def grow(box: bytes, more: bytes) -> None:
+        start = meta.index(box) - 4
+        size = int.from_bytes(meta[start : start + 4], "big")
+        meta[start + size : start + size] = more
+        for outer in {box, b"iprp", b"meta"}:
+            here = meta.index(outer) - 4
+            larger = int.from_bytes(meta[here : here + 4], "big") + len(more)
+            meta[here : here + 4] = larger.to_bytes(4, "big")
+
+    number, end = 1, meta.index(b"ipma") - 4
+    here = meta.index(b"ipco") + 4
+    while here < end:
+        here += int.from_bytes(meta[here : here + 4], "big")
+        number += 1
+    for name, content in added.items():
+        grow(b"ipma", bytes([0x80 | number]))
+        meta[meta.index(b"ipma") + 14] += 1
+        grow(b"ipco", struct.pack(">I", len(content) + 8) + name + content)
+        number += 1
+    return data[: at + 4] + b"free" + data[at + 8 :] + bytes(meta)
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_the_crop_of_an_avif_comes_before_its_turn(turns: int) -> None:
+    image = pytest.importorskip("PIL.Image")
+    data = io.BytesIO()
+    image.fromarray(picture()).save(data, "AVIF", quality=95)
+    # 48 x 34 pixels about a place 2 to the right of the middle and 1 above it
+    crop = struct.pack(">IIIIiIiI", 48, 1, 34, 1, 4, 2, -1, 1)
+    avif = with_properties(data.getvalue(), {b"clap": crop, b"irot": bytes([turns])})
+    assert close(decode_image(avif), np.rot90(picture()[6:40, 10:58], turns))
+
+
 def test_heic_without_pillow_heif_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,7 +21,7 @@ from edgepose.errors import SourceError
 from edgepose.io.base import Source, SourceOptions
 from edgepose.io.pixels import LIMIT, Transform, flip
 from edgepose.io.sources import header
-from edgepose.io.sources.orientation import missed_flip
+from edgepose.io.sources.orientation import avif_crop, missed_flip
 from edgepose.io.sources.span import Span
 from edgepose.types import FEWER_BITS, Frame, Pixels
 
@@ -91,6 +91,8 @@ def _decoded(data: bytes, kind: str, name: str) -> Pixels | None:
     other = kind in _OTHERS or (kind == "bmp" and header.has_own_masks(data))
     pixels = None if other else _by_opencv(data, kind, name)
     if pixels is not None:
+        if kind == "avif":
+            pixels = np.ascontiguousarray(pixels[avif_crop(data, *pixels.shape[1::-1])])
         return flip(pixels, missed_flip(data, kind))
     if kind in _OPENCV_KINDS and not other:
         return None

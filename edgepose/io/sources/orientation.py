@@ -1,7 +1,7 @@
 """Which way up a picture is meant, where OpenCV's decoders do not look.
 
 OpenCV honours the EXIF orientation of JPEG, PNG (eXIf), WebP and TIFF. Left to us are the properties
-of AVIF (irot and imir, ISO 23008-12), EXIF that older programs put as text into PNG, and XMP, which
+of AVIF (clap, irot and imir, ISO 23008-12), EXIF that older programs put as text into PNG, and XMP, which
 counts where there is no EXIF orientation.
 """
 
@@ -171,8 +171,36 @@ def _png_text(name: bytes, content: bytes) -> tuple[bytes, bytes]:
 
 
 # AVIF -------------------------------------------------------------------------------------------------
+def avif_crop(data: bytes, width: int, height: int) -> tuple[slice, slice]:
+    """Rows and columns of a decoded AVIF that are to be seen, before it is turned (clap, ISO 14496-12)."""
+    whole = slice(0, height), slice(0, width)
+    try:
+        start = _properties(data).get(b"clap")
+        if start is None:
+            return whole
+        w, h, x, y = (n / d for n, d in struct.iter_unpack(">iI", data[start : start + 32]))
+    except (struct.error, IndexError, ValueError, ZeroDivisionError):
+        return whole  # what is damaged says nothing
+    rows, columns = _middle(height, h, y), _middle(width, w, x)
+    return (rows, columns) if rows and columns else whole
+
+
+def _middle(length: int, wanted: float, offset: float) -> slice | None:
+    """So many pixels about the middle and an offset; None where they are not all there."""
+    first = round((length - wanted) / 2 + offset)
+    end = first + int(wanted)
+    return slice(first, end) if 0 <= first < end <= length else None
+
+
 def _avif(data: bytes) -> tuple[int, int | None]:
     """(quarter turns, mirror) that the primary picture's properties ask for."""
+    found = _properties(data)
+    turns, mirror = found.get(b"irot"), found.get(b"imir")
+    return data[turns] & 3 if turns else 0, data[mirror] & 1 if mirror else None
+
+
+def _properties(data: bytes) -> dict[bytes, int]:
+    """Where the content of each property of the primary picture begins, by its name."""
     meta = dict(_boxes(data, 0, len(data))).get(b"meta", (0, 0))
     inside = dict(_boxes(data, meta[0] + 4, meta[1]))
     version = data[inside[b"pitm"][0]] if b"pitm" in inside else 0
@@ -180,14 +208,8 @@ def _avif(data: bytes) -> tuple[int, int | None]:
     primary = int.from_bytes(data[at : at + (2 if version == 0 else 4)], "big")
     groups = dict(_boxes(data, *inside.get(b"iprp", (0, 0))))
     properties = list(_boxes(data, *groups.get(b"ipco", (0, 0))))
-    turns, mirror = 0, None
-    for number in _associated(data, groups.get(b"ipma", (0, 0))[0], primary):
-        name, (start, _) = properties[number - 1]
-        if name == b"irot":
-            turns = data[start] & 3
-        elif name == b"imir":
-            mirror = data[start] & 1
-    return turns, mirror
+    numbers = _associated(data, groups.get(b"ipma", (0, 0))[0], primary)
+    return {name: start for name, (start, _) in (properties[n - 1] for n in numbers)}
 
 
 def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, tuple[int, int]]]:
