@@ -113,6 +113,17 @@ def first_video(container: Any) -> Any | None:
     return next((s for s in able if s.disposition & default), able[0] if able else None)
 
 
+def rest(stream: Any) -> list[Any]:
+    """The frames that the decoder of a stream still holds; PyAV gives them no time where no packet comes.
+
+    Raises:
+        av.FFmpegError, OSError: they are damaged.
+    """
+    end = av.Packet()
+    end.stream, end.time_base = stream, stream.time_base
+    return list(stream.decode(end))
+
+
 class Converter:
     """Decoded frames to RGB as they are meant: upright, not mirrored, with square pixels.
 

@@ -7,6 +7,7 @@ each takes about twice its value to strike, so both get half of what was asked.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -21,7 +22,7 @@ import av
 
 from edgepose.errors import EdgeposeError, SourceDenied, SourceError, SourceLost, SourceTimeout
 from edgepose.io.base import SourceOptions
-from edgepose.io.ffmpeg import Converter, bare_pictures, first_video, open_container
+from edgepose.io.ffmpeg import Converter, bare_pictures, first_video, open_container, rest
 from edgepose.io.pixels import Transform
 from edgepose.io.sources.capture import Captured
 from edgepose.io.sources.orientation import whole_flip
@@ -37,6 +38,7 @@ PIPE_HINT = (
 MAX_BROKEN_PACKETS = 300
 # FFmpeg gives one tile of such a picture
 HEIF_BRANDS = ("heic", "heix", "heim", "heis", "mif1")
+UNTOLD = 1.0  # seconds that a film whose bytes nobody counts may end early
 MAX_RATE = 1000.0  # beyond, the number is a clock and no frame rate
 
 
@@ -148,6 +150,8 @@ class AvCapture:
         try:
             frame = next(self._frames, None)
         except (av.FFmpegError, OSError) as e:
+            if self._is_over(e):
+                return None
             if self._address.patient and isinstance(e, av.error.InvalidDataError):
                 raise explain(e, self._address.shown, self._timeout, PIPE_HINT) from None
             raise lost(e, self._address.shown, self._timeout) from None
@@ -162,6 +166,13 @@ class AvCapture:
             pixels = self._pixels(frame)
             return Captured(lambda: pixels)
         return Captured(lambda: self._pixels(frame))
+
+    def _is_over(self, error: BaseException) -> bool:
+        """FFmpeg takes every end for a break where a server does not state how many bytes come."""
+        untold = self._address.ends and not self._address.patient and not self.size
+        if not untold or getattr(error, "errno", 0) != errno.EIO or self.last_time is None:
+            return False
+        return self.seconds is None or self.last_time > self.seconds - UNTOLD
 
     def _pace(self, pts: float) -> None:
         """Sleep until a picture's time has come; a jump of the times starts the clock anew."""
@@ -186,7 +197,7 @@ class AvCapture:
         except (av.FFmpegError, OSError):
             if self._address.ends and not self._interrupted and self._stream is not None:
                 with suppress(av.FFmpegError, OSError):
-                    yield from self._stream.decode(None)
+                    yield from rest(self._stream)
             raise
 
     def _of_packets(self) -> Iterator[VideoFrame]:

@@ -20,6 +20,9 @@ def address(uri: Uri, options: SourceOptions, *, ends: bool = False) -> Address:
     """How FFmpeg opens the address."""
     hls = uri.path.lower().endswith((".m3u8", ".m3u"))
     ffmpeg = {"timeout": str(round(options.timeout / 2 * 1e6)), "user_agent": "edgepose"}
+    if not hls:
+        # FFmpeg 8 asks again on a connection that it wanted closed, and loses frames where it was
+        ffmpeg["multiple_requests"] = "1"
     if hls and not ends:
         ffmpeg["live_start_index"] = "-1"  # the newest segment, not the third newest
         ffmpeg.update(fpsprobesize="1", analyzeduration="200000")

@@ -14,7 +14,7 @@ import av
 
 from edgepose.errors import SourceError
 from edgepose.io.base import Source, SourceOptions
-from edgepose.io.ffmpeg import Converter, bare_pictures
+from edgepose.io.ffmpeg import Converter, bare_pictures, rest
 from edgepose.io.pixels import Transform
 from edgepose.io.sources import segments
 from edgepose.io.sources.film import Film, open_film
@@ -309,7 +309,7 @@ class _Pass:
 
     def _flush(self, film: Film) -> list[Any] | None:
         try:
-            return list(film.stream.decode(None)) or None
+            return rest(film.stream) or None
         except (av.FFmpegError, OSError):
             return None
 

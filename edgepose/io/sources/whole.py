@@ -79,6 +79,11 @@ class WholeSource(Source):
                 if index >= self._span.start:
                     yield self._frame(picture.load(), index, offset, capture)
                 index += 1
+            if not index and not self._closed:
+                raise SourceError(
+                    f"{self.uri} holds no frame that can be read. An MP4 whose index stands last needs a "
+                    "server that sends ranges: store it in a file and give that."
+                )
         finally:
             capture.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import subprocess
 import sys
@@ -41,6 +42,10 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(content)
             self.close_connection = True
+        elif self.path.startswith("/ranges/"):
+            self.part(Path(self.directory, self.path.removeprefix("/ranges/")).read_bytes())
+        elif self.path.startswith(("/untold/", "/chunked/")):
+            self.untold(self.path.startswith("/chunked"))
         elif self.path.startswith("/secret") and not self.headers.get("Authorization"):
             self.send_response(401)
             self.send_header("WWW-Authenticate", 'Basic realm="x"')
@@ -49,6 +54,28 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         else:
             self.path = self.path.replace("/secret", "")
             super().do_GET()
+
+    def part(self, content: bytes) -> None:
+        """What is asked for; a wish for the connection's end is granted and not spoken of."""
+        first = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").split("-")[0])
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
+        self.send_header("Content-Length", str(len(content) - first))
+        self.end_headers()
+        with contextlib.suppress(OSError):  # nobody needs to hear all of it
+            self.wfile.write(content[first:])
+
+    def untold(self, chunked: bool) -> None:
+        """All of a file without a word about its length."""
+        content = Path(self.directory, self.path.split("/", 2)[2]).read_bytes()
+        self.send_response(200)
+        if chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+            content = b"%x\r\n%b\r\n0\r\n\r\n" % (len(content), content)
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            self.wfile.write(content)
+        self.close_connection = True
 
     def camera(self) -> None:
         self.send_response(200)
@@ -115,6 +142,32 @@ def test_of_a_broken_transfer_no_frame_is_lost(web: tuple[str, Path]) -> None:
     with open_source(f"{address}/broken/film.ts") as source, pytest.raises(SourceLost):
         seen.extend(read_clock(frame.pixels) for frame in source)
     assert seen == pytest.approx([i / 10 for i in range(20)])
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.avi", "film.mkv"])
+@pytest.mark.parametrize("way", ["ranges", "untold"])
+def test_a_film_is_whole_however_it_is_served(way: str, name: str, web: tuple[str, Path]) -> None:
+    """Where the index is fetched first and the rest after it; where nobody says how many bytes will come."""
+    address, folder = web
+    if (way, name) == ("untold", "film.mp4"):
+        make_film(str(folder / name), movflags="faststart")
+    else:
+        make_film(str(folder / name))
+    with open_source(f"{address}/{way}/{name}") as source:
+        frames = list(source)
+    assert [read_clock(f.pixels) for f in frames] == pytest.approx([i / 10 for i in range(20)])
+    assert [f.pts for f in frames] == pytest.approx([i / 10 for i in range(20)], abs=0.25)
+
+
+def test_a_film_without_a_frame_is_refused(web: tuple[str, Path]) -> None:
+    """Its index comes last, and there is no way back to its pictures."""
+    address, folder = web
+    film = Path(make_film(str(folder / "film.mp4"))).read_bytes()
+    index = film.index(b"moov") - 4
+    padding = (1 << 20).to_bytes(4, "big") + b"free" + bytes((1 << 20) - 8)
+    (folder / "film.mp4").write_bytes(film[:index] + padding + film[index:])
+    with pytest.raises(SourceError, match="no frame that can be read"):
+        list(open_source(f"{address}/chunked/film.mp4"))
 
 
 def test_a_film_behind_http_loses_no_frame(web: tuple[str, Path]) -> None:
