@@ -223,6 +223,37 @@ def test_a_tiff_that_begins_with_a_preview_is_refused() -> None:
         decode_image(bytes(data))
 
 
+def test_a_tiff_of_other_colours_is_refused() -> None:
+    """L*a*b* would come some levels off."""
+    data = bytearray(encoded(".tiff", picture()))
+    at = header.Directory(bytes(data)).places[262]
+    data[at : at + 2] = (8).to_bytes(2, "little" if data[:2] == b"II" else "big")
+    with pytest.raises(SourceError, match="Save it as RGB"):
+        decode_image(bytes(data))
+
+
+def test_of_an_animated_png_the_picture_outside_counts() -> None:
+    """It need not be in the animation, which viewers without animations do not know."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        body = name + content
+        return struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+
+    def shown(number: int) -> bytes:
+        return chunk(b"fcTL", struct.pack(">5I2H2B", number, 64, 48, 0, 0, 1, 10, 0, 0))
+
+    def rows(pixels: Any) -> bytes:
+        return zlib.compress(b"".join(b"\0" + row.tobytes() for row in pixels))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 64, 48, 8, 2, 0, 0, 0))
+    animated = chunk(b"acTL", struct.pack(">II", 2, 0)) + chunk(b"IDAT", rows(picture()))
+    for i in (0, 2):
+        content = struct.pack(">I", i + 1) + rows(255 - picture())
+        animated += shown(i) + chunk(b"fdAT", content)
+    data = b"\x89PNG\r\n\x1a\n" + head + animated + chunk(b"IEND", b"")
+    assert close(decode_image(data), picture())
+
+
 def test_exif_counts_before_xmp() -> None:
     data = jpeg_with(b"http://ns.adobe.com/xap/1.0/\0" + xmp(3, True))(
         jpeg_with(b"Exif\0\0" + exif(6))(encoded(".jpg", stored(6)))
@@ -437,6 +468,27 @@ def test_junk_between_the_pictures_of_a_film(tmp_path: Path) -> None:
     (tmp_path / "b.mjpeg").write_bytes(jpeg + b"garbage")
     with open_source(str(tmp_path / "b.mjpeg")) as source:
         assert source.stills
+
+
+@pytest.mark.parametrize("end", [b"--b\r\n", b"--b--\r\n", b"--b--", b""])
+def test_the_last_boundary_of_pictures_in_parts_is_no_damage(end: bytes, tmp_path: Path) -> None:
+    """As MIME ends them, and as FFmpeg does; in a file and in a pipe."""
+    jpeg = encoded(".jpg", picture())
+    data = b"--b\r\nContent-Type: image/jpeg\r\n\r\n" + jpeg + b"\r\n"
+    (tmp_path / "a.mjpeg").write_bytes(data * 5 + end)
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=(data * 5 + end,))
+    writer.start()
+    for name in ("a.mjpeg", "pipe"):
+        with open_source(str(tmp_path / name)) as source:
+            assert len(list(source)) == 5
+    writer.join()
+    (tmp_path / "a.mjpeg").write_bytes(data * 3 + b"--c\r\n" + data)
+    with (
+        open_source(str(tmp_path / "a.mjpeg")) as source,
+        pytest.raises(SourceError, match="damag"),
+    ):
+        list(source)
 
 
 def test_of_several_films_in_a_file_its_default_counts(tmp_path: Path) -> None:

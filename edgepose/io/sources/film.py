@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,15 @@ class Film:
     @property
     def _path(self) -> str:
         return str(self.container.name).removeprefix("file:")
+
+    def is_over(self, place: int) -> bool:
+        """Nothing but the boundary that ends JPEGs in parts (multipart) follows a place in the file: FFmpeg
+        takes it for damage."""
+        if self.container.format.name != "mpjpeg":
+            return False
+        with open(self._path, "rb") as file:
+            file.seek(place)
+            return re.fullmatch(rb"\s*--[^\r\n]*\s*", file.read(header.HEAD * 4)) is not None
 
     def cut(self, packets: int, end: float) -> str:
         """What is missing at the end after so many packets and seconds, "" where nothing is."""

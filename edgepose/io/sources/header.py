@@ -77,6 +77,19 @@ def _png_is_whole(data: bytes) -> bool:
     return False
 
 
+def still_png(data: bytes) -> bytes:
+    """A PNG without its animation, which need not begin with the picture that the file shows (APNG)."""
+    if b"acTL" not in data:
+        return data
+    kept, at = [data[:8]], 8
+    while at + 12 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] not in (b"acTL", b"fcTL", b"fdAT"):
+            kept.append(data[at:end])
+        at = end
+    return b"".join(kept)
+
+
 def _jpeg_is_whole(data: bytes) -> bool:
     """True where the end of image stands behind the first scan; thumbnails lie in segments before."""
     for marker, at, _ in jpeg_segments(data):

@@ -34,7 +34,8 @@ _OPENCV_KINDS = frozenset(
     ("jpeg", "png", "bmp", "webp", "tiff", "netpbm", "pfm", "jpeg2000", "avif", "hdr", "exr")
 )
 _OTHERS = ("gif", "heif", "pam")
-_COMPRESSION, _SAMPLE_FORMAT = 259, 339
+_COMPRESSION, _COLOURS, _SAMPLE_FORMAT = 259, 262, 339
+_NOT_RGB = (8, 9, 10, 32803, 34892)  # three kinds of L*a*b*, and the bare values of a camera's chip
 # OpenCV gives black for others instead of an error: none, CCITT, LZW, JPEG, Deflate, PackBits, LZMA,
 # Zstandard, WebP, and the like
 _TIFF_CODECS = (1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32946, 34676, 34677, 34925, 50000, 50001)
@@ -76,6 +77,8 @@ def _check_tiff(first: header.Directory, name: str) -> None:
         raise SourceError(
             f"{name}: its compression cannot be read. Save it as PNG, or as plain TIFF."
         )
+    if first.tags.get(_COLOURS) in _NOT_RGB:
+        raise SourceError(f"{name}: its colours are of a kind that is not read. Save it as RGB.")
     if first.is_preview:
         raise SourceError(
             f"{name} begins with a preview, as raw files of cameras do, and the picture itself cannot be "
@@ -135,6 +138,8 @@ def _by_opencv(data: bytes, kind: str, name: str) -> Pixels | None:
     if kind == "tiff" and (at := header.straight_alpha(data)):
         # libtiff would multiply them by it: black where they are transparent
         data = data[:at] + b"\0\0" + data[at + 2 :]
+    if kind == "png":
+        data = header.still_png(data)
     digits = kind == "netpbm" and data[:2] in (b"P1", b"P2", b"P3")
     encoded = np.frombuffer(
         data + b"\n" if digits else data, np.uint8

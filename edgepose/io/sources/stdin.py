@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import av
+
 from edgepose.errors import SourceError, UnknownNameError, UsageError
 from edgepose.io.base import Source, SourceOptions
 from edgepose.io.sources.av_capture import Address, AvCapture
@@ -25,6 +27,7 @@ class Pipe:
         self._descriptor, self._ours = descriptor, ours
         self._wake_out, self._wake_in = os.pipe()
         self._ended = False
+        self.is_dry = False  # the writer has closed its end
 
     def read(self, size: int) -> bytes:
         """Up to `size` bytes; b"" at the end."""
@@ -34,7 +37,9 @@ class Pipe:
         if self._wake_out in ready:
             self._ended = True
             return b""
-        return os.read(self._descriptor, size)
+        data = os.read(self._descriptor, size)
+        self.is_dry = not data
+        return data
 
     def wake(self) -> None:
         """End the blocked read."""
@@ -60,6 +65,11 @@ class _PipeCapture(AvCapture):
         except BaseException:
             pipe.close()
             raise
+
+    def _is_over(self, error: BaseException) -> bool:
+        """FFmpeg takes the boundary that ends JPEGs in parts (multipart) for damage."""
+        boundary = isinstance(error, av.error.InvalidDataError) and self.kind == "mpjpeg"
+        return boundary and self._pipe.is_dry and self.last_time is not None
 
     def interrupt(self) -> None:
         super().interrupt()

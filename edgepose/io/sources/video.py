@@ -147,7 +147,7 @@ class _Pass:
         if entry and entry.count is not None and entry.first:
             self._slot = int(self._last * self._source._asked_rate + 1e-6)
         self.end = 0.0
-        self._packets = 0
+        self._packets = self._place = 0  # how many there were, and where the last one ended
         self._packets_end = 0.0
         self._packets_last = 0.0
         self._damaged = 0
@@ -283,12 +283,14 @@ class _Pass:
             packet = next(packets, None)
         except (av.FFmpegError, OSError, ValueError):
             # the container itself is broken here; what the decoder still holds comes out
-            self._break(film)
+            if not film.is_over(self._place):
+                self._break(film)
             return self._flush(film)
         if packet is None:
             return None
         if packet.size:
             self._packets += 1
+            self._place = (packet.pos or 0) + packet.size
             if packet.pts is not None:
                 end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
                 self._packets_end = max(self._packets_end, end - film.start)
