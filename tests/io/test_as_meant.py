@@ -340,6 +340,25 @@ def film(path: Path, count: int = 10, noise: bool = False, **options: str) -> Pa
     return path
 
 
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4"])
+def test_a_film_that_was_cut_in_a_pipe_is_told(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = film(tmp_path / name, 40, noise=True, movflags="faststart").read_bytes()
+    for part, said in ((len(whole), 0), (len(whole) // 2, 1)):
+        os.mkfifo(tmp_path / "pipe")
+        writer = threading.Thread(
+            target=(tmp_path / "pipe").write_bytes, args=(whole[:part],), daemon=True
+        )
+        writer.start()
+        with open_source(str(tmp_path / "pipe")) as source:
+            frames = list(source)
+        writer.join()
+        assert len(frames) == 40 if not said else 10 < len(frames) < 30
+        assert caplog.text.count("it was cut") == said
+        (tmp_path / "pipe").unlink()
+
+
 MATRICES = {
     (1, 0, 0, 1): "none",
     (-1, 0, 0, 1): "horizontal",

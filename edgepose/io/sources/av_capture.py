@@ -146,6 +146,17 @@ class AvCapture:
         duration = self._container.duration
         return duration / 1e6 if duration else None
 
+    @property
+    def missing(self) -> float:
+        """Seconds that the last picture came early by what the container states; 0 where it is about right, or
+        the length may be that of sound."""
+        seconds, sound = self.seconds, self._container.streams.audio
+        if not seconds or self.last_time is None or self._stream is None or sound:
+            return 0.0
+        rate = float(self._stream.average_rate or 0) or 1.0
+        early = seconds - self.last_time - 1 / rate
+        return early if early > max(UNTOLD, 2 / rate) else 0.0
+
     def read(self) -> Captured | None:
         try:
             frame = next(self._frames, None)

@@ -5,6 +5,7 @@ Every frame counts, as with files on disk: the reader waits for inference, nothi
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -14,6 +15,8 @@ from edgepose.io.base import Source, SourceOptions
 from edgepose.io.sources.av_capture import AvCapture
 from edgepose.io.sources.span import Span
 from edgepose.types import Frame
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -79,13 +82,20 @@ class WholeSource(Source):
                 if index >= self._span.start:
                     yield self._frame(picture.load(), index, offset, capture)
                 index += 1
-            if not index and not self._closed:
-                raise SourceError(
-                    f"{self.uri} holds no frame that can be read. An MP4 whose index stands last needs a "
-                    "server that sends ranges: store it in a file and give that."
-                )
+            if not self._closed:
+                self._check(index, capture, first=not offset)
         finally:
             capture.close()
+
+    def _check(self, count: int, capture: AvCapture, first: bool) -> None:
+        """What came to its end gave pictures, and about as long as it says."""
+        if not count:
+            hint = " An MP4 whose index stands last needs a server that sends ranges: store it in a file."
+            raise SourceError(
+                f"{self.uri} holds no frame that can be read.{hint if '://' in self.uri else ''}"
+            )
+        if first and (missing := capture.missing):
+            log.warning("%s ended %.1f s before its end: it was cut.", self.uri, missing)
 
     def _frame(self, pixels: object, number: int, offset: int, capture: AvCapture) -> Frame:
         pts = capture.last_time
