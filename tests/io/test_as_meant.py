@@ -304,15 +304,15 @@ def with_properties(data: bytes, added: dict[bytes, bytes]) -> bytes:
     return data[: at + 4] + b"free" + data[at + 8 :] + bytes(meta)
 
 
-@pytest.mark.parametrize("turns", range(4))
-def test_the_crop_of_an_avif_comes_before_its_turn(turns: int) -> None:
-    image = pytest.importorskip("PIL.Image")
-    data = io.BytesIO()
-    image.fromarray(picture()).save(data, "AVIF", quality=95)
+def test_the_crop_of_an_avif_comes_before_its_turn() -> None:
+    if not cv2.haveImageWriter("x.avif"):
+        pytest.skip("this OpenCV writes no AVIF")
+    data = encoded(".avif", picture())
     # 48 x 34 pixels about a place 2 to the right of the middle and 1 above it
     crop = struct.pack(">IIIIiIiI", 48, 1, 34, 1, 4, 2, -1, 1)
-    avif = with_properties(data.getvalue(), {b"clap": crop, b"irot": bytes([turns])})
-    assert close(decode_image(avif), np.rot90(picture()[6:40, 10:58], turns))
+    for turns in range(4):
+        avif = with_properties(data, {b"clap": crop, b"irot": bytes([turns])})
+        assert close(decode_image(avif), np.rot90(picture()[6:40, 10:58], turns))
 
 
 def test_heic_without_pillow_heif_is_refused(
