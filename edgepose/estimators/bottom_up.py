@@ -21,7 +21,14 @@ from edgepose.estimators.ahead import FramesAhead
 from edgepose.estimators.base import EstimatorOptions
 from edgepose.estimators.maps import Maps, bind_outputs
 from edgepose.estimators.people import in_picture
-from edgepose.estimators.runner import Runner, frames_together, load_for, made_of, topology_of
+from edgepose.estimators.runner import (
+    Runner,
+    frames_together,
+    load_for,
+    made_of,
+    one_each,
+    topology_of,
+)
 from edgepose.networks.manifest import Manifest
 from edgepose.networks.topology import Topology
 from edgepose.preprocess import Placement
@@ -95,6 +102,8 @@ class BottomUp(FramesAhead[Decoded]):
         places = self._runner.places(frames)
         outputs = self._runner.run_placed(frames, places, stopwatch)
         with stopwatch.stage("postprocess"):
+            for binding in self._maps:
+                one_each(outputs[binding.tensor], len(frames))
             return [
                 self._poses_of(self._decode(outputs, i), place, frame)
                 for i, (frame, place) in enumerate(zip(frames, places, strict=True))

@@ -15,7 +15,7 @@ from edgepose.engines import EngineOptions, load_engine
 from edgepose.engines.base import Engine, Outputs
 from edgepose.errors import UnknownNameError, UsageError
 from edgepose.estimators.base import EstimatorOptions
-from edgepose.estimators.runner import Runner, made_of
+from edgepose.estimators.runner import Runner, made_of, one_each
 from edgepose.networks.manifest import Manifest
 from edgepose.preprocess import Placement
 from edgepose.timing import Stopwatch
@@ -110,10 +110,10 @@ class Detector:
         places = self._runner.places(frames)
         outputs = self._runner.run_placed(frames, places, watch)
         with watch.stage("postprocess"):
-            # engines of a fixed batch answer for empty rows too
             spec = self._runner.spec_of(frames[0])
             params = replace(self._params, size=(spec.width, spec.height))
-            raw = self._decode(outputs, params, self._runner.answers(len(frames)))[: len(frames)]
+            answers = self._runner.answers(len(frames))
+            raw = one_each(self._decode(outputs, params, answers), len(frames))
             rows = zip(raw, places, frames, strict=True)
             return [self._in_image(r, where, f) for r, where, f in rows]
 

@@ -20,7 +20,14 @@ from edgepose.estimators.ahead import FramesAhead
 from edgepose.estimators.base import EstimatorOptions
 from edgepose.estimators.closer import Closer
 from edgepose.estimators.people import Limits, OfPeople, make_poses
-from edgepose.estimators.runner import Runner, frames_together, load_for, made_of, topology_of
+from edgepose.estimators.runner import (
+    Runner,
+    frames_together,
+    load_for,
+    made_of,
+    one_each,
+    topology_of,
+)
 from edgepose.networks.manifest import Manifest
 from edgepose.networks.topology import Topology
 from edgepose.preprocess import Placement
@@ -114,10 +121,9 @@ class OneStage(OfPeople, FramesAhead[MovenetPeople]):
         places = runner.places(frames)
         outputs = runner.run_placed(frames, places, watch)
         with watch.stage("postprocess"):
-            # engines of a fixed batch answer for empty rows too
             spec = runner.spec_of(frames[0])
             params = replace(self._params, size=(spec.width, spec.height))
-            people = decode_people(outputs, params)[: len(frames)]
+            people = one_each(decode_people(outputs, params), len(frames))
             rows = zip(people, places, frames, strict=True)
             return [self._poses(found, where, frame, limits) for found, where, frame in rows]
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgepose.engines import BatchRange, load_engine
 from edgepose.engines.base import Engine, Outputs
-from edgepose.errors import NetworkFileError, UsageError
+from edgepose.errors import EngineError, NetworkFileError, UsageError
 from edgepose.estimators.base import EstimatorOptions, engine_options
 from edgepose.estimators.device_feed import device_feed
 from edgepose.io.jetson_utils import to_host
@@ -230,6 +230,20 @@ def feed_dtype(engine: Engine, manifest: Manifest) -> np.dtype[Any]:
         "prepared with this scale, mean and std are none that fit. Where the network normalises by "
         'itself say so in its manifest: "scale": 1, "mean": [0, 0, 0], "std": [1, 1, 1].'
     )
+
+
+def one_each(answers: Any, pictures: int) -> Any:
+    """The answers (a list or array) to so many pictures; engines of a fixed batch answer for empty rows too.
+
+    Raises:
+        EngineError: there are fewer.
+    """
+    if len(answers) < pictures:
+        raise EngineError(
+            f"The network was given {pictures} picture(s) and answers for {len(answers)}. Export it with a "
+            "dynamic batch, or with a batch of 1."
+        )
+    return answers[:pictures]
 
 
 def load_for(network: Network, options: EstimatorOptions, batch: BatchRange) -> Engine:

@@ -111,6 +111,24 @@ def test_people_come_out_in_image_pixels(kind: str, batch: int, tmp_path: Path) 
     estimator.close()
 
 
+def test_answers_for_fewer_pictures_than_were_given_are_refused(tmp_path: Path) -> None:
+    path = constant_network(tmp_path / "a.onnx", answers("yolo-pose"))
+    model = onnx.load(path)
+    for shape in model.graph.initializer:
+        if shape.name.endswith(".shape"):  # of one row, whatever the batch is
+            shape.CopyFrom(onnx.numpy_helper.from_array(np.array([1], np.int64), shape.name))
+    mean = next(n for n in model.graph.node if n.op_type == "ReduceMean")
+    axes = next(i for i in model.graph.initializer if i.name == mean.input[1])
+    axes.CopyFrom(onnx.numpy_helper.from_array(np.array([0, 1, 2, 3], np.int64), axes.name))
+    onnx.save(model, path)
+    estimator = make_estimator(network(path, "yolo-pose"), EstimatorOptions(batch=2))
+    frame = Frame(np.zeros((64, 64, 3), np.uint8))
+    assert len(estimator.estimate([frame], Stopwatch())) == 1
+    with pytest.raises(EngineError, match=r"given 2 picture\(s\) and answers for 1"):
+        estimator.estimate([frame] * 2, Stopwatch())
+    estimator.close()
+
+
 def test_thresholds(tmp_path: Path) -> None:
     model = constant_network(tmp_path / "n.onnx", answers("rtmo"))
     frame = Frame(np.zeros((64, 64, 3), np.uint8))
