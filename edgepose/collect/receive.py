@@ -22,6 +22,7 @@ from edgepose.closing import Closing
 from edgepose.collect.line import Line, Message
 from edgepose.collect.store import Arrival, BadValue, FleetStore, Stored
 from edgepose.errors import OutputError, StoreError
+from edgepose.events.ages import Ages
 from edgepose.events.event import iso_time, seconds_of
 from edgepose.fleet.messages import (
     ACK,
@@ -86,6 +87,7 @@ class Receiver(Closing):
     ) -> None:
         self._broker, self._store = broker_of(target), store
         self._pace, self._keep_days = pace or ReceivePace(), keep_days
+        self._ages = Ages(self._pace.upkeep)
         self.counts: Counter[str] = Counter()
         self.error, self.connected = "", False
         self._queue: queue.Queue[list[Message]] = queue.Queue()
@@ -209,8 +211,14 @@ class Receiver(Closing):
             return done
 
     def _clean(self) -> None:
+        now = time.time()
+        before = now - self._keep_days * 86400
         try:
-            gone = self._store.clean(time.time() - self._keep_days * 86400)
+            if self._ages.doubtful(now, self._store.came):
+                if self._store.came(0.0, before):
+                    self._ages.say(self._store.shown, now)
+                return
+            gone = self._store.clean(before)
         except StoreError as e:
             log.warning("%s", e)
         else:

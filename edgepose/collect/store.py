@@ -334,6 +334,15 @@ class FleetStore(Closing):
                 self._end(keep=False)
                 raise StoreError(f"{self.shown} cannot be read: {e}".rstrip()) from None
 
+    def came(self, since: float, until: float) -> bool:
+        """Whether an event was received from one time (UTC seconds) to another.
+
+        Raises:
+            StoreError: it cannot be read now.
+        """
+        found = "SELECT 1 FROM event WHERE received >= ? AND received <= ? LIMIT 1"
+        return bool(self._read(found, (since, until)))
+
     # upkeep -----------------------------------------------------------------------------------------
     def clean(self, before: float) -> int:
         """Delete events that were received before a time; how many.

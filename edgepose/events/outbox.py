@@ -22,7 +22,7 @@ from edgepose.events.log import COLUMNS, FROM, row_event
 from edgepose.events.schema import connect, inodes, migrate, part_from
 
 T = TypeVar("T")
-TOUCH = 3600.0  # seconds between signs that a target is in use
+TOUCH = 1800.0  # seconds between signs that a target is in use: two in a round of retention
 _MINE = f"session.name NOT LIKE '{EXAMPLE}-%'"  # nobody counts the people of a test picture
 
 
@@ -114,7 +114,7 @@ class Outbox(Closing):
         self._touched = time.monotonic()
 
     def touch(self) -> None:
-        """Say once an hour that the target is in use: retention keeps what it has not got.
+        """Say twice an hour that the target is in use: retention keeps what it has not got.
 
         Raises:
             StoreError: it cannot be written now.

@@ -94,7 +94,7 @@ class EventStore(Closing):
         self._open: dict[str, Session] = {}
         self._guard = threading.Lock()
         self._closing = threading.Event()
-        self._writer = Writer(self.path, clock)
+        self._writer = Writer(self.path, clock, self._pace.upkeep)
         self._thread = threading.Thread(target=self._run, name="events", daemon=True)
         self._thread.start()
 

@@ -176,6 +176,26 @@ def clean(db: sqlite3.Connection, keep: Retention, now: float, path: Path) -> No
         db.executescript("PRAGMA incremental_vacuum")
 
 
+def lived(db: sqlite3.Connection, since: float, until: float) -> bool:
+    """Whether an event, the begin of a session or its last sign of life lies between two times."""
+    found = (
+        "SELECT EXISTS (SELECT 1 FROM event WHERE time BETWEEN ?1 AND ?2) "
+        "OR EXISTS (SELECT 1 FROM session WHERE started BETWEEN ?1 AND ?2 OR seen BETWEEN ?1 AND ?2)"
+    )
+    return bool(db.execute(found, (since, until)).fetchone()[0])
+
+
+def is_too_old(db: sqlite3.Connection, keep: Retention, now: float) -> bool:
+    """Whether an event is older than it may be."""
+    return any(
+        db.execute(
+            f"SELECT 1 FROM event WHERE time < ? AND session IN (SELECT id FROM session WHERE {whose}) LIMIT 1",
+            (now - days * 86400, *names),
+        ).fetchone()
+        for days, whose, names in _ages(keep)
+    )
+
+
 def _ages(keep: Retention) -> list[tuple[float, str, tuple[str, ...]]]:
     """(days, condition of the session, its values) of the cameras that have their own, and of all others."""
     own, marks = tuple(keep.cameras), ", ".join("?" * len(keep.cameras))

@@ -10,12 +10,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 from edgepose.closing import Closing
 from edgepose.errors import StoreError
 from edgepose.events import snapshots
+from edgepose.events.ages import Ages
 from edgepose.events.event import Event
 from edgepose.events.schema import (
     check_path,
@@ -35,6 +37,8 @@ from edgepose.events.tables import (
     end_session,
     insert,
     insert_session,
+    is_too_old,
+    lived,
     saw,
 )
 
@@ -67,7 +71,7 @@ class Writer(Closing):
     """Writes items; for one thread.
 
     Args:
-        path: the file. clock: UTC seconds.
+        path: the file. clock: UTC seconds. upkeep: seconds between clean-ups.
 
     Attributes:
         put_aside: items that can never be written. without_picture: events whose picture found no room.
@@ -78,8 +82,8 @@ class Writer(Closing):
         StoreError: the file cannot be opened, is none, or belongs to another program.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
-        self.path, self._clock = path, clock
+    def __init__(self, path: Path, clock: Callable[[], float], upkeep: float) -> None:
+        self.path, self._clock, self._ages = path, clock, Ages(upkeep)
         self.put_aside = self.without_picture = self.fresh_bytes = self.damaged = 0
         self._renewed = float("-inf")
         self._ids: dict[str, int] = {}
@@ -164,9 +168,14 @@ class Writer(Closing):
         beat(self._connection(), keys, self._clock())
 
     def clean(self, keep: Retention) -> None:
-        """Delete what is too old or too much."""
+        """Delete what is too old or too much; by age only where the clock can be believed."""
         self.fresh_bytes = 0
-        clean(self._connection(), keep, self._clock(), self.path)
+        db, now = self._connection(), self._clock()
+        if self._ages.doubtful(now, partial(lived, db)):
+            if is_too_old(db, keep, now):
+                self._ages.say(f"Events {self.path}", now)
+            keep = Retention(megabytes=keep.megabytes)
+        clean(db, keep, now, self.path)
 
     def undo(self) -> None:
         """End a transaction that failed."""

@@ -148,7 +148,7 @@ def test_a_listener_that_fails_stops_nothing(path: Path, caplog: pytest.LogCaptu
 
 
 def test_snapshots_lie_beside_the_database_and_go_with_their_events(path: Path) -> None:
-    keep = Retention(days=1)
+    keep = Retention(days=0.5)
     with EventStore(path, retention=keep, clock=lambda: NOW) as recorder:
         session = recorder.begin("a", NOW)
         recorder.record(session, [enter(1), enter(2)], [b"jpeg", None])
@@ -157,7 +157,7 @@ def test_snapshots_lie_beside_the_database_and_go_with_their_events(path: Path) 
     assert file.read_bytes() == b"jpeg"
     assert first.snapshot.startswith("events-snapshots/session-")
     assert second.snapshot == ""
-    later = EventStore(path, retention=keep, clock=lambda: NOW + 2 * 86400)
+    later = EventStore(path, retention=keep, clock=lambda: NOW + 0.9 * 86400)
     assert eventually(lambda: not file.exists())
     later.close()
     assert read(path) == []
@@ -529,6 +529,35 @@ def test_retention_by_age(path: Path) -> None:
         assert eventually(lambda: [e.track for e in read(path)] == [3, 1])
 
 
+def test_a_clock_that_starts_far_ahead_deletes_nothing(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As of a board whose battery is empty, started twice before the network sets its clock."""
+    caplog.set_level("INFO")
+    with EventStore(path, clock=lambda: NOW) as recorder:
+        recorder.record(recorder.begin("a", NOW), [enter(k) for k in range(2000)])
+    keep = Retention(days=30, megabytes=0.1)
+    for start in range(2):
+        wrong = NOW + 4000 * 86400 + 30 * start
+        with EventStore(path, retention=keep, clock=lambda: wrong) as recorder:
+            recorder.record(recorder.begin("b", wrong), [enter(3000 + start, wrong)])
+            assert eventually(lambda: len(read(path)) < 1500)  # the bound in bytes holds
+    assert len(read(path)) > 100
+    told = [r.getMessage() for r in caplog.records if "the clock (" in r.getMessage()]
+    assert len(told) == 2  # at each start
+    assert "(2037-" in told[0]
+
+
+def test_a_clock_that_leaps_is_believed_when_it_keeps_to_it(path: Path) -> None:
+    clock = [NOW]
+    pace = Pace(upkeep=1.0)
+    with EventStore(path, retention=Retention(days=1), clock=lambda: clock[0], pace=pace) as store:
+        store.record(store.begin("a", NOW), [enter(1)])
+        assert store.flush()
+        clock[0] = NOW + 10 * 86400
+        assert eventually(lambda: not read(path))
+
+
 def test_retention_by_size_keeps_the_newest(path: Path) -> None:
     with EventStore(path) as recorder:
         session = recorder.begin("a")
@@ -757,6 +786,7 @@ def test_paths_in_a_database_lead_nowhere_else(path: Path) -> None:
         assert snapshots.read(path, snapshot) is None
         db = sqlite3.connect(path, isolation_level=None)
         db.execute("UPDATE event SET snapshot = ?", (snapshot,))
+        db.execute("UPDATE session SET started = ?", (NOW - 7200,))  # the clock can be believed
         db.close()
         with EventStore(path, retention=Retention(days=1), clock=lambda: NOW) as recorder:
             assert eventually(lambda: not read(path))
