@@ -109,6 +109,7 @@ class _Wire:
 
     socket: socket.socket
     packets: Packets = field(default_factory=Packets)
+    began: float = 0.0
     heard: float = 0.0
     said: float = 0.0
     greeted: bool = False
@@ -157,6 +158,7 @@ class Line(Closing):
         take: called with messages that have come, in the line's thread.
         tell: called with (connected, why not), in the line's thread.
         full: True while nothing more shall be read.
+        patience: seconds that the broker has to let us in.
 
     Raises:
         OutputError: a file for TLS cannot be read.
@@ -171,10 +173,11 @@ class Line(Closing):
         take: Callable[[list[Message]], None],
         tell: Callable[[bool, str], None],
         full: Callable[[], bool],
+        patience: float = 2 * KEEPALIVE_SECONDS,
     ) -> None:
         self._broker, self._name, self._topics = broker, broker.client or name, tuple(topics)
         self._take, self._tell, self._full = take, tell, full
-        self._tls = _tls(broker)
+        self._tls, self._patience = _tls(broker), patience
         self._guard = threading.Lock()
         self._out = b""
         self._number = 0
@@ -254,7 +257,7 @@ class Line(Closing):
     def _speak(self, connected: socket.socket) -> str:
         connected.setblocking(False)
         now = time.monotonic()
-        wire = _Wire(connected, heard=now, said=now)
+        wire = _Wire(connected, began=now, heard=now, said=now)
         with self._guard:
             self._up, self._out = True, self._hello()
         while not self._stop.is_set() or self._out:
@@ -286,6 +289,8 @@ class Line(Closing):
         if now - wire.said > KEEPALIVE_SECONDS / 2:
             with self._guard:
                 self._out += PING
+        if not self._heard and now - wire.began > self._patience:
+            raise TimeoutError("it does not let us in")  # whatever else it sends
         if not listening:
             wire.heard = now
         elif now - wire.heard > 2 * KEEPALIVE_SECONDS:

@@ -17,12 +17,13 @@ from fleet_peers import NOW, Collector, drained, link, record
 from postgres import Postgres
 
 from edgepose.collect.receive import ReceivePace, Receiver
-from edgepose.collect.store import FleetStore, Wanted
+from edgepose.collect.store import Arrival, FleetStore, Wanted
 from edgepose.collect.store_postgres import PostgresStore
 from edgepose.collect.store_sqlite import SqliteStore
 from edgepose.events.event import Event, iso_time
 from edgepose.events.log import EventLog
 from edgepose.events.store import EventStore
+from edgepose.fleet.messages import Batch
 
 
 @pytest.fixture
@@ -436,3 +437,21 @@ def test_retention_at_the_centre_is_counted(
         drained(device)
     assert store.clean(time.time() + 1) == 5
     assert list(store.counts().values()) == [(0, 5)]
+
+
+def test_retention_at_the_centre_waits_where_the_clock_may_be_wrong(
+    broker: Broker, store: FleetStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+
+    def came(number: int, ago: float) -> None:
+        batch = Batch("run", number, number, number, (Event("enter", NOW, number, id=number),))
+        store.write([Arrival("cam-1", time.time() - ago, batch)])
+
+    came(1, 4000 * 86400)
+    with collector(broker, store, keep_days=30):
+        wait_for(lambda: "the clock (" in caplog.text, "a word about the clock")
+    assert tracks(store) == [1]
+    came(2, 7200)  # it was on in the hours before
+    with collector(broker, store, keep_days=30):
+        wait_for(lambda: tracks(store) == [2], "what is old to go")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import socket
 import struct
@@ -85,6 +86,36 @@ def test_who_is_no_broker_or_wants_us_not(tmp_path: Path, answer: bytes, why: st
             Receiver(f"mqtt://127.0.0.1:{port}", store)
     finally:
         listening.close()
+
+
+def test_who_drips_and_never_lets_us_in_is_left() -> None:
+    listening = socket.create_server(("127.0.0.1", 0))
+    told: list[str] = []
+    enough = threading.Event()
+
+    def tell(up: bool, why: str) -> None:
+        told.append(why)
+        enough.set()
+
+    def drip() -> None:
+        with listening.accept()[0] as connection:
+            connection.sendall(b"\x20\x7f")
+            with contextlib.suppress(OSError):
+                while not enough.wait(0.05):
+                    connection.sendall(b"\0")
+
+    dripping = threading.Thread(target=drip)
+    dripping.start()
+    broker = broker_of(f"mqtt://127.0.0.1:{listening.getsockname()[1]}")
+    calls: dict[str, Any] = {"take": lambda messages: None, "tell": tell, "full": lambda: False}
+    try:
+        with Line(broker, "waits", (), patience=0.2, **calls):
+            assert enough.wait(60)
+    finally:
+        enough.set()
+        listening.close()
+        dripping.join(10)
+    assert told[0] == "no broker answers (it does not let us in)"
 
 
 class Slow(SqliteStore):
