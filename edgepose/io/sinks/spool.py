@@ -15,6 +15,7 @@ from edgepose.errors import OutputError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+TAILS = ("-wal", "-shm")  # of the names of what SQLite keeps beside a file
 
 
 class Spool:
@@ -32,6 +33,9 @@ class Spool:
         self._lock = threading.Lock()
         self.dropped = 0
         self._failing = False
+        self._newest = (
+            0  # number of the last message; a file that takes another's place counts on from it
+        )
         try:
             self._open()
         except sqlite3.DatabaseError as e:
@@ -41,10 +45,10 @@ class Spool:
                 ) from None
             self._start_anew(e)
 
-    def _open(self) -> None:
+    def _open(self, journal: str = "WAL") -> None:
         base = sqlite3.connect(self._path or ":memory:", check_same_thread=False, timeout=1.0)
         try:
-            base.execute("PRAGMA journal_mode=WAL")
+            base.execute(f"PRAGMA journal_mode={journal}")
             base.execute("PRAGMA synchronous=OFF")  # a crash of the machine may lose some
             base.execute("PRAGMA locking_mode=EXCLUSIVE")
             with base:
@@ -52,6 +56,9 @@ class Spool:
                     "CREATE TABLE IF NOT EXISTS messages "
                     "(id INTEGER PRIMARY KEY AUTOINCREMENT, topic TEXT, payload BLOB)"
                 )
+                if self._newest:
+                    base.execute("INSERT OR IGNORE INTO messages (id) VALUES (?)", (self._newest,))
+                    base.execute("DELETE FROM messages WHERE topic IS NULL")
                 # reads every page that matters: damage shows now, and not in the middle of a run
                 self._count = base.execute(
                     "SELECT count(*) FROM messages WHERE length(topic) + length(payload) >= 0"
@@ -60,6 +67,11 @@ class Spool:
             base.close()
             raise
         self._base = base
+        self._inodes = self._named()
+
+    def _named(self) -> list[int]:
+        """Which files have our names now: the queue, its log and what goes with that."""
+        return [_inode(self._path + tail) if self._path else 0 for tail in ("", *TAILS)]
 
     def _is_spool(self) -> bool:
         """Whether the damaged file was ours, as far as its beginning tells: others are left alone."""
@@ -78,7 +90,7 @@ class Spool:
         aside = f"{self._path}.damaged-{int(time.time())}"
         try:
             os.replace(self._path, aside)
-            for tail in ("-wal", "-shm"):
+            for tail in TAILS:
                 with suppress(FileNotFoundError):
                     os.unlink(self._path + tail)
             self._open()
@@ -99,7 +111,9 @@ class Spool:
         """Append a message; one that cannot be stored (a full disk) is dropped and counted."""
 
         def insert(base: sqlite3.Connection) -> bool:
-            base.execute("INSERT INTO messages (topic, payload) VALUES (?, ?)", (topic, payload))
+            values = (topic, payload)
+            done = base.execute("INSERT INTO messages (topic, payload) VALUES (?, ?)", values)
+            self._newest = done.lastrowid or 0
             oldest = "SELECT id FROM messages ORDER BY id LIMIT ?"
             base.execute(f"DELETE FROM messages WHERE id IN ({oldest})", (over,))
             return True
@@ -129,6 +143,8 @@ class Spool:
         """A transaction that ends no run: where it fails (None), that is said once, and a damaged file
         is put aside."""
         try:
+            if self._path and _inode(self._path) != self._inodes[0]:
+                self._follow()
             with self._base:
                 result = work(self._base)
         except sqlite3.Error as e:
@@ -141,6 +157,42 @@ class Spool:
             return None
         self._failing = False
         return result
+
+    def _follow(self) -> None:
+        """Go on in a new file where ours lost its name, else in memory; what waits goes along."""
+        name, old = self._path, self._base
+        for tail, mine in zip(TAILS, self._inodes[1:], strict=True):
+            if mine and _inode(name + tail) == mine:  # else it would be read as the new one's
+                with suppress(OSError):
+                    os.unlink(name + tail)
+        try:
+            self._take_over(
+                old, "DELETE"
+            )  # without a log, whose name `old` deletes when it is closed
+        except sqlite3.Error:
+            self._path = ""
+            self._take_over(old, "WAL")
+        old.close()
+        self._base.execute("PRAGMA journal_mode=WAL")
+        self._inodes = self._named()
+        where = "in a new one" if self._path else "in memory"
+        log.warning("The MQTT spool %s was deleted or moved away. Messages wait %s.", name, where)
+
+    def _take_over(self, old: sqlite3.Connection, journal: str) -> None:
+        """Open our file, or memory, and copy what waits in another.
+
+        Raises:
+            sqlite3.Error: neither changes.
+        """
+        self._open(journal)
+        try:
+            rows = old.execute("SELECT id, topic, payload FROM messages")
+            with self._base:
+                self._base.executemany("INSERT OR IGNORE INTO messages VALUES (?, ?, ?)", rows)
+                (self._count,) = self._base.execute("SELECT count(*) FROM messages").fetchone()
+        except sqlite3.Error:
+            self._base.close()
+            raise
 
     def _go_on(self, error: sqlite3.Error) -> None:
         """With a new file, or without one where that cannot be made."""
@@ -155,3 +207,11 @@ class Spool:
         """Close the file."""
         with self._lock:
             self._base.close()
+
+
+def _inode(path: str) -> int:
+    """Which file has a name, 0 where there is none."""
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -224,6 +225,54 @@ def test_damage_in_the_middle_of_a_run(tmp_path: Path) -> None:
         spool.add("t", str(i).encode())
     assert spool.dropped
     assert spool.after(0, 999)[-1][2] == b"49"
+    spool.close()
+
+
+@pytest.mark.parametrize("way", ["deleted", "moved", "whole", "folder"])
+def test_a_spool_that_loses_its_name_goes_on_in_a_new_one(
+    way: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "spools"
+    folder.mkdir()
+    path = folder / "queue.db"
+    spool = Spool(str(path), 1000)
+    for i in range(5):
+        spool.add("t", b"%d" % i)
+    spool.remove(1)
+    if way == "deleted":
+        path.unlink()
+    elif way == "moved":
+        path.rename(tmp_path / "old.db")
+    else:
+        shutil.rmtree(folder)
+    if way == "whole":
+        folder.mkdir()
+    spool.add("t", b"new")
+    assert [(n, p) for n, _, p in spool.after(2, 99)] == [
+        (3, b"2"), (4, b"3"), (5, b"4"), (6, b"new"),
+    ]  # fmt: skip
+    assert (len(spool), spool.dropped) == (5, 0)
+    assert caplog.text.count("was deleted or moved away") == 1
+    spool.close()
+    if way != "folder":  # then in memory
+        assert len(Spool(str(path), 1000)) == 5
+
+
+def test_numbers_go_on_in_a_file_that_takes_the_place_of_a_damaged_one(tmp_path: Path) -> None:
+    """Who sends has come to a number, and asks for what follows it."""
+    path = tmp_path / "queue.db"
+    spool = Spool(str(path), 1000)
+    for i in range(100):
+        spool.add("t", bytes([i]) * 500)
+    last = spool.after(0, 999)[-1][0]
+    spool._base.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    spool._base.execute("PRAGMA cache_size=1")
+    data = path.read_bytes()
+    path.write_bytes(data[:4096] + b"\xff" * (len(data) - 4096))
+    for i in range(20):
+        spool.add("t", b"%d" % i)
+    assert spool.dropped
+    assert spool.after(last, 999)[-1][2] == b"19"
     spool.close()
 
 
