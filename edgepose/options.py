@@ -29,7 +29,7 @@ class Option:
         help: its description. names: further spellings beside `--field-name`. off: the spelling that
             switches it off. metavar: what stands for the value in the help. least, most: bounds of
             a number. hidden: not in the help. argument: a word by its place, without a name. writes: the
-            file that it names is written.
+            file that it names is written. mixed: of its words the command itself says which are written.
     """
 
     def __init__(
@@ -43,10 +43,12 @@ class Option:
         hidden: bool = False,
         argument: bool = False,
         writes: bool = False,
+        mixed: bool = False,
     ) -> None:
         self.help, self.names, self.off, self.metavar = help, names, off, metavar
         self.least, self.most = least, most
-        self.hidden, self.argument, self.writes = hidden, argument, writes
+        self.hidden, self.argument = hidden, argument
+        self.writes, self.mixed = writes, mixed
 
 
 @dataclass(frozen=True)
@@ -371,7 +373,7 @@ class Posenet(OptionGroup):
       posenet rtsp://camera/stream --headless --json - --track
     """
 
-    inputs: Annotated[tuple[str, ...], Option(metavar="[INPUT]... [OUTPUT]", argument=True)] = ()
+    inputs: Annotated[tuple[str, ...], Option(metavar="[INPUT]... [OUTPUT]", argument=True, mixed=True)] = ()
     network: NetworkChoice = NetworkChoice()
     estimator: EstimatorChoice = EstimatorChoice()
     source: SourceChoice = SourceChoice()

@@ -7,7 +7,8 @@ from typing import Annotated, ClassVar
 
 from edgepose.options import AsJson, Option, TalkChoice
 
-Store = Annotated[str, Option("Where the events are. [default: EDGEPOSE_FLEET_STORE, else fleet.db in EDGEPOSE_HOME]", metavar="FILE|postgresql://...")]
+STORE = "Where the events are. [default: EDGEPOSE_FLEET_STORE, else fleet.db in EDGEPOSE_HOME]", "FILE|postgresql://..."
+Store = Annotated[str, Option(STORE[0], metavar=STORE[1])]
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Collect:
     """
 
     broker: Annotated[str, Option(metavar="[BROKER]", argument=True)] = ""
-    store: Store = ""
+    store: Annotated[str, Option(STORE[0], metavar=STORE[1], writes=True)] = ""
     group: Annotated[str, Option("Share the work with other collectors of this name.", metavar="NAME")] = ""
     keep_days: Annotated[float, Option("Delete events that came earlier; 0 = never.", least=0, most=1e6)] = 0.0
     poses: Annotated[Path | None, Option("Take the poses of devices (`serve --fleet-poses`); needs EDGEPOSE_POSES_KEY.", metavar="FOLDER")] = None

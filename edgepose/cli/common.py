@@ -213,7 +213,7 @@ def run_app(app: typer.Typer, argv: Sequence[str], name: str, taking: Container[
     except OSError as e:  # of a file or folder that nobody has given a better message
         if debug:
             raise
-        return fail(f"{e.strerror or e}{f': {e.filename}' if e.filename else ''}.")
+        return fail(_of_the_system(e))
     except Exception as e:  # what is left is ours to mend
         if debug:
             raise
@@ -221,6 +221,16 @@ def run_app(app: typer.Typer, argv: Sequence[str], name: str, taking: Container[
             f"unexpected {type(e).__name__}: {e}. This is a defect; run again with --debug and "
             "report what it prints."
         )
+
+
+def _of_the_system(error: OSError) -> str:
+    """An error of a file or folder in words; where the folder that we are in is gone, no path means anything."""
+    if isinstance(error, FileNotFoundError) and not error.filename:
+        try:
+            os.getcwd()
+        except FileNotFoundError:
+            return "The folder that this was started in is gone. Go into another one (cd), then run it again."
+    return f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}."
 
 
 def leave(code: int) -> NoReturn:

@@ -26,7 +26,7 @@ def start(asked: Posenet) -> int:
         print(f"edgepose {__version__}")
         return EXIT_DONE
     inputs, outputs = split_positionals(asked.inputs, asked.source.source, asked.output.output)
-    refuse_what_is_read(asked, outputs)
+    refuse_what_is_read(asked, outputs, inputs)
     share_heaps()  # before the first thread
     lanes = wanted_lanes(asked.estimator, asked.engine) if many_frames(inputs) else 1
     begun = begin(asked.network, asked.estimator, asked.engine, lanes)

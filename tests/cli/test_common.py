@@ -175,3 +175,16 @@ def test_a_line_is_written_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None
         "edgepose: http://127.0.0.1:80/\n",
         "as jetson-utils\n",
     ]
+
+
+def test_who_is_in_a_folder_that_is_gone_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = typer.Typer()
+    made.command()(lambda: print(os.path.abspath("x.jpg")))
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert run_app(made, [], "edgepose") == 1
+    assert "The folder that this was started in is gone." in capsys.readouterr().err

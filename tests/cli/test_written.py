@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from edgepose.cli.commands import COMMANDS, Command
+from edgepose.cli.serve_options import Serve
 from edgepose.cli.written import refuse_what_is_read
 from edgepose.errors import UsageError
 from edgepose.options import Field, Posenet, build, fields_of
@@ -18,7 +19,7 @@ WRITERS = [c for c in COMMANDS if any(f.option.writes for f in fields_of(c.optio
 
 
 def names_a_file(field: Field) -> bool:
-    return field.kind in (str, Path) and not (field.many and field.option.argument)
+    return field.kind in (str, Path) and not field.option.mixed
 
 
 def needed(fields: tuple[Field, ...]) -> dict[str, Any]:
@@ -78,6 +79,15 @@ def test_every_name_of_a_file_is_the_file(
         refuse_what_is_read(posenet_options(zones=Path(name), json="file.json"))
     with pytest.raises(UsageError, match="is a file that this command reads"):
         refuse_what_is_read(posenet_options(gestures=f"builtin,{name}"), ["file.json"])
+
+
+def test_inputs_are_read_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("film.mp4").write_text("")
+    with pytest.raises(UsageError, match="is the input itself"):
+        refuse_what_is_read(posenet_options(input_save="film.mp4"), (), ["film.mp4"])
+    with pytest.raises(UsageError, match="is a file that this command reads"):
+        refuse_what_is_read(build(Serve, {"sources": ("door=./film.mp4",), "db": "film.mp4"}))
 
 
 def test_configuration_is_read_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
