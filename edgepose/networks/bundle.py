@@ -222,7 +222,7 @@ def _valid_index(index: Any) -> bool:
     networks, files = index.get("networks"), index.get("files")
     if not isinstance(networks, list) or not isinstance(files, dict):
         return False
-    return all(
+    return bool(networks) and all(
         isinstance(n, dict)
         and _matches(NAME, n.get("network"))
         and _matches(VARIANT, n.get("variant"))

@@ -163,6 +163,7 @@ OP = "openpose-mobilenet-v2-small/FP32/openpose-mobilenet-v2-small.onnx"
         (lambda f, i: claim(f, i, "/tmp/evil", b"x"), "unsafe path"),
         (lambda f, i: i.update(format=2), "cannot read"),
         (lambda f, i: i.update(networks=3), "cannot read"),
+        (lambda f, i: i.update(networks=[]), "cannot read"),
         (lambda f, i: i.update(files=[]), "cannot read"),
         (lambda f, i: i["networks"].append({"network": "../x", "variant": "a"}), "cannot read"),
         (lambda f, i: i["networks"].append({"network": "own", "variant": None}), "cannot read"),
