@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from typing import Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MAX_CONNECTIONS = 500
@@ -122,6 +123,16 @@ class Connection(H11Protocol):
         """A request was answered; the next one may come."""
         super().on_response_complete()
         self._watch()
+
+    def send_400_response(self, msg: str) -> None:
+        """What cannot be read is answered where no answer has begun; one that is being made goes nowhere."""
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
 
     def handle_websocket_upgrade(self, event: Any) -> None:
         """From now on another protocol has the transport; it sends pings to who is silent."""

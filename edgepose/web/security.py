@@ -169,6 +169,8 @@ def _check_body(headers: Headers, changes: bool) -> None:
     length = headers.get("content-length", "")
     if length.isascii() and length.isdigit() and int(length[:20]) > MAX_BODY:
         raise Refusal(413, f"A body may have at most {MAX_BODY} bytes.")
+    if length and "transfer-encoding" in headers:  # a proxy before us may believe the other one
+        raise Refusal(400, "A body has a length or is chunked, not both.")
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     has_body = length not in ("", "0") or headers.get("transfer-encoding", "") != ""
     if changes and has_body and kind != "application/json":

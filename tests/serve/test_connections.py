@@ -79,6 +79,39 @@ def test_who_goes_while_a_websocket_is_opened_leaves_no_trace_in_the_log(served:
     assert not [line for line in served.said if "Traceback" in line or "ERROR" in line]
 
 
+CHUNKED = b"PUT /api/v1/source HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n"
+JSON = b"Content-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "answered"), [(CHUNKED, False), (CHUNKED, True), (CHUNKED + JSON, False)]
+)
+def test_a_body_that_is_no_http_leaves_no_trace_in_the_log(
+    served: Served, head: bytes, answered: bool
+) -> None:
+    """Whether the answer comes before what cannot be read, after it, or never."""
+    bad = b"-1\r\nx"
+    with socket.create_connection(("127.0.0.1", served.port), timeout=60) as connection:
+        if answered:
+            connection.sendall(head + b"\r\n")
+            assert connection.recv(4096).startswith(b"HTTP/1.1 415")
+            connection.sendall(bad)
+        else:
+            connection.sendall(head + b"\r\n" + bad)
+            assert connection.recv(4096).startswith(b"HTTP/1.1 400")
+        with contextlib.suppress(ConnectionResetError):
+            while connection.recv(4096):
+                pass
+    assert served.get("/healthz")["ok"]
+    assert not [line for line in served.said if "Traceback" in line or "Fatal" in line]
+
+
+def test_a_body_of_two_lengths_is_refused(served: Served) -> None:
+    with socket.create_connection(("127.0.0.1", served.port), timeout=60) as connection:
+        connection.sendall(CHUNKED + JSON + b"Content-Length: 4\r\n\r\n0\r\n\r\n")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 400")
+
+
 @pytest.fixture(scope="module")
 def hasty() -> Iterator[int]:
     """The port of a server that gives a request two seconds: what is in time keeps far from them."""
