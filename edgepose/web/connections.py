@@ -26,6 +26,7 @@ BACKLOG = 64  # connections accepted at once
 REQUEST_SECONDS = 15.0  # for a header; of a body that is on its way, between two looks at its rate
 SLOWEST = 4096  # bytes a second of such a body
 LINES = 5  # of the same kind in the log...
+NOT_UTF8 = "send_receive_event_to_app"  # where uvicorn logs that a WebSocket's text is none
 MINUTE = 60.0  # ...in so many seconds
 
 
@@ -180,6 +181,8 @@ class Sparse(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """True where a record may pass."""
+        if record.funcName == NOT_UTF8:
+            record.exc_info = record.exc_text = None  # a client's fault: a line will do
         now = time.monotonic()
         if now - self._since > self._seconds:
             self._since = now

@@ -106,6 +106,22 @@ def test_a_body_that_is_no_http_leaves_no_trace_in_the_log(
     assert not [line for line in served.said if "Traceback" in line or "Fatal" in line]
 
 
+def test_a_text_that_is_none_in_a_websocket_is_a_line_in_the_log(served: Served) -> None:
+    opening = (
+        "GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", served.port), timeout=60) as connection:
+        connection.sendall(opening.encode())
+        assert connection.recv(12) == b"HTTP/1.1 101"
+        connection.sendall(b"\x81\x82\0\0\0\0\xff\xfe")
+        with contextlib.suppress(ConnectionResetError):
+            while connection.recv(4096):
+                pass
+    assert served.get("/healthz")["ok"]
+    assert not [line for line in served.said if "Traceback" in line or "UnicodeDecode" in line]
+
+
 def test_a_body_of_two_lengths_is_refused(served: Served) -> None:
     with socket.create_connection(("127.0.0.1", served.port), timeout=60) as connection:
         connection.sendall(CHUNKED + JSON + b"Content-Length: 4\r\n\r\n0\r\n\r\n")
