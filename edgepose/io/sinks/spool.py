@@ -33,9 +33,7 @@ class Spool:
         self._lock = threading.Lock()
         self.dropped = 0
         self._failing = False
-        self._newest = (
-            0  # number of the last message; a file that takes another's place counts on from it
-        )
+        self._newest = 0  # number of the last message: a file in another's place counts on from it
         try:
             self._open()
         except sqlite3.DatabaseError as e:
@@ -166,9 +164,8 @@ class Spool:
                 with suppress(OSError):
                     os.unlink(name + tail)
         try:
-            self._take_over(
-                old, "DELETE"
-            )  # without a log, whose name `old` deletes when it is closed
+            # without a log, whose name `old` deletes when it is closed
+            self._take_over(old, "DELETE")
         except sqlite3.Error:
             self._path = ""
             self._take_over(old, "WAL")
