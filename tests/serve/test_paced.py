@@ -48,7 +48,7 @@ def test_a_slow_reader_misses_frames_but_stays_in_time() -> None:
     assert len(taken) < 50
     assert taken == sorted(set(taken))
     assert taken[0] == 0
-    assert taken[-1] > 90
+    assert taken[-1] > 50  # it would be at 20 without leaving any out; its last sleep may be long
 
 
 def test_closing_ends_the_wait_for_the_next_frame() -> None:
