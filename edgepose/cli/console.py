@@ -34,9 +34,13 @@ def parse_level(text: str) -> int:
 
 
 def say_line(text: str) -> None:
-    """Write a line to stderr in one piece: print() writes its end apart, and threads come between."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
+    """Write a line to stderr in one piece: print() writes its end apart, and threads come between.
+
+    No run ends, and no exit code changes, of a full disk behind `2>log` or of a reader that left.
+    """
+    with suppress(OSError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 class Talk:
@@ -74,11 +78,11 @@ class Talk:
     def _say(self, level: str, text: str) -> None:
         if self.level < LEVELS.index(level):
             return
-        with suppress(OSError):  # a full disk behind `2>log`, a reader that left: no run ends of it
-            if self.bars:
-                self.console.print(text, markup=False, soft_wrap=True)
-            else:
-                say_line(text)
+        if not self.bars:
+            say_line(text)
+            return
+        with suppress(OSError):  # as there
+            self.console.print(text, markup=False, soft_wrap=True)
 
     def error(self, text: str) -> None:
         """What failed."""

@@ -188,3 +188,10 @@ def test_who_is_in_a_folder_that_is_gone_is_told_so(
     gone.rmdir()
     assert run_app(made, [], "edgepose") == 1
     assert "The folder that this was started in is gone." in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has /dev/full")
+def test_messages_that_find_no_room_change_no_exit_code() -> None:
+    command = [sys.executable, "-m", "edgepose", "posenet", str(PICTURE), "--topolgy", "x"]
+    with open("/dev/full", "w") as full:
+        assert subprocess.run(command, stderr=full).returncode == EXIT_USAGE
