@@ -21,8 +21,10 @@ def address(uri: Uri, options: SourceOptions, *, ends: bool = False) -> Address:
     hls = uri.path.lower().endswith((".m3u8", ".m3u"))
     ffmpeg = {"timeout": str(round(options.timeout / 2 * 1e6)), "user_agent": "edgepose"}
     if not hls:
-        # FFmpeg 8 asks again on a connection that it wanted closed, and loses frames where it was
-        ffmpeg["multiple_requests"] = "1"
+        # FFmpeg 8 asks again on a connection that it wanted closed, and loses frames where it was;
+        # where the server has closed one that it promised to keep, it has to ask once more
+        ffmpeg.update(multiple_requests="1", reconnect="1", reconnect_on_network_error="1")
+        ffmpeg["reconnect_delay_max"] = "0"
     if hls and not ends:
         ffmpeg["live_start_index"] = "-1"  # the newest segment, not the third newest
         ffmpeg.update(fpsprobesize="1", analyzeduration="200000")

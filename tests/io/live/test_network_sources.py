@@ -42,8 +42,9 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(content)
             self.close_connection = True
-        elif self.path.startswith("/ranges/"):
-            self.part(Path(self.directory, self.path.removeprefix("/ranges/")).read_bytes())
+        elif self.path.startswith(("/ranges/", "/promised/")):
+            self.part(Path(self.directory, self.path.split("/", 2)[2]).read_bytes())
+            self.close_connection |= self.path.startswith("/promised")
         elif self.path.startswith(("/untold/", "/chunked/")):
             self.untold(self.path.startswith("/chunked"))
         elif self.path.startswith("/secret") and not self.headers.get("Authorization"):
@@ -145,9 +146,10 @@ def test_of_a_broken_transfer_no_frame_is_lost(web: tuple[str, Path]) -> None:
 
 
 @pytest.mark.parametrize("name", ["film.mp4", "film.avi", "film.mkv"])
-@pytest.mark.parametrize("way", ["ranges", "untold"])
+@pytest.mark.parametrize("way", ["ranges", "promised", "untold"])
 def test_a_film_is_whole_however_it_is_served(way: str, name: str, web: tuple[str, Path]) -> None:
-    """Where the index is fetched first and the rest after it; where nobody says how many bytes will come."""
+    """Where the index is fetched first and the rest after it, by a server that closes what it promised to
+    keep open too; where nobody says how many bytes will come."""
     address, folder = web
     if (way, name) == ("untold", "film.mp4"):
         make_film(str(folder / name), movflags="faststart")
