@@ -32,6 +32,7 @@ SHIPPED_PTX = FOLDER / "kernels.ptx"
 OPTIONS = ("--fmad=false", "--std=c++17")
 # Compute capabilities that we care for: Turing, A100, Orin, Ada, Hopper, Thor.
 TARGETS = ("75", "80", "87", "89", "90", "110")
+_SEAL = hashlib.sha256().digest_size
 _INCLUDE = re.compile(r'^#include "([\w.]+)"$', re.MULTILINE)
 _DIGEST = re.compile(r"^// sources (\w+)$", re.MULTILINE)
 
@@ -190,16 +191,24 @@ def compile_nvcc(target: str) -> bytes:
 
 
 def cached(target: str, driver: str, make: Callable[[], bytes]) -> bytes:
-    """A cubin from the cache, else from `make`, which is then kept; an unwritable cache is no error."""
+    """A cubin from the cache, else from `make`, which is then kept; an unwritable cache is no error.
+
+    Behind a cubin in the cache stands its sha256: one that was damaged may load and count wrongly.
+    """
     path = kernels_cache() / f"{digest()}-sm_{target}-driver_{driver}.cubin"
-    try:
-        return path.read_bytes()
-    except OSError:
-        data = make()
+    with suppress(OSError):
+        kept = path.read_bytes()
+        if _sealed(kept[:-_SEAL]) == kept:
+            return kept[:-_SEAL]
+    data = make()
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, data)
+        write_atomically(path, _sealed(data))
     return data
+
+
+def _sealed(data: bytes) -> bytes:
+    return data + hashlib.sha256(data).digest()
 
 
 def forget(target: str, driver: str) -> None:

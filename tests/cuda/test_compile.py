@@ -80,6 +80,18 @@ def test_a_cubin_is_compiled_once_for_a_target_and_driver() -> None:
     assert len(list(kernels_cache().iterdir())) == 3
 
 
+@pytest.mark.parametrize("harm", ["a bit", "cut", "empty", "of an earlier version"])
+def test_a_damaged_cubin_is_compiled_again(harm: str) -> None:
+    cubin = bytes(range(256))
+    assert compiler.cached("87", "12.6", lambda: cubin) == cubin
+    (path,) = kernels_cache().iterdir()
+    kept = path.read_bytes()
+    flipped = kept[:100] + bytes([kept[100] ^ 1]) + kept[101:]
+    path.write_bytes({"a bit": flipped, "cut": kept[:200], "empty": b""}.get(harm, cubin))
+    assert compiler.cached("87", "12.6", lambda: b"made again") == b"made again"
+    assert compiler.cached("87", "12.6", lambda: b"never made") == b"made again"
+
+
 def test_a_cache_that_cannot_be_written_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEPOSE_CACHE", "/dev/null/cache")
     assert compiler.cached("87", "12.6", lambda: b"cubin") == b"cubin"
