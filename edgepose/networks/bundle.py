@@ -257,7 +257,13 @@ class _Brought:
         """
         if not self.manifest.is_file():
             return
-        manifest = load_manifest(self.manifest)
+        try:
+            manifest = load_manifest(self.manifest)
+        except (
+            NetworkFileError
+        ) as e:  # of its place in the bundle, not in a folder that will be gone
+            reason = str(e).replace(f"{self.root}{os.sep}", "")
+            raise NetworkFileError(f"Bundle {self.bundle}: {reason}") from None
         if manifest.name != self.name:
             raise DownloadError(f"The bundle's manifest of {self.name} is that of another network.")
         taken = registry.shipped_names()

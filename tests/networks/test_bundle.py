@@ -176,8 +176,14 @@ OP = "openpose-mobilenet-v2-small/FP32/openpose-mobilenet-v2-small.onnx"
             "Unknown network",
         ),
         (lambda f, i: i["networks"].append({"network": "own", "variant": "X"}), "Unknown variant"),
-        (lambda f, i: claim(f, i, "own/manifest.json", b"{}"), "manifest"),
-        (lambda f, i: claim(f, i, "own/manifest.json", b"\xff"), "manifest"),
+        (
+            lambda f, i: claim(f, i, "own/manifest.json", b"{}"),
+            "bad.tar: Manifest own/manifest.json",
+        ),
+        (
+            lambda f, i: claim(f, i, "own/manifest.json", b"\xff"),
+            "bad.tar: Manifest own/manifest.json",
+        ),
     ],
 )
 def test_bad_bundles(
@@ -188,6 +194,7 @@ def test_bad_bundles(
     with pytest.raises(EdgeposeError) as e:
         install_bundle(bad)
     assert says in str(e.value)
+    assert ".tmp" not in str(e.value)  # no name of what will be gone
     assert hidden() == []
     assert not Path("/tmp/evil").exists()
     assert not list(bundle.parent.rglob("evil"))
