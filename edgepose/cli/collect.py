@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 import threading
 import time
 from contextlib import ExitStack
@@ -20,7 +19,7 @@ from edgepose.cli.collect_options import (
     CollectWeb,
 )
 from edgepose.cli.common import terminate_as_interrupt
-from edgepose.cli.console import Talk
+from edgepose.cli.console import Talk, say_line
 from edgepose.cli.serve import page_token, say_address
 from edgepose.cli.table import print_table
 from edgepose.collect.receive import Receiver
@@ -152,7 +151,7 @@ def devices(asked: CollectDevices) -> None:
         print(json.dumps({"devices": rows}, ensure_ascii=False))
         return
     if not rows:
-        print("No device has said anything yet.", file=sys.stderr)
+        say_line("No device has said anything yet.")
         return
     print_table(DEVICE_COLUMNS, [_cells(row) for row in rows])
 
@@ -206,9 +205,7 @@ def config(asked: CollectConfig) -> None:
     if len(message) > MOST_BATCH:
         raise UsageError(f"{asked.file} is too long: settings have at most {MOST_BATCH} bytes.")
     _publish(_broker(asked.broker), topic_of(device, CONFIG), message)
-    print(
-        f"Pushed to {device}; `edgepose collect devices` says whether they work.", file=sys.stderr
-    )
+    say_line(f"Pushed to {device}; `edgepose collect devices` says whether they work.")
 
 
 def _settings(file: Path) -> dict[str, Any]:

@@ -188,7 +188,7 @@ def run_app(app: typer.Typer, argv: Sequence[str], name: str, taking: Container[
             near = nearest(option, getattr(e, "possibilities", None) or ())
             message = f"No such option: {option}." + (f" Did you mean {near}?" if near else "")
         if type(e).__name__ == "NoArgsIsHelpError":  # a group without a command: its help
-            print(message, file=sys.stderr)
+            say_line(message)
             return EXIT_USAGE
         if not message:  # the same of older versions, which have shown it
             return EXIT_USAGE

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json as jsonlib
 import os
-import sys
 from pathlib import Path
 
+from edgepose.cli.console import say_line
 from edgepose.cli.options import Doctor
 from edgepose.doctor import Check, run_checks
 from edgepose.doctor.proof import Proof
@@ -97,4 +97,4 @@ def _write_result(path: Path, text: str) -> None:
         write_atomically(path, text)
     except OSError as e:
         raise OutputError(f"Cannot write {path}: {e.strerror}.") from None
-    print(f"Report: {path}", file=sys.stderr)
+    say_line(f"Report: {path}")

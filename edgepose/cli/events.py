@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from edgepose.cli.console import say_line
 from edgepose.cli.serve_options import (
     TIMES,
     EventFilter,
@@ -39,7 +40,7 @@ def list_events(asked: EventsList) -> None:
         return
     _table(page.events)
     if page.cursor:
-        print(f"More: --cursor {page.cursor}", file=sys.stderr)
+        say_line(f"More: --cursor {page.cursor}")
 
 
 def export(asked: EventsExport) -> None:
@@ -59,7 +60,7 @@ def export(asked: EventsExport) -> None:
             sys.stdout.writelines(lines)
         else:
             _write(Path(output), lines)
-            print(f"{counted.count} events in {output}", file=sys.stderr)
+            say_line(f"{counted.count} events in {output}")
 
 
 def hours(asked: EventsHours) -> None:
@@ -97,7 +98,7 @@ def import_events(asked: EventsImport) -> None:
         return
     extra = f", {done.known} were there already" if done.known else ""
     extra += f", {done.skipped} rows were not understood" if done.skipped else ""
-    print(f"{done.new} events of {done.sessions} sessions into {target}{extra}", file=sys.stderr)
+    say_line(f"{done.new} events of {done.sessions} sessions into {target}{extra}")
 
 
 # arguments -----------------------------------------------------------------------------------------
@@ -259,7 +260,7 @@ def _table(events: Iterable[Event]) -> None:
             escape(e.note),
         )
     if not count:
-        print("No events.", file=sys.stderr)
+        say_line("No events.")
         return
     # a pipe has no width: lines stay whole for grep and cut
     width = None if sys.stdout.isatty() else 1000
@@ -297,7 +298,7 @@ def _plot(counts: list[HourCount], *, of_day: bool) -> None:
     from rich.console import Console
 
     if not counts:
-        print("No events.", file=sys.stderr)
+        say_line("No events.")
         return
     console = Console(width=None if sys.stdout.isatty() else 100, highlight=False)
     kind = next(

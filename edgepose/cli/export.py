@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 
+from edgepose.cli.console import say_line
 from edgepose.cli.options import Export
 from edgepose.export.convert import ExportOptions, convert
 from edgepose.flags import parse_size
@@ -22,12 +22,11 @@ def export_checkpoint(asked: Export) -> None:
         install=asked.install,
     )
     done = convert(asked.network, asked.checkpoint, options)
-    print(
+    say_line(
         f"{done.loaded} tensors loaded, {done.unused} not used; ONNX Runtime equals PyTorch within "
-        f"{done.difference:.1e}.",
-        file=sys.stderr,
+        f"{done.difference:.1e}."
     )
     if done.network:
         line = f"Installed as {done.network}: posenet --network {done.network} INPUT"
-        print(line, file=sys.stderr)
+        say_line(line)
     print(json.dumps(asdict(done)) if asked.json else done.file)

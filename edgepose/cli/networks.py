@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from edgepose.cli.console import say_line
 from edgepose.cli.options import Networks, NetworksRemove, NetworksShow
 from edgepose.cli.table import print_table
 from edgepose.errors import EXIT_DONE, EXIT_FAILED, UsageError
@@ -40,7 +40,7 @@ def networks(asked: Networks) -> int:
             [_engine_row(e) for e in engines],
         )
     for line in broken:
-        print(f"edgepose: {line}", file=sys.stderr)
+        say_line(f"edgepose: {line}")
     return EXIT_DONE
 
 
@@ -55,7 +55,7 @@ def show(asked: NetworksShow) -> int:
         data["damaged"] = damaged
     print(json.dumps(data, indent=2) if asked.json else _as_text(data))
     for line in damaged:
-        print(f"edgepose: {line}; `edgepose download {asked.name} --force`", file=sys.stderr)
+        say_line(f"edgepose: {line}; `edgepose download {asked.name} --force`")
     return EXIT_FAILED if damaged else EXIT_DONE
 
 
@@ -69,7 +69,7 @@ def remove(asked: NetworksRemove) -> int:
     if not gone:
         places = ", ".join(str(v.folder) for v in chosen)
         raise UsageError(f"{manifest.name} is not installed (looked in {places}).")
-    print(f"{manifest.name} ({', '.join(gone)}) removed", file=sys.stderr)
+    say_line(f"{manifest.name} ({', '.join(gone)}) removed")
     return EXIT_DONE
 
 

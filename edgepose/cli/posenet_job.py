@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
 
 from edgepose.cli.common import finishing, terminate_as_interrupt
-from edgepose.cli.console import Talk, Ticker
+from edgepose.cli.console import Talk, Ticker, say_line
 from edgepose.cli.inputs import (
     OnEvent,
     behind_the_end,
@@ -192,7 +191,7 @@ def _run(
         found += trackers.told
     _sum_up(summary, found, talk, kept, nothing=not pictures and not sinks)
     if asked.profile:
-        print(profile_table(summary), file=sys.stderr)
+        say_line(profile_table(summary))
     return _exit_code(summary, broken, error, files)
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 
-from edgepose.cli.console import Talk
+from edgepose.cli.console import Talk, say_line
 from edgepose.cli.loading import find_network, load_estimator
 from edgepose.cli.table import print_table
 from edgepose.cli.teach_options import TeachCollect, TeachShow, TeachTrain
@@ -117,7 +116,7 @@ def train_set(asked: TeachTrain) -> None:
         return
     _show(report, asked.wrong)
     window = f" and {taught.window:g} s of motion" if taught.window else ""
-    print(f"{asked.to}: {', '.join(taught.labels)} by the pose{window}", file=sys.stderr)
+    say_line(f"{asked.to}: {', '.join(taught.labels)} by the pose{window}")
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import sqlite3
 import subprocess
@@ -88,6 +89,13 @@ def test_nothing_found_is_no_error(recorded: Path, capsys: pytest.CaptureFixture
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "No events.\n")
     assert run("hours", "--track", "99") == 0
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="only Linux has /dev/full")
+def test_what_is_said_beside_an_answer_needs_no_room(recorded: Path) -> None:
+    command = [sys.executable, "-m", "edgepose", "events", "list", "--track", "99"]
+    with open("/dev/full", "w") as full:
+        assert subprocess.run(command, stderr=full).returncode == 0
 
 
 def test_export_to_every_format(
