@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import typer
 
 from edgepose.cli.commands import COMMANDS, GROUPS, ROOT, Command
-from edgepose.cli.common import leave, run_app
+from edgepose.cli.common import run_app
 from edgepose.cli.help import PlainCommand, PlainGroup, help_of
 from edgepose.cli.typed import callback_of
 from edgepose.options import fields_of, names_with_values
@@ -86,11 +85,6 @@ def run_command(command: Command, words: Sequence[str], name: str) -> int:
     taking = names_with_values(fields_of(command.options))
     bare = len(words) == 1 and words[0] in ("-h", "--help")
     return run_app(make_command(command, bare=bare), words, name, taking)
-
-
-def main() -> None:
-    """Entry point of `edgepose` and `python -m edgepose`."""
-    leave(run_words(sys.argv[1:]))
 
 
 def run_words(words: Sequence[str]) -> int:

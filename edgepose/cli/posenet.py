@@ -7,6 +7,7 @@ import sys
 
 gc.disable()  # what is loaded to start is no garbage, and looking takes a tenth; the work enables it
 
+from edgepose.cli.door import hear  # noqa: E402, I001 - what it does comes first
 from edgepose.cli.commands import COMMANDS  # noqa: E402
 from edgepose.cli.common import leave  # noqa: E402
 from edgepose.cli.main import run_command  # noqa: E402
@@ -14,4 +15,5 @@ from edgepose.cli.main import run_command  # noqa: E402
 
 def main() -> None:
     """Entry point of `posenet`."""
+    hear()
     leave(run_command(COMMANDS[0], sys.argv[1:], "posenet"))

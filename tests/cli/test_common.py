@@ -195,3 +195,17 @@ def test_messages_that_find_no_room_change_no_exit_code() -> None:
     command = [sys.executable, "-m", "edgepose", "posenet", str(PICTURE), "--topolgy", "x"]
     with open("/dev/full", "w") as full:
         assert subprocess.run(command, stderr=full).returncode == EXIT_USAGE
+
+
+@pytest.mark.parametrize("door", ["door", "posenet"])
+def test_ctrl_c_while_a_command_loads_leaves_no_traceback(door: str) -> None:
+    script = (
+        "import os, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(name, *_):\n"
+        "        if name == 'typer': os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder)\n"
+        f"import edgepose.cli.{door}"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")

@@ -227,7 +227,7 @@ def test_help_is_quick_and_complete(run: Run) -> None:
 
 def test_help_loads_nothing_of_the_work() -> None:
     code = (
-        "import sys, edgepose.cli.main as m\n"
+        "import sys, edgepose.cli.door as m\n"
         "sys.argv = ['edgepose', 'download', '--help']\n"
         "try: m.main()\n"
         "except SystemExit: pass\n"

@@ -68,7 +68,7 @@ def test_a_port_in_use_is_said(tmp_path: Path) -> None:
 def test_a_missing_extra_is_said_with_the_command_that_brings_it() -> None:
     script = (
         "import sys; sys.modules['uvicorn'] = None; sys.argv = ['edgepose', 'serve']; "
-        "from edgepose.cli.main import main; main()"
+        "from edgepose.cli.door import main; main()"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 1
