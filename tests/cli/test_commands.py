@@ -94,7 +94,7 @@ def test_a_switch_in_the_environment_that_is_none_is_refused(
 def test_only_the_nearest_name_is_offered(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_app(make_app(), ["posenet", "--netwrok", "x"], "edgepose") == 2
     assert "No such option: --netwrok. Did you mean --network? See" in capsys.readouterr().err
-    assert run_app(make_app(), ["serve", "--mqtt", "x"], "edgepose") == 2
+    assert run_app(make_app(), ["serve", "--port", "0", "--mqtt", "x"], "edgepose") == 2
     assert "Did you mean" not in capsys.readouterr().err
     assert run_app(make_app(), ["evnts"], "edgepose") == 2
     assert "Did you mean 'events'?" in capsys.readouterr().err
