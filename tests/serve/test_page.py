@@ -381,6 +381,14 @@ document.querySelector("input[value=example]").click();
 """
 
 
+def test_who_switches_at_once_reads_no_complaint(page: Any) -> None:
+    """A connection that has not begun yet is let go again; `page` looks at what the browser says."""
+    for source in ("example", "camera") * 3:
+        page.execute_script(f"document.querySelector('input[value={source}]').click()")
+    wait_for(lambda: text(page, "connection") == "Live", "the last connection")
+    wait_for(lambda: text(page, "input").startswith("test://"), "the camera")
+
+
 def test_a_list_of_events_that_never_came_is_asked_for_again(page: Any, server: Served) -> None:
     page.execute_script("document.querySelector('input[value=example]').click()")
     wait_for(lambda: server.get("/api/v1/events", source="example")["events"], "stored events")

@@ -42,6 +42,14 @@ function connect() {
   };
 }
 
+// let go of the connection; the browser complains where that ends before it has begun
+function disconnect() {
+  const old = page.socket;
+  page.socket = null;
+  if (old?.readyState === WebSocket.CONNECTING) old.onopen = () => old.close();
+  else old?.close();
+}
+
 function hear(message) {
   page.heard = Date.now();
   if (message.type === "zones") take(message);
@@ -64,7 +72,7 @@ function choose(source) {
   if (source === page.source) return;
   page.source = source; // "" = all cameras
   for (const radio of document.getElementsByName("source")) radio.checked = radio.value === source;
-  if (page.socket) { const old = page.socket; page.socket = null; old.close(); }
+  disconnect();
   page.people = []; page.tries = 0; page.status = null; page.told = 0;
   if (page.paused) { page.paused = false; put("pause", "Pause"); $("pause").classList.remove("on"); }
   forget_picture(); // else the other input's last picture would stand under this one's name
@@ -119,9 +127,7 @@ function pause(on) {
     set_state(page.state, page.reason);
     return;
   }
-  const old = page.socket;
-  page.socket = null;
-  old?.close();
+  disconnect();
   set_state("connecting");
   connect(); // tells what was missed: states, people, events
 }
@@ -232,10 +238,8 @@ $("older").onclick = () => load_events(page.cursor);
 // a page that nobody sees costs no pictures; its figures and events go on
 // who leaves lets go of the camera, also where the browser keeps the page to come back to
 window.onpagehide = () => {
-  const old = page.socket;
-  page.socket = null;
+  disconnect();
   clearTimeout(page.retry);
-  if (old) old.close();
   hang_up();
   $("picture").removeAttribute("src");
 };
@@ -245,10 +249,8 @@ setInterval(() => {
   if (page.source && page.state === "live") show_stale();
   // a connection that says nothing, not even pings, is none
   if (page.socket?.readyState === WebSocket.OPEN && page.heard && Date.now() - page.heard > 40000) {
-    const old = page.socket;
-    page.socket = null;
+    disconnect();
     page.heard = 0;
-    old.close();
     set_state("offline");
     connect();
   }
