@@ -225,11 +225,10 @@ class Peers:
         self.open: set[Any] = set()
         self._path = uri.path
         credentials = f"{uri.user}:{uri.password}" if uri.user else ""
-        port = uri.port if uri.port or "?" in uri.text else DEFAULT_PORT
         self._loop = Loop.acquire()
         route = web.Route(self._answer, credentials, ("GET", "POST"))
         try:
-            self._server = web.add(uri.host, port, self._path, route)
+            self._server = web.add(uri.host, uri.port_or(DEFAULT_PORT), self._path, route)
         except BaseException:
             Loop.release()
             raise

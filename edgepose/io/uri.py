@@ -108,7 +108,7 @@ class Uri:
     Attributes:
         text: what the user gave, credentials and all; for opening only.
         scheme: lower case: file, v4l2, csi, rtsp, http, ...; `stdin` for `-`.
-        host: without brackets; "" where absent. port: 0 where absent.
+        host: without brackets; "" where absent. port: 0 where absent; free: `:0` asks for any.
         path: file and device: the path; else what follows host and port, with its slash, not decoded.
         query: decoded key-value pairs, the last of equal keys.
         user, password: percent-decoded, "" where absent.
@@ -124,6 +124,11 @@ class Uri:
     user: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
     display: str = ""
+    free: bool = False
+
+    def port_or(self, default: int) -> int:
+        """Where to listen: the port that is stated, 0 for any free one, else `default`."""
+        return self.port if self.free else self.port or default
 
     @property
     def name(self) -> str:
@@ -184,6 +189,7 @@ def _network(text: str, scheme: str, rest: str) -> Uri:
     userinfo, _, rest = _split_userinfo(rest)
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     host, port = _host_port(authority, display)
+    number = int(port or 0)
     if not (authority or userinfo) and scheme in _REMOTE:
         raise UsageError(f"{display} names no host; an address is {scheme}://HOST/...")
     path, _, query = rest[len(authority) :].partition("#")[0].partition("?")
@@ -192,12 +198,13 @@ def _network(text: str, scheme: str, rest: str) -> Uri:
         text,
         scheme,
         host,
-        port,
+        number,
         path,
         tuple(parse_qsl(query, keep_blank_values=True)),
         unquote(user),
         unquote(password),
         display,
+        bool(port) and not number,
     )
 
 
@@ -216,11 +223,11 @@ def _split_userinfo(rest: str) -> tuple[str, str, str]:
     return userinfo, at, rest[len(userinfo) + len(at) :]
 
 
-def _host_port(authority: str, display: str) -> tuple[str, int]:
+def _host_port(authority: str, display: str) -> tuple[str, str]:
     match = _AUTHORITY.fullmatch(authority)
     if not match or int(match[2] or 0) > 65535:
         raise UsageError(
             f"{display}: behind the host stands no port, a number from 0 to 65535. Credentials are given "
             "as scheme://user:password@host."
         )
-    return match[1].strip("[]"), int(match[2] or 0)
+    return match[1].strip("[]"), match[2] or ""

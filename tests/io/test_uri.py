@@ -80,6 +80,20 @@ def test_network_names(
     assert got == (host, port, path, user, password, display)
 
 
+@pytest.mark.parametrize(
+    ("text", "port"),
+    [
+        ("http://127.0.0.1/cam", 8080),
+        ("http://127.0.0.1/cam?picture", 8080),
+        ("http://@:9/cam", 9),
+        ("http://@:0/cam", 0),
+        ("http://me:pw@[::1]:0/cam?x", 0),
+    ],
+)
+def test_where_to_listen(text: str, port: int) -> None:
+    assert parse(text).port_or(8080) == port
+
+
 def test_query_is_decoded() -> None:
     uri = parse("http://h/a?x=1%202&y&x=3")
     assert uri.get("x") == "3"

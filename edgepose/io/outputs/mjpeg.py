@@ -54,8 +54,7 @@ class MjpegOutput(Output):
         self._kept: Frame | None = None
         credentials = f"{uri.user}:{uri.password}" if uri.user else ""
         route = web.Route(self._answer, credentials)
-        port = uri.port if uri.port or "?" in uri.text else MJPEG_PORT
-        self._server = web.add(uri.host, port, self._path, route)
+        self._server = web.add(uri.host, uri.port_or(MJPEG_PORT), self._path, route)
         self.port = self._server.port
 
     def write(self, frame: Frame) -> None:

@@ -65,7 +65,7 @@ class Feeder(threading.Thread):
 @pytest.fixture
 def mjpeg() -> Iterator[tuple[Feeder, str]]:
     """A fed MJPEG output and its address."""
-    output = open_output("http://@127.0.0.1:0/cam?")
+    output = open_output("http://@127.0.0.1:0/cam")
     feeder = Feeder(output)
     yield feeder, f"http://127.0.0.1:{output.port}/cam"  # type: ignore[attr-defined]
     feeder.stop()
@@ -152,7 +152,7 @@ def test_a_viewer_that_takes_nothing_holds_nobody(mjpeg: tuple[Feeder, str]) -> 
 
 
 def test_a_password() -> None:
-    output = open_output("http://me:hunter2@:0/cam?")
+    output = open_output("http://me:hunter2@:0/cam")
     output.write(frame(0, 5.0))
     url = f"http://127.0.0.1:{output.port}/cam?picture"  # type: ignore[attr-defined]
     assert get(url)[0] == 401
@@ -166,7 +166,7 @@ def test_a_password() -> None:
 
 
 def test_ports_and_paths_that_are_taken(nothing_left: None) -> None:
-    first = open_output("http://@127.0.0.1:0/a?")
+    first = open_output("http://@127.0.0.1:0/a")
     port = first.port  # type: ignore[attr-defined]
     second = open_output(f"http://@127.0.0.1:{port}/b")
     with pytest.raises(OutputError, match="served already"):
@@ -223,7 +223,7 @@ def _post(url: str, body: bytes) -> bytes:
 def test_foreign_names_get_nothing_without_a_password(host: str, status: int) -> None:
     """A page of somebody else may make its own name lead here, but not ask by ours."""
     for credentials, expected in (("@", status), ("me:pw@", 401)):
-        with open_output(f"http://{credentials}127.0.0.1:0/cam?") as output:
+        with open_output(f"http://{credentials}127.0.0.1:0/cam") as output:
             output.write(frame(0))
             url = f"http://127.0.0.1:{output.port}/cam?picture"  # type: ignore[attr-defined]
             request = urllib.request.Request(url, headers={"Host": host})
@@ -238,7 +238,7 @@ def test_foreign_names_get_nothing_without_a_password(host: str, status: int) ->
 @needs_aiortc
 @pytest.mark.parametrize(("codec", "name"), [("h264", "H264"), ("vp8", "VP8")])
 def test_webrtc_viewers_come_and_go(codec: str, name: str) -> None:
-    output: Any = open_output("webrtc://@127.0.0.1:0/cam?", OutputOptions(codec=codec))
+    output: Any = open_output("webrtc://@127.0.0.1:0/cam", OutputOptions(codec=codec))
     feeder = Feeder(output)
     url = f"http://127.0.0.1:{output.port}/cam"
     try:
@@ -257,9 +257,9 @@ def test_webrtc_viewers_come_and_go(codec: str, name: str) -> None:
 def test_webrtc_leaves_nothing_behind() -> None:
     before = threading.active_count()
     for _ in range(2):
-        open_output("webrtc://@127.0.0.1:0/cam?").close()
+        open_output("webrtc://@127.0.0.1:0/cam").close()
     with pytest.raises(UsageError, match="h264 or vp8"):
-        open_output("webrtc://@127.0.0.1:0/cam?", OutputOptions(codec="h265"))
+        open_output("webrtc://@127.0.0.1:0/cam", OutputOptions(codec="h265"))
     wait_for(lambda: threading.active_count() <= before)
 
 
@@ -267,7 +267,7 @@ def test_webrtc_leaves_nothing_behind() -> None:
 def test_webrtc_in_from_a_sender() -> None:
     """A sender in place of the browser's camera; it leaves and comes back."""
     events: list[dict[str, Any]] = []
-    source: Any = open_source("webrtc://@127.0.0.1:0/cam?", SourceOptions(on_event=events.append))
+    source: Any = open_source("webrtc://@127.0.0.1:0/cam", SourceOptions(on_event=events.append))
     url = f"http://127.0.0.1:{source.port}/cam"
     assert b"getUserMedia" in get(url)[2]
 
@@ -328,7 +328,7 @@ def test_chromium_shows_our_pages(mjpeg: tuple[Feeder, str], chromium: browser.B
     assert wait_for(lambda: grabbed_age(chromium), 30, "a frame on the MJPEG page") < 10
     if aiortc is None:
         pytest.skip("the webrtc extra is not installed (MJPEG was checked)")
-    output: Any = open_output("webrtc://@127.0.0.1:0/cam?")
+    output: Any = open_output("webrtc://@127.0.0.1:0/cam")
     feeder = Feeder(output)
     try:
         chromium.open(f"http://127.0.0.1:{output.port}/cam")
@@ -346,7 +346,7 @@ def test_the_camera_of_a_browser_comes_in(tmp_path: Path) -> None:
     pytest.importorskip("websockets", reason="the serve extra is not installed")
     flags = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
     page = browser.Browser(tmp_path / "profile", *flags)
-    source: Any = open_source("webrtc://@127.0.0.1:0/phone?", SourceOptions(frames=3))
+    source: Any = open_source("webrtc://@127.0.0.1:0/phone", SourceOptions(frames=3))
     try:
         page.open(f"http://127.0.0.1:{source.port}/phone")
         frames = list(source)
@@ -364,7 +364,7 @@ def test_https(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     certify(tmp_path, "web")
     monkeypatch.setenv("SSL_CERT", str(tmp_path / "web.crt"))
     monkeypatch.setenv("SSL_KEY", str(tmp_path / "web.key"))
-    output: Any = open_output("https://@127.0.0.1:0/cam?")
+    output: Any = open_output("https://@127.0.0.1:0/cam")
     output.write(frame(0, 5.0))
     trusting = ssl.create_default_context()
     trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
@@ -380,4 +380,4 @@ def test_https(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output.close()
     monkeypatch.setenv("SSL_CERT", str(tmp_path / "absent.pem"))
     with pytest.raises(OutputError, match="SSL_CERT"):
-        open_output("https://@127.0.0.1:0/cam?")
+        open_output("https://@127.0.0.1:0/cam")
