@@ -169,7 +169,7 @@ def test_kernels_built_for_another_gpu(utils: Any, monkeypatch: pytest.MonkeyPat
 def test_a_stalled_camera_is_reopened(utils: Any) -> None:
     utils.stall_after = 3
     events: list[dict[str, Any]] = []
-    options = SourceOptions(timeout=0.2, on_event=events.append)
+    options = SourceOptions(timeout=1.0, on_event=events.append)
     with open_source("csi://0", options) as source:
         for _ in source:
             if any(e["event"] == "back" for e in events):
