@@ -259,9 +259,8 @@ class _Brought:
             return
         try:
             manifest = load_manifest(self.manifest)
-        except (
-            NetworkFileError
-        ) as e:  # of its place in the bundle, not in a folder that will be gone
+        except NetworkFileError as e:
+            # said of its place in the bundle: the folder will be gone
             reason = str(e).replace(f"{self.root}{os.sep}", "")
             raise NetworkFileError(f"Bundle {self.bundle}: {reason}") from None
         if manifest.name != self.name:

@@ -46,9 +46,8 @@ def test_a_slow_reader_misses_frames_but_stays_in_time() -> None:
         taken.append(frame.index)
         last = time.monotonic()
         time.sleep(0.05)  # five frame times
-    overslept = max(
-        0.0, time.monotonic() - last - 0.05
-    )  # of the last sleep, in which the film ends
+    # of the last sleep, in which the film ends
+    overslept = max(0.0, time.monotonic() - last - 0.05)
     assert len(taken) < 50
     assert taken == sorted(set(taken))
     assert taken[0] == 0
