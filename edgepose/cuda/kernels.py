@@ -50,9 +50,9 @@ ARGUMENTS = {
 }
 THREADS = {
     "ep_enlarge": 256,
-    "ep_peaks": 256,
+    "ep_peaks": 512,
     "ep_line_scores": 128,
-    "ep_centers": 256,
+    "ep_centers": 512,
     "ep_joints": 128,
     "ep_preprocess": 128,
     "ep_warp": 256,

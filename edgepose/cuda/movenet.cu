@@ -31,7 +31,7 @@ EP_INLINE int ep_rank(const float* map, const int* candidates, int count, int ce
 // cells of a batch.
 EP_KERNEL ep_centers(const float* center, const float* scale, const float* offset, int height, int width,
                      float threshold, int most, int* words, long long item_words, int* candidates) {
-  EP_SHARED int sums[2][EP_PEAK_THREADS];
+  EP_SHARED int sums[2][EP_PEAK_THREADS], first[EP_PEAK_THREADS];
   const int cells = height * width;
   const int run = (cells + EP_THREAD_COUNT - 1) / EP_THREAD_COUNT;
   const long long before = (long long)EP_BLOCK_X * cells;
@@ -44,7 +44,8 @@ EP_KERNEL ep_centers(const float* center, const float* scale, const float* offse
   EP_THREADS(t) {
     int found = 0;
     for (int cell = t * run; cell < ep_min(t * run + run, cells); ++cell)
-      found += map[cell] > threshold && ep_is_peak(map, height, width, cell, threshold, 2);
+      if (map[cell] > threshold && ep_is_peak(map, height, width, cell, threshold, 2) && !found++)
+        first[t] = cell;
     sums[0][t] = found;
   }
   EP_BARRIER();
@@ -53,8 +54,11 @@ EP_KERNEL ep_centers(const float* center, const float* scale, const float* offse
   EP_THREADS(t) {
     int at = t ? sums[from][t - 1] : 0;
     const int end = sums[from][t];
-    for (int cell = t * run; at < end; ++cell)
-      if (map[cell] > threshold && ep_is_peak(map, height, width, cell, threshold, 2)) candidates[at++] = cell;
+    if (at < end) {
+      int cell = first[t];
+      for (candidates[at++] = cell++; at < end; ++cell)
+        if (map[cell] > threshold && ep_is_peak(map, height, width, cell, threshold, 2)) candidates[at++] = cell;
+    }
   }
   EP_BARRIER();
   EP_THREADS(t) {

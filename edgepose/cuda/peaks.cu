@@ -3,7 +3,7 @@
 #include "decode.h"
 #include "portable.h"
 
-#define EP_PEAK_THREADS 256
+#define EP_PEAK_THREADS 512
 
 EP_INLINE int ep_reflect(int i, int size) {
   if (i >= 0 && i < size) return i;
@@ -20,9 +20,17 @@ EP_INLINE bool ep_is_peak(const float* map, int height, int width, int cell, flo
   const int y = cell / width, x = cell - y * width;
   const int top = ep_max(y - r, 0), bottom = ep_min(y + r, height - 1);
   const int left = ep_max(x - r, 0), right = ep_min(x + r, width - 1);
-  for (int i = top; i <= bottom; ++i)
-    for (int j = left; j <= right; ++j)
-      if (map[i * width + j] > value) return false;
+  // Most cells have a higher one beside them. What is loaded here, and of a row, is loaded at once: a thread that
+  // looks at one cell after the other waits for memory each time.
+  const float* row = map + y * width;
+  if ((map[ep_max(y - 1, top) * width + x] > value) | (map[ep_min(y + 1, bottom) * width + x] > value) |
+      (row[ep_max(x - 1, left)] > value) | (row[ep_min(x + 1, right)] > value))
+    return false;
+  for (int i = top; i <= bottom; ++i) {
+    bool higher = false;
+    for (int j = left; j <= right; ++j) higher |= map[i * width + j] > value;
+    if (higher) return false;
+  }
   return true;
 }
 
@@ -62,7 +70,7 @@ EP_INLINE int ep_prefix_sums(int (*sums)[EP_PEAK_THREADS]) {
 // batch_stride); counts and peaks of item (batch, keypoint) lie item_words words apart a batch.
 EP_KERNEL ep_peaks(const float* cmap, long long batch_stride, int height, int width, float threshold,
                    int window, int max_peaks, int* counts, EpPeak* peaks, long long item_words) {
-  EP_SHARED int sums[2][EP_PEAK_THREADS];
+  EP_SHARED int sums[2][EP_PEAK_THREADS], first[EP_PEAK_THREADS];
   const int keypoint = EP_BLOCK_X, cells = height * width, r = window / 2;
   const int run = (cells + EP_THREAD_COUNT - 1) / EP_THREAD_COUNT;
   const float* map = cmap + EP_BLOCK_Y * batch_stride + (long long)keypoint * cells;
@@ -72,7 +80,7 @@ EP_KERNEL ep_peaks(const float* cmap, long long batch_stride, int height, int wi
   EP_THREADS(t) {
     int found = 0;
     for (int cell = t * run; cell < ep_min(t * run + run, cells); ++cell)
-      found += ep_is_peak(map, height, width, cell, threshold, r);
+      if (ep_is_peak(map, height, width, cell, threshold, r) && !found++) first[t] = cell;
     sums[0][t] = found;
   }
   EP_BARRIER();
@@ -81,9 +89,12 @@ EP_KERNEL ep_peaks(const float* cmap, long long batch_stride, int height, int wi
   EP_THREADS(t) {
     if (t == 0) counts[keypoint] = total;
     int rank = t ? sums[from][t - 1] : 0;
-    const int end = sums[from][t];
-    for (int cell = t * run; rank < ep_min(end, max_peaks); ++cell)
-      if (ep_is_peak(map, height, width, cell, threshold, r)) peaks[rank++].cell = cell;
+    const int end = ep_min(sums[from][t], max_peaks);
+    if (rank < end) {
+      int cell = first[t];
+      for (peaks[rank++].cell = cell++; rank < end; ++cell)
+        if (ep_is_peak(map, height, width, cell, threshold, r)) peaks[rank++].cell = cell;
+    }
   }
   EP_BARRIER();
   EP_THREADS(t) {
