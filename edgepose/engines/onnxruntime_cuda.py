@@ -78,7 +78,8 @@ def load_with(
     with cuda.current():
         stream = cuda.stream()
     settings = session_options(ort, options)
-    chain = [(p, provider_options(p, options, stream.handle)) for p in providers]
+    version = tuple(int(n) for n in ort.__version__.split(".")[:2])
+    chain = [(p, provider_options(p, options, stream.handle, version)) for p in providers]
     session = open_session(ort, model, settings, [*chain, "CPUExecutionProvider"])
     if providers[0] not in session.get_providers():
         told = provider_words(providers[0], Path(ort.__file__).parent / "capi")
@@ -104,15 +105,24 @@ def provider_words(provider: str, folder: Path) -> str:
     return ""
 
 
-def provider_options(provider: str, options: EngineOptions, stream: int) -> dict[str, Any]:
-    """Options of a provider: our GPU, our stream, and TensorRT's own cache of engines."""
-    out: dict[str, Any] = {
-        "device_id": gpu_index(options.device),
-        "user_compute_stream": str(stream),
-    }
+def provider_options(
+    provider: str, options: EngineOptions, stream: int, version: tuple[int, ...]
+) -> dict[str, Any]:
+    """Options of a provider: our GPU, our stream, and TensorRT's own cache of engines.
+
+    Args:
+        version: (major, minor) of ONNX Runtime.
+    """
+    out: dict[str, Any] = {"user_compute_stream": str(stream)}
+    if index := gpu_index(
+        options.device
+    ):  # where a number is named, 1.26 to 1.31 write a warning to stderr
+        out["device_id"] = index
     if provider == CUDA_PROVIDER:
         # a fixed input shape: measure the algorithms once instead of guessing
         out |= {"cudnn_conv_algo_search": "EXHAUSTIVE", "do_copy_in_default_stream": True}
+        if options.precision == "fp32" and version >= (1, 18):
+            out["use_tf32"] = False  # who asks for fp32 wants its 24 bits
         return out
     folder = (
         paths.engines_cache() / "onnxruntime"

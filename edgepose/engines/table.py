@@ -253,8 +253,8 @@ def _notes(name: str, options: EngineOptions) -> tuple[str, ...]:
     """What the options ask for and this engine has not."""
     notes = []
     on_cpu = name in ("onnxruntime", "openvino")
-    if options.precision in ("fp16", "int8") and (
-        name == "onnxruntime" or (name == "openvino" and options.precision == "int8")
+    if (options.precision == "fp16" and name in ("onnxruntime", "onnxruntime-cuda")) or (
+        options.precision == "int8" and (on_cpu or name.startswith("onnxruntime"))
     ):
         notes.append(
             f"{name} runs the network in the precision of its file, not in {options.precision}."

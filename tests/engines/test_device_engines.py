@@ -422,11 +422,12 @@ def test_io_binding_refuses_other_sizes(onnx_file: Maker, ort_rig: tuple[Lazy, D
 
 def test_provider_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGEPOSE_CACHE", str(tmp_path / "fresh" / "machine"))
-    cuda = provider_options(CUDA_PROVIDER, EngineOptions(device="cuda:1"), 1234)
+    cuda = provider_options(CUDA_PROVIDER, EngineOptions(device="cuda:1"), 1234, (1, 31))
     assert cuda["device_id"] == 1
     assert cuda["user_compute_stream"] == "1234"
+    assert "device_id" not in provider_options(CUDA_PROVIDER, EngineOptions(), 1234, (1, 31))
     options = EngineOptions(precision="fp32", workspace=256, dla=0, optimization_level=2)
-    trt = provider_options(TENSORRT_PROVIDER, options, 1)
+    trt = provider_options(TENSORRT_PROVIDER, options, 1, (1, 31))
     assert trt["trt_fp16_enable"] is False
     assert trt["trt_max_workspace_size"] == 256 << 20
     assert trt["trt_dla_core"] == 0
@@ -436,7 +437,17 @@ def test_provider_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     )
     (tmp_path / "file").touch()
     monkeypatch.setenv("EDGEPOSE_CACHE", str(tmp_path / "file"))
-    assert not provider_options(TENSORRT_PROVIDER, options, 1)["trt_engine_cache_enable"]
+    assert not provider_options(TENSORRT_PROVIDER, options, 1, (1, 31))["trt_engine_cache_enable"]
+
+
+def test_fp32_has_no_tf32() -> None:
+    def asked(precision: str, *version: int) -> object:
+        options = EngineOptions(precision=precision)
+        return provider_options(CUDA_PROVIDER, options, 1, version).get("use_tf32")
+
+    assert asked("fp32", 1, 18) is False
+    assert asked("", 1, 31) is None
+    assert asked("fp32", 1, 17) is None, "it knows no such option"
 
 
 # --- what is missing is named

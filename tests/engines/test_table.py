@@ -110,6 +110,18 @@ def test_notes_tell_what_has_no_effect(onnx_file: Maker) -> None:
     assert "not in fp16" in choice.notes[0]
 
 
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize("engine", [b.name for b in BACKENDS])
+def test_a_precision_without_effect_is_told(
+    onnx_file: Maker, monkeypatch: pytest.MonkeyPatch, engine: str, precision: str
+) -> None:
+    monkeypatch.setattr("edgepose.engines.table.probe", lambda *_: "")
+    choice = choose(onnx_file(), EngineOptions(engine, precision=precision))
+    has = {"openvino": ("fp16",), "onnxruntime-tensorrt": ("fp16",)}
+    able = engine.startswith("tensorrt") or precision in has.get(engine, ())
+    assert [f"not in {precision}" in note for note in choice.notes] == [] if able else [True]
+
+
 @pytest.mark.parametrize(
     "bad",
     [
