@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.cuda.stand_in import ROOT, StandIn
 
@@ -71,3 +74,24 @@ def test_a_part_that_takes_too_long_is_ended(stand_in: StandIn, tmp_path: Path) 
     words = ["-c", LATE, str(FOLDER), str(tmp_path / "parts")]
     run = stand_in.run(words, "cuda-bindings", **sleeps)
     assert json.loads(run.stdout) == {"failed": "not through after 0.5 s"}, run.stderr
+
+
+@pytest.mark.parametrize("network", ["movenet-multipose", "edgepose-lite-body"])
+def test_an_engine_is_compared_on_what_posenet_writes(
+    network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The CPU's engine with itself: no GPU is needed for that, and nothing may differ."""
+    spec = importlib.util.spec_from_file_location("gpu_engines", FOLDER / "engines.py")
+    assert spec is not None
+    assert spec.loader is not None
+    engines = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(engines)
+    monkeypatch.setattr(engines, "NETWORKS", {network: engines.NETWORKS[network]})
+    monkeypatch.setattr(engines, "WHERE", ["--start", "75", "--frames", "2"])
+    monkeypatch.setattr(engines, "rate", lambda *_: {})
+    found = engines.engine("onnxruntime", tmp_path / "found.json")[network]
+    assert found["frames"] == found["frames_with_as_many_people"] == 2, found
+    assert found["largest_joint_distance"] == 0
+    one = json.loads((tmp_path / f"reference-{network}").read_text())[0]["poses"][0]["keypoints"]
+    moved = {name: {**point, "y": point["y"] - 3} for name, point in one.items()}
+    assert engines.largest_distance(one, moved) == pytest.approx(3)
