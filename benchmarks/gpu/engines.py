@@ -15,10 +15,10 @@ from edgepose.engines.table import find_backend, probe
 
 ROOT = Path(__file__).resolve().parents[2]
 FILM = ROOT / "tests/data/material/media/one-by-one-person-detection.mp4"
-# with the size that the CPU, which leaves padding away, has to take as well
+# with the size that the CPU, which would leave padding away, has to take as well
 NETWORKS = {
     "movenet-multipose": ["--network-size=384x384"],
-    "movenet-thunder": [],
+    "movenet-thunder": ["--detector-size=416"],
     "edgepose-lite-body": [],
     "mediapipe-hand": [],
 }

@@ -114,10 +114,8 @@ def provider_options(
         version: (major, minor) of ONNX Runtime.
     """
     out: dict[str, Any] = {"user_compute_stream": str(stream)}
-    if index := gpu_index(
-        options.device
-    ):  # where a number is named, 1.26 to 1.31 write a warning to stderr
-        out["device_id"] = index
+    if index := gpu_index(options.device):
+        out["device_id"] = index  # 0 goes without saying: 1.26 to 1.31 warn on stderr of any number
     if provider == CUDA_PROVIDER:
         # a fixed input shape: measure the algorithms once instead of guessing
         out |= {"cudnn_conv_algo_search": "EXHAUSTIVE", "do_copy_in_default_stream": True}

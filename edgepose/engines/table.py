@@ -252,13 +252,15 @@ def _check_format(backend: Backend, kind: str, path: Path) -> None:
 def _notes(name: str, options: EngineOptions) -> tuple[str, ...]:
     """What the options ask for and this engine has not."""
     notes = []
-    on_cpu = name in ("onnxruntime", "openvino")
-    if (options.precision == "fp16" and name in ("onnxruntime", "onnxruntime-cuda")) or (
-        options.precision == "int8" and (on_cpu or name.startswith("onnxruntime"))
-    ):
+    lacking = {
+        "fp16": ("onnxruntime", "onnxruntime-cuda"),
+        "int8": ("onnxruntime", "onnxruntime-cuda", "onnxruntime-tensorrt", "openvino"),
+        "dla": ("onnxruntime", "onnxruntime-cuda", "openvino"),
+    }
+    if name in lacking.get(options.precision, ()):
         notes.append(
             f"{name} runs the network in the precision of its file, not in {options.precision}."
         )
-    if on_cpu and options.dla is not None:
+    if options.dla is not None and name in lacking["dla"]:
         notes.append(f"{name} has no deep learning accelerator; --dla has no effect.")
     return tuple(notes)

@@ -76,7 +76,7 @@ def test_a_part_that_takes_too_long_is_ended(stand_in: StandIn, tmp_path: Path) 
     assert json.loads(run.stdout) == {"failed": "not through after 0.5 s"}, run.stderr
 
 
-@pytest.mark.parametrize("network", ["movenet-multipose", "edgepose-lite-body"])
+@pytest.mark.parametrize("network", ["movenet-multipose", "movenet-thunder"])
 def test_an_engine_is_compared_on_what_posenet_writes(
     network: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

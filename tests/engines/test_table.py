@@ -123,6 +123,17 @@ def test_a_precision_without_effect_is_told(
     assert told == ([] if able else [True])
 
 
+@pytest.mark.parametrize("engine", [b.name for b in BACKENDS])
+def test_an_accelerator_that_an_engine_lacks_is_told(
+    onnx_file: Maker, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    monkeypatch.setattr("edgepose.engines.table.probe", lambda *_: "")
+    choice = choose(onnx_file(), EngineOptions(engine, dla=0))
+    assert ["--dla has no effect" in note for note in choice.notes] == (
+        [] if "tensorrt" in engine else [True]
+    )
+
+
 @pytest.mark.parametrize(
     "bad",
     [
